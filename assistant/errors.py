@@ -1,0 +1,114 @@
+"""Every way the program fails on purpose.
+
+    AssistantError
+    ├── SettingsError             config.toml says something we do not understand
+    ├── StoreError                the log can't be used
+    │   ├── DatabaseDamaged       the file is no sound SQLite database
+    │   ├── DatabaseTooNew        written by a newer version of this program
+    │   └── DatabaseUnwritable    read-only folder or file, or a full disk
+    ├── ModelError                a model can't be used
+    │   ├── ModelUnknown          no model of that name or path
+    │   ├── ModelIncomplete       files are missing or damaged
+    │   ├── ModelUnsupported      an architecture or format we can't run
+    │   ├── ModelTooLarge         it doesn't fit this machine's memory
+    │   ├── DownloadFailed        network, disk or server trouble while pulling
+    │   └── ChecksumMismatch      the file that came is not the file that was promised
+    └── EngineError               the engine could not answer
+        ├── EngineUnreachable     no engine process, or no server at that address
+        ├── EngineDied            it went away in the middle of an answer
+        └── RequestRefused        it answered with an error: `code` says which
+            └── ContextExceeded   the prompt is longer than the context
+
+The message of each says what happened, the value seen and what to do.
+"""
+
+
+class AssistantError(Exception):
+    """Base of all errors that are shown to the user as one sentence, without a traceback."""
+
+
+class SettingsError(AssistantError):
+    """`config.toml` holds an unknown key or a value of the wrong kind."""
+
+
+class StoreError(AssistantError):
+    """The log can't be opened, read or written."""
+
+
+class DatabaseDamaged(StoreError):
+    """The file is not a sound SQLite database."""
+
+
+class DatabaseTooNew(StoreError):
+    """The file was written by a newer version of this program."""
+
+
+class DatabaseUnwritable(StoreError):
+    """The folder or the file is read-only, or the disk is full."""
+
+
+class ModelError(AssistantError):
+    """A model can't be found, read, verified or run."""
+
+    code = "model_error"
+
+
+class ModelUnknown(ModelError):
+    """There is no model of that name, and no such path."""
+
+    code = "model_not_found"
+
+
+class ModelIncomplete(ModelError):
+    """Files of the model are missing or damaged."""
+
+    code = "model_incomplete"
+
+
+class ModelUnsupported(ModelError):
+    """The architecture or the file format can't be run here."""
+
+    code = "model_unsupported"
+
+
+class ModelTooLarge(ModelError):
+    """The model needs more memory than this machine has."""
+
+    code = "insufficient_memory"
+
+
+class DownloadFailed(ModelError):
+    """The network, the server or the disk failed while a model was pulled. What came so far is kept."""
+
+    code = "download_failed"
+
+
+class ChecksumMismatch(ModelError):
+    """The bytes that came are not those the catalogue promises. They are thrown away."""
+
+    code = "checksum_mismatch"
+
+
+class EngineError(AssistantError):
+    """The engine could not answer."""
+
+
+class EngineUnreachable(EngineError):
+    """No engine process could be started, or no server listens at that address."""
+
+
+class EngineDied(EngineError):
+    """The engine went away in the middle of an answer."""
+
+
+class RequestRefused(EngineError):
+    """The engine answered with an error. `code` is its machine-readable name, `status` the HTTP status."""
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class ContextExceeded(RequestRefused):
+    """The prompt is longer than the model's context."""
