@@ -1,0 +1,77 @@
+"""The top command. Subcommands are imported when they are asked for, so that `--help` stays instant."""
+
+import contextlib
+import importlib
+import os
+import sys
+
+import click
+
+from assistant import __version__
+from assistant.errors import AssistantError
+
+COMMANDS = {
+    "ask": "Ask one question and print the answer.",
+    "chat": "Open the screen (what `assistant` alone does).",
+    "config": "Show where files lie and what can be set.",
+    "doctor": "Check this machine, the models and the log.",
+    "log": "List, show and export what was said.",
+    "models": "List, pull, add, remove and describe models.",
+    "prompts": "List and show templates.",
+    "serve": "Answer the OpenAI API on a port.",
+}
+"""Name -> help line; the command itself is `assistant.cli.<name>.command`."""
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"assistant.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="assistant")
+@click.pass_context
+def top(ctx: click.Context) -> None:
+    """A local chat assistant that learns from its own conversations.
+
+    Without a command it opens the screen.
+    """
+    if ctx.invoked_subcommand is None:
+        chat = top.get_command(ctx, "chat")
+        assert chat is not None
+        ctx.invoke(chat)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; every expected failure becomes one sentence on stderr."""
+    try:
+        top.main(arguments, prog_name="assistant", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except AssistantError as error:
+        click.echo(f"assistant: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has left; there is nobody to tell. Keep the interpreter from trying again.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
