@@ -9,6 +9,7 @@ import click
 
 from assistant import __version__
 from assistant.errors import AssistantError
+from prompts.errors import PromptError
 
 COMMANDS = {
     "ask": "Ask one question and print the answer.",
@@ -66,7 +67,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except AssistantError as error:
+    except (AssistantError, PromptError) as error:
         click.echo(f"assistant: {error}", err=True)
         return 1
     except BrokenPipeError:
