@@ -1,0 +1,257 @@
+"""One exchange, from what a person typed to a stored reply.
+
+The screen and the one-shot command both speak through this. What was typed is stored before anything is asked, the
+reply is stored as it grows, and whatever ends it (the model, the person, a crash) leaves a row that says so.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.client import Client
+from assistant.engine.sampling import Sampling
+from assistant.errors import AssistantError, EngineDied, StoreError
+from assistant.events import Event, Finished, Prefilled, Token
+from assistant.settings import Settings
+from assistant.store import conversations, messages
+from assistant.store.conversations import Conversation
+from assistant.store.messages import Outcome, Provenance, StoredMessage
+from prompts.library import Library
+from prompts.message import Message
+from prompts.reasoning import answer
+from prompts.render import render
+from prompts.template import Template
+
+STORE_EVERY_S = 0.5
+"""How often a growing reply is written: at most this much of it can be lost with the process."""
+
+HEARTBEAT_S = 2.0
+"""How often a reply that doesn't grow is touched, so that other windows know that its writer lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The reply has its row. `user_id` is the row of what was typed, None where nothing new was typed."""
+
+    message_id: int
+    user_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """The reply is stored as it will stay. `state` is that of the row, `error` a sentence or empty."""
+
+    message_id: int
+    state: str
+    error: str = ""
+
+
+Step = ReplyStarted | Event | ReplyEnded
+
+
+def sampling_for(settings: Settings, template: Template, conversation: Conversation) -> Sampling:
+    """The conversation's own values over the template's over those of `config.toml`.
+
+    Raises `SamplingError` for unknown names and bad values.
+    """
+    return Sampling().replace(settings.sampling).replace(template.sampling).replace(conversation.sampling)
+
+
+def turns(path: Sequence[StoredMessage]) -> list[Message]:
+    """The turns of a conversation as a model should read them: alternating, none empty, without old reasoning.
+
+    A reply that failed has no text; what was typed before and after it becomes one turn.
+    """
+    said: list[Message] = []
+    for row in path:
+        content = answer(row.content) if row.role == "assistant" else row.content
+        if not content.strip():
+            continue
+        if said and said[-1].role == row.role:
+            said[-1] = replace(said[-1], content=f"{said[-1].content}\n\n{content}")
+        else:
+            said.append(Message("assistant" if row.role == "assistant" else "user", content))
+    return said
+
+
+@dataclass(slots=True)
+class _Growing:
+    """What has come of one reply so far."""
+
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    prefilled: Prefilled | None = None
+    finished: Finished | None = None
+    started_s: float = field(default_factory=time.monotonic)
+    first_token_s: float = 0.0
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Token():
+                self.first_token_s = self.first_token_s or time.monotonic() - self.started_s
+                self.text += event.text
+                if event.id is not None and event.logprob is not None:
+                    self.token_ids.append(event.id)
+                    self.logprobs.append(event.logprob)
+            case Prefilled():
+                self.prefilled = event
+                self.started_s = time.monotonic()
+            case Finished():
+                self.finished = event
+
+    def outcome(self) -> Outcome:
+        """Figures of the engine where it finished, our own count and clock where it was cut off."""
+        prefilled = self.prefilled or Prefilled(prompt_tokens=0)
+        common: dict[str, Any] = {
+            "dropped_messages": prefilled.dropped_messages,
+            "context_tokens": prefilled.context_tokens,
+            "token_ids": self.token_ids,
+            "logprobs": self.logprobs,
+        }
+        if (done := self.finished) is None:
+            return Outcome(
+                prompt_tokens=prefilled.prompt_tokens,
+                cached_tokens=prefilled.cached_tokens,
+                completion_tokens=len(self.token_ids),
+                first_token_s=self.first_token_s,
+                total_s=time.monotonic() - self.started_s,
+                finish_reason="cancelled",
+                **common,
+            )
+        return Outcome(
+            model_hash=done.model_hash,
+            prompt_tokens=done.usage.prompt_tokens,
+            cached_tokens=done.usage.cached_tokens,
+            completion_tokens=done.usage.completion_tokens,
+            load_s=done.timing.load_s,
+            first_token_s=done.timing.first_token_s,
+            total_s=done.timing.total_s,
+            finish_reason=done.reason,
+            device=done.device,
+            seed=done.seed,
+            **common,
+        )
+
+
+STATE_OF_REASON = {"stop": "complete", "length": "cut", "cancelled": "stopped"}
+
+
+class Dialogue:
+    """The exchanges of one log. A private conversation gets a Dialogue of its own, over a log in memory.
+
+    Every method that makes a reply is an async iterator of steps. Closing it, or cancelling the task that
+    reads it, stops the model within one token and keeps what was said. Trouble with the template, the
+    sampling or the log is raised before anything is stored or asked; trouble with the engine arrives as
+    `ReplyEnded` with an error.
+    """
+
+    def __init__(self, db: Database, client: Client, library: Library, settings: Settings) -> None:
+        self._db = db
+        self._client = client
+        self._library = library
+        self._settings = settings
+
+    async def send(self, conversation_id: int, text: str, *, parent_id: int | None) -> AsyncIterator[Step]:
+        """Say `text` after message `parent_id` (None: as the first one), and reply to it."""
+        conversation = conversations.get(self._db, conversation_id)
+        path = messages.path(self._db, parent_id) if parent_id is not None else []
+        self._request(conversation, [*turns(path), Message("user", text)])
+        user_id = messages.add_user(self._db, conversation_id, parent_id, text)
+        if not path:
+            conversations.title_from(self._db, conversation_id, text)
+        async with aclosing(self._reply(conversation, user_id, user_id=user_id)) as steps:
+            async for step in steps:
+                yield step
+
+    async def edit(self, message_id: int, text: str) -> AsyncIterator[Step]:
+        """Say `text` in place of what a person said in `message_id`: a sibling of it, with a reply of its own."""
+        old = messages.get(self._db, message_id)
+        async with aclosing(self.send(old.conversation_id, text, parent_id=old.parent_id)) as steps:
+            async for step in steps:
+                yield step
+
+    async def regenerate(self, message_id: int) -> AsyncIterator[Step]:
+        """Another reply to the same message: a sibling of reply `message_id`."""
+        old = messages.get(self._db, message_id)
+        conversation = conversations.get(self._db, old.conversation_id)
+        async with aclosing(self._reply(conversation, old.parent_id)) as steps:
+            async for step in steps:
+                yield step
+
+    async def continue_reply(self, message_id: int) -> AsyncIterator[Step]:
+        """Go on with a reply that was cut, stopped or interrupted, in its own row."""
+        old = messages.get(self._db, message_id)
+        conversation = conversations.get(self._db, old.conversation_id)
+        async with aclosing(self._reply(conversation, old.parent_id, continued=old)) as steps:
+            async for step in steps:
+                yield step
+
+    def _request(self, conversation: Conversation, said: list[Message]) -> tuple[Template, list[Message], Sampling]:
+        template = self._library.find(conversation.template or self._settings.template)
+        sampling = sampling_for(self._settings, template, conversation)
+        if sampling.seed is None:  # chosen here, so that even a reply that is cut off can be made again
+            sampling = replace(sampling, seed=secrets.randbelow(2**31))
+        return template, render(template, said, conversation.inputs), sampling
+
+    async def _reply(
+        self,
+        conversation: Conversation,
+        parent_id: int | None,
+        *,
+        user_id: int | None = None,
+        continued: StoredMessage | None = None,
+    ) -> AsyncIterator[Step]:
+        said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
+        template, prompt, sampling = self._request(conversation, said)
+        growing = _Growing()
+        if continued is None:
+            provenance = Provenance(
+                model=conversation.model,
+                template=template.name,
+                template_hash=template.hash,
+                template_text=template.text,
+                sampling=sampling.as_dict(),
+                seed=sampling.seed,
+            )
+            message_id = messages.begin_reply(self._db, conversation.id, parent_id, provenance)
+        else:
+            message_id, growing.text = continued.id, continued.content
+            messages.resume_reply(self._db, message_id)
+            prompt.append(Message("assistant", continued.content))
+        yield ReplyStarted(message_id, user_id)
+        state, error = "stopped", ""  # how it ends when whoever reads us goes away
+        keeper = asyncio.create_task(self._keep(message_id, growing))
+        try:
+            chat = self._client.chat(conversation.model, prompt, sampling, continue_final=continued is not None)
+            async with aclosing(chat) as events:
+                async for event in events:
+                    growing.take(event)
+                    yield event
+            state = STATE_OF_REASON[growing.finished.reason] if growing.finished else "interrupted"
+        except StoreError:
+            raise
+        except AssistantError as trouble:
+            state = "interrupted" if growing.text or isinstance(trouble, EngineDied) else "failed"
+            error = str(trouble)
+        finally:
+            keeper.cancel()
+            messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
+        yield ReplyEnded(message_id, state, error)
+
+    async def _keep(self, message_id: int, growing: _Growing) -> None:
+        """Write the reply as it grows, until cancelled. A full disk is no reason to stop talking: the end will tell."""
+        stored, touched_s = "", 0.0
+        while True:
+            if growing.text != stored or time.monotonic() - touched_s >= HEARTBEAT_S:
+                stored, touched_s = growing.text, time.monotonic()
+                with contextlib.suppress(StoreError):
+                    messages.grow_reply(self._db, message_id, stored)
+            await asyncio.sleep(STORE_EVERY_S)
