@@ -226,10 +226,10 @@ class Dialogue:
             message_id, growing.text = continued.id, continued.content
             messages.resume_reply(self._db, message_id)
             prompt.append(Message("assistant", continued.content))
-        yield ReplyStarted(message_id, user_id)
         state, error = "stopped", ""  # how it ends when whoever reads us goes away
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
+            yield ReplyStarted(message_id, user_id)
             chat = self._client.chat(conversation.model, prompt, sampling, continue_final=continued is not None)
             async with aclosing(chat) as events:
                 async for event in events:

@@ -40,10 +40,10 @@ class Settings:
     """Template of a new conversation."""
     theme: str = ""
     """Name of a theme; empty: the one chosen last."""
-    sampling: Mapping[str, Any] = field(default=EMPTY)
+    sampling: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """`[sampling]`: defaults of a new conversation, such as `temperature = 0.7`."""
     engine: EngineSettings = field(default_factory=EngineSettings)
-    keys: Mapping[str, str] = field(default=EMPTY)
+    keys: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """`[keys]`: binding id = key or keys with commas, such as `"chat.regenerate" = "r,f5"`."""
 
 

