@@ -1,0 +1,91 @@
+"""The floors of the house, on the real import graph: imports go down, never up, never between engine and store."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = [
+    ("prompts", 1),
+    ("assistant.safe_text", 0),
+    ("assistant.errors", 0),
+    ("assistant.events", 0),
+    ("assistant.paths", 0),
+    ("assistant.settings", 0),
+    ("assistant.engine", 2),
+    ("assistant.store", 2),
+    ("assistant.wire", 3),
+    ("assistant.client", 3),
+    ("assistant.engine_process", 3),
+    ("assistant.dialogue", 3),
+    ("assistant.server", 3),
+    ("finetune", 3),
+    ("assistant.clipboard", 4),
+    ("assistant.tui", 4),
+    ("assistant.cli", 4),
+    ("assistant.__main__", 4),
+]
+SIDEWAYS = {("assistant.engine", "assistant.store"), ("assistant.store", "assistant.engine")}
+
+
+def floor(module: str) -> tuple[str, int]:
+    """(room, floor) of a module of ours."""
+    for room, level in FLOORS:
+        if module == room or module.startswith(room + "."):
+            return room, level
+    return module, 0  # the package `assistant` itself: its version
+
+
+def modules() -> dict[str, Path]:
+    files = [file for package in ("assistant", "prompts", "finetune") for file in (ROOT / package).rglob("*.py")]
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports(file: Path) -> set[str]:
+    """Our modules that `file` imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] in ("assistant", "prompts", "finetune")}
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {room for room, _ in FLOORS}
+    homeless = [name for name in modules() if floor(name)[0] not in rooms and name != "assistant"]
+    assert not homeless
+
+
+def test_imports_go_down() -> None:
+    wrong = []
+    for name, file in modules().items():
+        room, level = floor(name)
+        for target in imports(file):
+            other, below = floor(target)
+            if room != other and (below > level or (room, other) in SIDEWAYS):
+                wrong.append(f"{name} imports {target}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "module", ["assistant.tui.app", "assistant.cli.ask", "assistant.client", "assistant.dialogue", "assistant.store"]
+)
+def test_torch_stays_unloaded(module: str) -> None:
+    script = f"import {module}, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; from assistant.cli.group import run; run(['--help']); "
+        "print([m for m in ('torch', 'transformers', 'textual', 'httpx', 'sqlite_utils') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
