@@ -41,20 +41,20 @@ class Transcript(VerticalScroll, can_focus=True):
         self._views: list[MessageView] = []
         self.selected: int | None = None
 
-    async def show(self, messages: Sequence[MessageView]) -> None:
+    def show(self, messages: Sequence[MessageView]) -> None:
         """Show another conversation, from its end."""
         self._views = list(messages)
-        await self.remove_children()
-        await self.mount_all([Static(view.text, markup=False) for view in messages[-50:]])
+        self.remove_children()
+        self.mount_all([Static(view.text, markup=False) for view in messages[-50:]])
 
-    async def add(self, view: MessageView) -> None:
+    def add(self, view: MessageView) -> None:
         """Put a message at the end."""
         self._views.append(view)
-        await self.mount(Static(view.text, markup=False))
+        self.mount(Static(view.text, markup=False))
 
-    async def start_stream(self, view: MessageView) -> None:
+    def start_stream(self, view: MessageView) -> None:
         """Put a message at the end that will grow."""
-        await self.add(view)
+        self.add(view)
 
     async def append(self, message_id: int, text: str) -> None:
         """Let the streamed message grow by `text`."""
@@ -62,13 +62,13 @@ class Transcript(VerticalScroll, can_focus=True):
     async def end_stream(self, view: MessageView) -> None:
         """The streamed message is finished: `view` is how it stays."""
 
-    async def update(self, view: MessageView) -> None:  # type: ignore[override]
+    def update(self, view: MessageView) -> None:
         """Show a message anew."""
 
-    async def remove_from(self, message_id: int) -> None:
+    def remove_from(self, message_id: int) -> None:
         """Take away this message and all after it."""
 
-    async def notice(self, text: str) -> None:
+    def notice(self, text: str) -> None:
         """Put a quiet line at the end."""
 
     def view(self, message_id: int) -> MessageView:
