@@ -1,0 +1,223 @@
+"""One exchange against the real store and a scripted engine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+
+import pytest
+from sqlite_utils import Database
+
+from assistant.client import Client
+from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted, Step, turns
+from assistant.events import Finished, Token
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.store import conversations, messages
+from assistant.store.database import open_database
+from assistant.store.messages import StoredMessage
+from prompts.errors import TemplateUnknown
+from prompts.library import Library
+from tests.fake_engine import Die, Fail, FakeEngine, Reply
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    with FakeEngine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def db(home: Paths) -> Iterator[Database]:
+    db = open_database(home.database)
+    yield db
+    db.close()
+
+
+@pytest.fixture
+async def dialogue(home: Paths, db: Database, engine: FakeEngine) -> AsyncIterator[Dialogue]:
+    async with Client(home, Settings(), engine=engine.endpoint) as client:
+        yield Dialogue(db, client, Library(home.templates), Settings())
+
+
+@pytest.fixture
+def conversation(db: Database) -> int:
+    return conversations.create(db, model="fake", template="plain").id
+
+
+async def all_of(steps: AsyncIterator[Step]) -> list[Step]:
+    return [step async for step in steps]
+
+
+def ended(steps: list[Step]) -> ReplyEnded:
+    assert isinstance(steps[-1], ReplyEnded)
+    return steps[-1]
+
+
+def texts(db: Database, message_id: int) -> list[str]:
+    return [row.content for row in messages.path(db, message_id)]
+
+
+async def test_a_reply_is_stored_with_its_provenance(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("Paris, of course."))
+    steps = await all_of(dialogue.send(conversation, "Capital of France?", parent_id=None))
+    assert isinstance(steps[0], ReplyStarted)
+    end = ended(steps)
+    assert end.state == "complete"
+    assert texts(db, end.message_id) == ["Capital of France?", "Paris, of course."]
+    info = messages.reply_info(db, end.message_id)
+    assert info.provenance.model == "fake"
+    assert info.provenance.template_text == Library(None).find("plain").text
+    assert info.provenance.seed == engine.requests[0]["seed"]
+    assert info.outcome is not None
+    assert info.outcome.model_hash == "f" * 64
+    assert info.outcome.completion_tokens == len(info.outcome.logprobs) == 3
+    assert conversations.get(db, conversation).title == "Capital of France?"
+
+
+async def test_what_was_typed_is_stored_before_the_engine_is_asked(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("never seen", hold_after=0))
+    async with aclosing(dialogue.send(conversation, "Remember me", parent_id=None)) as steps:
+        first = await anext(steps)
+        assert isinstance(first, ReplyStarted)
+        assert first.user_id is not None
+        assert messages.get(db, first.user_id).content == "Remember me"
+        assert not engine.requests
+
+
+async def test_closing_keeps_what_was_said(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("one two three four", hold_after=2))
+    async with aclosing(dialogue.send(conversation, "Count", parent_id=None)) as steps:
+        said = ""
+        async for step in steps:
+            said += step.text if isinstance(step, Token) else ""
+            if said == "one two":
+                break
+    leaf = conversations.get(db, conversation).leaf_id
+    assert leaf is not None
+    row = messages.get(db, leaf)
+    assert (row.content, row.state) == ("one two", "stopped")
+
+
+async def test_cancelling_the_task_keeps_what_was_said(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("one two three", hold_after=1))
+    task = asyncio.create_task(all_of(dialogue.send(conversation, "Count", parent_id=None)))
+    while not engine.sent or engine.sent[0] < 1:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    leaf = conversations.get(db, conversation).leaf_id
+    assert leaf is not None
+    assert messages.get(db, leaf).state == "stopped"
+    assert messages.get(db, leaf).content == "one"
+
+
+async def test_a_reply_is_stored_as_it_grows(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("one two three", hold_after=2))
+    task = asyncio.create_task(all_of(dialogue.send(conversation, "Count", parent_id=None)))
+    for _ in range(300):
+        leaf = conversations.get(db, conversation).leaf_id
+        if leaf is not None and messages.get(db, leaf).content == "one two":
+            break
+        await asyncio.sleep(0.01)
+    else:
+        pytest.fail("the growing reply was not stored")
+    engine.release()
+    assert ended(await task).state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "kept"),
+    [
+        (Fail("Out of memory. Choose a smaller model.", code="out_of_memory"), "failed", ""),
+        (Fail("Out of memory.", pieces="half of it"), "interrupted", "half of it"),
+        (Die(after=2, pieces="one two three"), "interrupted", "one two"),
+        (Reply("too long", reason="length"), "cut", "too long"),
+    ],
+)
+async def test_how_replies_end(
+    dialogue: Dialogue,
+    db: Database,
+    engine: FakeEngine,
+    conversation: int,
+    script: Fail | Die | Reply,
+    state: str,
+    kept: str,
+) -> None:
+    engine.enqueue(script)
+    end = ended(await all_of(dialogue.send(conversation, "Go on", parent_id=None)))
+    row = messages.get(db, end.message_id)
+    assert (row.state, row.content) == (state, kept)
+    assert bool(end.error) == (state in ("failed", "interrupted"))
+    assert row.error == end.error
+
+
+async def test_regenerate_and_edit_make_siblings(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("first"), Reply("second"), Reply("third"))
+    first = ended(await all_of(dialogue.send(conversation, "Say", parent_id=None))).message_id
+    second = ended(await all_of(dialogue.regenerate(first))).message_id
+    assert messages.siblings(db, first) == [first, second]
+    user_id = messages.get(db, first).parent_id
+    assert user_id is not None
+    third = ended(await all_of(dialogue.edit(user_id, "Say it again"))).message_id
+    assert texts(db, third) == ["Say it again", "third"]
+    assert texts(db, first) == ["Say", "first"]
+
+
+async def test_continue_goes_on_in_the_same_row(
+    dialogue: Dialogue, db: Database, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("Once upon", reason="length"), Reply([" a", " time."]))
+    first = ended(await all_of(dialogue.send(conversation, "Story", parent_id=None))).message_id
+    end = ended(await all_of(dialogue.continue_reply(first)))
+    assert (end.message_id, messages.get(db, first).content) == (first, "Once upon a time.")
+    assert messages.get(db, first).state == "complete"
+    assert engine.requests[1]["continue_final_message"] is True
+    assert engine.requests[1]["messages"][-1] == {"role": "assistant", "content": "Once upon"}
+
+
+async def test_an_unknown_template_stores_nothing(dialogue: Dialogue, db: Database) -> None:
+    lost = conversations.create(db, model="fake", template="no-such").id
+    with pytest.raises(TemplateUnknown, match="no-such"):
+        await all_of(dialogue.send(lost, "Hello", parent_id=None))
+    assert db["messages"].count == 0
+
+
+async def test_the_seed_set_is_the_seed_used(dialogue: Dialogue, db: Database, engine: FakeEngine) -> None:
+    seeded = conversations.create(db, model="fake", template="plain", sampling={"seed": 5, "temperature": 0.1}).id
+    steps = await all_of(dialogue.send(seeded, "Hello", parent_id=None))
+    assert engine.requests[0]["seed"] == 5
+    assert engine.requests[0]["temperature"] == 0.1
+    assert any(isinstance(step, Finished) for step in steps)
+
+
+def row(role: str, content: str) -> StoredMessage:
+    return StoredMessage(
+        id=0,
+        conversation_id=0,
+        parent_id=None,
+        role=role,
+        content=content,
+        created_ms=0,
+        updated_ms=0,
+        state="complete",
+        error="",
+    )
+
+
+def test_turns_alternate_and_leave_reasoning_out() -> None:
+    path = [row("user", "a"), row("assistant", ""), row("user", "b"), row("assistant", "<think>hm</think>\n\nc")]
+    assert [(m.role, m.content) for m in turns(path)] == [("user", "a\n\nb"), ("assistant", "c")]
