@@ -1,0 +1,93 @@
+"""One chat request and the events of its answer: the body, and the stream read back."""
+
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from assistant.client.http import Endpoint, stream, unanswered
+from assistant.engine.sampling import Sampling
+from assistant.errors import EngineDied
+from assistant.events import Event, Prefilled, Timing, Token
+from assistant.wire.chunks import ChunkReader
+from assistant.wire.errors import BadAnswer, error_from
+from prompts.message import Message
+
+
+def request_body(model: str, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
+    """The fields that every OpenAI-compatible server knows. What equals the API's own default is left out."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": message.role, "content": _whole(message.content)} for message in messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    return body
+
+
+def own_fields(sampling: Sampling, *, continue_final: bool) -> dict[str, Any]:
+    """The fields beyond `request_body` that our own engine understands."""
+    return {
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "logprobs": True,
+        "continue_final_message": continue_final,
+        "truncation": "oldest",
+        "stream_options": {"include_usage": True, "include_events": True},
+    }
+
+
+async def events(
+    http: httpx.AsyncClient, path: str, body: Mapping[str, Any], endpoint: Endpoint, reader: ChunkReader
+) -> AsyncGenerator[Event]:
+    """The events of a streamed answer, as they come. Raises what an error in the stream stands for."""
+    async with aclosing(stream(http, path, body, endpoint)) as chunks:
+        async for chunk in chunks:
+            if isinstance(chunk, dict) and chunk.get("error"):
+                raise error_from(chunk)
+            try:
+                read = reader.read(chunk)
+            except BadAnswer as error:
+                raise unanswered(error, endpoint, begun=True) from error
+            for event in read:
+                yield event
+
+
+async def answer(
+    http: httpx.AsyncClient, path: str, body: Mapping[str, Any], endpoint: Endpoint, *, dropped_messages: int = 0
+) -> AsyncGenerator[Event]:
+    """The events of one reply: `Loading`s, one `Prefilled`, `Token`s, `Finished`.
+
+    A server that says nothing of its prefill gets a `Prefilled` with `dropped_messages`; one that says nothing of its
+    timing is timed from here. Raises `EngineDied` where the stream ends before the reply does.
+    """
+    reader, prefilled, started_s, first_token_s = ChunkReader(), False, time.monotonic(), 0.0
+    async with aclosing(events(http, path, body, endpoint, reader)) as said:
+        async for event in said:
+            if isinstance(event, Token):
+                first_token_s = first_token_s or time.monotonic() - started_s
+                if not prefilled:
+                    yield Prefilled(0, dropped_messages=dropped_messages)
+            prefilled = prefilled or isinstance(event, Prefilled | Token)
+            yield event
+    if reader.reason is None:
+        raise EngineDied(f"The server at {endpoint.place} ended the answer before it was finished. Ask again.")
+    if not prefilled:
+        yield Prefilled(0, dropped_messages=dropped_messages)
+    for event in reader.finished(Timing(0.0, first_token_s, time.monotonic() - started_s)):
+        yield event
+
+
+def _whole(text: str) -> str:
+    """`text` with U+FFFD for lone surrogates, which no tokenizer can read and UTF-8 can't carry."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,145 @@
+"""The engine, asked: the process of this data folder, or a server elsewhere for a model that lives there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from assistant.client import process, remote
+from assistant.client.chat import answer, events, own_fields, request_body
+from assistant.client.http import Endpoint, call
+from assistant.client.lease import Lease
+from assistant.engine.sampling import Sampling
+from assistant.errors import EngineDied, EngineUnreachable
+from assistant.events import Event, Loading
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.wire.chunks import ChunkReader
+from prompts.message import Message
+
+ATTEMPTS = 3
+"""An engine that is found may be about to end; then the next one is found or started."""
+
+
+class Client:
+    """One window or command, and its lease on the engine process. An async context manager.
+
+    With `engine` that address is used, and nothing is started or looked for. Otherwise the engine process is found or
+    started with the first request, and started again after it died.
+    """
+
+    def __init__(self, paths: Paths, settings: Settings, *, engine: Endpoint | None = None) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._given = engine
+        self._lease: Lease | None = None
+        self._attaching = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the lease back. The engine ends with the last one."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await lease.close()
+
+    @property
+    def attached(self) -> bool:
+        """Whether an engine is held that lives, as far as is known."""
+        return self._lease is not None and self._lease.alive
+
+    async def attach(self) -> None:
+        """Find or start the engine process and hold a lease on it. Nothing to do where one is held.
+
+        Raises `EngineUnreachable` with the reason where it doesn't start.
+        """
+        await self._attach()
+
+    async def load(self, model: str) -> AsyncGenerator[Loading]:
+        """Make the engine ready to answer with `model`, and tell how it goes. Nothing for a model elsewhere."""
+        if self._elsewhere(model) is not None:
+            return
+
+        def ask(lease: Lease) -> AsyncGenerator[Event]:
+            return events(lease.http, "/engine/load", {"model": model}, lease.endpoint, ChunkReader())
+
+        async with aclosing(self._asked(ask)) as stages:
+            async for stage in stages:
+                assert isinstance(stage, Loading)
+                yield stage
+
+    async def chat(
+        self, model: str, messages: Sequence[Message], sampling: Sampling, *, continue_final: bool = False
+    ) -> AsyncGenerator[Event]:
+        """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
+
+        Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
+        message. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
+        """
+        if (there := self._elsewhere(model)) is not None:
+            endpoint, name = there
+            replying = remote.chat(endpoint, name, messages, sampling)
+        else:
+            body = request_body(model, messages, sampling) | own_fields(sampling, continue_final=continue_final)
+            replying = self._asked(lambda lease: answer(lease.http, "/v1/chat/completions", body, lease.endpoint))
+        async with aclosing(replying) as reply:
+            async for event in reply:
+                yield event
+
+    async def models(self) -> list[str]:
+        """Names of the models that the engine can load."""
+        lease = await self._attach()
+        body = await call(lease.http, "GET", "/v1/models", lease.endpoint)
+        return [model["id"] for model in body["data"]]
+
+    async def _attach(self) -> Lease:
+        async with self._attaching:
+            for attempt in range(ATTEMPTS):
+                if self._lease is not None and self._lease.alive:
+                    return self._lease
+                await self.close()
+                endpoint = self._given or await process.find_or_start(self._paths, self._settings.engine)
+                try:
+                    self._lease = await Lease.open(endpoint)
+                except (EngineUnreachable, EngineDied):
+                    if attempt == ATTEMPTS - 1:
+                        raise
+            assert self._lease is not None
+            return self._lease
+
+    async def _asked(self, ask: Callable[[Lease], AsyncGenerator[Event]]) -> AsyncGenerator[Event]:
+        """The events of one answer of the engine, which is started where there is none."""
+        if self._given is None and not self.attached:
+            yield Loading("starting the engine")
+        for attempt in range(ATTEMPTS):
+            lease = await self._attach()
+            try:
+                async with aclosing(ask(lease)) as said:
+                    async for event in said:
+                        yield event
+                return
+            except EngineUnreachable:  # it ended since it was last heard of, before it got the request
+                await self.close()
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except EngineDied:
+                await self.close()
+                raise
+
+    def _elsewhere(self, model: str) -> tuple[Endpoint, str] | None:
+        """(server, its name of the model) for a model that another server runs."""
+        if self._given is not None:
+            return None
+        from assistant.engine import catalogue
+
+        found = catalogue.find(self._paths, model)
+        if not isinstance(found, catalogue.Remote):
+            return None
+        return Endpoint(remote.base_url(found.url), key=catalogue.key(found)), found.model

@@ -1,0 +1,114 @@
+"""The engine process of a data folder, found or started. Several programs may do so at once: its lock decides."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assistant import __version__
+from assistant.client.http import Endpoint, call, connect
+from assistant.errors import AssistantError, EngineDied, EngineUnreachable
+from assistant.paths import Paths
+from assistant.safe_text import shorten
+from assistant.settings import EngineSettings
+from assistant.wire import address
+from assistant.wire.address import Address
+
+START_S = 60.0
+"""How long an engine may take until it answers. It does so before it imports torch: well under a second is usual."""
+
+POLL_S = 0.02
+"""How often its address is looked for."""
+
+
+async def find_or_start(paths: Paths, settings: EngineSettings) -> Endpoint:
+    """Where the one engine process of this data folder answers.
+
+    Raises `EngineUnreachable` with the last line of its log where it doesn't start.
+    """
+    deadline_s = time.monotonic() + START_S
+    child: subprocess.Popen[bytes] | None = None
+    while time.monotonic() < deadline_s:
+        found = address.published(paths)
+        if found is not None and await _answers(found):
+            return _endpoint(found)
+        if child is not None and child.poll() is not None:
+            if child.returncode != address.ANOTHER_RUNS:
+                raise EngineUnreachable(f"The engine process did not start: {last_words(paths)}")
+            child = None
+        if child is None and not address.is_running(paths):
+            child = _start(paths, settings)
+        await asyncio.sleep(POLL_S)
+    log = address.log_file(paths)
+    raise EngineUnreachable(f"The engine process did not answer within {START_S:.0f} s. Its log is {log}.")
+
+
+async def stop_idle(found: Address) -> bool:
+    """Ask the engine to end, which it does unless another client holds it or it is at work."""
+    endpoint = _endpoint(found)
+    async with connect(endpoint) as http:
+        try:
+            await call(http, "POST", "/engine/stop", endpoint)
+        except (EngineUnreachable, EngineDied):
+            return True
+        except AssistantError:
+            return False
+    return True
+
+
+def last_words(paths: Paths) -> str:
+    """The last line of the engine's log, as one sentence to show."""
+    with suppress(OSError), address.log_file(paths).open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+        lines = log.read().decode(errors="replace").strip().splitlines()
+        if lines:
+            return shorten(lines[-1], 300)
+    return f"it left no reason in {address.log_file(paths)}."
+
+
+async def _answers(found: Address) -> bool:
+    """Whether the engine answers and is of this version. One of another version that is idle is ended."""
+    endpoint = _endpoint(found)
+    try:
+        async with connect(endpoint) as http:
+            status: dict[str, Any] = await call(http, "GET", "/engine/status", endpoint)
+    except (EngineUnreachable, EngineDied):
+        return False  # about to end: the lock will be free in a moment
+    if status.get("version") == __version__:
+        return True
+    if not await stop_idle(found):
+        raise EngineUnreachable(
+            f"The engine that runs is of version {status.get('version')}, this program of version {__version__}. "
+            "Close the other windows of the assistant, then try again."
+        )
+    return False
+
+
+def _endpoint(found: Address) -> Endpoint:
+    return Endpoint(found.url, Path(found.socket) if found.socket else None, found.key or None)
+
+
+def _start(paths: Paths, settings: EngineSettings) -> "subprocess.Popen[bytes]":
+    """A new engine process, on its own: it stays when this program ends, and Ctrl-C doesn't reach it."""
+    # -P keeps the folder the user happens to be in off the import path.
+    arguments = ["--config", str(paths.config), "--data", str(paths.data), "--settings", json.dumps(asdict(settings))]
+    command = [sys.executable, "-P", "-m", "assistant.server", *arguments]
+    log = os.open(address.log_file(paths), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=paths.data, start_new_session=True
+        )
+    except OSError as error:
+        raise EngineUnreachable(f"The engine process did not start: {error.strerror}.") from error
+    finally:
+        os.close(log)
+    # Waited for, so that an engine that ends before this program does leaves no zombie behind.
+    threading.Thread(target=child.wait, name="engine-process", daemon=True).start()
+    return child
