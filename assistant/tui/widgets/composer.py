@@ -38,7 +38,7 @@ class Composer(TextArea):
     class SlashTyped(Message):
         """`/` was typed into the empty composer. It is not inserted."""
 
-    def __init__(self, text: str = "", *, placeholder: str = "", id: str | None = None) -> None:
+    def __init__(self, text: str = "", *, placeholder: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(text, placeholder=placeholder, id=id, soft_wrap=True, show_line_numbers=False)
 
     async def _on_key(self, event: events.Key) -> None:
