@@ -126,7 +126,7 @@ class ShownMessage:
     def _folded(self, text: str) -> list[Block]:
         """The blocks of `text`, or of its head and a line that says how much more there is."""
         head = text if self._unfolded else _head(text)
-        blocks = self._render(head)
+        blocks = self._render(head.rstrip("\n"))
         if len(head) < len(text):
             lines = text.count("\n", len(head.rstrip("\n")) + 1) + 1
             more = f"{lines:,} more lines" if lines > 1 else f"{len(text) - len(head):,} more characters"

@@ -64,7 +64,7 @@ class Transcript(ScrollView, can_focus=True):
         & > .bar, & > .role, & > .mark { color: $accent; }
         & > .role, & > .strong, & > .heading { text-style: bold; }
         & > .title { color: $accent; text-style: bold; }
-        & > .quiet { color: $text-muted; }
+        & > .quiet { color: $foreground 60%; }
         & > .error { color: $text-error; }
         & > .em { text-style: italic; }
         & > .strike { text-style: strike; }
@@ -115,6 +115,8 @@ class Transcript(ScrollView, can_focus=True):
         self.selected = None
         self._following = True
         self._estimate_all()
+        if self.has_focus:
+            self.select_last()
 
     def add(self, view: MessageView) -> None:
         """Put a message at the end, and go there."""
@@ -290,6 +292,7 @@ class Transcript(ScrollView, can_focus=True):
             top = self._lay_out_around(self.scroll_offset.y)
             self.virtual_size = Size(self.scrollable_content_region.width, self._tops[-1])
             self.scroll_to(y=top, animate=False, force=True)
+            self.vertical_scrollbar.position = top  # Textual leaves it where it is until the bar is on screen
         finally:
             self._settling = False
         self.refresh()
