@@ -1,0 +1,38 @@
+"""Names of models -> engines that run them. Nothing heavy is imported until it is called."""
+
+from collections.abc import Callable
+
+from assistant.errors import ModelUnknown
+from assistant.events import Loading
+from assistant.paths import Paths
+from assistant.server.worker import Engine, Load
+from assistant.settings import EngineSettings
+
+
+def import_engine() -> None:
+    """Import torch and what else an engine needs: seconds, spent before anyone has asked for them."""
+    import assistant.engine.engine  # noqa: F401
+
+
+def loader(paths: Paths, settings: EngineSettings) -> Load:
+    """Loads a model by its name or path."""
+
+    def load(model: str, progress: Callable[[Loading], None]) -> Engine:
+        from assistant.engine import catalogue
+        from assistant.engine.engine import Engine as TorchEngine
+
+        found = catalogue.find(paths, model)
+        if isinstance(found, catalogue.Remote):
+            raise ModelUnknown(f"{model} runs on another server, {found.url}. Ask that one.")
+        return TorchEngine.load(
+            found.folder, device=settings.device, dtype=settings.dtype, threads=settings.threads, progress=progress
+        )
+
+    return load
+
+
+def names(paths: Paths) -> list[str]:
+    """The models that can be loaded."""
+    from assistant.engine import catalogue
+
+    return [model.name for model in catalogue.installed(paths)]

@@ -1,0 +1,101 @@
+"""The routes under /v1: the OpenAI API."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from assistant.errors import RequestRefused
+from assistant.events import Event
+from assistant.server.schemas import ChatRequest, CompletionRequest, Generation, parse
+from assistant.server.stream import EventStream, frames, unless_gone, with_comments
+from assistant.server.worker import Work, Worker
+from assistant.wire.chunks import ChunkWriter
+
+MOST_BYTES = 64_000_000
+"""Longest body that is read: far beyond any context window, far below what would fill the memory."""
+
+Names = Callable[[], Sequence[str]]
+"""The models there are."""
+Check = Callable[[str], None]
+"""Raises a `ModelError` for a name that can't be asked for."""
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def routes(worker: Worker, names: Names, check: Check) -> list[Route]:
+    """`names` are listed; `check` says whether a request may name a model."""
+
+    async def chat(request: Request) -> Response:
+        asked = await read(request, ChatRequest)
+        sampling, messages = asked.sampling(), [message.message() for message in asked.messages]
+        going_on, oldest = bool(asked.continue_final_message), asked.truncation != "refuse"
+        return await _answer(
+            request,
+            asked,
+            "chat",
+            lambda engine, cancelled: engine.chat(
+                messages, sampling, continue_final=going_on, drop_oldest=oldest, cancelled=cancelled
+            ),
+        )
+
+    async def complete(request: Request) -> Response:
+        asked = await read(request, CompletionRequest)
+        text, sampling = str(asked.prompt), asked.sampling()
+        return await _answer(
+            request, asked, "text", lambda engine, cancelled: engine.complete(text, sampling, cancelled=cancelled)
+        )
+
+    async def _answer(request: Request, asked: Generation, kind: Literal["chat", "text"], work: Work) -> Response:
+        check(asked.model)
+        request_id = f"{'chatcmpl' if kind == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
+        writer = ChunkWriter(
+            kind, request_id=request_id, created=int(time.time()), model=asked.model, wanted=asked.wanted()
+        )
+        events = worker.stream(asked.model, work)
+
+        async def begin() -> list[Event]:
+            """What comes before the answer is sure: an error until then is an HTTP status."""
+            begun: list[Event] = []
+            async for event in events:
+                begun.append(event)
+                if writer.chunks(event):
+                    break
+            return begun
+
+        async def whole() -> list[Event]:
+            return [event async for event in events]
+
+        if asked.stream:
+            return EventStream(with_comments(frames(events, await unless_gone(request, begin()), writer)))
+        async with aclosing(events):
+            return JSONResponse(writer.whole(await unless_gone(request, whole())))
+
+    async def models(request: Request) -> Response:  # noqa: ARG001
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names()]
+        return JSONResponse({"object": "list", "data": listed})
+
+    async def embeddings(request: Request) -> Response:  # noqa: ARG001
+        raise RequestRefused("This engine can't embed texts.", code="not_implemented", status=501)
+
+    return [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", complete, methods=["POST"]),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
+        Route("/v1/models", models),
+    ]
+
+
+async def read(request: Request, kind: type[Asked]) -> Asked:
+    """The request in the body. Raises `RequestRefused` where it is too long or says something else."""
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise RequestRefused(f"The body is longer than {MOST_BYTES:,} bytes.", code="too_large", status=413)
+    return parse(bytes(content), kind)
