@@ -23,8 +23,9 @@ def command(host: str, port: int, api_key_env: str | None) -> None:
     Windows of this assistant share the model that is loaded. An address other than this machine's own needs a key.
     """
     from assistant import settings
-    from assistant.server import process
+    from assistant.server import log, process
 
+    log.start()
     key = _key(host, api_key_env)
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file).engine

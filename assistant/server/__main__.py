@@ -1,30 +1,19 @@
 """`python -m assistant.server`: the engine process, started by the first client that needs it."""
 
 import argparse
-import faulthandler
 import json
-import logging
 import os
 import stat
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
 
 from assistant.errors import AssistantError
 from assistant.paths import Paths
+from assistant.server import log
 from assistant.settings import EngineSettings
 from assistant.wire.address import ANOTHER_RUNS
 
 LONGEST_LOG_BYTES = 1_000_000
-
-
-class Discreet(logging.Formatter):
-    """Where an exception came from and its kind, without its message: that may hold what was said."""
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        kind, _, trace = ei
-        return "".join([*traceback.format_tb(trace), kind.__name__])
 
 
 def main() -> int:
@@ -35,7 +24,8 @@ def main() -> int:
     parser.add_argument("--settings", type=json.loads, default={}, help="[engine] of config.toml, as JSON")
     arguments = parser.parse_args()
     os.umask(0o077)
-    _start_log()
+    _shorten_log()
+    log.start()
     from assistant.server.process import run
 
     try:
@@ -46,16 +36,11 @@ def main() -> int:
         return 1
 
 
-def _start_log() -> None:
-    """Log to stderr, which is the engine's log file; empty it where it has grown long."""
+def _shorten_log() -> None:
+    """Empty the log, which stderr is, where it has grown long."""
     file = os.fstat(sys.stderr.fileno())
     if stat.S_ISREG(file.st_mode) and file.st_size > LONGEST_LOG_BYTES:
         os.ftruncate(sys.stderr.fileno(), 0)
-    faulthandler.enable()
-    lines = logging.StreamHandler()
-    lines.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[lines])
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it logs every broken-off answer as an error
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def routes(worker: Worker, names: Names, check: Check) -> list[Route]:
 
     async def complete(request: Request) -> Response:
         asked = await read(request, CompletionRequest)
-        text, sampling = str(asked.prompt), asked.sampling()
+        text, sampling = asked.prompt, asked.sampling()
         return await _answer(
             request, asked, "text", lambda engine, cancelled: engine.complete(text, sampling, cancelled=cancelled)
         )

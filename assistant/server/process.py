@@ -70,7 +70,7 @@ async def _serve(paths: Paths, settings: EngineSettings, port: Port | None, read
     answering = [(private_app(worker, leases, names, key=here.key), listener)]
     if port is not None:
         answering.append((public_app(worker, names, key=port.key), port.listener))
-    async with _listening(answering):
+    async with listening(answering):
         address.publish(paths, here)
         worker.start()
         if ready is not None:
@@ -93,7 +93,7 @@ class Listener(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(answering: Sequence[tuple[ASGIApp, socket.socket]]) -> AsyncIterator[None]:
+async def listening(answering: Sequence[tuple[ASGIApp, socket.socket]]) -> AsyncIterator[None]:
     """Every application answers on its socket inside the block."""
     listeners = [Listener(_configuration(app)) for app, _ in answering]
     serving = [

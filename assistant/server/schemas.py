@@ -2,9 +2,9 @@
 known ones that would change the answer, but that this engine can't honour, are refused."""
 
 import json
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from assistant.engine.sampling import Sampling
 from assistant.wire.chunks import Wanted
@@ -31,19 +31,35 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+def _encodable(text: str) -> str:
+    """JSON can hold half of a surrogate pair, which is no character: no tokenizer can read it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
 class TextPart(_Body):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(_Body):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: list[TextPart]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _one_part(cls, content: Any) -> Any:
+        return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
     def message(self) -> Message:
         role: Role = "system" if self.role == "developer" else self.role
-        parts = self.content if isinstance(self.content, list) else None
-        return Message(role, str(self.content) if parts is None else "".join(part.text for part in parts))
+        return Message(role, "".join(part.text for part in self.content))
 
 
 class StreamOptions(_Body):
@@ -111,15 +127,12 @@ class ChatRequest(Generation):
 
 
 class CompletionRequest(Generation):
-    prompt: str | list[str]
+    prompt: Text
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if isinstance(self.prompt, list):
-            if len(self.prompt) != 1:
-                raise ValueError("prompt may hold one text; ask several times for several")
-            self.prompt = self.prompt[0]
-        return self
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _only_one(cls, prompt: Any) -> Any:
+        return prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt
 
 
 class LoadRequest(_Body):

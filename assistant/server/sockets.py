@@ -19,12 +19,13 @@ LONGEST_BYTES = 100
 def listen(paths: Paths) -> tuple[socket.socket, Address]:
     """A bound socket and its address. To be called by the holder of the lock: a socket left over is replaced."""
     try:
-        return _unix(_folder(paths) / "engine.sock")
+        return listen_at(_folder(paths) / "engine.sock")
     except (AttributeError, OSError):  # no Unix sockets on this system, or none on this file system
         return _loopback()
 
 
-def _unix(path: Path) -> tuple[socket.socket, Address]:
+def listen_at(path: Path) -> tuple[socket.socket, Address]:
+    """A Unix socket. Raises `OSError` where there can be none."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -63,7 +63,8 @@ class Worker:
         self._load = load
         self._prepare = prepare
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._ready = False
+        self.ready = False
+        """Whether the imports are done."""
         self._engine: Engine | None = None
         self.model = ""
         """Name of the model that is held."""
@@ -86,7 +87,7 @@ class Worker:
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         job = Job(model, work, emit)
-        if not self._ready:
+        if not self.ready:
             emit(Loading("starting the engine"))
         elif self.requests:
             emit(Loading("waiting for another reply"))
@@ -106,7 +107,7 @@ class Worker:
             self._prepare()
         except Exception:
             log.exception("the engine's libraries can't be imported")  # the first load says so to whoever asks
-        self._ready = True
+        self.ready = True
         while True:
             job = self._jobs.get()
             try:

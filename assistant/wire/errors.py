@@ -20,6 +20,9 @@ from assistant.safe_text import printable, shorten
 
 CONTEXT_EXCEEDED = "context_length_exceeded"
 BAD_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+ENGINE_ENDS = "engine_ends"
+"""Code of an engine process that has decided to end: find or start another."""
 
 _MODEL_ERRORS = {
     kind.code: kind
@@ -41,6 +44,14 @@ class BadAnswer(ValueError):
     """What came is not what the API promises. The message completes "the server sent …"."""
 
 
+class InvalidRequest(RequestRefused):
+    """A request doesn't say what the API asks for. `param` names the field."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message, code="invalid_value", status=400)
+        self.param = param
+
+
 def error_body(message: str, *, kind: str = BAD_REQUEST, code: str = "", param: str | None = None) -> dict[str, Any]:
     """One error in OpenAI's form."""
     return {"error": {"message": message, "type": kind, "code": code or None, "param": param}}
@@ -51,8 +62,11 @@ def refusal(error: AssistantError) -> tuple[int, dict[str, Any]]:
     match error:
         case ContextExceeded():
             return 400, error_body(str(error), code=CONTEXT_EXCEEDED, param="messages")
+        case InvalidRequest():
+            return 400, error_body(str(error), code=error.code, param=error.param)
         case RequestRefused():
-            return error.status or 400, error_body(str(error), code=error.code)
+            kind = SERVER_ERROR if error.status >= 500 else BAD_REQUEST
+            return error.status or 400, error_body(str(error), kind=kind, code=error.code)
         case ModelUnknown():
             return 404, error_body(str(error), code=error.code, param="model")
         case ModelError():
@@ -60,7 +74,7 @@ def refusal(error: AssistantError) -> tuple[int, dict[str, Any]]:
         case SamplingError():
             return 400, error_body(str(error), code="invalid_value", param=str(error).split(" ", 1)[0])
         case _:
-            return 500, error_body(str(error), kind="server_error", code="server_error")
+            return 500, error_body(str(error), kind=SERVER_ERROR, code=SERVER_ERROR)
 
 
 def error_from(body: Any, status: int = 0) -> AssistantError:
@@ -73,7 +87,7 @@ def error_from(body: Any, status: int = 0) -> AssistantError:
     code = str(fields.get("code") or fields.get("type") or "")
     message = fields.get("message") or fields.get("detail") or ""
     text = shorten(printable(str(message), newlines=False), 600) or f"The server answered with HTTP status {status}."
-    if code == CONTEXT_EXCEEDED or (status in (0, 400, 413, 500) and _CONTEXT_WORDS.search(f"{code} {message}")):
+    if code == CONTEXT_EXCEEDED or (status in (0, 400, 413, 500) and _CONTEXT_WORDS.search(f"{fields.get('type')} {message}")):
         return ContextExceeded(text, code=CONTEXT_EXCEEDED, status=status)
     if code in _MODEL_ERRORS:
         return _MODEL_ERRORS[code](text)
