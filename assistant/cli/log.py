@@ -1,0 +1,115 @@
+"""`assistant log`: list, show and export what was said."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.cli.output import as_json, print_json, print_table
+from assistant.errors import AssistantError
+from assistant.paths import Paths
+from assistant.safe_text import printable, shorten
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@click.group("log")
+def command() -> None:
+    """List, show and export what was said."""
+
+
+@contextmanager
+def _log() -> "Iterator[Database]":
+    from assistant.store.database import open_database
+
+    db = open_database(Paths.from_environment().create().database)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@command.command("list")
+@click.option("-n", "--limit", default=20, show_default=True, help="How many at most; 0 for all.")
+@click.option("-s", "--search", default="", help="Only those whose title holds this text.")
+@as_json
+def list_(limit: int, search: str, as_json: bool) -> None:
+    """List conversations: pinned ones first, then the newest first."""
+    from assistant.store import conversations
+
+    with _log() as db:
+        found = conversations.page(db, 0, limit if limit > 0 else -1, search)
+    if as_json:
+        print_json([asdict(conversation) for conversation in found])
+    elif not found:
+        click.echo("No conversations yet." if not search else f"No conversation's title holds {search!r}.", err=True)
+    else:
+        rows = [
+            [str(one.id), _time(one.updated_ms), one.model, ("* " if one.pinned else "") + shorten(one.title, 60)]
+            for one in found
+        ]
+        print_table(rows, ["id", "when", "model", "title"])
+
+
+@command.command("show")
+@click.argument("conversation_id", type=int)
+@as_json
+def show(conversation_id: int, as_json: bool) -> None:
+    """Show one conversation: its open path as Markdown, or all of it with --json."""
+    from assistant.store import export
+
+    with _log() as db:
+        if as_json:
+            print_json(export.as_json(db, conversation_id))
+        else:
+            click.echo(printable(export.as_markdown(db, conversation_id)), nl=False)
+
+
+@command.command("export")
+@click.argument("conversation_ids", type=int, nargs=-1)
+@click.option("--format", "format_", type=click.Choice(["json", "markdown"]), default="json", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@as_json
+def export_(conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool) -> None:
+    """Export conversations, all of them or those of the ids given.
+
+    json: one object a line with every branch and all that is known of each reply.
+    markdown: the open path of each.
+    """
+    from assistant.store import conversations, export
+
+    with _log() as db:
+        ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
+        if format_ == "markdown":
+            parts = (export.as_markdown(db, one) for one in ids)
+        else:
+            parts = (json.dumps(export.as_json(db, one), ensure_ascii=False) + "\n" for one in ids)
+        _write(parts, output, plain=format_ == "markdown")
+    if output is not None:
+        summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
+        if as_json:
+            print_json(summary)
+        else:
+            click.echo(f"{len(ids)} conversations written to {output}", err=True)
+
+
+def _write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:
+    if output is None:
+        for part in parts:
+            click.echo(printable(part) if plain else part, nl=False)
+        return
+    try:
+        with output.open("w", encoding="utf-8") as file:
+            file.writelines(parts)
+    except OSError as error:
+        raise AssistantError(f"Can't write {output}: {error.strerror}. Choose another --output.") from error
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000).strftime("%Y-%m-%d %H:%M")

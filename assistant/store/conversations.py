@@ -1,0 +1,229 @@
+"""Conversations: the list, what each is set to, and what was typed but not sent."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.errors import StoreError
+from assistant.store.database import transaction
+
+TITLE_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One row of the list. `leaf_id` is the last message of the open path, None while nothing was said."""
+
+    id: int
+    title: str
+    title_is_automatic: bool
+    created_ms: int
+    updated_ms: int
+    pinned: bool
+    model: str
+    template: str
+    inputs: dict[str, str]
+    sampling: dict[str, Any]
+    leaf_id: int | None
+
+
+_COLUMNS = "id, title, title_is_automatic, created_ms, updated_ms, pinned, model, template, inputs, sampling, leaf_id"
+_ORDER = "pinned DESC, updated_ms DESC, id DESC"
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def create(
+    db: Database,
+    *,
+    model: str = "",
+    template: str = "",
+    inputs: Mapping[str, str] | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> Conversation:
+    """A new, empty conversation."""
+    now = now_ms()
+    with transaction(db):
+        cursor = db.conn.execute(
+            "INSERT INTO conversations (created_ms, updated_ms, model, template, inputs, sampling) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (now, now, model, template, _json(inputs or {}), _json(sampling or {})),
+        )
+        return get(db, cursor.lastrowid or 0)
+
+
+def get(db: Database, conversation_id: int) -> Conversation:
+    """The conversation of that id, deleted or not. Raises `StoreError` where there is none."""
+    row = db.conn.execute(f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"There is no conversation {conversation_id}. `assistant log list` shows those there are.")
+    return _conversation(row)
+
+
+def latest(db: Database) -> Conversation | None:
+    """The one in which something was said last."""
+    row = db.conn.execute(
+        f"SELECT {_COLUMNS} FROM conversations WHERE deleted_ms IS NULL ORDER BY updated_ms DESC, id DESC LIMIT 1"
+    ).fetchone()
+    return _conversation(row) if row else None
+
+
+def count(db: Database, search: str = "") -> int:
+    """How many conversations are listed, of those whose title holds `search`."""
+    where, values = _listed(search)
+    total: int = db.conn.execute(f"SELECT count(*) FROM conversations WHERE {where}", values).fetchone()[0]
+    return total
+
+
+def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conversation]:
+    """`limit` conversations of the list from `offset`: pinned ones first, then the newest first."""
+    where, values = _listed(search)
+    rows = db.conn.execute(
+        f"SELECT {_COLUMNS} FROM conversations WHERE {where} ORDER BY {_ORDER} LIMIT ? OFFSET ?",
+        (*values, limit, offset),
+    )
+    return [_conversation(row) for row in rows]
+
+
+def _listed(search: str) -> tuple[str, tuple[str, ...]]:
+    if not search:
+        return "deleted_ms IS NULL", ()
+    pattern = re.sub(r"([%_\\])", r"\\\1", search)
+    return "deleted_ms IS NULL AND title LIKE ? ESCAPE '\\'", (f"%{pattern}%",)
+
+
+def rename(db: Database, conversation_id: int, title: str) -> None:
+    """Give it a title that stays; an empty one makes the automatic one possible again."""
+    title = " ".join(title.split())
+    _set(db, conversation_id, title=title, title_is_automatic=int(not title))
+
+
+def title_from(db: Database, conversation_id: int, text: str) -> None:
+    """Title it by the first words of `text`, unless a person has named it."""
+    if get(db, conversation_id).title_is_automatic:
+        _set(db, conversation_id, title=title_of(text))
+
+
+def title_of(text: str) -> str:
+    """The first sentence of the first line that says something, cut at a word."""
+    lines = [stripped for line in text.splitlines() if (stripped := line.strip().lstrip("#>*-` ").strip())]
+    first = " ".join(lines[0].split()) if lines else ""
+    first = re.split(r"(?<=[.!?])\s|(?<=[。！？])", first, maxsplit=1)[0].rstrip(".。")
+    if len(first) <= TITLE_CHARACTERS:
+        return first
+    cut = first[:TITLE_CHARACTERS]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[20:] else cut).rstrip(" ,;:，；：") + "…"
+
+
+def pin(db: Database, conversation_id: int, pinned: bool) -> None:
+    """Keep it on top of the list, or no longer."""
+    _set(db, conversation_id, pinned=int(pinned))
+
+
+def configure(
+    db: Database,
+    conversation_id: int,
+    *,
+    model: str | None = None,
+    template: str | None = None,
+    inputs: Mapping[str, str] | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> None:
+    """Set what its next replies are made with; None leaves a value as it is."""
+    given = {
+        "model": model,
+        "template": template,
+        "inputs": None if inputs is None else _json(inputs),
+        "sampling": None if sampling is None else _json(sampling),
+    }
+    _set(db, conversation_id, **{name: value for name, value in given.items() if value is not None})
+
+
+def delete(db: Database, conversation_id: int) -> None:
+    """Hide it, until `restore` or `purge_deleted`."""
+    _set(db, conversation_id, deleted_ms=now_ms())
+
+
+def restore(db: Database, conversation_id: int) -> None:
+    """Undo `delete`."""
+    _set(db, conversation_id, deleted_ms=None)
+
+
+def purge_deleted(db: Database, *, older_than_ms: int = 0) -> int:
+    """Really delete what was hidden at least `older_than_ms` ago, its pages overwritten. How many went."""
+    with transaction(db):
+        gone = int(
+            db.conn.execute("DELETE FROM conversations WHERE deleted_ms <= ?", (now_ms() - older_than_ms,)).rowcount
+        )
+        db.conn.execute("DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
+    return gone
+
+
+def set_draft(db: Database, conversation_id: int | None, text: str) -> None:
+    """Keep what was typed but not sent; None is the conversation that has not begun."""
+    if conversation_id is None:
+        remember(db, "draft", text)
+    else:
+        _set(db, conversation_id, draft=storable(text))
+
+
+def get_draft(db: Database, conversation_id: int | None) -> str:
+    """What was typed but not sent, empty if nothing."""
+    if conversation_id is None:
+        return recall(db, "draft")
+    row = db.conn.execute("SELECT draft FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+    return row[0] if row else ""
+
+
+def remember(db: Database, key: str, value: str) -> None:
+    """Keep a small fact, such as the model chosen last."""
+    with transaction(db):
+        db.conn.execute("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)", (key, storable(value)))
+
+
+def recall(db: Database, key: str) -> str:
+    """A fact kept by `remember`, empty if there is none."""
+    row = db.conn.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else ""
+
+
+def storable(text: str) -> str:
+    """`text` with lone surrogates replaced, which UTF-8 can't hold."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _set(db: Database, conversation_id: int, **values: Any) -> None:
+    if not values:
+        return
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    with transaction(db):
+        db.conn.execute(f"UPDATE conversations SET {assignments} WHERE id = ?", (*values.values(), conversation_id))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False)
+
+
+def _conversation(row: tuple[Any, ...]) -> Conversation:
+    identity, title, automatic, created, updated, pinned, model, template, inputs, sampling, leaf = row
+    return Conversation(
+        id=identity,
+        title=title,
+        title_is_automatic=bool(automatic),
+        created_ms=created,
+        updated_ms=updated,
+        pinned=bool(pinned),
+        model=model,
+        template=template,
+        inputs=json.loads(inputs),
+        sampling=json.loads(sampling),
+        leaf_id=leaf,
+    )

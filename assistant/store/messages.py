@@ -1,0 +1,282 @@
+"""Messages: a tree in which nothing is overwritten, and replies that are stored as they grow."""
+
+import json
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.errors import StoreError
+from assistant.store.conversations import now_ms, storable
+from assistant.store.database import transaction
+
+LOST_AFTER_MS = 10_000
+"""A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message. `state` is `complete` for all that a person says; for a reply also `growing`, `cut` (at the length
+    limit), `stopped` (by the person), `interrupted` (the engine or the program died) or `failed` (no text came)."""
+
+    id: int
+    conversation_id: int
+    parent_id: int | None
+    role: str
+    content: str
+    created_ms: int
+    updated_ms: int
+    state: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a reply is made with, known before it begins."""
+
+    model: str
+    template: str
+    template_hash: str
+    template_text: str
+    sampling: dict[str, Any]
+    seed: int | None
+    adapter_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reply went, known when it has ended."""
+
+    model_hash: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    dropped_messages: int = 0
+    context_tokens: int = 0
+    load_s: float = 0.0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+    finish_reason: str = ""
+    device: str = ""
+    seed: int | None = None
+    token_ids: Sequence[int] = field(default_factory=list)
+    logprobs: Sequence[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInfo:
+    """Both, for one reply."""
+
+    provenance: Provenance
+    outcome: Outcome
+
+
+_COLUMNS = "id, conversation_id, parent_id, role, content, created_ms, updated_ms, state, error"
+
+
+def add_user(db: Database, conversation_id: int, parent_id: int | None, content: str) -> int:
+    """Store what a person said after `parent_id`, and open it. The id of its row."""
+    with transaction(db):
+        return _add(db, conversation_id, parent_id, "user", content, "complete")
+
+
+def begin_reply(db: Database, conversation_id: int, parent_id: int | None, provenance: Provenance) -> int:
+    """The row of a reply that is about to grow, opened. Its id."""
+    with transaction(db):
+        message_id = _add(db, conversation_id, parent_id, "assistant", "", "growing")
+        db.conn.execute(
+            "INSERT OR IGNORE INTO templates (hash, name, text, first_used_ms) VALUES (?, ?, ?, ?)",
+            (provenance.template_hash, provenance.template, provenance.template_text, now_ms()),
+        )
+        db.conn.execute(
+            "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                message_id,
+                provenance.model,
+                provenance.adapter_hash,
+                provenance.template_hash,
+                json.dumps(provenance.sampling, ensure_ascii=False),
+                provenance.seed,
+            ),
+        )
+    return message_id
+
+
+def _add(db: Database, conversation_id: int, parent_id: int | None, role: str, content: str, state: str) -> int:
+    if parent_id is not None and get(db, parent_id).conversation_id != conversation_id:
+        raise StoreError(f"Message {parent_id} belongs to another conversation than {conversation_id}.")
+    now = now_ms()
+    message_id = db.conn.execute(
+        "INSERT INTO messages (conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (conversation_id, parent_id, role, storable(content), now, now, state),
+    ).lastrowid
+    db.conn.execute(
+        "UPDATE conversations SET leaf_id = ?, updated_ms = ? WHERE id = ?", (message_id, now, conversation_id)
+    )
+    return message_id or 0
+
+
+def resume_reply(db: Database, message_id: int) -> None:
+    """Let a reply that has ended grow again."""
+    with transaction(db):
+        db.conn.execute(
+            "UPDATE messages SET state = 'growing', error = '', updated_ms = ? WHERE id = ?", (now_ms(), message_id)
+        )
+
+
+def grow_reply(db: Database, message_id: int, content: str) -> None:
+    """Store what has come of a reply, and that its writer lives."""
+    with transaction(db):
+        db.conn.execute(
+            "UPDATE messages SET content = ?, updated_ms = ? WHERE id = ?", (storable(content), now_ms(), message_id)
+        )
+
+
+def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
+    """Store a reply as it will stay."""
+    values = {name: getattr(outcome, name) for name in _FIGURES}
+    if outcome.seed is not None:
+        values["seed"] = outcome.seed
+    values["token_ids"] = _pack("i", outcome.token_ids)
+    values["logprobs"] = _pack("f", outcome.logprobs)
+    now = now_ms()
+    with transaction(db):
+        db.conn.execute(
+            "UPDATE messages SET content = ?, state = ?, error = ?, updated_ms = ? WHERE id = ?",
+            (storable(content), state, storable(error), now, message_id),
+        )
+        db.conn.execute(
+            f"UPDATE replies SET {', '.join(f'{name} = ?' for name in values)} WHERE message_id = ?",
+            (*values.values(), message_id),
+        )
+        db.conn.execute(
+            "UPDATE conversations SET updated_ms = ? WHERE id = (SELECT conversation_id FROM messages WHERE id = ?)",
+            (now, message_id),
+        )
+
+
+_FIGURES = [f.name for f in fields(Outcome) if f.name not in ("seed", "token_ids", "logprobs")]
+
+
+def get(db: Database, message_id: int) -> StoredMessage:
+    """One message. Raises `StoreError` where there is none."""
+    row = db.conn.execute(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"There is no message {message_id}: it may have been deleted in another window.")
+    return StoredMessage(*row)
+
+
+_PATH = """
+WITH RECURSIVE path(id, parent, depth) AS (
+    SELECT id, parent_id, 0 FROM messages WHERE id = ?
+    UNION ALL
+    SELECT m.id, m.parent_id, depth + 1 FROM messages m JOIN path ON m.id = path.parent
+)
+"""
+
+
+def path(db: Database, leaf_id: int) -> list[StoredMessage]:
+    """The messages from the root to `leaf_id`."""
+    columns = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
+    rows = db.conn.execute(
+        f"{_PATH} SELECT {columns} FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC", (leaf_id,)
+    )
+    return [StoredMessage(*row) for row in rows]
+
+
+def path_with_siblings(db: Database, leaf_id: int) -> list[tuple[StoredMessage, int, int]]:
+    """As `path`, each with its place among its siblings, from 1, and their number."""
+    siblings = "FROM messages s WHERE s.conversation_id = m.conversation_id AND s.parent_id IS m.parent_id"
+    columns = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
+    rows = db.conn.execute(
+        f"{_PATH} SELECT {columns}, (SELECT count(*) {siblings} AND s.id <= m.id), (SELECT count(*) {siblings}) "
+        "FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC",
+        (leaf_id,),
+    )
+    return [(StoredMessage(*row[:-2]), row[-2], row[-1]) for row in rows]
+
+
+def all_of(db: Database, conversation_id: int) -> list[StoredMessage]:
+    """Every message of a conversation, on whatever branch, oldest first."""
+    rows = db.conn.execute(f"SELECT {_COLUMNS} FROM messages WHERE conversation_id = ? ORDER BY id", (conversation_id,))
+    return [StoredMessage(*row) for row in rows]
+
+
+def siblings(db: Database, message_id: int) -> list[int]:
+    """The ids of all messages that answer the same one, this one among them, oldest first."""
+    rows = db.conn.execute(
+        "SELECT s.id FROM messages m JOIN messages s ON s.conversation_id = m.conversation_id "
+        "AND s.parent_id IS m.parent_id WHERE m.id = ? ORDER BY s.id",
+        (message_id,),
+    )
+    return [row[0] for row in rows]
+
+
+def newest_leaf(db: Database, message_id: int) -> int:
+    """Where the newest branch below `message_id` ends; the message itself where nothing follows."""
+    row = db.conn.execute(
+        "WITH RECURSIVE below(id) AS (SELECT ? UNION ALL "
+        "SELECT (SELECT max(m.id) FROM messages m WHERE m.parent_id = below.id) FROM below WHERE below.id IS NOT NULL) "
+        "SELECT max(id) FROM below",
+        (message_id,),
+    ).fetchone()
+    leaf: int = row[0]
+    return leaf
+
+
+def open_leaf(db: Database, conversation_id: int, leaf_id: int) -> None:
+    """Make the path to `leaf_id` the one that is open."""
+    with transaction(db):
+        db.conn.execute("UPDATE conversations SET leaf_id = ? WHERE id = ?", (leaf_id, conversation_id))
+
+
+def mark_interrupted(db: Database) -> int:
+    """Replies whose writer died are interrupted: their text stays. How many there were."""
+    with transaction(db):
+        cursor = db.conn.execute(
+            "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'growing' AND updated_ms < ?",
+            ("The program ended while this reply was being written.", now_ms() - LOST_AFTER_MS),
+        )
+        return int(cursor.rowcount)
+
+
+def reply_info(db: Database, message_id: int) -> ReplyInfo:
+    """What a reply was made with and how it went. Raises `StoreError` for a message that is no reply."""
+    figures = ", ".join(_FIGURES)
+    row = db.conn.execute(
+        "SELECT r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.token_ids, r.logprobs, "
+        f"{figures} "
+        "FROM replies r JOIN templates t ON t.hash = r.template_hash WHERE r.message_id = ?",
+        (message_id,),
+    ).fetchone()
+    if row is None:
+        raise StoreError(f"Message {message_id} is not a reply.")
+    model, name, template_hash, text, sampling, seed, adapter_hash, token_ids, logprobs, *rest = row
+    provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
+    outcome = Outcome(
+        **dict(zip(_FIGURES, rest, strict=True)),
+        seed=seed,
+        token_ids=_unpack("i", token_ids).tolist(),
+        logprobs=_unpack("f", logprobs).tolist(),
+    )
+    return ReplyInfo(provenance, outcome)
+
+
+def _pack(kind: str, numbers: Sequence[float]) -> bytes:
+    """Little-endian 32-bit numbers, whatever this machine's order."""
+    packed = array(kind, numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _unpack(kind: str, packed: bytes) -> "array[Any]":
+    numbers = array(kind, packed)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
