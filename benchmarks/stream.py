@@ -9,6 +9,7 @@ when the screen that shows it has been painted.
 
 import argparse
 import asyncio
+import gc
 import random
 from dataclasses import dataclass, field
 from statistics import median, quantiles
@@ -93,6 +94,8 @@ async def measure(app: Ours | Peer, text: str, rate: float, into: Measured) -> N
     async with app.run_test(size=SIZE) as pilot:
         app.query_one(TextArea).focus()
         await pilot.pause(0.5)
+        gc.collect()
+        gc.freeze()  # as the program does once it has painted
         stalls: list[float] = []
         tasks = [asyncio.create_task(tick(stalls)), asyncio.create_task(type_keys(app, into.keys_ms))]
         await app.start()

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -105,6 +107,8 @@ class Transcript(ScrollView, can_focus=True):
         self._flush_timer: Timer | None = None
         self._next_flush_s = 0.0
         self._styles_known: dict[str | Style, Style] = {}
+        self._drawn: LRUCache[tuple[int, bool], tuple[Line, Strip]] = LRUCache(512)
+        """Strips by line and whether it is selected, with the line that they show."""
 
     # --- messages
 
@@ -327,6 +331,7 @@ class Transcript(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Lay out everything anew, with the same message at the top."""
         top = self.scroll_offset.y
+        self._drawn.clear()
         at = min(bisect_right(self._tops, top) - 1, len(self._entries) - 1)
         into = top - self._tops[at] if at >= 0 else 0
         width = self._text_width
@@ -364,9 +369,11 @@ class Transcript(ScrollView, can_focus=True):
     def on_focus(self) -> None:
         if self.selected is None and self._entries:
             self.select_last()
+        self._drawn.clear()
         self.refresh()
 
     def on_blur(self) -> None:
+        self._drawn.clear()
         self.refresh()
 
     def action_select_previous(self) -> None:
@@ -460,36 +467,48 @@ class Transcript(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         y += self.scroll_offset.y
-        width = self.scrollable_content_region.width
         line = self._line_at(y)
         if line is None:
-            return Strip.blank(width, self.rich_style)
-        bar = self._bar(marked=self.has_focus and self._is_selected(y))
-        return Strip.join([bar, self._text_strip(line, y)]).extend_cell_length(width, self.rich_style)
+            return Strip.blank(self.scrollable_content_region.width, self.visual_style.rich_style)
+        marked = self.has_focus and self._is_selected(y)
+        known = self._drawn.get((y, marked))
+        if known is not None and known[0] is line and self.text_selection is None:
+            return known[1]
+        strip = self._draw(line, y, marked=marked)
+        if self.text_selection is None:
+            self._drawn[(y, marked)] = (line, strip)
+        return strip
 
     def _is_selected(self, y: int) -> bool:
         """Whether line `y` belongs to the selected message; the empty line under it does not."""
         entry = self._entry_at(y)
         return isinstance(entry, ShownMessage) and entry.view.id == self.selected and entry is self._entry_at(y + 1)
 
-    def _bar(self, *, marked: bool) -> Strip:
-        style = self.visual_style + self._style(".bar") if marked else self.visual_style
-        return Strip([Segment("▌ " if marked else "  ", style.rich_style)], _GUTTER)
+    def _draw(self, line: Line, y: int, *, marked: bool) -> Strip:
+        """The bar, the text, and space to the right edge. Each piece carries its place, by which text is selected."""
+        width = self.scrollable_content_region.width
+        plain = self.visual_style
+        style = plain + self._style(line.fill) if line.fill else plain
+        bar = plain + self._style(".bar") if marked else plain
+        segments = [Segment("▌ " if marked else "  ", bar.rich_style)]
+        x = 0
+        content = self._with_selection(line.content, y)
+        for text, text_style in content.render(style, end="", parse_style=self._style):
+            segments.append(Segment(text, (style + text_style).rich_style_with_offset(x, y)))
+            x += len(text)
+        filled = max(0, self._text_width - content.cell_length)
+        segments.append(Segment(" " * filled, style.rich_style_with_offset(x, y)))
+        used = _GUTTER + content.cell_length + filled
+        segments.append(Segment(" " * max(0, width - used), plain.rich_style))
+        return Strip(segments, max(used, width))
 
-    def _text_strip(self, line: Line, y: int) -> Strip:
-        content = line.content
-        if self.text_selection is not None and (span := self.text_selection.get_span(y)) is not None:
-            start, end = span
-            content = content.stylize(self._selection_style(), start, len(content) if end == -1 else end)
-        style = self.visual_style + self._style(line.fill) if line.fill else self.visual_style
-        segments = [
-            Segment(text, (style + text_style).rich_style)
-            for text, text_style in content.render(style, end="", parse_style=self._style)
-        ]
-        strip = Strip(segments or [Segment("", style.rich_style)], content.cell_length)
-        if line.fill:
-            strip = strip.extend_cell_length(self._text_width, style.rich_style)
-        return strip.apply_offsets(0, y)
+    def _with_selection(self, content: Content, y: int) -> Content:
+        """`content` with what the mouse selected of it."""
+        span = None if self.text_selection is None else self.text_selection.get_span(y)
+        if span is None:
+            return content
+        style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+        return content.stylize(style, span[0], len(content) if span[1] == -1 else span[1])
 
     def _style(self, name: str | Style) -> Style:
         """The style that `name` stands for in this theme: `.strong` is a component class, `$text-accent` a colour."""
@@ -506,12 +525,10 @@ class Transcript(ScrollView, can_focus=True):
             return self.get_visual_style(name[1:], partial=True) + Style(background=background)
         return Style.parse(name, self.app.theme_variables)
 
-    def _selection_style(self) -> Style:
-        return Style.from_styles(self.screen.get_component_styles("screen--selection"))
-
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._styles_known.clear()
+        self._drawn.clear()
 
     # --- text selected with the mouse
 
