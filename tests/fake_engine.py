@@ -114,6 +114,7 @@ class FakeEngine:
     def __post_init__(self) -> None:
         self._scripts: deque[Script] = deque()
         self._released = threading.Event()
+        self._running = 0
         self._folder = tempfile.TemporaryDirectory(prefix="fake-", ignore_cleanup_errors=True)
         socket = None if self.plain else Path(self._folder.name) / "engine.sock"
         config = uvicorn.Config(
@@ -146,6 +147,11 @@ class FakeEngine:
             return Endpoint("http://engine", self._socket, self.key)
         port = self._server.servers[0].sockets[0].getsockname()[1]
         return Endpoint(f"http://127.0.0.1:{port}", None, self.key)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no reply is being said."""
+        return self._running == 0
 
     def enqueue(self, *scripts: Script) -> None:
         """What the next chat requests get, in order."""
@@ -206,8 +212,18 @@ class FakeEngine:
         wanted = Wanted(bool(body.get("logprobs")), bool(options.get("include_usage")), events)
         writer = self._writer(body["model"], wanted)
         reply = script if isinstance(script, Reply) else Reply(script.pieces)
-        if reply.reasoning:
-            yield sse.frame({"choices": [{"index": 0, "delta": {"reasoning_content": reply.reasoning}}]})
+        self._running += 1
+        try:
+            if reply.reasoning:
+                yield sse.frame({"choices": [{"index": 0, "delta": {"reasoning_content": reply.reasoning}}]})
+            async for content in self._say(script, reply, writer, number):
+                yield content
+        finally:
+            self._running -= 1
+
+    async def _say(
+        self, script: Reply | Fail | Die, reply: Reply, writer: ChunkWriter, number: int
+    ) -> AsyncIterator[bytes]:
         for event in reply.events():
             if isinstance(event, Token):
                 await asyncio.sleep(reply.delay_s)

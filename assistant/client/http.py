@@ -36,7 +36,7 @@ class Endpoint:
 
 def connect(endpoint: Endpoint, *, silence_s: float = SILENCE_S) -> httpx.AsyncClient:
     """A client of `endpoint`. Proxies of the environment serve only servers elsewhere."""
-    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    headers = {b"Authorization": f"Bearer {endpoint.key}".encode()} if endpoint.key else {}
     timeout = httpx.Timeout(silence_s, connect=10.0)
     limits = httpx.Limits(max_keepalive_connections=4)
     if endpoint.socket:

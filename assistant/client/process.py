@@ -37,7 +37,7 @@ async def find_or_start(paths: Paths, settings: EngineSettings) -> Endpoint:
     child: subprocess.Popen[bytes] | None = None
     while time.monotonic() < deadline_s:
         found = address.published(paths)
-        if found is not None and await _answers(found):
+        if found is not None and await _answers(found, ours=child is not None and child.pid == found.pid):
             return _endpoint(found)
         if child is not None and child.poll() is not None:
             if child.returncode != address.ANOTHER_RUNS:
@@ -73,8 +73,12 @@ def last_words(paths: Paths) -> str:
     return f"it left no reason in {address.log_file(paths)}."
 
 
-async def _answers(found: Address) -> bool:
-    """Whether the engine answers and is of this version. One of another version that is idle is ended."""
+async def _answers(found: Address, *, ours: bool) -> bool:
+    """Whether the engine answers and is of this version. One of another version that is idle is ended.
+
+    Raises `EngineUnreachable` where it is in use, or where it was just started by us (`ours`): then it is this
+    program that is of another version than what is installed.
+    """
     endpoint = _endpoint(found)
     try:
         async with connect(endpoint) as http:
@@ -83,10 +87,10 @@ async def _answers(found: Address) -> bool:
         return False  # about to end: the lock will be free in a moment
     if status.get("version") == __version__:
         return True
-    if not await stop_idle(found):
+    if ours or not await stop_idle(found):
+        close = "Close this window and open it again" if ours else "Close the other windows of the assistant"
         raise EngineUnreachable(
-            f"The engine that runs is of version {status.get('version')}, this program of version {__version__}. "
-            "Close the other windows of the assistant, then try again."
+            f"The engine is of version {status.get('version')}, this program of version {__version__}. {close}."
         )
     return False
 

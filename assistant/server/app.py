@@ -56,7 +56,7 @@ class Gate:
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if self._key:
-            given = headers.get("authorization", "").encode()
+            given = headers.get("authorization", "").encode("latin-1")  # as the bytes came
             if not hmac.compare_digest(given, f"Bearer {self._key}".encode()):
                 return _error(
                     401, "The key is missing or wrong. Send it as `Authorization: Bearer …`.", "invalid_api_key"

@@ -9,6 +9,7 @@ from assistant.errors import (
     ChecksumMismatch,
     ContextExceeded,
     DownloadFailed,
+    EngineUnreachable,
     ModelError,
     ModelIncomplete,
     ModelTooLarge,
@@ -87,8 +88,12 @@ def error_from(body: Any, status: int = 0) -> AssistantError:
     code = str(fields.get("code") or fields.get("type") or "")
     message = fields.get("message") or fields.get("detail") or ""
     text = shorten(printable(str(message), newlines=False), 600) or f"The server answered with HTTP status {status}."
-    if code == CONTEXT_EXCEEDED or (status in (0, 400, 413, 500) and _CONTEXT_WORDS.search(f"{fields.get('type')} {message}")):
+    if code == CONTEXT_EXCEEDED or (
+        status in (0, 400, 413, 500) and _CONTEXT_WORDS.search(f"{fields.get('type')} {message}")
+    ):
         return ContextExceeded(text, code=CONTEXT_EXCEEDED, status=status)
+    if code == ENGINE_ENDS:
+        return EngineUnreachable(text)
     if code in _MODEL_ERRORS:
         return _MODEL_ERRORS[code](text)
     return RequestRefused(text, code=code, status=status)
