@@ -134,7 +134,12 @@ def _depth(item: SyntaxTreeNode) -> int:
 
 def _table(node: SyntaxTreeNode, first: Content, rest: Content) -> list[Block]:
     header, *rows = cells(node)
-    return [Table(header, rows, first, rest)]
+    return [Table(header, rows, first, rest, right=right_columns(node))]
+
+
+def right_columns(node: SyntaxTreeNode) -> list[bool]:
+    """Which columns of a table stand at the right."""
+    return ["right" in str(cell.attrs.get("style", "")) for cell in node.children[0].children[0].children]
 
 
 def cells(node: SyntaxTreeNode) -> list[list[Content]]:

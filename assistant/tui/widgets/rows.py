@@ -97,6 +97,8 @@ class Table:
     rows: list[list[Content]]
     first: Content = EMPTY
     rest: Content = EMPTY
+    right: Sequence[bool] = ()
+    """Which columns stand at the right."""
     _widths: list[int] = field(default_factory=list, compare=False, repr=False)
     _done: list[list[Line]] = field(default_factory=list, compare=False, repr=False)
     """The lines of the rows laid out so far with these column widths."""
@@ -106,11 +108,25 @@ class Table:
         if widths != self._widths:
             self._widths, self._done = widths, []
         for row in self.rows[len(self._done) :]:
-            self._done.append(_table_lines(row, widths, self.rest))
+            self._done.append(self._row_lines(row))
         ruled = Content.styled(_COLUMN_GAP.join("─" * cells for cells in widths), ".quiet")
-        header = _table_lines([cell.stylize(".strong") for cell in self.header], widths, self.rest)
+        header = self._row_lines([cell.stylize(".strong") for cell in self.header])
         header[0] = header[0]._replace(content=self.first + header[0].content[len(self.rest) :])
         return [*header, Line(self.rest + ruled, indent=len(self.rest)), *chain.from_iterable(self._done)]
+
+    def _row_lines(self, cells: Sequence[Content]) -> list[Line]:
+        """One row, as many lines as its highest cell."""
+        columns = [wrap(cell, width) for cell, width in zip(cells, self._widths, strict=False)]
+        lines = []
+        for i in range(max(map(len, columns), default=1)):
+            parts = [self._aligned(column[i] if i < len(column) else EMPTY, at) for at, column in enumerate(columns)]
+            lines.append(Line(self.rest + Content(_COLUMN_GAP).join(parts).rstrip(), indent=len(self.rest)))
+        return lines
+
+    def _aligned(self, content: Content, at: int) -> Content:
+        """`content` padded to its column."""
+        missing = self._widths[at] - content.cell_length
+        return content.pad_left(missing) if self.right[at : at + 1] == [True] else content.pad_right(missing)
 
     def keep_rows(self, count: int, rows: Iterable[list[Content]]) -> None:
         """Put `rows` after the first `count`."""
@@ -162,18 +178,3 @@ def _column_widths(rows: Sequence[Sequence[Content]], room: int) -> list[int]:
         target = max(second, _NARROWEST_COLUMN, widest - -(-(sum(widths) - room) // count))
         widths = [target if w == widest else w for w in widths]
     return widths
-
-
-def _table_lines(cells: Sequence[Content], widths: Sequence[int], indent: Content) -> list[Line]:
-    """One row of a table, as many lines as its highest cell."""
-    columns = [wrap(cell, width) for cell, width in zip(cells, widths, strict=False)]
-    lines = []
-    for i in range(max(map(len, columns), default=1)):
-        parts = [
-            (column[i] if i < len(column) else EMPTY).pad_right(
-                width - (column[i].cell_length if i < len(column) else 0)
-            )
-            for column, width in zip(columns, widths, strict=False)
-        ]
-        lines.append(Line(indent + Content(_COLUMN_GAP).join(parts).rstrip(), indent=len(indent)))
-    return lines

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from markdown_it.tree import SyntaxTreeNode
 
-from assistant.tui.widgets.markdown_blocks import Fence, block, cells, first_number, gap, items, language, parse
+from assistant.tui.widgets.markdown_blocks import (
+    Fence,
+    block,
+    cells,
+    first_number,
+    gap,
+    items,
+    language,
+    parse,
+    right_columns,
+)
 from assistant.tui.widgets.rows import EMPTY, Block, Table
 
 _PART_LINES = 20
@@ -86,7 +96,7 @@ class StreamingMarkdown:
         header, *rows = cells(node)
         table = self.blocks[-1] if self._resume.inside else None
         if not isinstance(table, Table):
-            table = Table(header, [])
+            table = Table(header, [], right=right_columns(node))
             self.blocks.append(table)
         table.keep_rows(self._resume.rows, rows)
         if rows:

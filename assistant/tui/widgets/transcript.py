@@ -1,16 +1,12 @@
 """The messages of one conversation.
 
-One widget draws them all, line by line. A message is laid out when it comes near the sight; until then its height is
-an estimate. When an estimate above the reader's place turns out wrong, the scroll position moves by the difference in
-the same frame, so the text stays where it is. A widget for each message, or each paragraph as in Textual's `Markdown`,
-would cost 1 ms each to mount and a layout of all of them for each token.
+One widget draws them all, line by line, and lays out only what is near the reader. A widget for each message, or for
+each paragraph as in Textual's `Markdown`, would cost 1 ms each to mount and a layout of all of them for each token.
 """
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -27,6 +23,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.timer import Timer
 
+from assistant.tui.widgets.column import Column
 from assistant.tui.widgets.message import MessageView, Notice, ShownMessage
 from assistant.tui.widgets.rows import Line
 
@@ -63,9 +60,10 @@ class Transcript(ScrollView, can_focus=True):
         overflow-y: auto;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
-        & > .bar, & > .role, & > .mark { color: $accent; }
+        & > .bar { color: $accent; }
+        & > .role, & > .mark, & > .title { color: $text-accent; }
         & > .role, & > .strong, & > .heading { text-style: bold; }
-        & > .title { color: $accent; text-style: bold; }
+        & > .title { text-style: bold; }
         & > .quiet { color: $foreground 60%; }
         & > .error { color: $text-error; }
         & > .em { text-style: italic; }
@@ -95,12 +93,7 @@ class Transcript(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.selected: int | None = None
-        self._entries: list[ShownMessage | Notice] = []
-        self._heights: list[int] = []
-        self._laid_out: set[int] = set()
-        """Entries whose height is exact, by position."""
-        self._tops: list[int] = [0]
-        """The first line of each entry, and at the end the number of lines."""
+        self._column: Column[ShownMessage | Notice] = Column()
         self._following = True
         self._settling = False
         self._growing: ShownMessage | None = None
@@ -115,10 +108,9 @@ class Transcript(ScrollView, can_focus=True):
     def show(self, messages: Sequence[MessageView]) -> None:
         """Show another conversation, from its end."""
         self._stop_growing()
-        self._entries = [ShownMessage(view) for view in messages]
+        self._column.fill([ShownMessage(view) for view in messages])
         self.selected = None
-        self._following = True
-        self._estimate_all()
+        self.follow()
         if self.has_focus:
             self.select_last()
 
@@ -183,8 +175,7 @@ class Transcript(ScrollView, can_focus=True):
             return
         if self._growing in self._entries[position:]:
             self._stop_growing()
-        del self._entries[position:], self._heights[position:]
-        self._laid_out = {i for i in self._laid_out if i < position}
+        self._column.cut(position)
         if self.selected is not None and self._position(self.selected) is None:
             self.select(None)
         self._settle()
@@ -231,13 +222,11 @@ class Transcript(ScrollView, can_focus=True):
 
     def _put(self, entry: ShownMessage | Notice, *, follow: bool = True) -> None:
         self._following = self._following or follow
-        self._entries.append(entry)
-        self._heights.append(entry.estimate(self._text_width))
+        self._column.append(entry)
         self._settle()
 
     def _replace(self, position: int, entry: ShownMessage | Notice) -> None:
-        self._entries[position] = entry
-        self._laid_out.discard(position)
+        self._column.replace(position, entry)
         self._settle()
 
     def _exchange(self, old: ShownMessage, new: ShownMessage) -> None:
@@ -281,11 +270,9 @@ class Transcript(ScrollView, can_focus=True):
     def _view_height(self) -> int:
         return self.scrollable_content_region.height
 
-    def _estimate_all(self) -> None:
-        width = self._text_width
-        self._heights = [entry.estimate(width) for entry in self._entries]
-        self._laid_out.clear()
-        self._settle()
+    @property
+    def _entries(self) -> list[ShownMessage | Notice]:
+        return self._column.entries
 
     def _settle(self) -> None:
         """Lay out what is in sight and near it, and keep the reader's place."""
@@ -293,56 +280,25 @@ class Transcript(ScrollView, can_focus=True):
             return
         self._settling = True
         try:
-            top = self._lay_out_around(self.scroll_offset.y)
-            self.virtual_size = Size(self.scrollable_content_region.width, self._tops[-1])
+            top = self._column.settle(self.scroll_offset.y, self._view_height, at_end=self._following)
+            self.virtual_size = Size(self.scrollable_content_region.width, self._column.height)
             self.scroll_to(y=top, animate=False, force=True)
             self.vertical_scrollbar.position = top  # Textual leaves it where it is until the bar is on screen
         finally:
             self._settling = False
         self.refresh()
 
-    def _lay_out_around(self, top: int) -> int:
-        """The line at the top of the screen once everything near it has its exact height."""
-        width, height = self._text_width, self._view_height
-        while True:
-            self._tops = [0, *accumulate(self._heights)]
-            lowest = max(0, self._tops[-1] - height)
-            top = lowest if self._following else min(top, lowest)
-            moved = False
-            above = 0
-            for i in self._near(top, height):
-                if i not in self._laid_out:
-                    grown = len(self._entries[i].lines(width)) - self._heights[i]
-                    self._heights[i] += grown
-                    self._laid_out.add(i)
-                    moved = moved or bool(grown)
-                    if self._tops[i + 1] <= top:
-                        above += grown
-            if not moved:
-                return top
-            top += above
-
-    def _near(self, top: int, height: int) -> range:
-        """The entries within half a screen of the screen that begins at line `top`."""
-        first = bisect_right(self._tops, max(0, top - height // 2)) - 1
-        last = bisect_right(self._tops, top + height + height // 2) - 1
-        return range(first, min(last + 1, len(self._entries)))
-
     def on_resize(self) -> None:
         """Lay out everything anew, with the same message at the top."""
-        top = self.scroll_offset.y
         self._drawn.clear()
-        at = min(bisect_right(self._tops, top) - 1, len(self._entries) - 1)
-        into = top - self._tops[at] if at >= 0 else 0
-        width = self._text_width
-        self._heights = [entry.estimate(width) for entry in self._entries]
-        self._laid_out.clear()
-        if at >= 0 and not self._following:
-            self._heights[at] = len(self._entries[at].lines(width))
-            self._laid_out.add(at)
-            self._tops = [0, *accumulate(self._heights)]
-            self.virtual_size = Size(self.scrollable_content_region.width, self._tops[-1])
-            self.set_reactive(ScrollView.scroll_y, self._tops[at] + min(into, self._heights[at] - 1))
+        at = self._column.position(self.scroll_offset.y)
+        into = 0 if at is None else self.scroll_offset.y - self._column.tops[at]
+        self._column.reflow(self._text_width)
+        if at is not None and not self._following:
+            self._column.settle(self._column.tops[at], self._view_height)
+            last = self._column.tops[at + 1] - 1
+            self.virtual_size = Size(self.scrollable_content_region.width, self._column.height)
+            self.set_reactive(ScrollView.scroll_y, min(self._column.tops[at] + into, last))
         self._settle()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -380,14 +336,16 @@ class Transcript(ScrollView, can_focus=True):
         position = self._selected_position()
         if position is None:
             self.select_last()
-        elif self._tops[position] < self.scroll_offset.y:
-            self._go_to(max(self._tops[position], self.scroll_offset.y - self._step))
+        elif self._column.tops[position] < self.scroll_offset.y:
+            self._go_to(max(self._column.tops[position], self.scroll_offset.y - self._step))
         else:
             self.select(next(self._messages(reversed(self._entries[:position])), self.selected))
 
     def action_select_next(self) -> None:
         position = self._selected_position()
-        below = 0 if position is None else self._tops[position + 1] - 1 - self.scroll_offset.y - self._view_height
+        below = (
+            0 if position is None else self._column.tops[position + 1] - 1 - self.scroll_offset.y - self._view_height
+        )
         following = [] if position is None else list(self._messages(self._entries[position + 1 :]))
         if below > 0:
             self._go_to(self.scroll_offset.y + min(below, self._step))
@@ -438,7 +396,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def _bring_into_sight(self, position: int) -> None:
         """Scroll as little as shows the message, or its beginning where it is higher than the screen."""
-        top, bottom, height = self._tops[position], self._tops[position + 1], self._view_height
+        top, bottom, height = self._column.tops[position], self._column.tops[position + 1], self._view_height
         if top < self.scroll_offset.y or bottom - top > height:
             self._go_to(top)
         elif bottom > self.scroll_offset.y + height:
@@ -460,14 +418,14 @@ class Transcript(ScrollView, can_focus=True):
             self.post_message(self.SiblingWanted(entry.view.id, event.style.meta["step"]))
 
     def _entry_at(self, line: int) -> ShownMessage | Notice | None:
-        at = bisect_right(self._tops, line) - 1
-        return self._entries[at] if 0 <= at < len(self._entries) else None
+        position = self._column.position(line)
+        return None if position is None else self._entries[position]
 
     # --- drawing
 
     def render_line(self, y: int) -> Strip:
         y += self.scroll_offset.y
-        line = self._line_at(y)
+        line = self._column.line(y)
         if line is None:
             return Strip.blank(self.scrollable_content_region.width, self.visual_style.rich_style)
         marked = self.has_focus and self._is_selected(y)
@@ -538,10 +496,10 @@ class Transcript(ScrollView, can_focus=True):
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text, wrapped lines joined again."""
         first = selection.start.y if selection.start else 0
-        last = selection.end.y if selection.end else self._tops[-1]
+        last = selection.end.y if selection.end else self._column.height
         text = ""
-        for y in range(first, min(last, self._tops[-1] - 1) + 1):
-            line, span = self._line_at(y), selection.get_span(y)
+        for y in range(first, min(last, self._column.height - 1) + 1):
+            line, span = self._column.line(y), selection.get_span(y)
             if line is None or span is None:
                 continue
             plain = line.content.plain
@@ -549,11 +507,3 @@ class Transcript(ScrollView, can_focus=True):
             glue = "\n" if line.glue is None else line.glue
             text += (glue if y > first else "") + plain[start : len(plain) if span[1] == -1 else span[1]].rstrip()
         return text, "\n"
-
-    def _line_at(self, y: int) -> Line | None:
-        at = bisect_right(self._tops, y) - 1
-        if not 0 <= at < len(self._entries):
-            return None
-        lines = self._entries[at].lines(self._text_width)
-        into = y - self._tops[at]
-        return lines[into] if into < len(lines) else None
