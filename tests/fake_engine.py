@@ -144,7 +144,7 @@ class FakeEngine:
     @property
     def endpoint(self) -> Endpoint:
         if self._socket:
-            return Endpoint("http://engine", self._socket, self.key)
+            return Endpoint("http://engine", self._socket, self.key, own=True)
         port = self._server.servers[0].sockets[0].getsockname()[1]
         return Endpoint(f"http://127.0.0.1:{port}", None, self.key)
 

@@ -25,11 +25,11 @@ def command(host: str, port: int, api_key_env: str | None) -> None:
     from assistant import settings
     from assistant.server import log, process
 
-    log.start()
     key = _key(host, api_key_env)
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file).engine
     with _listen(host, port) as listener:
+        log.start()
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/v1"
         while not process.run(paths, chosen, process.Port(listener, key), lambda: click.echo(f"Answering at {url}")):
             _end_idle_engine(paths)

@@ -81,7 +81,7 @@ async def answer(
             prefilled = prefilled or isinstance(event, Prefilled | Token)
             yield event
     if reader.reason is None:
-        raise EngineDied(f"The server at {endpoint.place} ended the answer before it was finished. Ask again.")
+        raise EngineDied(f"{endpoint.name} ended the answer before it was finished. Ask again.")
     if not prefilled:
         yield Prefilled(0, dropped_messages=dropped_messages)
     for event in reader.finished(Timing(0.0, first_token_s, time.monotonic() - started_s)):

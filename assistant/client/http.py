@@ -27,18 +27,20 @@ class Endpoint:
     socket: Path | None = None
     """A Unix socket to connect to, in place of the host in `url`."""
     key: str | None = None
+    own: bool = False
+    """Whether it is our own engine process, which is started again when it is gone."""
 
     @property
-    def place(self) -> str:
-        """For a sentence."""
-        return str(self.socket or self.url)
+    def name(self) -> str:
+        """Who answers there, at the start of a sentence."""
+        return "The engine process" if self.own else f"The server at {self.url}"
 
 
 def connect(endpoint: Endpoint, *, silence_s: float = SILENCE_S) -> httpx.AsyncClient:
     """A client of `endpoint`. Proxies of the environment serve only servers elsewhere."""
     headers = {b"Authorization": f"Bearer {endpoint.key}".encode()} if endpoint.key else {}
     timeout = httpx.Timeout(silence_s, connect=10.0)
-    limits = httpx.Limits(max_keepalive_connections=4)
+    limits = httpx.Limits(keepalive_expiry=2.0)  # sooner than servers close: uvicorn after 5 s
     if endpoint.socket:
         # No TLS on a socket: reading the system's certificates would take longer than the first answer.
         transport = httpx.AsyncHTTPTransport(uds=str(endpoint.socket), verify=False, limits=limits)
@@ -115,11 +117,12 @@ def refused(content: bytes, status: int) -> AssistantError:
 
 def unanswered(error: Exception, endpoint: Endpoint, *, begun: bool) -> AssistantError:
     """The sentence for an answer that did not come, or broke off after it had `begun`."""
-    what = str(error).rstrip(".") or type(error).__name__
+    who, then = endpoint.name, "The next message starts it again." if endpoint.own else "Ask again."
     if isinstance(error, BadAnswer):
-        return RequestRefused(f"The server at {endpoint.place} sent {what}. Is it an OpenAI-compatible server?")
+        return RequestRefused(f"{who} sent {error}." + ("" if endpoint.own else " Is it an OpenAI-compatible server?"))
+    what = "silence for too long" if isinstance(error, httpx.TimeoutException) else str(error).rstrip(".")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
-        return EngineUnreachable(f"No server answers at {endpoint.place}: {what}. Is it running, is the address right?")
-    if begun:
-        return EngineDied(f"The server at {endpoint.place} broke off in the middle of the answer: {what}. Ask again.")
-    return EngineDied(f"The server at {endpoint.place} went away without an answer: {what}. Ask again.")
+        do = then if endpoint.own else "Is it running, is the address right?"
+        return EngineUnreachable(f"{who} can't be reached: {what}. {do}")
+    when = "in the middle of the answer" if begun else "before it answered"
+    return EngineDied(f"{who} went away {when}: {what or type(error).__name__}. {then}")

@@ -96,7 +96,7 @@ async def _answers(found: Address, *, ours: bool) -> bool:
 
 
 def _endpoint(found: Address) -> Endpoint:
-    return Endpoint(found.url, Path(found.socket) if found.socket else None, found.key or None)
+    return Endpoint(found.url, Path(found.socket) if found.socket else None, found.key or None, own=True)
 
 
 def _start(paths: Paths, settings: EngineSettings) -> "subprocess.Popen[bytes]":
