@@ -197,8 +197,9 @@ class ShownMessage:
         return self.finished(self.view, width)
 
     @property
-    def is_growing(self) -> bool:
-        return self._stream is not None
+    def is_folded(self) -> bool:
+        """Whether a part of a long text is not shown."""
+        return not self._unfolded and len(_head(self.answer)) < len(self.answer)
 
 
 def _head(text: str) -> str:
