@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,9 @@ from assistant.wire.address import Address
 START_S = 60.0
 """How long an engine may take until it answers. It does so before it imports torch: well under a second is usual."""
 
+STATUS_S = 10.0
+"""How long an engine may take to say how it is. It answers at once, but for the moments when a library is imported."""
+
 POLL_S = 0.02
 """How often its address is looked for."""
 
@@ -33,20 +35,28 @@ async def find_or_start(paths: Paths, settings: EngineSettings) -> Endpoint:
 
     Raises `EngineUnreachable` with the last line of its log where it doesn't start.
     """
-    deadline_s = time.monotonic() + START_S
+    try:
+        return await _find_or_start(paths.create(), settings)
+    except OSError as error:
+        raise EngineUnreachable(f"The engine process can't be started: {error}. Is {paths.run} writable?") from error
+
+
+async def _find_or_start(paths: Paths, settings: EngineSettings) -> Endpoint:
+    deadline_s, log = time.monotonic() + START_S, address.log_file(paths)
     child: subprocess.Popen[bytes] | None = None
+    logged_bytes = 0
     while time.monotonic() < deadline_s:
         found = address.published(paths)
         if found is not None and await _answers(found, ours=child is not None and child.pid == found.pid):
             return _endpoint(found)
         if child is not None and child.poll() is not None:
             if child.returncode != address.ANOTHER_RUNS:
-                raise EngineUnreachable(f"The engine process did not start: {last_words(paths)}")
+                raise EngineUnreachable(f"The engine process did not start: {_last_words(log, logged_bytes)}")
             child = None
         if child is None and not address.is_running(paths):
+            logged_bytes = log.stat().st_size if log.exists() else 0
             child = _start(paths, settings)
         await asyncio.sleep(POLL_S)
-    log = address.log_file(paths)
     raise EngineUnreachable(f"The engine process did not answer within {START_S:.0f} s. Its log is {log}.")
 
 
@@ -63,14 +73,12 @@ async def stop_idle(found: Address) -> bool:
     return True
 
 
-def last_words(paths: Paths) -> str:
-    """The last line of the engine's log, as one sentence to show."""
-    with suppress(OSError), address.log_file(paths).open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-        lines = log.read().decode(errors="replace").strip().splitlines()
-        if lines:
-            return shorten(lines[-1], 300)
-    return f"it left no reason in {address.log_file(paths)}."
+def _last_words(log: Path, after_bytes: int) -> str:
+    """The last line that was written to the log since it had that length."""
+    with log.open("rb") as file:
+        file.seek(after_bytes)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return shorten(lines[-1], 300) if lines else f"it left no reason in {log}."
 
 
 async def _answers(found: Address, *, ours: bool) -> bool:
@@ -81,7 +89,7 @@ async def _answers(found: Address, *, ours: bool) -> bool:
     """
     endpoint = _endpoint(found)
     try:
-        async with connect(endpoint) as http:
+        async with connect(endpoint, silence_s=STATUS_S) as http:
             status: dict[str, Any] = await call(http, "GET", "/engine/status", endpoint)
     except (EngineUnreachable, EngineDied):
         return False  # about to end: the lock will be free in a moment
@@ -109,8 +117,6 @@ def _start(paths: Paths, settings: EngineSettings) -> "subprocess.Popen[bytes]":
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=paths.data, start_new_session=True
         )
-    except OSError as error:
-        raise EngineUnreachable(f"The engine process did not start: {error.strerror}.") from error
     finally:
         os.close(log)
     # Waited for, so that an engine that ends before this program does leaves no zombie behind.

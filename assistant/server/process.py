@@ -21,7 +21,7 @@ from assistant.server.worker import Worker
 from assistant.settings import EngineSettings
 from assistant.wire import address
 
-LOCK_WAIT_S = 1.0
+LOCK_WAIT_S = 0.2
 """How long to wait for the lock: whoever asks whether an engine lives holds it for an instant."""
 
 FAREWELL_S = 1

@@ -211,3 +211,16 @@ def test_a_broken_address_is_no_address(home: Paths, content: str) -> None:
         assert address.is_running(home) and address.published(home) is None
         holder.kill()
     assert not address.is_running(home)
+
+
+async def test_an_engine_that_dies_without_a_word(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    address.log_file(home).write_text("a line of an older engine\n")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(EngineUnreachable, match="did not start: it left no reason in"):
+        await process.find_or_start(home, QUICK)
+
+
+async def test_no_interpreter(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(EngineUnreachable, match="/no/such/python"):
+        await process.find_or_start(home, QUICK)
