@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -159,7 +159,7 @@ class Dialogue:
         self._library = library
         self._settings = settings
 
-    async def send(self, conversation_id: int, text: str, *, parent_id: int | None) -> AsyncIterator[Step]:
+    async def send(self, conversation_id: int, text: str, *, parent_id: int | None) -> AsyncGenerator[Step, None]:
         """Say `text` after message `parent_id` (None: as the first one), and reply to it."""
         conversation = conversations.get(self._db, conversation_id)
         path = messages.path(self._db, parent_id) if parent_id is not None else []
@@ -171,14 +171,14 @@ class Dialogue:
             async for step in steps:
                 yield step
 
-    async def edit(self, message_id: int, text: str) -> AsyncIterator[Step]:
+    async def edit(self, message_id: int, text: str) -> AsyncGenerator[Step, None]:
         """Say `text` in place of what a person said in `message_id`: a sibling of it, with a reply of its own."""
         old = messages.get(self._db, message_id)
         async with aclosing(self.send(old.conversation_id, text, parent_id=old.parent_id)) as steps:
             async for step in steps:
                 yield step
 
-    async def regenerate(self, message_id: int) -> AsyncIterator[Step]:
+    async def regenerate(self, message_id: int) -> AsyncGenerator[Step, None]:
         """Another reply to the same message: a sibling of reply `message_id`."""
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
@@ -186,7 +186,7 @@ class Dialogue:
             async for step in steps:
                 yield step
 
-    async def continue_reply(self, message_id: int) -> AsyncIterator[Step]:
+    async def continue_reply(self, message_id: int) -> AsyncGenerator[Step, None]:
         """Go on with a reply that was cut, stopped or interrupted, in its own row."""
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
@@ -208,7 +208,7 @@ class Dialogue:
         *,
         user_id: int | None = None,
         continued: StoredMessage | None = None,
-    ) -> AsyncIterator[Step]:
+    ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
         growing = _Growing()

@@ -12,6 +12,7 @@
     │   ├── ModelUnsupported      an architecture or format we can't run
     │   ├── ModelTooLarge         it doesn't fit this machine's memory
     │   ├── DownloadFailed        network, disk or server trouble while pulling
+    │   │   └── PullStopped       the person stopped it
     │   └── ChecksumMismatch      the file that came is not the file that was promised
     └── EngineError               the engine could not answer
         ├── EngineUnreachable     no engine process, or no server at that address
@@ -81,6 +82,10 @@ class DownloadFailed(ModelError):
     """The network, the server or the disk failed while a model was pulled. What came so far is kept."""
 
     code = "download_failed"
+
+
+class PullStopped(DownloadFailed):
+    """The person stopped a pull. What came so far is kept, and the next pull goes on from there."""
 
 
 class ChecksumMismatch(ModelError):

@@ -1,0 +1,42 @@
+"""What this machine has, without loading torch."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Memory in bytes; `gpu_bytes` is that of the largest GPU, 0 without one."""
+
+    ram_bytes: int
+    free_ram_bytes: int
+    cores: int
+    gpu_name: str = ""
+    gpu_bytes: int = 0
+
+
+def look() -> Machine:
+    """This machine now."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    name, gpu_bytes = _gpu()
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    return Machine(memory.total, memory.available, cores, name, gpu_bytes)
+
+
+@cache
+def _gpu() -> tuple[str, int]:
+    """Name and memory of the largest NVIDIA GPU, as its own tool tells them; ("", 0) without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "", 0
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
+        rows = [line.rsplit(",", 1) for line in done.stdout.splitlines() if "," in line]
+        return max(((name.strip(), int(mebibytes) * 2**20) for name, mebibytes in rows), key=lambda row: row[1])
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "", 0

@@ -1,0 +1,57 @@
+"""Jinja2, fenced in: no attributes of Python's, no endless loops, no endless output. Imported only when needed."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prompts.errors import InputsInvalid, PromptError
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+INPUT = "input"
+"""In `# user`: what the person said."""
+
+MAX_CHARACTERS = 4_000_000
+"""Longest section, rendered. Far beyond any context, far below any memory."""
+
+MAX_ITERATIONS = 100_000
+"""Pieces a section may be made of: a loop that makes more is a mistake."""
+
+
+@cache
+def environment() -> "ImmutableSandboxedEnvironment":
+    """Strict: a variable without a value is an error, never an empty text."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def variables(source: str, wrong: Callable[[str, int], PromptError]) -> set[str]:
+    """The variables that `source` needs. Raises `wrong(problem, line)` for bad syntax."""
+    from jinja2 import TemplateSyntaxError, meta
+
+    try:
+        return set(meta.find_undeclared_variables(environment().parse(source)))
+    except TemplateSyntaxError as error:
+        raise wrong(f"{(error.message or 'bad syntax').rstrip('.')}", error.lineno) from error
+
+
+def fill(source: str, values: Mapping[str, str], place: str) -> str:
+    """`source` with `values` put in; they are text, never read as Jinja2 themselves.
+
+    Raises `InputsInvalid` naming `place` where the section can't be rendered within its limits.
+    """
+    from jinja2 import TemplateError
+
+    pieces, length = [], 0
+    try:
+        for count, piece in enumerate(environment().from_string(source).generate(**values)):
+            length += len(piece)
+            if length > MAX_CHARACTERS + sum(map(len, values.values())) or count > MAX_ITERATIONS:
+                raise InputsInvalid(f"{place} renders to more than {MAX_CHARACTERS:,} characters. Shorten its loops.")
+            pieces.append(piece)
+    except (TemplateError, TypeError, ValueError, ArithmeticError, OverflowError, MemoryError) as error:
+        raise InputsInvalid(f"{place} can't be rendered: {error}") from error
+    return "".join(pieces)
