@@ -10,6 +10,8 @@ from assistant.client import process, remote
 from assistant.client.chat import answer, events, own_fields, request_body
 from assistant.client.http import Endpoint, call
 from assistant.client.lease import Lease
+from assistant.engine import catalogue
+from assistant.engine.catalogue import Remote
 from assistant.engine.sampling import Sampling
 from assistant.errors import EngineDied, EngineUnreachable
 from assistant.events import Event, Loading
@@ -64,11 +66,12 @@ class Client:
 
     async def load(self, model: str) -> AsyncGenerator[Loading]:
         """Make the engine ready to answer with `model`, and tell how it goes. Nothing for a model elsewhere."""
-        if self._elsewhere(model) is not None:
+        elsewhere, name = await self._place(model)
+        if elsewhere is not None:
             return
 
         def ask(lease: Lease) -> AsyncGenerator[Event]:
-            return events(lease.http, "/engine/load", {"model": model}, lease.endpoint, ChunkReader())
+            return events(lease.http, "/engine/load", {"model": name}, lease.endpoint, ChunkReader())
 
         async with aclosing(self._asked(ask)) as stages:
             async for stage in stages:
@@ -83,11 +86,11 @@ class Client:
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
         message. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
         """
-        if (there := self._elsewhere(model)) is not None:
-            endpoint, name = there
-            replying = remote.chat(endpoint, name, messages, sampling)
+        elsewhere, name = await self._place(model)
+        if elsewhere is not None:
+            replying = remote.chat(elsewhere, name, messages, sampling)
         else:
-            body = request_body(model, messages, sampling) | own_fields(sampling, continue_final=continue_final)
+            body = request_body(name, messages, sampling) | own_fields(sampling, continue_final=continue_final)
             replying = self._asked(lambda lease: answer(lease.http, "/v1/chat/completions", body, lease.endpoint))
         async with aclosing(replying) as reply:
             async for event in reply:
@@ -133,13 +136,12 @@ class Client:
                 await self.close()
                 raise
 
-    def _elsewhere(self, model: str) -> tuple[Endpoint, str] | None:
-        """(server, its name of the model) for a model that another server runs."""
+    async def _place(self, model: str) -> tuple[Endpoint | None, str]:
+        """(the server that runs the model, None for our own engine; its name there). Raises `ModelUnknown`."""
         if self._given is not None:
-            return None
-        from assistant.engine import catalogue
-
+            return None, model
         found = catalogue.find(self._paths, model)
-        if not isinstance(found, catalogue.Remote):
-            return None
-        return Endpoint(remote.base_url(found.url), key=catalogue.key(found)), found.model
+        if not isinstance(found, Remote):
+            return None, found.name  # a path has become absolute: the engine works in another folder
+        key = await asyncio.to_thread(catalogue.key, found)  # a keyring may ask the person first
+        return Endpoint(remote.base_url(found.url), key=key), found.model

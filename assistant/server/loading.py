@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from assistant.engine import catalogue
 from assistant.errors import ModelUnknown
 from assistant.events import Loading
 from assistant.paths import Paths
@@ -18,7 +19,6 @@ def loader(paths: Paths, settings: EngineSettings) -> Load:
     """Loads a model by its name or path."""
 
     def load(model: str, progress: Callable[[Loading], None]) -> Engine:
-        from assistant.engine import catalogue
         from assistant.engine.engine import Engine as TorchEngine
 
         found = catalogue.find(paths, model)
@@ -33,6 +33,4 @@ def loader(paths: Paths, settings: EngineSettings) -> Load:
 
 def names(paths: Paths) -> list[str]:
     """The models that can be loaded."""
-    from assistant.engine import catalogue
-
     return [model.name for model in catalogue.installed(paths)]

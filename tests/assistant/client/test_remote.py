@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from assistant.client import Endpoint
+from assistant.client import Client, Endpoint
 from assistant.client.remote import base_url, chat, without_oldest
+from assistant.engine import catalogue
 from assistant.engine.sampling import Sampling
 from assistant.errors import (
     AssistantError,
@@ -19,6 +20,9 @@ from assistant.errors import (
     RequestRefused,
 )
 from assistant.events import Event, Finished, Prefilled, Token, Usage
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.wire import address
 from prompts.message import Message
 from tests.fake_engine import Die, Fail, FakeEngine, Raw, Reply, Script
 
@@ -168,3 +172,23 @@ def test_nothing_can_be_left_out(said: list[Message]) -> None:
 )
 def test_the_base_of_an_address(url: str, base: str) -> None:
     assert base_url(url) == base
+
+
+async def test_a_remote_model_is_a_model_like_the_others(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENDOR_KEY", "sk-1")
+    with FakeEngine(plain=True, key="sk-1") as server:
+        catalogue.add_remote(home, catalogue.Remote("theirs", server.endpoint.url, "vendor/m", key_env="VENDOR_KEY"))
+        async with Client(home, Settings()) as client:
+            events = [event async for event in client.chat("theirs", [Message("user", "Hi")], Sampling())]
+            assert [event async for event in client.load("theirs")] == []
+            assert not client.attached  # no engine process for a model elsewhere
+    assert text(events) == "Hello."
+    assert server.requests[0]["model"] == "vendor/m"
+    assert not address.is_running(home)
+
+
+async def test_no_model_of_that_name_starts_nothing(home: Paths) -> None:
+    async with Client(home, Settings()) as client:
+        with pytest.raises(ModelUnknown):
+            await anext(client.chat("no-such-model", [Message("user", "Hi")], Sampling()))
+    assert not address.is_running(home)
