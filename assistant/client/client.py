@@ -48,9 +48,8 @@ class Client:
 
     async def close(self) -> None:
         """Give the lease back. The engine ends with the last one."""
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await lease.close()
+        if self._lease is not None:
+            await self._give_back(self._lease)
 
     @property
     def attached(self) -> bool:
@@ -129,12 +128,18 @@ class Client:
                         yield event
                 return
             except EngineUnreachable:  # it ended since it was last heard of, before it got the request
-                await self.close()
+                await self._give_back(lease)
                 if attempt == ATTEMPTS - 1:
                     raise
             except EngineDied:
-                await self.close()
+                await self._give_back(lease)
                 raise
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Close `lease`, and forget it unless another request has taken a new one meanwhile."""
+        if self._lease is lease:
+            self._lease = None
+        await lease.close()
 
     async def _place(self, model: str) -> tuple[Endpoint | None, str]:
         """(the server that runs the model, None for our own engine; its name there). Raises `ModelUnknown`."""

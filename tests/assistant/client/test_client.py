@@ -162,3 +162,18 @@ async def test_a_long_answer_is_read_as_fast_as_it_comes(home: Paths) -> None:
         engine.enqueue(Reply(pieces))
         async with Client(home, Settings(), engine=engine.endpoint) as client:
             assert text(await ask(client)) == "".join(pieces)
+
+
+async def test_two_replies_at_once_over_one_client(home: Paths) -> None:
+    with FakeEngine() as engine:
+        engine.enqueue(Reply("one two three", hold_after=1), Die(after=1), Reply("four five"))
+        async with Client(home, Settings(), engine=engine.endpoint) as client:
+            slow = client.chat("fake", HI, GREEDY)
+            said = [await anext(slow), await anext(slow)]
+            with pytest.raises(EngineDied):
+                await ask(client)
+            assert text(await ask(client)) == "four five"  # over a new lease
+            engine.release()
+            with pytest.raises(EngineDied):  # its engine died, as far as anyone can tell
+                said += [event async for event in slow]
+            assert client.attached
