@@ -1,6 +1,6 @@
 """Jinja2, fenced in: no attributes of Python's, no endless loops, no endless output. Imported only when needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -28,14 +28,22 @@ def environment() -> "ImmutableSandboxedEnvironment":
     return ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def variables(source: str, wrong: Callable[[str, int], PromptError]) -> set[str]:
-    """The variables that `source` needs. Raises `wrong(problem, line)` for bad syntax."""
+class BadSyntax(PromptError):
+    """A section is not Jinja2. `line` counts from its first line, 1."""
+
+    def __init__(self, problem: str, line: int) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+def variables(source: str) -> set[str]:
+    """The variables that `source` needs. Raises `BadSyntax`."""
     from jinja2 import TemplateSyntaxError, meta
 
     try:
         return set(meta.find_undeclared_variables(environment().parse(source)))
     except TemplateSyntaxError as error:
-        raise wrong(f"{(error.message or 'bad syntax').rstrip('.')}", error.lineno) from error
+        raise BadSyntax((error.message or "bad syntax").rstrip("."), error.lineno) from error
 
 
 def fill(source: str, values: Mapping[str, str], place: str) -> str:

