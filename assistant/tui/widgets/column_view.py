@@ -79,12 +79,22 @@ class ColumnView(ScrollView, Generic[E]):
         self._settling = True
         try:
             top = self._column.settle(self.scroll_offset.y, self._view_height, at_end=self._following)
-            self.virtual_size = Size(self.scrollable_content_region.width, self._column.height)
+            self._resize_column()
             self.scroll_to(y=top, animate=False, force=True)
             self.vertical_scrollbar.position = top  # Textual leaves it where it is until the bar is on screen
         finally:
             self._settling = False
         self.refresh()
+
+    def _resize_column(self) -> None:
+        """Tell Textual how high the column is. A new `virtual_size` lays out the whole screen, 5 ms for each update of
+        a reply that grows, where nothing but the scrollbar's thumb can change once there is a scrollbar."""
+        size = Size(self.scrollable_content_region.width, self._column.height)
+        if self.show_vertical_scrollbar and size.height > self._view_height:
+            self.set_reactive(ScrollView.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
 
     def on_resize(self) -> None:
         """Lay out everything anew, with the same message at the top."""
@@ -95,7 +105,7 @@ class ColumnView(ScrollView, Generic[E]):
         if at is not None and not self._following:
             self._column.settle(self._column.tops[at], self._view_height)
             last = self._column.tops[at + 1] - 1
-            self.virtual_size = Size(self.scrollable_content_region.width, self._column.height)
+            self._resize_column()
             self.set_reactive(ScrollView.scroll_y, min(self._column.tops[at] + into, last))
         self._settle()
 
@@ -126,7 +136,7 @@ class ColumnView(ScrollView, Generic[E]):
             return Strip.blank(self.scrollable_content_region.width, self.visual_style.rich_style)
         marked = self.is_marked(y)
         known = self._drawn.get((y, marked))
-        if known is not None and known[0] is line and self.text_selection is None:
+        if known is not None and known[0].looks_like(line) and self.text_selection is None:
             return known[1]
         strip = self._draw(line, y, marked=marked)
         if self.text_selection is None:

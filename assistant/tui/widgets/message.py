@@ -97,7 +97,7 @@ class ShownMessage:
         left = [Content.styled(_NAMES.get(view.role, view.role), ".role" if view.role == "assistant" else ".strong")]
         if view.siblings > 1:
             left += [
-                Content.styled(f" · {view.sibling} of {view.siblings} ", ".quiet"),
+                Content.styled(f" · {view.sibling} of {view.siblings}", ".quiet"),
                 _arrow("‹", -1),
                 _arrow("›", 1),
             ]
@@ -211,4 +211,4 @@ def _head(text: str) -> str:
 
 
 def _arrow(text: str, step: int) -> Content:
-    return Content.styled(f"{text} ", ".role").stylize(Style.from_meta({"part": "sibling", "step": step}))
+    return Content.styled(f" {text}", ".role").stylize(Style.from_meta({"part": "sibling", "step": step}))

@@ -30,6 +30,10 @@ class Line(NamedTuple):
     glue: str | None = None
     """What joins this line to the one before when copied: None is a newline, a wrapped line has a space or nothing."""
 
+    def looks_like(self, other: "Line") -> bool:
+        """Whether both are drawn alike."""
+        return self is other or (self.fill == other.fill and self.content.is_same(other.content))
+
 
 class Block(Protocol):
     """Something that can be laid out at a width in cells."""

@@ -25,8 +25,8 @@ from assistant.tui.widgets.markdown_blocks import (
 )
 from assistant.tui.widgets.rows import EMPTY, Block, Table
 
-_PART_LINES = 20
-"""Lines of code that are highlighted at once: 20 lines of Python take about 3 ms."""
+_PART_LINES = 12
+"""Lines of code that are highlighted at once: 12 lines of Python take about 2 ms."""
 _UNDECIDED = re.compile(r"[ \t]*(?:[-=_*+~`#>|: ]*|\d{1,9}[.)]?|\|.*)[ \t]*")
 """A last line that may become something else: a dash is the start of a list item, and under a paragraph a heading."""
 

@@ -18,7 +18,7 @@ from textual.timer import Timer
 from assistant.tui.widgets.column_view import ColumnView
 from assistant.tui.widgets.message import MessageView, Notice, ShownMessage
 
-_SHORTEST_INTERVAL_S = 0.04
+_SHORTEST_INTERVAL_S = 0.05
 _BUSY_SHARE = 0.25
 """A reply that grows may take this share of the time: the interval between two updates follows the cost of the last."""
 _LONG_CHARACTERS = 4_000
