@@ -1,9 +1,9 @@
 """How templates fail on purpose. The message of each says where, what value was seen and what to do.
 
-    PromptError
-    ├── TemplateInvalid     the file breaks the format
-    ├── TemplateUnknown     no template of that name
-    └── InputsInvalid       variables are missing or unknown
+PromptError
+├── TemplateInvalid     the file breaks the format
+├── TemplateUnknown     no template of that name
+└── InputsInvalid       variables are missing or unknown
 """
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prompts.errors import InputsInvalid, PromptError
 
@@ -19,13 +19,36 @@ MAX_ITERATIONS = 100_000
 """Pieces a section may be made of: a loop that makes more is a mistake."""
 
 
+PADDING = {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"}
+"""Methods and filters that make a text of any length from a small one."""
+
+
 @cache
 def environment() -> "ImmutableSandboxedEnvironment":
     """Strict: a variable without a value is an error, never an empty text."""
     from jinja2 import StrictUndefined
+    from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    class Fenced(ImmutableSandboxedEnvironment):
+        """Jinja2's own fence keeps Python's insides out; this one also keeps single expressions small."""
+
+        intercepted_binops = frozenset(["*", "**", "%"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "*" and any(hasattr(side, "__len__") for side in (left, right)):
+                raise SecurityError("a text or list can't be multiplied in a template")
+            if operator == "**" or (operator == "%" and isinstance(left, str)):
+                raise SecurityError(f"the operator {operator} can't be used so in a template")
+            return super().call_binop(context, operator, left, right)
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            return attr not in PADDING and super().is_safe_attribute(obj, attr, value)
+
+    fenced = Fenced(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    for name in PADDING | {"indent", "wordwrap"}:
+        fenced.filters.pop(name, None)
+    return fenced
 
 
 class BadSyntax(PromptError):

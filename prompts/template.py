@@ -161,7 +161,8 @@ class _Parser:
             heading = re.fullmatch(r"#\s*(\w+)\s*", line)
             if heading and (heading[1] in ROLES or line == "# end"):
                 if role:
-                    sections[role] = ("\n".join(collected).strip("\n"), start)
+                    blank = next((at for at, text in enumerate(collected) if text.strip()), len(collected))
+                    sections[role] = ("\n".join(collected[blank:]).rstrip("\n"), start + blank)
                 elif any(text.strip() for text in collected):
                     raise self._wrong("text before the first section; put it under # system or # user", start)
                 role, collected, start = heading[1], [], number + 1
@@ -242,5 +243,3 @@ class _Parser:
     def _wrong(self, problem: str, line: int, column: int | None = None) -> TemplateInvalid:
         where = f"line {line}" + (f", column {column}" if column else "")
         return TemplateInvalid(f"{self._place}, {where}: {problem}.")
-
-

@@ -1,0 +1,90 @@
+"""The template format: what it reads, and what it says to a file that breaks it."""
+
+from pathlib import Path
+
+import pytest
+
+from prompts.errors import TemplateInvalid
+from prompts.template import Example, Input, load, parse
+
+GOOD = """---
+kind: chat
+description: Translates
+language: en
+inputs:
+  target: {description: Language, default: French}
+  reader: Who reads it
+sampling: {temperature: 0.2}
+examples:
+  - {input: Good morning, output: Bonjour}
+---
+# system
+Into {{ target }} for {{ reader }}.
+
+# A heading of its own
+stays text.
+# user
+Translate: {{ input }}
+"""
+
+
+def test_a_good_file_is_read_whole() -> None:
+    template = parse(GOOD, name="translate")
+    assert template.inputs == (Input("target", "Language", "French"), Input("reader", "Who reads it"))
+    assert template.examples == (Example("Good morning", "Bonjour"),)
+    assert template.sections["system"].endswith("# A heading of its own\nstays text.")
+    assert template.sections["user"] == "Translate: {{ input }}"
+    assert template.sampling == {"temperature": 0.2}
+
+
+def test_the_hash_is_that_of_the_text() -> None:
+    assert parse(GOOD, name="a").hash == parse(GOOD, name="b").hash
+    assert parse(GOOD, name="a").hash != parse(GOOD + "\n", name="a").hash
+
+
+def front(matter: str, body: str = "# system\nhi\n") -> str:
+    return f"---\n{matter}\n---\n{body}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "line 1: the file must begin with a line ---"),
+        ("---\nkind: chat\n", "line 2: the front matter is not closed"),
+        (front("kind: chat", ""), "no section"),
+        (front("kind: chat", "stray\n# system\nhi"), "line 4: text before the first section"),
+        (front("kind: chat", "# system\na\n# system\nb"), "line 6: two sections # system"),
+        (front("knd: chat"), "line 2: unknown key 'knd'; did you mean 'kind'?"),
+        (front("kind: poem"), "kind is 'poem', but must be one of chat, text"),
+        (front("kind: [chat"), "line 2, column 12: the front matter is not YAML"),
+        (front("- a\n- b"), "lines of the form `key: value`"),
+        (front("description: [a]"), "description is ['a'], but must be text"),
+        (front("sampling: hot"), "sampling is 'hot', but must be a table"),
+        (front("name: other"), "name is 'other', but the file is 'broken'"),
+        (front("inputs: [a]"), "inputs must be a table"),
+        (front("inputs:\n  input: x"), "line 3: 'input' can't be the name"),
+        (front("inputs:\n  a: {describtion: x}", "# system\n{{ a }}"), "line 3: input 'a' needs a description"),
+        (front("inputs:\n  a: x"), "line 3: no section uses the input a"),
+        (front("kind: chat", "# system\n{{ a }} {{ b }}"), "# system uses a, b, which inputs does not declare"),
+        (front("kind: chat", "# system\n\n{% if %}"), "line 6: Expected an expression"),
+        (front("kind: chat", "# user\nhi"), "{{ input }}"),
+        (front("examples:\n  - {input: a}"), "each example needs input and output"),
+    ],
+)
+def test_a_broken_file_is_told_where_and_what(text: str, told: str) -> None:
+    with pytest.raises(TemplateInvalid) as caught:
+        parse(text, name="broken")
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("broken, line ")
+
+
+def test_a_name_that_is_no_name() -> None:
+    with pytest.raises(TemplateInvalid, match="small letters"):
+        parse(GOOD, name="My Template")
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "latin.md"
+    file.write_bytes(GOOD.replace("Bonjour", "Café").encode("latin-1"))
+    with pytest.raises(TemplateInvalid, match="not UTF-8"):
+        load(file)
