@@ -126,6 +126,11 @@ def path_of(db: Database) -> str:
     return db.conn.execute("PRAGMA database_list").fetchone()[2] or "in memory"
 
 
+def changes_elsewhere(db: Database) -> int:
+    """A number that is another one as soon as another connection has changed the log."""
+    return int(db.conn.execute("PRAGMA data_version").fetchone()[0])
+
+
 def check(db: Database) -> list[str]:
     """What SQLite finds wrong with the file; empty when it is sound."""
     try:
