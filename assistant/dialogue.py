@@ -136,7 +136,6 @@ class _Growing:
             total_s=done.timing.total_s,
             finish_reason=done.reason,
             device=done.device,
-            seed=done.seed,
             **common,
         )
 

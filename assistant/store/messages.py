@@ -61,7 +61,6 @@ class Outcome:
     total_s: float = 0.0
     finish_reason: str = ""
     device: str = ""
-    seed: int | None = None
     token_ids: Sequence[int] = field(default_factory=list)
     logprobs: Sequence[float] = field(default_factory=list)
 
@@ -140,8 +139,6 @@ def grow_reply(db: Database, message_id: int, content: str) -> None:
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
     values = {name: getattr(outcome, name) for name in _FIGURES}
-    if outcome.seed is not None:
-        values["seed"] = outcome.seed
     values["token_ids"] = _pack("i", outcome.token_ids)
     values["logprobs"] = _pack("f", outcome.logprobs)
     now = now_ms()
@@ -160,7 +157,7 @@ def end_reply(db: Database, message_id: int, content: str, state: str, outcome: 
         )
 
 
-_FIGURES = [f.name for f in fields(Outcome) if f.name not in ("seed", "token_ids", "logprobs")]
+_FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logprobs")]
 
 
 def get(db: Database, message_id: int) -> StoredMessage:
@@ -260,7 +257,6 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
     outcome = Outcome(
         **dict(zip(_FIGURES, rest, strict=True)),
-        seed=seed,
         token_ids=_unpack("i", token_ids).tolist(),
         logprobs=_unpack("f", logprobs).tolist(),
     )

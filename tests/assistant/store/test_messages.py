@@ -26,7 +26,7 @@ def test_a_reply_grows_and_ends(db: Database, conversation: int) -> None:
     assert messages.get(db, reply).state == "growing"
     messages.grow_reply(db, reply, "hel")
     assert messages.get(db, reply).content == "hel"
-    outcome = Outcome("sha", 10, 4, 2, 1, 8192, 0.5, 0.1, 0.3, "stop", "cpu", 42, [5, 7], [-0.5, -0.25])
+    outcome = Outcome("sha", 10, 4, 2, 1, 8192, 0.5, 0.1, 0.3, "stop", "cpu", [5, 7], [-0.5, -0.25])
     messages.end_reply(db, reply, "hello", "complete", outcome)
     assert messages.get(db, reply).state == "complete"
     info = messages.reply_info(db, reply)
