@@ -13,6 +13,8 @@ from assistant.events import Event, Finished, FinishReason, Loading, Prefilled, 
 from assistant.wire.errors import BadAnswer
 
 Body = dict[str, Any]
+LEAST_LOGPROB = -9999.0
+"""OpenAI's own number for the impossible: JSON has no infinity."""
 REASONS: tuple[FinishReason, ...] = ("stop", "length", "cancelled")
 
 
@@ -85,7 +87,7 @@ class ChunkWriter:
 def _logprob(token: Token | TopToken) -> Body:
     body: Body = {
         "token": token.text,
-        "logprob": token.logprob,
+        "logprob": token.logprob if token.logprob is None else max(token.logprob, LEAST_LOGPROB),
         "bytes": list(token.text.encode("utf-8", "replace")),
         "token_id": token.id,
     }
