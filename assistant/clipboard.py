@@ -30,6 +30,7 @@ async def copy(terminal: Terminal, text: str) -> str:
     The terminal is always sent OSC 52, the only way out of an SSH session. It never says whether it obeyed, so a system
     tool is tried too.
     """
+    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no bytes to copy
     terminal.copy_to_clipboard(text)
     for command in _available():
         if await _pipe(command, text):
@@ -56,7 +57,7 @@ async def _pipe(command: tuple[str, ...], text: str) -> bool:
     except OSError:
         return False
     try:
-        await asyncio.wait_for(process.communicate(text.encode(encoding, "replace")), TIMEOUT_S)
+        await asyncio.wait_for(process.communicate(text.encode(encoding)), TIMEOUT_S)
     except TimeoutError:
         process.kill()
         await process.wait()

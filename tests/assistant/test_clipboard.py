@@ -39,6 +39,13 @@ async def test_without_tools_the_terminal_takes_it(tools: Path) -> None:
     assert list(tools.iterdir()) == []
 
 
+async def test_half_a_character_does_not_stop_the_rest(tools: Path) -> None:
+    terminal = Terminal()
+    assert await clipboard.copy(terminal, "a\ud800b") == "the terminal"
+    assert terminal.sent == ["a?b"]
+    assert list(tools.iterdir()) == []
+
+
 async def test_a_tool_takes_it_too(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     tool(tools, "wl-copy", f"/bin/cat > {tools}/got")

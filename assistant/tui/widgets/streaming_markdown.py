@@ -27,7 +27,7 @@ from assistant.tui.widgets.rows import EMPTY, Block, Table
 
 _PART_LINES = 12
 """Lines of code that are highlighted at once: 12 lines of Python take about 2 ms."""
-_UNDECIDED = re.compile(r"[ \t]*(?:[-=_*+~`#>|: ]*|\d{1,9}[.)]?|\|.*)[ \t]*")
+_UNDECIDED = re.compile(r"[-=_*+~`#>|: ]*|\d{1,9}[.)]?|\|.*")
 """A last line that may become something else: a dash is the start of a list item, and under a paragraph a heading."""
 
 
@@ -65,7 +65,7 @@ class StreamingMarkdown:
         if len(whole_lines) > len(self._source):
             self._source = whole_lines
             self._grow(whole_lines)
-        if not _UNDECIDED.fullmatch(source, len(whole_lines)):
+        if not _UNDECIDED.fullmatch(source[len(whole_lines) :].strip()):
             settled = self._resume
             self._grow(source)
             self._resume = settled
