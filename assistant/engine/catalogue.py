@@ -181,7 +181,7 @@ def find(paths: Paths, name: str) -> InstalledModel | Remote:
         raise ModelUnknown(
             f"{name} is in the catalogue but not on this machine yet. Pull it: assistant models pull {name}"
         )
-    if path.is_dir():
+    if name and path.is_dir():
         return _at(paths, path)
     raise ModelUnknown(f"There is no model {name!r}. {_near(name, names(paths) + [one.name for one in CATALOGUE])}")
 
