@@ -1,0 +1,179 @@
+"""The program on the screen. Its first frame needs nothing but Textual; log, client and templates follow it."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from assistant import __version__
+from assistant.errors import DatabaseDamaged, StoreError
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.tui import keys, theme
+from assistant.tui.clock import Now, local_now
+from assistant.tui.screens.chat import ChatScreen
+
+if TYPE_CHECKING:
+    from assistant.client import Endpoint
+    from assistant.tui.logs import Logs
+
+
+class AssistantApp(App[None]):
+    """One window. `engine` is an engine to use in place of the data folder's own process; `now` is the clock."""
+
+    TITLE = "assistant"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.APP
+
+    def __init__(
+        self,
+        paths: Paths,
+        settings: Settings,
+        *,
+        engine: "Endpoint | None" = None,
+        now: Now = local_now,
+        version: str = __version__,
+    ) -> None:
+        keys.check(settings.keys)
+        super().__init__()
+        self._paths = paths
+        self._settings = settings
+        self._engine = engine
+        self._now = now
+        self._version = version
+        self._logs: Logs | None = None
+        self.register_theme(theme.DARK)
+        self.register_theme(theme.LIGHT)
+        self.theme = settings.theme if settings.theme in self.available_themes else theme.default()
+        self.set_keymap(settings.keys)
+        self.chat = ChatScreen(settings, now=now)
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.chat
+
+    def get_key_display(self, binding: Binding) -> str:
+        return super().get_key_display(binding).lower()
+
+    # --- after the first frame
+
+    def on_mount(self) -> None:
+        self.chat.call_after_refresh(self.run_worker, self._open(), exclusive=True)
+
+    async def _open(self) -> None:
+        """Open the logs, and bring the screen to life."""
+        await asyncio.to_thread(_import_rooms)
+        logs = await self._opened_logs()
+        if logs is None:
+            self.exit()
+            return
+        self._logs = logs
+        self._take_remembered_theme()
+        self.chat.attach(logs)
+        if not logs.models():
+            self.open_models(first_run=True)
+
+    async def _opened_logs(self) -> "Logs | None":
+        """The logs, or None where the reader chose to quit rather than to mend them."""
+        from assistant.tui.logs import open_logs
+        from assistant.tui.screens.recovery import RecoveryScreen
+
+        while True:
+            try:
+                return open_logs(self._paths, self._settings, self._engine)
+            except StoreError as error:
+                way = await self.push_screen_wait(RecoveryScreen(error))
+                if way == "quit":
+                    return None
+                if isinstance(error, DatabaseDamaged):
+                    await self._mend(way == "recover")
+
+    async def _mend(self, recover: bool) -> None:
+        """Keep the damaged log aside, and copy what can be read of it into a new one."""
+        from assistant.store import recovery
+
+        aside = recovery.set_aside(self._paths.database)
+        told = f"The damaged log is kept as {aside.name}."
+        if recover:
+            try:
+                found = await asyncio.to_thread(recovery.recover, aside, self._paths.database)
+            except StoreError as error:
+                self.notify(f"{error} {told}", severity="error", markup=False, timeout=20)
+                return
+            told = f"Recovered {found.conversations:,} conversations with {found.messages:,} messages. {told}"
+        self.notify(told, markup=False, timeout=20)
+
+    def _take_remembered_theme(self) -> None:
+        from assistant.store import conversations
+
+        assert self._logs is not None
+        name = conversations.recall(self._logs.saved.db, "theme")
+        if not self._settings.theme and name in self.available_themes:
+            self.theme = name
+        if self._settings.theme and self._settings.theme not in self.available_themes:
+            known = ", ".join(sorted(self.available_themes))
+            self.notify(f"config.toml: there is no theme {self._settings.theme!r}. Known: {known}.", severity="warning")
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
+
+    def _remember_theme(self, name: str) -> None:
+        from assistant.store import conversations
+
+        if self._logs is not None:
+            conversations.remember(self._logs.saved.db, "theme", name)
+
+    # --- screens
+
+    def on_chat_screen_models_wanted(self) -> None:
+        self.open_models()
+
+    def open_models(self, *, first_run: bool = False) -> None:
+        """Show the models. A model that is chosen there becomes that of the open conversation."""
+        from assistant.tui.screens.models import ModelsScreen
+
+        self.push_screen(ModelsScreen(self._paths, first_run=first_run), self._model_chosen)
+
+    def _model_chosen(self, name: str | None) -> None:
+        from assistant.store import conversations
+
+        if name is not None and self._logs is not None:
+            conversations.remember(self._logs.saved.db, "model", name)
+            self.chat.view.configure(model=name)
+
+    def action_help(self) -> None:
+        from assistant.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self._version, str(self._paths.config_file), self._settings.keys))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action of the screen that makes sense now, then those of the program."""
+        yield from _commands(screen)
+        yield SystemCommand("theme", "Choose the colours", self.action_change_theme)
+        yield SystemCommand("help", "Every key", self.action_help)
+        yield SystemCommand("quit", "Everything is kept", self.action_quit)
+
+    async def action_quit(self) -> None:
+        await self.chat.keep_all()
+        if self._logs is not None:
+            logs, self._logs = self._logs, None
+            await logs.close()
+        self.exit()
+
+
+def _import_rooms() -> None:
+    """Import what follows the first frame, in a thread so that typing isn't held up."""
+    import assistant.tui.logs
+    import assistant.tui.replies
+    import assistant.tui.views  # noqa: F401
+
+
+def _commands(screen: Screen[object]) -> Iterable[SystemCommand]:
+    """The actions of our own screens that make sense now, by what they do, with their keys."""
+    nodes = [screen.view, screen.side, screen] if isinstance(screen, ChatScreen) else [screen]
+    for node in nodes:
+        for binding in keys.bindings(type(node).BINDINGS):
+            if node.check_action(binding.action.partition("(")[0], ()) is not False:
+                run = partial(screen.app.run_action, binding.action, default_namespace=node)
+                yield SystemCommand(keys.title(binding), f"key {screen.app.get_key_display(binding)}", run)

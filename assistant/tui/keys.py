@@ -1,0 +1,132 @@
+"""Every key of the program's own screens. `[keys]` of config.toml gives a binding other keys by its id.
+
+Only keys that terminals really deliver: no Ctrl+I, J, M, H or [, which are Tab, newline, Enter, Backspace and Escape.
+Single letters act where a message or a row has the focus; in a text field they are text.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from textual.binding import Binding, BindingType
+
+from assistant.errors import SettingsError
+
+APP: list[BindingType] = [
+    Binding("ctrl+p", "command_palette", "commands", id="app.palette", priority=True),
+    Binding("f1", "help", "help", id="app.help"),
+    Binding("ctrl+q,f10", "quit", "quit", show=False, id="app.quit", priority=True),
+]
+
+CHAT: list[BindingType] = [
+    Binding("escape", "stop", "stop", id="chat.stop"),
+    Binding("escape", "to_composer", "back to typing", show=False, id="chat.type"),
+    Binding("ctrl+n", "new", "new conversation", show=False, id="chat.new"),
+    Binding("ctrl+r", "new_private", "new private conversation", show=False, id="chat.private"),
+    Binding("ctrl+o", "choose_model", "choose the model", show=False, id="chat.model"),
+    Binding("ctrl+t", "choose_template", "choose the template", show=False, id="chat.template"),
+    Binding("ctrl+g", "sampling", "sampling", show=False, id="chat.sampling"),
+    Binding("ctrl+l", "to_list", "go to the conversations", show=False, id="chat.list"),
+    Binding("ctrl+b", "toggle_list", "show or hide the conversations", show=False, id="chat.toggle_list"),
+    Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
+    Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
+    Binding("f4", "models", "models", show=False, id="chat.models"),
+]
+
+MESSAGE: list[BindingType] = [
+    Binding("escape", "leave_edit", "leave the edit", id="chat.leave_edit"),
+    Binding("r,f5", "regenerate", "regenerate", tooltip="regenerate the reply", id="chat.regenerate"),
+    Binding("e", "edit", "edit", tooltip="edit the message, as another version", id="chat.edit"),
+    Binding("m", "continue_reply", "continue", tooltip="continue the reply", id="chat.continue"),
+    Binding("left", "sibling(-1)", "previous", tooltip="previous version", id="chat.previous_sibling"),
+    Binding("right", "sibling(1)", "next", tooltip="next version", id="chat.next_sibling"),
+    Binding("y", "copy", "copy", tooltip="copy the message", id="chat.copy"),
+    Binding("c", "copy_code", "copy code", tooltip="copy a code block", id="chat.copy_code"),
+    Binding("space", "fold", "fold", tooltip="fold or unfold the reasoning", show=False, id="chat.fold"),
+]
+
+LIST: list[BindingType] = [
+    Binding("up", "move(-1)", "up", show=False, id="list.up"),
+    Binding("down", "move(1)", "down", show=False, id="list.down"),
+    Binding("pageup", "page(-1)", "page up", show=False, id="list.page_up"),
+    Binding("pagedown", "page(1)", "page down", show=False, id="list.page_down"),
+    Binding("home", "to_start", "newest", show=False, id="list.start"),
+    Binding("end", "to_end", "oldest", show=False, id="list.end"),
+    Binding("enter", "open", "open", id="list.open"),
+    Binding("n", "new", "new", id="list.new"),
+    Binding("r", "rename", "rename", id="list.rename"),
+    Binding("p", "pin", "pin", id="list.pin"),
+    Binding("d,delete", "delete", "delete", id="list.delete"),
+    Binding("u", "undo", "undo delete", show=False, id="list.undo"),
+    Binding("slash", "search", "search", show=False, id="list.search"),
+]
+
+MODELS: list[BindingType] = [
+    Binding("escape", "stop_pull", "stop the pull", id="models.stop"),
+    Binding("escape", "leave", "back", id="models.leave"),
+    Binding("enter", "use", "use it, pulled if need be", show=False, id="models.use"),
+    Binding("a", "add", "add", tooltip="add a folder, a file or a server", id="models.add"),
+    Binding("d,delete", "remove", "remove", tooltip="remove the model", id="models.remove"),
+]
+
+DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
+FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
+
+SECTIONS: dict[str, list[BindingType]] = {
+    "Everywhere": APP,
+    "Chat": CHAT,
+    "A message": MESSAGE,
+    "Conversations": LIST,
+    "Models": MODELS,
+    "Dialogs": FORM,
+}
+"""For the help screen, in reading order."""
+
+
+def of_widgets() -> dict[str, list[BindingType]]:
+    """The keys that widgets define themselves, by section."""
+    from assistant.tui.widgets.composer import Composer
+    from assistant.tui.widgets.transcript import Transcript
+
+    return {"Typing": list(Composer.BINDINGS), "Messages": list(Transcript.BINDINGS)}
+
+
+def bindings(rows: Iterable[BindingType]) -> list[Binding]:
+    """The rows that are full bindings, which ours all are."""
+    return [row for row in rows if isinstance(row, Binding)]
+
+
+def check(remapped: Mapping[str, str]) -> None:
+    """Raise `SettingsError` naming unknown binding ids of `[keys]`, and keys that no keyboard has."""
+    if not remapped:
+        return
+    sections = [*SECTIONS.values(), *of_widgets().values()]
+    known = {binding.id for section in sections for binding in bindings(section) if binding.id}
+    for name, keys in remapped.items():
+        if name not in known:
+            raise SettingsError(
+                f"[keys] names {name!r}, but there is no such binding. Known: {', '.join(sorted(known))}."
+            )
+        for key in keys.split(","):
+            if not _is_key(key.strip()):
+                raise SettingsError(
+                    f'[keys] gives {name} the key {key!r}, which is none. Examples: "r", "f5", "ctrl+r".'
+                )
+
+
+def title(binding: Binding) -> str:
+    """What a binding does, in full."""
+    return binding.tooltip or binding.description[:1].lower() + binding.description[1:]
+
+
+def shown(remapped: Mapping[str, str], binding_id: str, default: str) -> str:
+    """The last key of a binding as it is written in a sentence: `F5`."""
+    return remapped.get(binding_id, default).split(",")[-1].strip().upper()
+
+
+def _is_key(key: str) -> bool:
+    from textual.keys import Keys, _character_to_key
+
+    names = {name.value for name in Keys}
+    *modifiers, last = key.split("+") if key != "+" else ["plus"]
+    if any(modifier not in ("ctrl", "shift", "alt", "super") for modifier in modifiers):
+        return False
+    return len(last) == 1 or last in names or any(_character_to_key(chr(code)) == last for code in range(33, 127))

@@ -1,0 +1,107 @@
+"""The logs that a window has open: the one on disk, and one in memory as soon as something private is said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from assistant.client import Client, Endpoint
+from assistant.dialogue import Dialogue
+from assistant.engine import catalogue
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.store import conversations, messages
+from assistant.store.conversations import Conversation
+from assistant.store.database import open_database, open_memory
+from assistant.tui.widgets.conversation_list import ConversationRow
+from prompts.library import Library
+
+UNDO_FOR_MS = 24 * 3600 * 1000
+"""A deleted conversation can be brought back for this long, also from another window; then it is really gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An open log and the dialogue over it."""
+
+    db: Database
+    dialogue: Dialogue
+    private: bool
+
+
+class Logs:
+    """Both logs as one list of conversations, private ones first. To be used from one thread."""
+
+    def __init__(self, saved: Database, client: Client, library: Library, paths: Paths, settings: Settings) -> None:
+        self.paths = paths
+        self.client = client
+        self.library = library
+        self.settings = settings
+        self.saved = self._log(saved, private=False)
+        self._private: Log | None = None
+
+    def _log(self, db: Database, *, private: bool) -> Log:
+        return Log(db, Dialogue(db, self.client, self.library, self.settings), private)
+
+    @property
+    def private(self) -> Log:
+        """The log in memory."""
+        if self._private is None:
+            self._private = self._log(open_memory(), private=True)
+        return self._private
+
+    def log(self, *, private: bool) -> Log:
+        """One of the two."""
+        return self.private if private else self.saved
+
+    def models(self) -> list[str]:
+        """Names of the models that can be used now."""
+        return catalogue.names(self.paths)
+
+    def model(self) -> str:
+        """Name of the model for a new conversation: as set, as chosen last, else any that is here; empty for none."""
+        chosen = self.settings.model or conversations.recall(self.saved.db, "model")
+        return chosen or next(iter(self.models()), "")
+
+    def count(self, search: str = "") -> int:
+        """How many conversations there are, of those whose title holds `search`."""
+        return self._private_count(search) + conversations.count(self.saved.db, search)
+
+    def page(self, offset: int, limit: int, search: str = "") -> Sequence[ConversationRow]:
+        """`limit` rows of the list from `offset`."""
+        private = self._private_count(search)
+        rows: list[ConversationRow] = []
+        if self._private is not None and offset < private:
+            rows += [_row(c, private=True) for c in conversations.page(self._private.db, offset, limit, search)]
+        left = limit - len(rows)
+        if left > 0:
+            saved = conversations.page(self.saved.db, max(0, offset - private), left, search)
+            rows += [_row(conversation, private=False) for conversation in saved]
+        return rows
+
+    def _private_count(self, search: str) -> int:
+        return 0 if self._private is None else conversations.count(self._private.db, search)
+
+    async def close(self) -> None:
+        """Give the engine back and close the files."""
+        await self.client.close()
+        for log in (self._private, self.saved):
+            if log is not None:
+                log.db.close()
+
+
+def _row(conversation: Conversation, *, private: bool) -> ConversationRow:
+    title = conversation.title
+    return ConversationRow(conversation.id, title, conversation.updated_ms, conversation.pinned, private)
+
+
+def open_logs(paths: Paths, settings: Settings, engine: Endpoint | None) -> Logs:
+    """The user's log, brought in order, with a client for its replies. Raises `StoreError` where it can't be opened."""
+    db = open_database(paths.database)
+    try:
+        messages.mark_interrupted(db)
+        conversations.purge_deleted(db, older_than_ms=UNDO_FOR_MS)
+    except BaseException:
+        db.close()
+        raise
+    return Logs(db, Client(paths, settings, engine=engine), Library(paths.templates), paths, settings)

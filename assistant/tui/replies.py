@@ -1,0 +1,127 @@
+"""Replies that grow. They go on while another conversation is looked at, and end with the program."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+from assistant.dialogue import ReplyEnded, ReplyStarted, Step
+from assistant.errors import AssistantError
+from assistant.events import Finished, Loading, Prefilled, Token
+from assistant.tui.logs import Log
+from prompts.errors import PromptError
+
+Key = tuple[bool, int]
+"""(private, conversation id)"""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply and what is known of it so far."""
+
+    log: Log
+    conversation_id: int
+    message_id: int = 0
+    text: str = ""
+    """All of it, also what a continued reply had before."""
+    state: str = "reading the prompt"
+    """What the engine does before the first token; empty from then on."""
+    prefilled: Prefilled | None = None
+    finished: Finished | None = None
+    tokens: int = 0
+    asked_s: float = field(default_factory=monotonic)
+    first_token_s: float | None = None
+    """Seconds from the request to the first token."""
+
+    @property
+    def key(self) -> Key:
+        return self.log.private, self.conversation_id
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Speed since the first token; 0.0 for fewer than two."""
+        if self.first_token_s is None or self.tokens < 2:
+            return 0.0
+        elapsed_s = monotonic() - self.asked_s - self.first_token_s
+        return (self.tokens - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+    def take(self, step: Step) -> None:
+        """Note what `step` tells."""
+        match step:
+            case ReplyStarted():
+                self.message_id = step.message_id
+            case Loading():
+                percent = "" if step.fraction is None else f" {step.fraction:.0%}"
+                self.state = step.stage + percent
+                self.asked_s = monotonic()
+            case Prefilled():
+                self.prefilled = step
+                self.state = ""
+            case Token():
+                if self.first_token_s is None:
+                    self.first_token_s = monotonic() - self.asked_s
+                self.state = ""
+                self.tokens += 1
+                self.text += step.text
+            case Finished():
+                self.finished = step
+
+
+Listener = Callable[[Reply, Step], Awaitable[None]]
+Refused = Callable[[Reply, AssistantError | PromptError], None]
+
+
+class Replies:
+    """The replies that grow now, at most one for each conversation.
+
+    `listener` is told every step, `refused` what kept a reply from being begun or stored.
+    """
+
+    def __init__(self, listener: Listener, refused: Refused) -> None:
+        self._listener = listener
+        self._refused = refused
+        self._growing: dict[Key, tuple[Reply, asyncio.Task[None]]] = {}
+
+    @property
+    def busy(self) -> frozenset[Key]:
+        """The conversations in which one grows."""
+        return frozenset(self._growing)
+
+    def of(self, key: Key) -> Reply | None:
+        """The reply that grows in a conversation, if there is one."""
+        found = self._growing.get(key)
+        return found[0] if found else None
+
+    def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> None:
+        """Read `steps` of a dialogue to their end, in the background. `before` is the text that it goes on from."""
+        reply = Reply(log, conversation_id, text=before)
+        self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, steps))
+
+    async def _read(self, reply: Reply, steps: AsyncGenerator[Step]) -> None:
+        try:
+            async with aclosing(steps):
+                async for step in steps:
+                    reply.take(step)
+                    if isinstance(step, ReplyEnded):
+                        self._growing.pop(reply.key, None)
+                    await self._listener(reply, step)
+        except (AssistantError, PromptError) as error:
+            self._growing.pop(reply.key, None)
+            self._refused(reply, error)
+
+    async def stop(self, key: Key) -> None:
+        """Stop the reply of a conversation. What was said is stored when this returns."""
+        if key not in self._growing:
+            return
+        reply, task = self._growing.pop(key)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        if reply.message_id:
+            await self._listener(reply, ReplyEnded(reply.message_id, "stopped"))
+
+    async def stop_all(self) -> None:
+        """Stop every reply."""
+        for key in list(self._growing):
+            await self.stop(key)

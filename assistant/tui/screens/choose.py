@@ -1,0 +1,73 @@
+"""Choose what the replies of a conversation are made with: model, template, sampling."""
+
+from typing import TYPE_CHECKING
+
+from assistant.safe_text import printable
+from assistant.tui.screens.pick import Choice, PickScreen
+
+if TYPE_CHECKING:
+    from assistant.tui.logs import Logs
+    from assistant.tui.screens.conversation import ConversationView
+    from prompts.template import Template
+
+MORE_MODELS = " more"
+"""No model's name begins with a space."""
+
+
+def choose_model(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick one of the models that are here, or go to the models screen."""
+    from assistant.store import conversations
+
+    def chosen(name: str | None) -> None:
+        if name == MORE_MODELS:
+            view.post_message(view.ModelWanted())
+        elif name is not None:
+            conversations.remember(logs.saved.db, "model", name)
+            view.configure(model=name)
+
+    here = [Choice(name, name) for name in logs.models()]
+    choices = [*here, Choice(MORE_MODELS, "More models …", "pull one, add a server or a folder")]
+    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.model), chosen)
+
+
+def choose_template(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick a chat template, then fill in its inputs where it has some."""
+
+    def chosen(name: str | None) -> None:
+        if name is not None:
+            _fill_in(view, templates[name])
+
+    for problem in logs.library.problems():
+        view.notify(printable(str(problem)), severity="warning", markup=False)
+    templates = {template.name: template for template in logs.library.templates() if template.kind == "chat"}
+    choices = [Choice(name, name, template.description) for name, template in templates.items()]
+    heading = "Template of this conversation"
+    view.app.push_screen(PickScreen(heading, choices, current=view.current_setup.template), chosen)
+
+
+def _fill_in(view: "ConversationView", template: "Template") -> None:
+    from assistant.tui.screens.inputs import InputsScreen
+
+    def filled_in(values: dict[str, str] | None) -> None:
+        if values is not None:
+            view.configure(template=template.name, inputs=values)
+
+    if template.inputs:
+        view.app.push_screen(InputsScreen(template, view.current_setup.inputs), filled_in)
+    else:
+        filled_in({})
+
+
+def set_sampling(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader change the sampling. Raises `PromptError` or `SamplingError` where its defaults are broken."""
+    from assistant.engine.sampling import Sampling
+    from assistant.tui.screens.sampling import SamplingScreen
+
+    def accepted(own: dict[str, object] | None) -> None:
+        if own is not None:
+            view.configure(sampling=own)
+
+    setup = view.current_setup
+    template = logs.library.find(setup.template)
+    inherited = Sampling().replace(logs.settings.sampling).replace(template.sampling)
+    view.app.push_screen(SamplingScreen(inherited, setup.sampling), accepted)

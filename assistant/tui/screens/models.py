@@ -1,0 +1,208 @@
+"""The models: what is here, what can be pulled and fits this machine, and servers elsewhere."""
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from assistant.errors import ModelError
+from assistant.paths import Paths
+from assistant.safe_text import printable
+from assistant.tui import keys
+from assistant.tui.model_rows import ModelRow, columns, details, model_rows, progress_line
+from assistant.tui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from assistant.engine.fetch import Progress
+    from assistant.engine.machine import Machine
+
+WELCOME = (
+    "There is no model on this machine yet. Choose one with enter: it is pulled once and runs here, and nothing that "
+    "you say leaves this machine. A pull can be stopped, and goes on later from where it was."
+)
+ABOUT = "Enter takes a model for the open conversation, and pulls it first where it is not here yet."
+
+
+class ModelsScreen(Screen[str | None]):
+    """The result is the name of the model to use, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.MODELS
+    CSS_PATH = "models.tcss"
+    AUTO_FOCUS = "OptionList"
+
+    class Pulling(Message):
+        """So much has come."""
+
+        def __init__(self, progress: "Progress") -> None:
+            super().__init__()
+            self.progress = progress
+
+    def __init__(self, paths: Paths, *, first_run: bool, current: str = "", machine: "Machine | None" = None) -> None:
+        super().__init__()
+        self._paths = paths
+        self._first_run = first_run
+        self._current = current
+        self._machine = machine
+        self._rows: list[ModelRow] = []
+        self._pulling: ModelRow | None = None
+        self._stop = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="models"):
+            yield Static("Models", classes="heading")
+            yield Static(WELCOME if self._first_run else ABOUT, classes="quiet", id="about")
+            yield Static("", id="columns", classes="quiet")
+            yield OptionList(id="rows")
+            yield Static("", id="details", classes="quiet", markup=False)
+            yield Static("", id="progress")
+            yield Static("", id="problem", classes="problem", markup=False)
+        yield StatusLine()
+
+    async def on_mount(self) -> None:
+        self.show_rows()
+        if self._machine is None:
+            self.run_worker(self._look_at_machine())
+
+    def on_unmount(self) -> None:
+        self._stop.set()
+
+    async def _look_at_machine(self) -> None:
+        from assistant.engine import machine
+
+        self._machine = await asyncio.to_thread(machine.look)
+        self.show_rows()
+
+    # --- the rows
+
+    @property
+    def _options(self) -> OptionList:
+        return self.query_one("#rows", OptionList)
+
+    @property
+    def row(self) -> ModelRow | None:
+        """The highlighted model."""
+        at = self._options.highlighted
+        return None if at is None or at >= len(self._rows) else self._rows[at]
+
+    def show_rows(self, highlight: str = "") -> None:
+        """Show what is here now. The cursor is on `highlight`, else where it was, else on the best to begin with."""
+        before = self.row
+        try:
+            self._rows = model_rows(self._paths, self._machine)
+        except ModelError as error:
+            self._show_problem(str(error))
+        wanted = highlight or (before.name if before else self._current)
+        names = [row.name for row in self._rows]
+        suggested = next((i for i, row in enumerate(self._rows) if row.suggested), 0)
+        heading, lines = columns(self._rows)
+        self.query_one("#columns", Static).update(heading)
+        self._options.clear_options()
+        self._options.add_options([Option(line) for line in lines])
+        self._options.highlighted = names.index(wanted) if wanted in names else suggested
+        self._show_details()
+
+    @on(OptionList.OptionHighlighted)
+    def _show_details(self) -> None:
+        self.query_one("#details", Static).update(details(self.row) if self.row else "")
+        self.refresh_bindings()
+
+    def _show_problem(self, text: str) -> None:
+        self.query_one("#problem", Static).update(printable(text))
+
+    # --- what can be done
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action == "stop_pull":
+            return self._pulling is not None
+        if action == "remove":
+            return self._pulling is None and self.row is not None and self.row.here
+        return True
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_stop_pull(self) -> None:
+        self._stop.set()
+
+    def action_use(self) -> None:
+        """Take the highlighted model, pulled first where it isn't here."""
+        row = self.row
+        if row is None or self._pulling is not None:
+            return
+        if row.here:
+            self.dismiss(row.name)
+        else:
+            self.run_worker(self._pull(row))
+
+    @on(OptionList.OptionSelected)
+    def _selected(self) -> None:
+        self.action_use()
+
+    async def _pull(self, row: ModelRow) -> None:
+        from assistant.engine import catalogue, fetch
+
+        self._pulling = row
+        self._stop.clear()
+        self._show_problem("")
+        self.refresh_bindings()
+        try:
+            model = catalogue.known(row.name)
+            installed = await asyncio.to_thread(fetch.pull, self._paths, model, self._tell, self._stop.is_set)
+        except ModelError as error:
+            self._show_problem(str(error))
+        else:
+            self.dismiss(installed.name)
+            return
+        finally:
+            self._pulling = None
+            self.query_one("#progress", Static).update("")
+            self.refresh_bindings()
+        self.show_rows(row.name)
+
+    def _tell(self, progress: "Progress") -> None:
+        """Called in the thread that pulls."""
+        self.post_message(self.Pulling(progress))
+
+    def on_models_screen_pulling(self, event: Pulling) -> None:
+        if self._pulling is not None:
+            line = progress_line(event.progress, self.query_one("#progress").content_size.width)
+            self.query_one("#progress", Static).update(line)
+
+    def action_remove(self) -> None:
+        """Take the highlighted model off this machine, after asking."""
+        from assistant.engine import catalogue
+        from assistant.tui.screens.pick import Choice, PickScreen
+
+        row = self.row
+        if row is None:
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer != "remove":
+                return
+            try:
+                catalogue.remove(self._paths, row.name)
+            except ModelError as error:
+                self._show_problem(str(error))
+            self.show_rows()
+
+        choices = [Choice("keep", "Keep it"), Choice("remove", "Remove it", row.removal)]
+        self.app.push_screen(PickScreen(f"Remove {row.name}?", choices), answered)
+
+    def action_add(self) -> None:
+        """Add a folder, a GGUF file or a server."""
+        from assistant.tui.screens.add_model import add_model
+
+        def added(name: str | None) -> None:
+            if name is not None:
+                self.show_rows(name)
+
+        add_model(self.app, self._paths, added)

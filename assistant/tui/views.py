@@ -1,0 +1,64 @@
+"""What is stored, made ready to show."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from assistant.events import Timing
+from assistant.store.messages import Outcome, StoredMessage
+from assistant.tui.clock import short_time
+from assistant.tui.replies import Reply
+from assistant.tui.widgets.message import MessageView
+
+
+def message_views(
+    path: Sequence[tuple[StoredMessage, int, int]], now: datetime, *, retry_key: str
+) -> list[MessageView]:
+    """The messages of a path, each with its place among its siblings."""
+    return [
+        MessageView(
+            id=row.id,
+            role=row.role,
+            text=row.content,
+            time=short_time(row.created_ms, now),
+            state=row.state,
+            sibling=index,
+            siblings=count,
+            note=f"{row.error} {retry_key} tries again." if row.error else "",
+        )
+        for row, index, count in path
+    ]
+
+
+def figures_of_outcome(outcome: Outcome) -> list[str]:
+    """Context used, time to the first token and speed of a reply that has ended."""
+    timing = Timing(outcome.load_s, outcome.first_token_s, outcome.total_s)
+    return _figures(
+        outcome.prompt_tokens + outcome.completion_tokens,
+        outcome.context_tokens,
+        outcome.first_token_s,
+        timing.tokens_per_s(outcome.completion_tokens),
+    )
+
+
+def figures_of_reply(reply: Reply) -> list[str]:
+    """The same of a reply that grows."""
+    read = reply.prefilled
+    used = (read.prompt_tokens if read else 0) + reply.tokens
+    return _figures(used, read.context_tokens if read else 0, reply.first_token_s or 0.0, reply.tokens_per_s)
+
+
+def _figures(used: int, context: int, first_token_s: float, tokens_per_s: float) -> list[str]:
+    figures = []
+    if used:
+        figures.append(f"{used:,} of {context:,} tokens" if context else f"{used:,} tokens")
+    if first_token_s:
+        figures.append(f"first word {first_token_s:.2f} s")
+    if tokens_per_s:
+        figures.append(f"{tokens_per_s:.0f} tok/s")
+    return figures
+
+
+def left_out(messages: int) -> str:
+    """What is said when a conversation has outgrown the context."""
+    what = "The oldest message is" if messages == 1 else f"The {messages:,} oldest messages are"
+    return f"{what} left out of the prompt: the conversation is longer than the model's context."
