@@ -23,7 +23,7 @@ def open_database(path: Path) -> Database:
     """
     with explained(path):
         _make_private(path)
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=True)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
         try:
             return _prepared(connection, path)
         except BaseException:
@@ -33,7 +33,7 @@ def open_database(path: Path) -> Database:
 
 def open_memory() -> Database:
     """A log of the same schema that leaves no trace on disk."""
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("PRAGMA temp_store = MEMORY")
     return _prepared(connection, None)
 
