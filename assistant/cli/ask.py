@@ -120,6 +120,7 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
             aclosing(dialogue.send(conversation.id, question.text, parent_id=conversation.leaf_id))
         )
         status = Status()
+        stack.callback(status.end_line if stream else status.clear)
         message_id, ended, finished = 0, None, None
         async for step in steps:
             match step:
@@ -130,13 +131,11 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
                 case Token() if stream:
                     status.clear()
                     click.echo(printable(step.text), nl=False)
+                    status.line_open = True
                 case Finished():
                     finished = step
                 case ReplyEnded():
                     ended = step
-        status.clear()
-        if stream:
-            click.echo()
         if ended is not None and ended.error:
             raise AssistantError(ended.error)
         return {
@@ -197,6 +196,8 @@ class Status:
 
     def __init__(self) -> None:
         self._shown = False
+        self.line_open = False
+        """Whether a line of the answer waits for its end."""
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def show(self, text: str) -> None:
@@ -208,3 +209,9 @@ class Status:
         if self._shown:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._shown = False
+
+    def end_line(self) -> None:
+        """Whatever ended the answer, what follows begins on a line of its own."""
+        self.clear()
+        if self.line_open:
+            click.echo()

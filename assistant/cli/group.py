@@ -59,9 +59,8 @@ def top(ctx: click.Context) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; every expected failure becomes one sentence on stderr."""
     try:
-        top.main(arguments, prog_name="assistant", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+        # Without its own way of ending the program click returns the code of an `Exit`, else what the command returns.
+        return int(top.main(arguments, prog_name="assistant", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except click.ClickException as error:
@@ -75,4 +74,3 @@ def run(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
