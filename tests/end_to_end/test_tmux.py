@@ -1,0 +1,99 @@
+"""One person's first ten minutes, with real keys in a real terminal and the real model."""
+
+import os
+import shutil
+import sqlite3
+import sys
+
+import pytest
+
+from assistant.paths import Paths
+from tests.end_to_end.terminal import Tmux
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
+
+
+def program(home: Paths) -> str:
+    return f"env ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
+
+
+def rows(home: Paths) -> list[tuple[str, str, str]]:
+    connection = sqlite3.connect(home.database)
+    try:
+        return connection.execute("SELECT role, state, content FROM messages ORDER BY id").fetchall()
+    finally:
+        connection.close()
+
+
+def test_a_conversation_with_the_real_model(real_home: Paths) -> None:
+    with Tmux(program(real_home), columns=110, rows=30) as tmux:
+        tmux.wait_for("Type a message", "+ new")
+        tmux.press("What is the capital of", "C-j", "France? 一个词回答")
+        screen = tmux.wait_for("France? 一个词回答")
+        assert "capital of France" not in screen  # Ctrl+J made a line
+        tmux.press("Enter")
+        tmux.wait_for("tok/s", "regenerate", timeout_s=60)
+        said = rows(real_home)
+        assert said[0] == ("user", "complete", "What is the capital of\nFrance? 一个词回答")
+        assert said[1][:2] == ("assistant", "complete")
+        assert said[1][2]
+
+        tmux.press("Write a very long story about a lighthouse, with many chapters.", "Enter")
+        tmux.wait_for("esc stop")
+        tmux.wait_for("tok/s", timeout_s=60)
+        tmux.press("Escape")
+        tmux.wait_for("stopped", "continue")
+        assert rows(real_home)[3][1] == "stopped"
+        assert rows(real_home)[3][2]
+
+        tmux.press("F5")
+        tmux.wait_for("2 of 2")
+        tmux.press("Escape")
+        tmux.wait_for("stopped")
+        assert [state for _, state, _ in rows(real_home)] == ["complete", "complete", "complete", "stopped", "stopped"]
+
+        tmux.press("half a thought")
+        tmux.wait_for("half a thought")
+        tmux.press("C-q")
+        tmux.wait_for("Pane is dead", timeout_s=10)
+
+    with Tmux(program(real_home), columns=80, rows=24) as tmux:
+        tmux.wait_for("half a thought", "2 of 2")
+        tmux.press("C-q")
+        tmux.wait_for("Pane is dead", timeout_s=10)
+
+
+def test_a_large_paste_arrives_whole_and_does_not_send(real_home: Paths) -> None:
+    text = "".join(f"line {number} 行\n" for number in range(20_000)) + "the end"
+    with Tmux(program(real_home)) as tmux:
+        tmux.wait_for("Type a message", "+ new")
+        tmux.paste(text)
+        tmux.wait_for("pasted 20,001 lines")
+        tmux.press("C-q")
+        tmux.wait_for("Pane is dead", timeout_s=10)
+    connection = sqlite3.connect(real_home.database)
+    drafts = [value for (value,) in connection.execute("SELECT value FROM state WHERE key = 'draft'")]
+    drafts += [value for (value,) in connection.execute("SELECT draft FROM conversations")]
+    connection.close()
+    assert text in drafts
+    assert rows(real_home) == []
+
+
+def test_no_terminal_at_all(home: Paths) -> None:
+    import subprocess
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "assistant"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ASSISTANT_HOME": str(home.data.parent)},
+        timeout=30,
+    )
+    assert ran.returncode == 1
+    assert "terminal" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
