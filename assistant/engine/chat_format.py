@@ -1,0 +1,160 @@
+"""Messages -> token ids, by the model's own chat template. What people type never becomes a control token."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+from assistant.errors import ModelUnsupported
+from prompts.message import Message
+
+CUT = "\ufdd0"
+"""A noncharacter of Unicode (never in real text) that marks where a typed control token is cut in two."""
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PLAIN = (
+    "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+"""For models without a template of their own: the first if they have its tokens, else the second."""
+
+SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
+"""Tokens around reasoning: text that is shown, even where the tokenizer calls them special."""
+
+
+class ChatFormat:
+    """One model's way to write a conversation.
+
+    A conversation without a system message gets what the template says then: SmolLM2's, for one, puts in the system
+    message it was trained with.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
+        self._template: str = tokenizer.chat_template or (CHATML if chatml else PLAIN)
+        if isinstance(self._template, dict):
+            self._template = self._template.get("default") or next(iter(self._template.values()))
+        added = tokenizer.added_tokens_decoder.values()
+        texts = [token.content for token in added if len(token.content) > 1 and not token.content.isspace()]
+        special = [token.content for token in added if token.special and token.content in texts]
+        self._any_control = _any_of([*texts, *tokenizer.all_special_tokens])
+        self._special = _any_of([*special, *tokenizer.all_special_tokens])
+        self.stops: tuple[str, ...] = ("\nUser:",) if self._template == PLAIN else ()
+        """Texts that end a reply beside the end-of-turn tokens."""
+        self.hidden_ids = frozenset(
+            token for token in tokenizer.all_special_ids if not SHOWN.fullmatch(tokenizer.convert_ids_to_tokens(token))
+        ) | {index for index, token in tokenizer.added_tokens_decoder.items() if _hidden(token)}
+        """Special tokens, which have no text in a reply."""
+        self.end_ids = self._end_of_turn()
+        """The control tokens that the template writes after a reply."""
+
+    def encode(self, messages: Sequence[Message], *, continue_final: bool = False) -> list[int]:
+        """The ids of a prompt, up to where the reply begins, or with `continue_final` up to where the last message, a
+        reply that was cut, ends. Raises `ModelUnsupported` where the template refuses the conversation.
+        """
+        if continue_final:
+            return self.encode(messages[:-1]) + self._inside(self._cut(messages[-1]))
+        return self._ids(self._render(messages))
+
+    def encode_text(self, text: str) -> list[int]:
+        """The ids of a bare text for completion, with the tokens that the model expects at its beginning."""
+        ids = self._tokenizer(self._mark(text, self._any_control).replace(CUT, ""), split_special_tokens=True)
+        return list(ids["input_ids"])
+
+    def opening(self, messages: Sequence[Message]) -> str:
+        """Text of the reply that the template itself begins with, such as `<think>`; mostly empty."""
+        tail = self._render(messages).rstrip()[-20:]
+        found = re.search(r"(<think(?:ing)?>|\[THINK\])$", tail, re.IGNORECASE)
+        return f"{found[1]}\n" if found else ""
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, typed control tokens cut in two by marks."""
+        turns = [{"role": message.role, "content": self._cut(message)} for message in messages]
+        system = turns[0]["content"].strip() if turns and turns[0]["role"] == "system" else ""
+        try:
+            text = self._applied(turns)
+            if system in text:
+                return text
+        except TemplateError:
+            pass  # no system role, or two turns of one side in a row: said in a way that every template takes
+        try:
+            return self._applied(_alternating(turns))
+        except TemplateError as error:
+            raise ModelUnsupported(
+                f"The model's chat template refuses this conversation: {error}. Choose another model."
+            ) from error
+
+    def _applied(self, turns: list[dict[str, str]]) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            turns, chat_template=self._template, tokenize=False, add_generation_prompt=True
+        )
+        return text
+
+    def _cut(self, message: Message) -> str:
+        """A message's text with marks. In a reply only special tokens are cut: its `<think>` is the model's own."""
+        return self._mark(message.content, self._special if message.role == "assistant" else self._any_control)
+
+    @staticmethod
+    def _mark(text: str, control: "re.Pattern[str]") -> str:
+        text = text.replace(CUT, "")
+        while (marked := control.sub(lambda found: found[0][0] + CUT + found[0][1:], text)) != text:
+            text = marked  # again: cutting one token can uncover another
+        return text
+
+    def _ids(self, text: str) -> list[int]:
+        first, *others = text.split(CUT)
+        ids = self._encoded(first)
+        for piece in others:
+            ids += self._inside(piece)
+        return ids
+
+    def _inside(self, text: str) -> list[int]:
+        """The ids of a text that goes on from another one: SentencePiece's space at the beginning is not wanted."""
+        first, *others = text.split(CUT)
+        newline = self._encoded("\n")
+        ids = self._encoded("\n" + first)
+        ids = ids[len(newline) :] if ids[: len(newline)] == newline else self._encoded(first)
+        for piece in others:
+            ids += self._inside(piece)
+        return ids
+
+    def _encoded(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    def _end_of_turn(self) -> frozenset[int]:
+        """The special token that follows a reply in the template, if one does."""
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "Xyzzy"}]
+        try:
+            text = self._tokenizer.apply_chat_template(turns, chat_template=self._template, tokenize=False)
+        except TemplateError:
+            return frozenset()
+        ids = self._encoded(text.rpartition("Xyzzy")[2])
+        return frozenset(token for token in ids[:1] if token in self.hidden_ids)
+
+
+def _alternating(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same words with no system role, and with no two turns of one side in a row."""
+    merged: list[dict[str, str]] = []
+    for turn in turns:
+        role = "user" if turn["role"] == "system" else turn["role"]
+        if merged and merged[-1]["role"] == role:
+            merged[-1] = {"role": role, "content": f"{merged[-1]['content']}\n\n{turn['content']}".strip()}
+        else:
+            merged.append({"role": role, "content": turn["content"]})
+    return merged
+
+
+def _any_of(tokens: Sequence[str]) -> "re.Pattern[str]":
+    """Any of the tokens, the longest first. Single characters can't be cut and are not looked for."""
+    wanted = sorted({token for token in tokens if len(token) > 1}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, wanted)) or "(?!)")
+
+
+def _hidden(token: Any) -> bool:
+    return bool(token.special) and not SHOWN.fullmatch(token.content)

@@ -1,0 +1,54 @@
+"""Logits -> the next token, by the field's usual steps in their usual order."""
+
+import secrets
+
+import torch
+from torch import Tensor
+
+from assistant.engine.sampling import Sampling
+
+
+class TokenChoice:
+    """Chooses tokens for one reply. Same seed, same choices."""
+
+    def __init__(self, sampling: Sampling, prompt: list[int], device: torch.device) -> None:
+        self.seed = sampling.seed if sampling.seed is not None else secrets.randbits(32)
+        self._sampling = sampling
+        self._random = torch.Generator(device).manual_seed(self.seed)
+        self._seen = torch.tensor(sorted(set(prompt)), device=device)
+
+    def choose(self, logits: Tensor) -> tuple[int, float]:
+        """(token, its log-probability before anything here was done to the logits) from logits (V,)."""
+        logits = logits.float()
+        token = self._choose(logits)
+        logprob = float(logits[token] - logits.logsumexp(0))
+        if self._sampling.repetition_penalty != 1:
+            self._seen = torch.cat((self._seen, torch.tensor([token], device=logits.device))).unique()
+        return token, logprob
+
+    def _choose(self, logits: Tensor) -> int:
+        sampling = self._sampling
+        if sampling.repetition_penalty != 1:
+            logits = repeated_less(logits, self._seen, sampling.repetition_penalty)
+        if sampling.temperature == 0:
+            return int(logits.argmax())
+        values, ids = (logits / sampling.temperature).sort(descending=True, stable=True)
+        values = values[: sampling.top_k or None]
+        probabilities = values.softmax(0)
+        if sampling.top_p < 1:
+            probabilities = top_p(probabilities, sampling.top_p)
+        if sampling.min_p > 0:
+            probabilities = probabilities[probabilities >= sampling.min_p * probabilities[0]]
+        return int(ids[torch.multinomial(probabilities, 1, generator=self._random)])
+
+
+def repeated_less(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Logits (V,) with those of the `seen` ids divided, or multiplied where negative (CTRL, arXiv:1909.05858)."""
+    changed = logits[seen]
+    return logits.scatter(0, seen, torch.where(changed < 0, changed * penalty, changed / penalty))
+
+
+def top_p(probabilities: Tensor, share: float) -> Tensor:
+    """The fewest of `probabilities`, which are sorted, that reach `share` together; at least one."""
+    before = probabilities.cumsum(0) - probabilities
+    return probabilities[: max(1, int((before < share).sum()))]
