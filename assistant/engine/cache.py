@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
+import torch
+from transformers import DynamicCache
 
-class PromptCache:
-    """Keys and values of the tokens in `ids`, of one sequence."""
+
+class PrefixCache:
+    """Keys and values (`layers`) of the tokens in `ids`, of one sequence."""
 
     def __init__(self, config: Any) -> None:
         self._config = config
@@ -14,12 +17,10 @@ class PromptCache:
 
     def clear(self) -> None:
         """Forget everything, as after a failed forward pass, which may have left layers of different lengths."""
-        from transformers import DynamicCache
-
         self.ids: list[int] = []
-        self.past = DynamicCache(config=self._config)
+        self.layers = DynamicCache(config=self._config)
 
-    def reuse(self, prompt: Sequence[int]) -> int:
+    def keep_prefix(self, prompt: Sequence[int]) -> int:
         """Keep what `prompt` begins with, throw away the rest; how many tokens need no computing.
 
         The last token of the prompt is always computed: its logits are the first to be sampled from.
@@ -35,10 +36,15 @@ class PromptCache:
 
     def _crop(self, tokens: int) -> bool:
         """Drop the last `tokens`. False where the state of a layer can't be turned back."""
-        if not self.past.is_croppable:  # such as Mamba's
+        if not self.layers.is_croppable:  # such as Mamba's
             return False
         try:
-            self.past.crop(-tokens)
+            self.layers.crop(-tokens)
         except RuntimeError:  # a sliding window that has moved on
             return False
         return True
+
+
+def as_input(ids: Sequence[int], device: torch.device) -> torch.Tensor:
+    """One sequence (1, T) of ids for a forward pass."""
+    return torch.tensor([ids], device=device)

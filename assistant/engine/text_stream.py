@@ -1,26 +1,30 @@
 """Token ids -> whole characters as they come, and stop strings that are never shown. Loads no torch."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 UNFINISHED = "\ufffd"
 """What a decoder makes of bytes that are no whole character (yet)."""
 
 
 class TextStream:
-    """Ids one by one -> text. All pieces together are what decoding all ids at once gives.
+    """Ids one by one -> text. All pieces together are what decoding all ids at once gives, without the `hidden` ones.
 
     Only a window is decoded at each step: the ids since the piece before the last. That piece is there because the
     beginning of a text is special: SentencePiece leaves a space out.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], hidden: AbstractSet[int] = frozenset()) -> None:
         self._decode = decode
+        self._hidden = hidden
         self._window: list[int] = []
         self._said_ids = 0
         """How many ids of the window have been said already."""
 
     def push(self, token_id: int) -> str:
         """The characters that `token_id` completes; empty while a character is incomplete."""
+        if token_id in self._hidden:
+            return ""
         self._window.append(token_id)
         text = self._decode(self._window)
         if text.endswith(UNFINISHED):

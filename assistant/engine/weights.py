@@ -1,0 +1,196 @@
+"""Weights on disk -> a model in memory: Hugging Face folders of safetensors, and our own form of a GGUF file.
+
+Never pickle, never code of the model's own.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assistant.engine.ggml import dequantise
+from assistant.engine.gguf import GGML, WEIGHTS
+from assistant.errors import ModelIncomplete, ModelUnsupported
+
+INDEX = "model.safetensors.index.json"
+_HASH = ".sha256.json"
+"""Where the hash of a folder's weights is kept, with the sizes and times of the files it was made of."""
+
+
+def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
+    config = read_config(folder)
+    check(folder)
+    if tensors := _read_ggml(folder).get("tensors"):
+        model = _load_blocks(folder, config, tensors, dtype, device)
+    else:
+        model = _load_hugging_face(folder, config, dtype, device)
+    return model.eval().requires_grad_(False)
+
+
+def read_config(folder: Path) -> Any:
+    """transformers' configuration of the model in `folder`."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    table = _json(folder / "config.json")
+    kind = table.get("model_type")
+    if quantization := table.get("quantization_config"):
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+        raise ModelUnsupported(
+            f"{folder} is quantised with {method}, which we can't run. Take its GGUF or 16-bit form."
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+        raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
+    return config
+
+
+def check(folder: Path) -> None:
+    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors."""
+    files = weight_files(folder)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ModelIncomplete(f"{folder} lacks {', '.join(missing)}. Pull the model again.")
+    if damaged := [file.name for file in files if not _is_whole(file)]:
+        raise ModelIncomplete(f"Files in {folder} are damaged or cut: {', '.join(damaged)}. Pull the model again.")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of the model, whether they are there or not."""
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        if not (folder / WEIGHTS).exists() and (pickles := sorted(folder.glob("*.bin"))):
+            raise ModelUnsupported(f"{folder} has only {pickles[0].name}, which is pickle. Get it as safetensors.")
+        return [folder / WEIGHTS]
+    names = _json(folder / INDEX).get("weight_map")
+    if not isinstance(names, dict) or not names or any(Path(str(name)).name != name for name in names.values()):
+        raise ModelIncomplete(f"{folder / INDEX} is damaged: it names no files. Pull the model again.")
+    return [folder / name for name in sorted(set(names.values()))]
+
+
+def count_parameters(folder: Path) -> int:
+    """Weights of the model, as the headers of its files say."""
+    if tensors := _read_ggml(folder).get("tensors"):
+        shapes = [table["shape"] for table in tensors.values()]
+    else:
+        shapes = [table["shape"] for file in weight_files(folder) for table in _header(file).values()]
+    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+
+
+def sha256(folder: Path) -> str:
+    """SHA-256 of the weights: of the one file, of the list of hashes where there are more, or of the GGUF they came from.
+
+    Kept beside them, since hashing many gigabytes takes a minute.
+    """
+    if "sha256" in (ggml := _read_ggml(folder)):
+        return str(ggml["sha256"])
+    files = weight_files(folder)
+    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    with suppress(ModelIncomplete):
+        if (kept := _json(folder / _HASH)).get("files") == stamp:
+            return str(kept["sha256"])
+    hashes = [_file_sha256(file) for file in files]
+    lines = "".join(f"{one}  {file.name}\n" for one, file in zip(hashes, files, strict=True))
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(lines.encode()).hexdigest()
+    with suppress(OSError):  # a folder that can't be written to is hashed each time
+        (folder / _HASH).write_text(json.dumps({"sha256": whole, "files": stamp}), encoding="utf-8")
+    return whole
+
+
+def _load_blocks(folder: Path, config: Any, tensors: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
+    """Unpack the GGUF's blocks, each tensor straight into the precision and onto the device it is used in."""
+    from accelerate import init_empty_weights
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    with init_empty_weights(include_buffers=False):  # the tables of the rotary embedding are computed, not read
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    weights = {}
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - no mapping
+            table = tensors[name]
+            weights[name] = dequantise(file.get_tensor(name), table["type"], table["shape"], dtype).to(device)
+    try:
+        missing = set(model.load_state_dict(weights, strict=False, assign=True).missing_keys)
+    except RuntimeError as error:
+        raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
+    model.tie_weights()
+    _refuse_missing(folder, missing - set(model.all_tied_weights_keys))
+    return model.to(device)
+
+
+def _load_hugging_face(folder: Path, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map={"": device},
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
+    _refuse_missing(folder, set(info["missing_keys"]))
+    return model
+
+
+def _refuse_missing(folder: Path, names: set[str]) -> None:
+    if names:
+        listed = ", ".join(sorted(names)[:3])
+        raise ModelIncomplete(f"{folder} lacks {len(names)} tensors, such as {listed}. Pull the model again.")
+
+
+def _read_ggml(folder: Path) -> dict[str, Any]:
+    return _json(folder / GGML) if (folder / GGML).exists() else {}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelIncomplete(f"{file.parent} lacks {file.name}. Pull the model again.") from error
+    except (OSError, ValueError) as error:
+        raise ModelIncomplete(f"{file} is damaged: {error}. Pull the model again.") from error
+    if not isinstance(table, dict):
+        raise ModelIncomplete(f"{file} is damaged: it holds no table. Pull the model again.")
+    return table
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """Name -> {dtype, shape, data_offsets} of a safetensors file."""
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        table = json.loads(opened.read(min(length, 100_000_000)))  # the format's own limit
+    table.pop("__metadata__", None)
+    return dict(table)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the file has the bytes that its header says."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+        end = max((table["data_offsets"][1] for table in _header(file).values()), default=0)
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return False
+    return bool(os.path.getsize(file) == 8 + length + end)
+
+
+def _file_sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
