@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
@@ -26,7 +27,7 @@ class AssistantApp(App[None]):
     """One window. `engine` is an engine to use in place of the data folder's own process; `now` is the clock."""
 
     TITLE = "assistant"
-    CSS_PATH = "app.tcss"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # none is loaded for a default screen
     BINDINGS: ClassVar[list[BindingType]] = keys.APP
 
     def __init__(
@@ -65,6 +66,9 @@ class AssistantApp(App[None]):
 
     async def _open(self) -> None:
         """Open the logs, and bring the screen to life."""
+        fresh = not any(self._paths.models.iterdir())
+        if fresh:
+            self.open_models(first_run=True)
         await asyncio.to_thread(_import_rooms)
         logs = await self._opened_logs()
         if logs is None:
@@ -73,17 +77,23 @@ class AssistantApp(App[None]):
         self._logs = logs
         self._take_remembered_theme()
         self.chat.attach(logs)
-        if not logs.models():
+        if not fresh and not logs.models():
             self.open_models(first_run=True)
 
     async def _opened_logs(self) -> "Logs | None":
         """The logs, or None where the reader chose to quit rather than to mend them."""
-        from assistant.tui.logs import open_logs
+        from assistant.tui.logs import check_log, open_logs
         from assistant.tui.screens.recovery import RecoveryScreen
 
         while True:
             try:
-                return open_logs(self._paths, self._settings, self._engine)
+                logs = open_logs(self._paths, self._settings, self._engine)
+                try:
+                    await asyncio.to_thread(check_log, self._paths)
+                except StoreError:
+                    await logs.close()
+                    raise
+                return logs
             except StoreError as error:
                 way = await self.push_screen_wait(RecoveryScreen(error))
                 if way == "quit":
@@ -155,9 +165,9 @@ class AssistantApp(App[None]):
         yield SystemCommand("quit", "Everything is kept", self.action_quit)
 
     async def action_quit(self) -> None:
-        await self.chat.keep_all()
-        if self._logs is not None:
-            logs, self._logs = self._logs, None
+        logs, self._logs = self._logs, None
+        if logs is not None:
+            await self.chat.keep_all()
             await logs.close()
         self.exit()
 

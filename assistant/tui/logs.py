@@ -1,6 +1,7 @@
 """The logs that a window has open: the one on disk, and one in memory as soon as something private is said."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -8,11 +9,12 @@ from sqlite_utils import Database
 from assistant.client import Client, Endpoint
 from assistant.dialogue import Dialogue
 from assistant.engine import catalogue
+from assistant.errors import DatabaseDamaged
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, messages
 from assistant.store.conversations import Conversation
-from assistant.store.database import open_database, open_memory
+from assistant.store.database import check, open_database, open_memory
 from assistant.tui.widgets.conversation_list import ConversationRow
 from prompts.library import Library
 
@@ -105,3 +107,11 @@ def open_logs(paths: Paths, settings: Settings, engine: Endpoint | None) -> Logs
         db.close()
         raise
     return Logs(db, Client(paths, settings, engine=engine), Library(paths.templates), paths, settings)
+
+
+def check_log(paths: Paths) -> None:
+    """Raise `DatabaseDamaged` where the log is not sound. Reads all of it: 0.1 s for 30 MB."""
+    with closing(open_database(paths.database)) as db:
+        troubles = check(db)
+    if troubles:
+        raise DatabaseDamaged(f"The log {paths.database} is damaged: {troubles[0]}.")

@@ -18,8 +18,9 @@ from assistant.safe_text import printable
 from assistant.settings import Settings
 from assistant.tui import keys
 from assistant.tui.clock import Now
-from assistant.tui.screens.conversation import ConversationView, Setup
+from assistant.tui.screens.conversation import ConversationView
 from assistant.tui.screens.conversations import ConversationsView
+from assistant.tui.screens.shown_conversation import Setup
 from assistant.tui.widgets.composer import Composer
 from assistant.tui.widgets.conversation_list import ConversationList, ConversationRow
 from assistant.tui.widgets.status_line import StatusLine
@@ -41,7 +42,6 @@ class ChatScreen(Screen[None]):
     """Paints without a log; `attach` brings it to life."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.CHAT
-    CSS_PATH = "chat.tcss"
     AUTO_FOCUS = "Composer"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-wide")]  # noqa: RUF012  as Textual declares it
 
@@ -92,10 +92,10 @@ class ChatScreen(Screen[None]):
         self._logs = logs
         self.side.attach(logs)
         self.replies = Replies(self._step_arrived, self._refused)
-        self.view.attach(self.replies)
+        self.view.replies = self.replies
         last = conversations.recall(logs.saved.db, "open")
         self.open(private=False, conversation_id=int(last) if last.isdecimal() else None)
-        self.set_interval(LOOK_EVERY_S, self._look)
+        self._looking = self.set_interval(LOOK_EVERY_S, self._look)
 
     def open(self, *, private: bool, conversation_id: int | None) -> None:
         """Show a conversation, or with None one that has not begun."""
@@ -124,10 +124,10 @@ class ChatScreen(Screen[None]):
             self.refresh_all()
 
     async def keep_all(self) -> None:
-        """Keep everything: what is typed, and what has come of replies that grow."""
-        if self._logs is not None:
-            self.view.keep_draft()
-            await self.replies.stop_all()
+        """Keep what is typed and what has come of replies that grow; the logs are not used after this."""
+        self._looking.stop()
+        self.view.keep_draft()
+        await self.replies.stop_all()
 
     # --- what is shown around the conversation
 

@@ -27,7 +27,7 @@ def choose_model(view: "ConversationView", logs: "Logs") -> None:
 
     here = [Choice(name, name) for name in logs.models()]
     choices = [*here, Choice(MORE_MODELS, "More models …", "pull one, add a server or a folder")]
-    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.model), chosen)
+    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.current_setup.model), chosen)
 
 
 def choose_template(view: "ConversationView", logs: "Logs") -> None:

@@ -154,6 +154,8 @@ class ConversationList(ScrollView, can_focus=True):
         while start < self._count:
             number = group(start)
             headings.append((start + len(headings), GROUPS[number]))
+            if number == len(GROUPS) - 1:
+                break
             end_of_page = min(start // PAGE_ROWS * PAGE_ROWS + PAGE_ROWS, self._count)
             upto = end_of_page if group(end_of_page - 1) > number else self._count
             start = bisect_left(range(self._count), number + 1, start, upto, key=group)
@@ -256,7 +258,7 @@ class ConversationList(ScrollView, can_focus=True):
     def _go_to(self, index: int) -> None:
         self._cursor = max(0, min(index, self._count - 1))
         line = self._line_of(self._cursor)
-        top = line - 1 if self._cursor == 0 else line
+        top = line - 1 if self._index_at(line - 1) is None else line  # with its heading
         self.scroll_to_region(Region(0, max(0, top), 1, line - top + 1), animate=False, force=True)
         self.refresh()
 
