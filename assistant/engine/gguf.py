@@ -1,4 +1,4 @@
-"""A GGUF file -> a folder of our own form, once: Hugging Face's configuration and tokenizer, and the GGUF's very blocks.
+"""A GGUF file -> a folder of our own form, once: Hugging Face's configuration and tokenizer, the GGUF's very blocks.
 
 `model.safetensors` holds each tensor's quantised blocks as uint8 (rows, bytes) under Hugging Face's name, `ggml.json`
 their types and shapes; `weights` unpacks them at load. Nothing is rounded on the way. What is outside the Llama family
@@ -7,7 +7,6 @@ is read by transformers instead, which unpacks it to float32.
 
 import hashlib
 import json
-import os
 import shutil
 import struct
 import tempfile
@@ -94,7 +93,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Tensor]]:
         ]
     except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
         raise ModelIncomplete(
-            f"{file} is damaged or cut short ({os.path.getsize(file):,} bytes): {error}. Get it again."
+            f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): {error}. Get it again."
         ) from error
     if "general.architecture" not in metadata or "tokenizer.ggml.tokens" not in metadata:
         raise ModelUnsupported(f"{file} holds no language model: it names no architecture or no tokens.")
@@ -107,6 +106,8 @@ def _convert_family(
     """Write configuration, tokenizer and weights; types and shapes of the tensors."""
     named = {tensor.name: tensor for tensor in tensors}
     factors = named.pop(gguf_config.ROPE_FACTORS, None)
+    if metadata.get("split.count", 1) > 1:
+        raise ModelUnsupported("The GGUF file is one of several parts. Join them: llama-gguf-split --merge FIRST NEW.")
     unknown = sorted(name for name in named if gguf_config.hf_name(name) is None)
     if unknown:
         raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])}.")

@@ -5,13 +5,16 @@ Never pickle, never code of the model's own.
 
 import hashlib
 import json
-import os
 import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assistant.engine.ggml import dequantise
 from assistant.engine.gguf import GGML, WEIGHTS
@@ -35,9 +38,6 @@ def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
 
 def read_config(folder: Path) -> Any:
     """transformers' configuration of the model in `folder`."""
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
     table = _json(folder / "config.json")
     kind = table.get("model_type")
     if quantization := table.get("quantization_config"):
@@ -86,7 +86,7 @@ def count_parameters(folder: Path) -> int:
 
 
 def sha256(folder: Path) -> str:
-    """SHA-256 of the weights: of the one file, of the list of hashes where there are more, or of the GGUF they came from.
+    """SHA-256 of the weights: of the one file, of the list of hashes where there are more, or of the GGUF itself.
 
     Kept beside them, since hashing many gigabytes takes a minute.
     """
@@ -107,10 +107,6 @@ def sha256(folder: Path) -> str:
 
 def _load_blocks(folder: Path, config: Any, tensors: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
     """Unpack the GGUF's blocks, each tensor straight into the precision and onto the device it is used in."""
-    from accelerate import init_empty_weights
-    from safetensors import safe_open
-    from transformers import AutoModelForCausalLM
-
     with init_empty_weights(include_buffers=False):  # the tables of the rotary embedding are computed, not read
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     weights = {}
@@ -128,8 +124,6 @@ def _load_blocks(folder: Path, config: Any, tensors: dict[str, Any], dtype: torc
 
 
 def _load_hugging_face(folder: Path, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    from transformers import AutoModelForCausalLM
-
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -188,7 +182,7 @@ def _is_whole(file: Path) -> bool:
         end = max((table["data_offsets"][1] for table in _header(file).values()), default=0)
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return False
-    return bool(os.path.getsize(file) == 8 + length + end)
+    return bool(file.stat().st_size == 8 + length + end)
 
 
 def _file_sha256(file: Path) -> str:
