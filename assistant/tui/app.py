@@ -20,11 +20,13 @@ from assistant.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
     from assistant.client import Endpoint
+    from assistant.engine.machine import Machine
     from assistant.tui.logs import Logs
 
 
 class AssistantApp(App[None]):
-    """One window. `engine` is an engine to use in place of the data folder's own process; `now` is the clock."""
+    """One window. `engine` is an engine to use in place of the data folder's own process; `machine` is what models
+    must fit, this one if not given; `now` is the clock."""
 
     TITLE = "assistant"
     CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # none is loaded for a default screen
@@ -36,6 +38,7 @@ class AssistantApp(App[None]):
         settings: Settings,
         *,
         engine: "Endpoint | None" = None,
+        machine: "Machine | None" = None,
         now: Now = local_now,
         version: str = __version__,
     ) -> None:
@@ -44,7 +47,7 @@ class AssistantApp(App[None]):
         self._paths = paths
         self._settings = settings
         self._engine = engine
-        self._now = now
+        self._machine = machine
         self._version = version
         self._logs: Logs | None = None
         self.register_theme(theme.DARK)
@@ -143,7 +146,7 @@ class AssistantApp(App[None]):
         """Show the models. A model that is chosen there becomes that of the open conversation."""
         from assistant.tui.screens.models import ModelsScreen
 
-        self.push_screen(ModelsScreen(self._paths, first_run=first_run), self._model_chosen)
+        self.push_screen(ModelsScreen(self._paths, first_run=first_run, machine=self._machine), self._model_chosen)
 
     def _model_chosen(self, name: str | None) -> None:
         from assistant.store import conversations

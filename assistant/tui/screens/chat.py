@@ -77,6 +77,11 @@ class ChatScreen(Screen[None]):
         return self.query_one(ConversationsView)
 
     @property
+    def is_attached_to_logs(self) -> bool:
+        """Whether the log is there: before, the screen only takes what is typed."""
+        return self._logs is not None
+
+    @property
     def logs(self) -> "Logs":
         """What `attach` brought. Actions that need it are not offered before."""
         assert self._logs is not None

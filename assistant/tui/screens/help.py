@@ -24,7 +24,7 @@ class HelpScreen(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss_none", "back", id="help.close")]
     DEFAULT_CSS = """
-    HelpScreen > VerticalScroll { scrollbar-size-vertical: 1; height: 90%; width: 80; }
+    HelpScreen > VerticalScroll { scrollbar-size-vertical: 1; height: 90%; }
     """
 
     def __init__(self, version: str, config_file: str, remapped: Mapping[str, str]) -> None:
@@ -50,7 +50,7 @@ class HelpScreen(Dialog[None]):
     def _line(self, binding: Binding) -> Content:
         bound = self._remapped.get(binding.id or "", "") or binding.key
         shown = " ".join(self.app.get_key_display(Binding(key.strip(), "")) for key in bound.split(","))
-        columns = Content.styled(_padded(shown, 18), "$accent") + _padded(keys.title(binding), 38)
+        columns = Content.styled(_padded(shown, 14), "$accent") + _padded(keys.title(binding), 36)
         return columns + Content.styled(binding.id or "", "$foreground 60%")
 
 

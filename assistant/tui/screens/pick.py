@@ -11,8 +11,10 @@ from textual.fuzzy import Matcher
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from assistant.safe_text import printable
+from assistant.safe_text import cell_width, printable, shorten
 from assistant.tui.screens.dialog import Dialog
+
+WIDEST_TITLE_CELLS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class PickScreen(Dialog[str]):
         self._heading = heading
         self._choices = choices
         self._current = current
+        widest = max((cell_width(choice.title) for choice in choices), default=0)
+        self._title_cells = min(widest, WIDEST_TITLE_CELLS)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -63,10 +67,9 @@ class PickScreen(Dialog[str]):
 
     def _line(self, choice: Choice) -> Content:
         mark = "▌" if choice.value == self._current else " "
-        title = Content.styled(mark, "$accent") + printable(choice.title, newlines=False)
-        if not choice.detail:
-            return title
-        return title + Content.styled("  " + printable(choice.detail, newlines=False), "$foreground 60%")
+        title = shorten(choice.title, self._title_cells)
+        line = Content.styled(mark, "$accent") + title + " " * (self._title_cells - cell_width(title) + 2)
+        return line + Content.styled(printable(choice.detail, newlines=False), "$foreground 60%")
 
     @on(Input.Changed, "#query")
     def _narrow_down(self, event: Input.Changed) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Label, OptionList
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, StoreError
@@ -31,10 +31,10 @@ class RecoveryScreen(Dialog[Way]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Label("The log can't be opened", classes="heading")
-            yield Label(printable(str(self._error)), markup=False)
+            yield Static("The log can't be opened", classes="heading")
+            yield Static(printable(str(self._error)), markup=False)
             if isinstance(self._error, DatabaseDamaged):
-                yield Label(
+                yield Static(
                     "\nThe damaged file is kept under a new name beside it, never overwritten.", classes="quiet"
                 )
             yield OptionList(*(Option(WAYS[way], id=way) for way in self._ways))

@@ -8,14 +8,14 @@ from assistant.engine.sampling import Sampling, SamplingError
 from assistant.tui.screens.form import Field, FormScreen
 
 LABELS = {
-    "temperature": ("temperature", "0 is greedy, higher surprises more"),
-    "top_p": ("top-p", "share of probability that is kept, 1 is off"),
-    "top_k": ("top-k", "number of tokens that are kept, 0 is off"),
+    "temperature": ("temperature", "0 is greedy"),
+    "top_p": ("top-p", "share that is kept, 1 is off"),
+    "top_k": ("top-k", "tokens that are kept, 0 is off"),
     "min_p": ("min-p", "share of the likeliest one, 0 is off"),
     "repetition_penalty": ("repetition penalty", "1 is off"),
     "max_tokens": ("max tokens", "longest reply"),
     "seed": ("seed", "empty: another one each time"),
-    "stop": ("stop", r"texts that end a reply, apart by |, \n is a new line"),
+    "stop": ("stop", r"end texts, apart by |, \n is a new line"),
 }
 WHOLE = ("top_k", "max_tokens", "seed")
 SEPARATOR = "|"

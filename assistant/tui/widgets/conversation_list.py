@@ -210,7 +210,8 @@ class ConversationList(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, parts[-1][1].rich_style)
 
     def _style(self, name: str) -> Style:
-        return self.visual_style + self.get_visual_style(name, partial=True)
+        background = self.get_component_styles(name).background  # a partial style has none where it is opaque
+        return self.visual_style + self.get_visual_style(name, partial=True) + Style(background=background)
 
     # --- keys
 

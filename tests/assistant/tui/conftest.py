@@ -59,7 +59,7 @@ class Window:
 
     async def open(self) -> None:
         """Wait until the logs are open."""
-        await self.until(lambda: self.app.chat._logs is not None, "the logs never opened")
+        await self.until(lambda: self.app.chat.is_attached_to_logs, "the logs never opened")
 
     async def say(self, text: str) -> None:
         """Type a text and send it."""

@@ -98,7 +98,7 @@ async def test_help_shows_remapped_keys(model_home: Paths, engine: FakeEngine) -
         line = next(line for line in text.splitlines() if "chat.new" in line)
         assert line.startswith("f9")
         await shown.pilot.press("escape")
-        assert shown.app.screen is shown.app.chat
+        assert shown.app.chat.is_current
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_a_damaged_log_is_kept_aside_and_recovered_or_begun_anew(
         assert app._logs is not None
         assert (app._logs.count() > 0) == kept
         await app.action_quit()
-    aside = [file for file in model_home.data.glob("log.damaged-*.db")]
+    aside = list(model_home.data.glob("log.damaged-*.db"))
     assert [file.read_bytes() for file in aside] == [damaged]
 
 

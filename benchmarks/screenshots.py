@@ -1,0 +1,176 @@
+"""Every screen as an SVG for the README: python benchmarks/screenshots.py [FOLDER]
+
+Deterministic: a made log, a pinned clock, version, machine and colours. The snapshot tests show the same scenes.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlite_utils import Database
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+
+from assistant.engine import catalogue
+from assistant.engine.catalogue import InstalledModel, Remote
+from assistant.engine.machine import Machine
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.store import conversations, messages
+from assistant.store.database import open_database
+from assistant.store.messages import Outcome, Provenance
+from assistant.tui.app import AssistantApp
+
+NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+MACHINE = Machine(ram_bytes=16_000_000_000, free_ram_bytes=9_000_000_000, cores=4)
+STORY = """<think>A keeper, a whale, one night. Keep it short.</think>
+Once upon a time, in the year 1850, there was a lighthouse keeper named **Barnaby**. Each night he lit the lamp, and \
+each night a whale came to look at it.
+
+1. On the first night she only looked.
+2. On the second night 鲸鱼唱了一首很长的歌, a long song about the deep.
+3. On the third night the lamp stayed dark.
+"""
+CODE = """A lamp that knows its nights:
+
+```python
+def lamp(night: int) -> str:
+    \"\"\"Lit until the third night.\"\"\"
+    return "lit" if night < 3 else "dark"
+```
+
+| night | lamp |
+|-------|------|
+| 1     | lit  |
+| 3     | dark |
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Keys that lead to a screen, in a home with or without models."""
+
+    keys: Sequence[str] = ()
+    theme: str = "quiet-dark"
+    models: bool = True
+    damaged: bool = False
+
+
+SCENES = {
+    "chat": Scene(),
+    "chat-light": Scene(theme="quiet-light"),
+    "message": Scene(("up", "up", "up")),
+    "private": Scene(("ctrl+r",)),
+    "list": Scene(("ctrl+l", "down")),
+    "templates": Scene(("ctrl+n", "slash")),
+    "inputs": Scene(("ctrl+n", "slash", *"translator", "enter")),
+    "sampling": Scene(("ctrl+g",)),
+    "rename": Scene(("f2",)),
+    "palette": Scene(("ctrl+p",)),
+    "help": Scene(("f1",)),
+    "models": Scene(("f4",)),
+    "first-run": Scene(models=False),
+    "recovery": Scene(damaged=True),
+}
+
+
+def make_home(home: Paths, scene: Scene) -> None:
+    """Models, if wanted, and a log with a few conversations."""
+    home.create()
+    if scene.models:
+        folder = home.models / catalogue.DEFAULT
+        folder.mkdir()
+        model = InstalledModel(catalogue.DEFAULT, folder, "wheel", "Apache-2.0", {"model.gguf": 91_700_000})
+        catalogue.write_manifest(folder, model)
+        catalogue.add_remote(home, Remote("workstation", "http://192.0.2.7:8000/v1", "Qwen3-32B", "WORKSTATION_KEY"))
+    if scene.damaged:
+        home.database.write_bytes(b"This was a log once. " * 400)
+        return
+    db = open_database(home.database)
+    talks = {
+        "Regex for dates": 26 * 60,
+        "Why is the sea salt?": 9 * 24 * 60,
+        "A letter to the landlord": 15 * 24 * 60,
+        "Capital of France": 130,
+        "旅行计划：从北京到昆明的火车": 200,
+    }
+    for title, minutes_ago in talks.items():
+        _say(db, title, ["Hello.", ["Hello."]], minutes_ago)
+    pinned = _say(db, "Recipe for bread", ["Hello.", ["Hello."]], 3000)
+    conversations.pin(db, pinned, True)
+    question = "Write a story about a lighthouse keeper and a whale."
+    versions = ["Once.", "A whale swam.", STORY]
+    story = _say(db, "Lighthouse and whale", [question, versions, "Now as code, please.", [CODE]], 25)
+    conversations.remember(db, "open", str(story))
+    db.close()
+
+
+def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago: int) -> int:
+    """A conversation; a list is the versions of one reply, the last one open."""
+    provenance = Provenance(catalogue.DEFAULT, "plain", "0" * 64, "", {}, 1)
+    talk = conversations.create(db, model=catalogue.DEFAULT, template="plain").id
+    conversations.rename(db, talk, title)
+    parent = None
+    for turn in turns:
+        if isinstance(turn, str):
+            parent = messages.add_user(db, talk, parent, turn)
+            continue
+        replies = [messages.begin_reply(db, talk, parent, provenance) for _ in turn]
+        for reply, text in zip(replies, turn, strict=True):
+            figures = Outcome(
+                prompt_tokens=1_030, completion_tokens=174, context_tokens=8192, first_token_s=0.05, total_s=1.37
+            )
+            messages.end_reply(db, reply, text, "complete", figures)
+        parent = replies[-1]
+    then_ms = int(NOW.timestamp() * 1000) - minutes_ago * 60_000
+    with db.conn:
+        db.conn.execute("UPDATE conversations SET updated_ms = ? WHERE id = ?", (then_ms, talk))
+        db.conn.execute("UPDATE messages SET created_ms = ? + id * 1000 WHERE conversation_id = ?", (then_ms, talk))
+    return talk
+
+
+def make_app(scene: Scene) -> AssistantApp:
+    """The program in a home below the current folder, so that the paths it shows are the same everywhere."""
+    home = Paths(Path("assistant/config"), Path("assistant/data"))
+    make_home(home, scene)
+    return AssistantApp(home, Settings(theme=scene.theme), machine=MACHINE, now=lambda: NOW, version="0.1.0")
+
+
+async def play(pilot: Pilot[None], scene: Scene) -> None:
+    """Press the scene's keys once the logs are open, and stop the cursor's blinking."""
+    app = pilot.app
+    assert isinstance(app, AssistantApp)
+    while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
+        await pilot.pause(0.01)
+    await pilot.press(*scene.keys)
+    await pilot.pause(0.1)
+    for field in app.screen.query("Input, TextArea").results(Input | TextArea):
+        field.cursor_blink = False
+    await pilot.pause()
+
+
+async def draw(scene: Scene, size: tuple[int, int]) -> str:
+    """One screen as SVG."""
+    app = make_app(scene)
+    async with app.run_test(size=size) as pilot:
+        await play(pilot, scene)
+        return app.export_screenshot(title="assistant")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screens").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, scene in SCENES.items():
+        with tempfile.TemporaryDirectory() as home:
+            os.chdir(home)
+            (folder / f"{name}.svg").write_text(asyncio.run(draw(scene, (120, 32))), encoding="utf-8")
+            print(folder / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()
