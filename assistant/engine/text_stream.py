@@ -8,7 +8,8 @@ UNFINISHED = "\ufffd"
 
 
 class TextStream:
-    """Ids one by one -> text. All pieces together are what decoding all ids at once gives, without the `hidden` ones.
+    """Ids one by one -> text. All pieces together are what decoding all ids but the `hidden` ones at once gives; where
+    that makes a whole run of bytes U+FFFD for one that is wrong, the characters before it stay.
 
     Only a window is decoded at each step: the ids since the piece before the last. That piece is there because the
     beginning of a text is special: SentencePiece leaves a space out.
@@ -58,10 +59,11 @@ class StopStrings:
         if self.found:
             return ""
         self._held += text
-        at = min((where for stop in self._stops if (where := self._held.find(stop)) >= 0), default=-1)
-        if at >= 0:
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
             self.found = True
-            shown, self._held = self._held[:at], ""
+            _, start = min(found)  # the one complete first, however the text was cut into pieces
+            shown, self._held = self._held[:start], ""
             return shown
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep
