@@ -26,6 +26,11 @@ SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
 """Tokens around reasoning: text that is shown, even where the tokenizer calls them special."""
 
 
+OPENING = re.compile(r"(<think(ing)?>|\[THINK\])\s*$", re.IGNORECASE)
+OPENING_TOKENS = 8
+"""Tokens at the end of a prompt in which such an opening has room."""
+
+
 class ChatFormat:
     """One model's way to write a conversation.
 
@@ -35,11 +40,7 @@ class ChatFormat:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        vocabulary = tokenizer.get_vocab()
-        chatml = "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary
-        self._template: str = tokenizer.chat_template or (CHATML if chatml else PLAIN)
-        if isinstance(self._template, dict):
-            self._template = self._template.get("default") or next(iter(self._template.values()))
+        self._template = _template(tokenizer)
         added = tokenizer.added_tokens_decoder.values()
         texts = [token.content for token in added if len(token.content) > 1 and not token.content.isspace()]
         special = [token.content for token in added if token.special and token.content in texts]
@@ -58,20 +59,22 @@ class ChatFormat:
         """The ids of a prompt, up to where the reply begins, or with `continue_final` up to where the last message, a
         reply that was cut, ends. Raises `ModelUnsupported` where the template refuses the conversation.
         """
-        if continue_final:
-            return self.encode(messages[:-1]) + self._inside(self._cut(messages[-1]))
-        return self._ids(self._render(messages))
+        if not continue_final:
+            return self._ids(self._render(messages))
+        prompt, reply = self.encode(messages[:-1]), self._cut(messages[-1])
+        return prompt + self._inside(reply.removeprefix(self.opening(prompt)))
 
     def encode_text(self, text: str) -> list[int]:
-        """The ids of a bare text for completion, with the tokens that the model expects at its beginning."""
-        ids = self._tokenizer(self._mark(text, self._any_control).replace(CUT, ""), split_special_tokens=True)
-        return list(ids["input_ids"])
+        """The ids of a bare text for completion, after the token that the model expects at the beginning of a text."""
+        bos = self._tokenizer.bos_token_id
+        begin = [bos] if bos is not None and self._tokenizer("")["input_ids"][:1] == [bos] else []
+        return begin + self._ids(self._mark(text, self._any_control))
 
-    def opening(self, messages: Sequence[Message]) -> str:
-        """Text of the reply that the template itself begins with, such as `<think>`; mostly empty."""
-        tail = self._render(messages).rstrip()[-20:]
-        found = re.search(r"(<think(?:ing)?>|\[THINK\])$", tail, re.IGNORECASE)
-        return f"{found[1]}\n" if found else ""
+    def opening(self, prompt: Sequence[int]) -> str:
+        """Text that the template has begun the reply with, such as `<think>`, by a prompt's ids; mostly empty."""
+        tail = self._tokenizer.decode(prompt[-OPENING_TOKENS:], skip_special_tokens=False)
+        found = OPENING.search(tail)
+        return found[0] if found else ""
 
     def _render(self, messages: Sequence[Message]) -> str:
         """The prompt as text, typed control tokens cut in two by marks."""
@@ -136,6 +139,16 @@ class ChatFormat:
             return frozenset()
         ids = self._encoded(text.rpartition("Xyzzy")[2])
         return frozenset(token for token in ids[:1] if token in self.hidden_ids)
+
+
+def _template(tokenizer: Any) -> str:
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several of them, by name
+        template = template.get("default") or next(iter(template.values()))
+    if template:
+        return str(template)
+    vocabulary = tokenizer.get_vocab()
+    return CHATML if "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary else PLAIN
 
 
 def _alternating(turns: list[dict[str, str]]) -> list[dict[str, str]]:

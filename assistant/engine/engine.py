@@ -105,7 +105,7 @@ class Engine:
             reserve,
             drop_oldest,
         )
-        opening = "" if continue_final else self.chat_format.opening(messages)
+        opening = "" if continue_final else self.chat_format.opening(fitted.ids)
         prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, self.chat_format.stops)
         return self._reply(prompt, sampling, cancelled)
 

@@ -1,4 +1,4 @@
-"""Which turns of a conversation fit the context: the oldest are left out, the system message and the last turn never."""
+"""Which turns of a conversation fit the context: the oldest are left out, system message and last turn never."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -28,8 +28,9 @@ def fit(
     A user turn goes together with its replies, so that the prompt still begins with a user turn. The last turn alone
     may use the reserve. Raises `ContextExceeded` where that is too long too, or anything is with `drop_oldest=False`.
     """
+    room = context_tokens - max(reserve_tokens, 1)
     ids = encode(messages)
-    if len(ids) + reserve_tokens <= context_tokens:
+    if len(ids) <= room:
         return Fitted(ids, 0)
     head = 1 if messages and messages[0].role == "system" else 0
     starts = [index for index in range(head + 1, len(messages)) if messages[index].role == "user"]
@@ -39,7 +40,7 @@ def fit(
     def kept(start: int) -> list[int]:
         return encode([*messages[:head], *messages[start:]])
 
-    found = bisect_left(starts, True, key=lambda start: len(kept(start)) + reserve_tokens <= context_tokens)
+    found = bisect_left(starts, True, key=lambda start: len(kept(start)) <= room)
     start = starts[min(found, len(starts) - 1)]
     return Fitted(_unless_too_long(kept(start), context_tokens), start - head)
 

@@ -1,4 +1,4 @@
-"""A model's folder made ready: its GGUF converted once, its tokenizer, its end-of-turn tokens, the hash of its weights."""
+"""A model's folder made ready: its GGUF converted once, its tokenizer, its end-of-turn tokens, its hash."""
 
 import json
 import threading

@@ -49,7 +49,7 @@ def context_tokens(config: Any, parameters: int, at: Placement) -> int:
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     token_bytes = 2 * text.num_hidden_layers * heads * head_dim * at.dtype.itemsize
     left = at.free_bytes - _needed_bytes(parameters, at.dtype)
-    return min(trained, max(LEAST_CONTEXT_TOKENS, int(left * CACHE_SHARE) // token_bytes))
+    return min(trained, max(LEAST_CONTEXT_TOKENS, int(left * CACHE_SHARE) // int(token_bytes)))
 
 
 def free_bytes(device: torch.device) -> int:

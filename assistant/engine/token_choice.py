@@ -7,6 +7,9 @@ from torch import Tensor
 
 from assistant.engine.sampling import Sampling
 
+GREEDY_BELOW = 1e-4
+"""A temperature that is as good as 0; to divide by it would overflow."""
+
 
 class TokenChoice:
     """Chooses tokens for one reply. Same seed, same choices."""
@@ -15,22 +18,22 @@ class TokenChoice:
         self.seed = sampling.seed if sampling.seed is not None else secrets.randbits(32)
         self._sampling = sampling
         self._random = torch.Generator(device).manual_seed(self.seed)
-        self._seen = torch.tensor(sorted(set(prompt)), device=device)
+        self._seen = set(prompt)
 
     def choose(self, logits: Tensor) -> tuple[int, float]:
         """(token, its log-probability before anything here was done to the logits) from logits (V,)."""
         logits = logits.float()
         token = self._choose(logits)
         logprob = float(logits[token] - logits.logsumexp(0))
-        if self._sampling.repetition_penalty != 1:
-            self._seen = torch.cat((self._seen, torch.tensor([token], device=logits.device))).unique()
+        self._seen.add(token)
         return token, logprob
 
     def _choose(self, logits: Tensor) -> int:
         sampling = self._sampling
         if sampling.repetition_penalty != 1:
-            logits = repeated_less(logits, self._seen, sampling.repetition_penalty)
-        if sampling.temperature == 0:
+            seen = torch.tensor(list(self._seen), device=logits.device)
+            logits = repeated_less(logits, seen, sampling.repetition_penalty)
+        if sampling.temperature < GREEDY_BELOW:
             return int(logits.argmax())
         values, ids = (logits / sampling.temperature).sort(descending=True, stable=True)
         values = values[: sampling.top_k or None]
