@@ -29,7 +29,7 @@ def seconds_to(mark: bytes, command: Sequence[str], home: str) -> float:
     child, terminal = pty.fork()
     if child == 0:
         os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "ASSISTANT_HOME": home, "HOME": home}
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     try:
         return _wait_for(mark, terminal, started_s)

@@ -149,8 +149,10 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
         await pilot.pause(0.01)
     await pilot.press(*scene.keys)
     await pilot.pause(0.1)
-    for field in app.screen.query("Input, TextArea").results(Input | TextArea):
-        field.cursor_blink = False
+    for line in app.screen.query(Input):
+        line.cursor_blink = False
+    for area in app.screen.query(TextArea):
+        area.cursor_blink = False
     await pilot.pause()
 
 

@@ -1,6 +1,7 @@
 """The program on the screen. Its first frame needs nothing but Textual; log, client and templates follow it."""
 
 import asyncio
+import importlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import PurePath
@@ -175,11 +176,20 @@ class AssistantApp(App[None]):
         self.exit()
 
 
+AFTER_THE_FIRST_FRAME = (
+    "assistant.tui.logs",
+    "assistant.tui.replies",
+    "assistant.tui.views",
+    "assistant.tui.screens.sampling",
+    "markdown_it.tree",
+    "textual.highlight",
+)
+
+
 def _import_rooms() -> None:
     """Import what follows the first frame, in a thread so that typing isn't held up."""
-    import assistant.tui.logs
-    import assistant.tui.replies
-    import assistant.tui.views  # noqa: F401
+    for name in AFTER_THE_FIRST_FRAME:
+        importlib.import_module(name)
 
 
 def _commands(screen: Screen[object]) -> Iterable[SystemCommand]:

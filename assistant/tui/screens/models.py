@@ -116,6 +116,7 @@ class ModelsScreen(Screen[str | None]):
 
     def _show_problem(self, text: str) -> None:
         self.query_one("#problem", Static).update(printable(text))
+        self.set_class(bool(text), "-problem")
 
     # --- what can be done
 
@@ -152,6 +153,7 @@ class ModelsScreen(Screen[str | None]):
         self._pulling = row
         self._stop.clear()
         self._show_problem("")
+        self.add_class("-pulling")
         self.refresh_bindings()
         try:
             model = catalogue.known(row.name)
@@ -164,6 +166,7 @@ class ModelsScreen(Screen[str | None]):
         finally:
             self._pulling = None
             self.query_one("#progress", Static).update("")
+            self.remove_class("-pulling")
             self.refresh_bindings()
         self.show_rows(row.name)
 

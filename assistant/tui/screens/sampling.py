@@ -11,11 +11,11 @@ LABELS = {
     "temperature": ("temperature", "0 is greedy"),
     "top_p": ("top-p", "share that is kept, 1 is off"),
     "top_k": ("top-k", "tokens that are kept, 0 is off"),
-    "min_p": ("min-p", "share of the likeliest one, 0 is off"),
+    "min_p": ("min-p", "of the likeliest, 0 is off"),
     "repetition_penalty": ("repetition penalty", "1 is off"),
     "max_tokens": ("max tokens", "longest reply"),
     "seed": ("seed", "empty: another one each time"),
-    "stop": ("stop", r"end texts, apart by |, \n is a new line"),
+    "stop": ("stop", r"apart by |, \n is a new line"),
 }
 WHOLE = ("top_k", "max_tokens", "seed")
 SEPARATOR = "|"

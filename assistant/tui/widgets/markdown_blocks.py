@@ -3,17 +3,21 @@
 HTML is shown as it was written, links and images as text with their address: nothing is opened or fetched.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.tree import SyntaxTreeNode
 from textual.content import Content, Span
-from textual.highlight import highlight
 
 from assistant.safe_text import printable
 from assistant.tui.widgets.rows import EMPTY, TAB_CELLS, Block, Line, Row, Rule, Table
+
+if TYPE_CHECKING:  # the first frame has no Markdown: they are imported when some is there
+    from markdown_it import MarkdownIt
+    from markdown_it.tree import SyntaxTreeNode
 
 _BULLETS = "•◦▪"
 _QUOTE_BAR = Content.styled("▎ ", ".quiet")
@@ -50,6 +54,8 @@ def render(source: str) -> list[Block]:
 
 def parse(source: str) -> list[SyntaxTreeNode]:
     """The top-level nodes of a text; `map` of each holds its first line and the line after its last."""
+    from markdown_it.tree import SyntaxTreeNode
+
     return SyntaxTreeNode(_parser().parse(source)).children
 
 
@@ -169,6 +175,8 @@ def highlighted(code: str, language: str) -> Content:
     """`code` coloured by its language; plain where none is named, none is known, or it is very long."""
     if not language or len(code) > _MOST_HIGHLIGHTED_CHARACTERS:
         return Content(code)
+    from textual.highlight import highlight
+
     spans = highlight(code, language=language).spans
     return Content(code, [span for span in spans if span.style != "$text"])
 
@@ -207,4 +215,6 @@ _SPAN_STYLES = {"em_close": ".em", "strong_close": ".strong", "s_close": ".strik
 
 @cache
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("gfm-like", {"linkify": False, "html": False})

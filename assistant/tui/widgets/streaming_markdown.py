@@ -6,11 +6,12 @@ well: all items of a list but the last, all rows of a table but the last and all
 parsing goes on from there, with the table's header or the fence's first line put before it again.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from markdown_it.tree import SyntaxTreeNode
+from typing import TYPE_CHECKING
 
 from assistant.tui.widgets.markdown_blocks import (
     Fence,
@@ -24,6 +25,9 @@ from assistant.tui.widgets.markdown_blocks import (
     right_columns,
 )
 from assistant.tui.widgets.rows import EMPTY, Block, Table
+
+if TYPE_CHECKING:  # the first frame has no Markdown
+    from markdown_it.tree import SyntaxTreeNode
 
 _PART_LINES = 12
 """Lines of code that are highlighted at once: 12 lines of Python take about 2 ms."""
@@ -81,10 +85,10 @@ class StreamingMarkdown:
                 self.blocks += [gap()] if self.blocks else []
             _GROWERS.get(node.type, StreamingMarkdown._grow_other)(self, node, tail)
 
-    def _grow_other(self, node: SyntaxTreeNode, _: "_Tail") -> None:
+    def _grow_other(self, node: SyntaxTreeNode, _: _Tail) -> None:
         self.blocks += block(node, EMPTY, EMPTY)
 
-    def _grow_list(self, node: SyntaxTreeNode, tail: "_Tail") -> None:
+    def _grow_list(self, node: SyntaxTreeNode, tail: _Tail) -> None:
         number = self._resume.number if self._resume.inside else first_number(node)
         *done, last = node.children
         self.blocks += items(done, EMPTY, EMPTY, number=number)
@@ -92,7 +96,7 @@ class StreamingMarkdown:
         self._resume = _Resume(tail.position(_line(last)), len(self.blocks), inside=True, number=number)
         self.blocks += items([last], EMPTY, EMPTY, number=number)
 
-    def _grow_table(self, node: SyntaxTreeNode, tail: "_Tail") -> None:
+    def _grow_table(self, node: SyntaxTreeNode, tail: _Tail) -> None:
         header, *rows = cells(node)
         table = self.blocks[-1] if self._resume.inside else None
         if not isinstance(table, Table):
@@ -106,7 +110,7 @@ class StreamingMarkdown:
                 tail.position(_line(last)), len(self.blocks), lead, inside=True, rows=len(table.rows) - 1
             )
 
-    def _grow_fence(self, node: SyntaxTreeNode, tail: "_Tail") -> None:
+    def _grow_fence(self, node: SyntaxTreeNode, tail: _Tail) -> None:
         lines = node.content.removesuffix("\n").split("\n")
         full = (len(lines) - 1) // _PART_LINES * _PART_LINES
         for i in range(0, full, _PART_LINES):
@@ -117,7 +121,7 @@ class StreamingMarkdown:
         self.blocks.append(Fence("\n".join(lines[full:]), language(node)))
 
 
-_GROWERS: dict[str, Callable[[StreamingMarkdown, SyntaxTreeNode, "_Tail"], None]] = {
+_GROWERS: dict[str, Callable[[StreamingMarkdown, SyntaxTreeNode, _Tail], None]] = {
     "bullet_list": StreamingMarkdown._grow_list,
     "ordered_list": StreamingMarkdown._grow_list,
     "table": StreamingMarkdown._grow_table,

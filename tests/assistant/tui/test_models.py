@@ -78,7 +78,7 @@ async def test_escape_stops_a_pull(home: Paths, engine: FakeEngine, only: Model,
     class Held(dict[str, bytes]):
         def get(self, path: str, default: object = None) -> object:  # type: ignore[override]
             go_on.wait(10)
-            return super().get(path, default)  # type: ignore[arg-type]
+            return super().get(path, default)
 
     site.pages = Held(site.pages)
     async with models_screen(home, engine) as (pilot, screen):
