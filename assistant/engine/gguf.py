@@ -11,8 +11,9 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,20 +161,26 @@ def _convert_through_transformers(
 ) -> None:
     """Unpack to float32 what only transformers knows."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from safetensors.torch import save_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
 
     progress(Loading(f"converting the GGUF file of architecture {architecture}"))
+    logging.set_verbosity_error()
+    where = {"gguf_file": file.name, "local_files_only": True}
+    plain = {"quantization_config": GgufConfig(dequantize=True)}
     try:
-        where = {"gguf_file": file.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, **where, dtype=torch.float32)
+        with redirect_stderr(StringIO()):  # a progress bar that can't be turned off
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+            model = AutoModelForCausalLM.from_pretrained(file.parent, **where, dtype=torch.float32, **plain)
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ModelUnsupported(
             f"{file.name} is of architecture {architecture!r}, which can't be read from GGUF: {error}. "
             "Use the model's original folder with safetensors."
         ) from error
     tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
 def _sha256(file: Path) -> str:
