@@ -4,6 +4,7 @@ Never pickle, never code of the model's own.
 """
 
 import hashlib
+import inspect
 import json
 import struct
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -47,10 +49,13 @@ def read_config(folder: Path) -> Any:
         )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+    except (StrictDataclassError, ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
+    forward = inspect.signature(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].forward)
+    if "past_key_values" not in forward.parameters:
+        raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which has no KV cache; we can't run that.")
     return config
 
 
