@@ -1,6 +1,7 @@
 """A loaded model: messages in, tokens out. Synchronous; threads and processes are one floor up."""
 
 import inspect
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -64,12 +65,12 @@ class Engine:
         threads: int = 0,
         progress: Callable[[Loading], None] = lambda _: None,
     ) -> "Engine":
-        """The model in `folder`, ready to chat. `threads` 0: one for each physical core.
+        """The model in `folder`, ready to chat. `threads` 0: one for each physical core, or `OMP_NUM_THREADS`.
 
         A GGUF file is converted the first time. Raises a `ModelError` that says what is wrong with model or machine.
         """
         _quiet()
-        torch.set_num_threads(threads or _physical_cores())
+        torch.set_num_threads(threads or _default_threads())
         ready = model_folder.ready(folder, progress)
         weights.check(ready)
         parameters = weights.count_parameters(ready)
@@ -198,9 +199,12 @@ class Engine:
         return text
 
 
-def _physical_cores() -> int:
+def _default_threads() -> int:
+    """One for each physical core, or what the environment says."""
     import psutil
 
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
     return psutil.cpu_count(logical=False) or torch.get_num_threads()
 
 
