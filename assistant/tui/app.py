@@ -18,6 +18,7 @@ from assistant.settings import Settings
 from assistant.tui import keys, theme
 from assistant.tui.clock import Now, local_now
 from assistant.tui.screens.chat import ChatScreen
+from assistant.tui.told_errors import TellsErrors
 
 if TYPE_CHECKING:
     from assistant.client import Endpoint
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from assistant.tui.logs import Logs
 
 
-class AssistantApp(App[None]):
+class AssistantApp(TellsErrors, App[None]):
     """One window. `engine` is an engine to use in place of the data folder's own process; `machine` is what models
     must fit, this one if not given; `now` is the clock."""
 

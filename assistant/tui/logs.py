@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from assistant.client import Client, Endpoint
 from assistant.dialogue import Dialogue
 from assistant.engine import catalogue
-from assistant.errors import DatabaseDamaged
+from assistant.errors import DatabaseDamaged, ModelError
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, messages
@@ -57,8 +57,11 @@ class Logs:
         return self.private if private else self.saved
 
     def models(self) -> list[str]:
-        """Names of the models that can be used now."""
-        return catalogue.names(self.paths)
+        """Names of the models that can be used now. None while a manifest is damaged: the models screen tells which."""
+        try:
+            return catalogue.names(self.paths)
+        except ModelError:
+            return []
 
     def model(self) -> str:
         """Name of the model for a new conversation: as set, as chosen last, else any that is here; empty for none."""

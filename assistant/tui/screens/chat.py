@@ -21,6 +21,7 @@ from assistant.tui.clock import Now
 from assistant.tui.screens.conversation import ConversationView
 from assistant.tui.screens.conversations import ConversationsView
 from assistant.tui.screens.shown_conversation import Setup
+from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.composer import Composer
 from assistant.tui.widgets.conversation_list import ConversationList, ConversationRow
 from assistant.tui.widgets.status_line import StatusLine
@@ -38,7 +39,7 @@ LOOK_EVERY_S = 1.0
 STATUS_EVERY_S = 0.25
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(TellsErrors, Screen[None]):
     """Paints without a log; `attach` brings it to life."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.CHAT
@@ -133,11 +134,14 @@ class ChatScreen(Screen[None]):
         self._looking.stop()
         self.view.keep_draft()
         await self.replies.stop_all()
+        self._logs = self.view.open_log = None  # messages that are still under way find nothing to read
 
     # --- what is shown around the conversation
 
     def refresh_all(self) -> None:
         """Show the list, the title and the status anew."""
+        if self._logs is None:
+            return
         self.side.refresh_rows()
         self._mark()
         self._show_title()
@@ -288,10 +292,7 @@ class ChatScreen(Screen[None]):
     def action_sampling(self) -> None:
         from assistant.tui.screens.choose import set_sampling
 
-        try:
-            set_sampling(self.view, self.logs)
-        except (AssistantError, PromptError) as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
+        set_sampling(self.view, self.logs)
 
     @on(ConversationView.ModelWanted)
     def action_models(self) -> None:

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from assistant.errors import AssistantError
 from assistant.tui import keys
 from assistant.tui.clock import Now
 from assistant.tui.screens.shown_conversation import Setup, ShownConversation
@@ -93,7 +94,11 @@ class ConversationView(ShownConversation):
         elif not self.current_setup.model:
             self.post_message(self.ModelWanted())
         else:
-            self._send(self.open_log, event.text)
+            try:
+                self._send(self.open_log, event.text)
+            except AssistantError:  # it could not be stored
+                self.take_back()
+                raise
 
     def _send(self, log: "Log", text: str) -> None:
         self._unsent = text

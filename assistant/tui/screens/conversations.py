@@ -9,6 +9,7 @@ from textual.message import Message
 
 from assistant.safe_text import printable
 from assistant.tui.clock import Now
+from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.conversation_list import ConversationList, ConversationRow
 from assistant.tui.widgets.side_panel import SidePanel
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from assistant.tui.replies import Key
 
 
-class ConversationsView(SidePanel):
+class ConversationsView(TellsErrors, SidePanel):
     """All conversations of both logs. Empty until `attach`."""
 
     @dataclass

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from assistant.tui.clock import Now
+from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 
@@ -28,7 +29,7 @@ class Setup:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ShownConversation(Vertical):
+class ShownConversation(TellsErrors, Vertical):
     """A transcript that follows the log: only what differs from what is shown is touched."""
 
     def __init__(self, *, now: Now, retry_key: str, id: str | None = None) -> None:  # noqa: A002

@@ -296,3 +296,19 @@ async def test_every_action_is_in_the_palette(model_home: Paths, db: Database, e
         await shown.pilot.press("ctrl+l", "enter")
         titles = {command.title for command in shown.app.get_system_commands(shown.app.screen)}
     assert {"regenerate the reply", "new private conversation", "choose the model", "theme", "quit"} <= titles
+
+
+async def test_a_log_that_can_not_be_written_is_told_and_nothing_typed_is_lost(
+    model_home: Paths, db: Database, engine: FakeEngine
+) -> None:
+    async with window(model_home, engine) as shown:
+        log = shown.view.open_log
+        assert log is not None
+        log.db.conn.execute("PRAGMA query_only = ON")
+        await shown.say("Keep this")
+        await shown.until(lambda: bool(shown.app._notifications))
+        assert shown.composer.text == "Keep this"
+        log.db.conn.execute("PRAGMA query_only = OFF")
+        await shown.pilot.press("enter")
+        await shown.reply()
+    assert latest_path(db)[0] == ("Keep this", "complete")
