@@ -8,7 +8,7 @@ from typing import Any
 
 from assistant.engine import gguf, weights
 from assistant.engine.catalogue import GGUF_FILE
-from assistant.errors import ModelError, ModelIncomplete, ModelUnknown
+from assistant.errors import ModelError, ModelIncomplete, ModelUnknown, ModelUnsupported
 from assistant.events import Loading
 
 CONVERTED = "converted"
@@ -21,7 +21,7 @@ def ready(folder: Path, progress: Callable[[Loading], None]) -> Path:
 
     Raises `ModelUnknown` where a GGUF file is gone, `ModelIncomplete` naming what a folder lacks.
     """
-    file = folder / GGUF_FILE
+    file = _gguf(folder)
     if file.is_symlink() and not file.exists():
         raise ModelUnknown(f"The GGUF file {file.readlink()} is gone. Put it back, or remove the model.")
     if file.exists():
@@ -33,6 +33,17 @@ def ready(folder: Path, progress: Callable[[Loading], None]) -> Path:
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise ModelIncomplete(f"{folder} lacks tokenizer.json. Pull the model again.")
     return folder
+
+
+def _gguf(folder: Path) -> Path:
+    """Where the folder's GGUF file is, if it came as one: ours, or the only one in a folder of the person's own."""
+    found = sorted(folder.glob("*.gguf"))
+    if (folder / GGUF_FILE) in found or not found or (folder / "config.json").exists():
+        return folder / GGUF_FILE
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise ModelUnsupported(f"{folder} holds several models: {names}. Give the path of one of these files.")
+    return found[0]
 
 
 def load_tokenizer(folder: Path) -> Any:
