@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from assistant.paths import Paths
+from assistant.server.process import SPIN_COUNT
+
+os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # for tests that run the engine in their own process
 
 
 @pytest.fixture
