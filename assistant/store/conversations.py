@@ -163,7 +163,8 @@ def purge_deleted(db: Database, *, older_than_ms: int = 0) -> int:
         gone = int(
             db.conn.execute("DELETE FROM conversations WHERE deleted_ms <= ?", (now_ms() - older_than_ms,)).rowcount
         )
-        db.conn.execute("DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
+        if gone:
+            db.conn.execute("DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
     return gone
 
 

@@ -33,6 +33,8 @@ CREATE TABLE conversations (
     leaf_id INTEGER REFERENCES messages(id) ON DELETE SET NULL
 );
 CREATE INDEX conversations_listed ON conversations(pinned DESC, updated_ms DESC, id DESC) WHERE deleted_ms IS NULL;
+CREATE INDEX conversations_deleted ON conversations(deleted_ms) WHERE deleted_ms IS NOT NULL;
+CREATE INDEX conversations_leaf ON conversations(leaf_id);
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     conversation_id INTEGER NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
