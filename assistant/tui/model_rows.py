@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from assistant.engine.machine import Machine
 
 QUIET = "$foreground 60%"
-_NAME_CELLS, _SIZE_CELLS, _LICENCE_CELLS = 34, 10, 12
+_LONGEST_NAME_CELLS, _SIZE_CELLS, _LICENCE_CELLS = 32, 10, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,14 @@ def _figures(model: Model) -> str:
 
 def columns(rows: Sequence[ModelRow]) -> tuple[Content, list[Content]]:
     """(heading, lines), aligned by cells."""
-    heading = _line(ModelRow("name", "size", "licence", "on this machine", "", here=True), QUIET)
-    return heading, [_line(row, "" if row.here or row.fit != "too large" else QUIET) for row in rows]
+    longest = max((cell_width(row.name) for row in rows), default=0)
+    cells = min(longest, _LONGEST_NAME_CELLS)
+    heading = _line(ModelRow("name", "size", "licence", "on this machine", "", here=True), cells, QUIET)
+    return heading, [_line(row, cells, "" if row.here or row.fit != "too large" else QUIET) for row in rows]
 
 
-def _line(row: ModelRow, style: str) -> Content:
-    name = _padded(shorten(row.name, _NAME_CELLS - 2), _NAME_CELLS)
+def _line(row: ModelRow, name_cells: int, style: str) -> Content:
+    name = _padded(shorten(row.name, name_cells), name_cells + 1)
     size = printable(row.size).rjust(_SIZE_CELLS) + "  "
     licence = _padded(shorten(row.licence, _LICENCE_CELLS - 1), _LICENCE_CELLS)
     line = Content.styled(f" {name}{size}{licence}", style)

@@ -28,7 +28,7 @@ def test_every_built_in_template_is_sound(name: str) -> None:
     assert all(one.description and one.default is not None for one in template.inputs)
     assert Sampling().replace(template.sampling)
     messages = render(template, [Message("user", "你好 {{ x }}")], complete(template, {}))
-    assert messages[0].role == "system"
+    assert (messages[0].role == "system") == (name != "plain")
     assert "你好 {{ x }}" in messages[-1].content
 
 
