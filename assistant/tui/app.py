@@ -1,6 +1,7 @@
 """The program on the screen. Its first frame needs nothing but Textual; log, client and templates follow it."""
 
 import asyncio
+import gc
 import importlib
 from collections.abc import Iterable
 from functools import partial
@@ -52,6 +53,8 @@ class AssistantApp(TellsErrors, App[None]):
         self._machine = machine
         self._version = version
         self._logs: Logs | None = None
+        self._quit_asked = False
+        """Quit was asked for while the log was still being opened."""
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
         self.theme = settings.theme if settings.theme in self.available_themes else theme.default()
@@ -82,7 +85,11 @@ class AssistantApp(TellsErrors, App[None]):
         self._logs = logs
         self._take_remembered_theme()
         self.chat.attach(logs)
-        if not fresh and not logs.models():
+        gc.collect()
+        gc.freeze()  # what is imported by now stays: a full collection over it would stop the screen for 20-36 ms
+        if self._quit_asked:
+            await self.action_quit()
+        elif not fresh and not logs.models():
             self.open_models(first_run=True)
 
     async def _opened_logs(self) -> "Logs | None":
@@ -170,6 +177,9 @@ class AssistantApp(TellsErrors, App[None]):
         yield SystemCommand("quit", "Everything is kept", self.action_quit)
 
     async def action_quit(self) -> None:
+        if self._logs is None and self.chat.view.composer.text and not self._quit_asked:
+            self._quit_asked = True  # what was typed is kept as soon as there is a log to keep it in
+            return
         logs, self._logs = self._logs, None
         if logs is not None:
             await self.chat.keep_all()

@@ -103,3 +103,10 @@ class Tmux:
                 return screen
             assert time.monotonic() < until, f"waited for {texts}, without {gone!r}; the screen is:\n{screen}"
             time.sleep(0.05)
+
+    def wait_for_end(self, timeout_s: float = 20) -> None:
+        """Return once the command has ended."""
+        until = time.monotonic() + timeout_s
+        while self._call("display-message", "-p", "#{pane_dead}").strip() != "1":
+            assert time.monotonic() < until, f"it did not end; the screen is:\n{self.screen}"
+            time.sleep(0.05)

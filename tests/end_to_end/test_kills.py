@@ -26,6 +26,7 @@ from tests.fake_engine import FakeEngine, Reply
 KILLS = 25
 WORDS = [f"word{number}" for number in range(200)]
 PER_WORD_S = 0.01
+SAMPLING = {"temperature": 0, "max_tokens": 60}
 BEHIND_S = 1.0
 """What is stored of a reply is at most so much older than what was said."""
 
@@ -86,12 +87,12 @@ async def test_the_engine_is_killed_while_a_reply_streams(real_home: Paths) -> N
     db = open_database(real_home.database)
     async with Client(real_home, settings) as client:
         dialogue = Dialogue(db, client, Library(None), settings)
-        one = conversations.create(db, model=catalogue.DEFAULT, template="plain", sampling={"max_tokens": 200}).id
+        one = conversations.create(db, model=catalogue.DEFAULT, template="plain", sampling=SAMPLING).id
         leaf = None
         for kill in range(4):
-            said, after = "", chance.randrange(1, 25)
+            said, after = "", chance.randrange(1, 10)
             end = None
-            async for step in dialogue.send(one, f"Tell me a long story, number {kill}.", parent_id=leaf):
+            async for step in dialogue.send(one, f"Write a long story about {kill + 2} whales.", parent_id=leaf):
                 if isinstance(step, Token):
                     said += step.text
                     after -= 1

@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def program(home: Paths) -> str:
-    return f"env ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
+    return f"env -u COLUMNS -u LINES ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
 
 
 def rows(home: Paths) -> list[tuple[str, str, str]]:
@@ -30,40 +30,39 @@ def rows(home: Paths) -> list[tuple[str, str, str]]:
 
 def test_a_conversation_with_the_real_model(real_home: Paths) -> None:
     with Tmux(program(real_home), columns=110, rows=30) as tmux:
-        tmux.wait_for("Type a message", "+ new")
+        tmux.wait_for("Type a message", "+ new")  # the first frame: the log is opened while the keys below are pressed
         tmux.press("What is the capital of", "C-j", "France? 一个词回答")
         screen = tmux.wait_for("France? 一个词回答")
         assert "capital of France" not in screen  # Ctrl+J made a line
         tmux.press("Enter")
-        tmux.wait_for("tok/s", "regenerate", timeout_s=60)
+        tmux.wait_for("tok/s", gone="esc stop", timeout_s=60)
         said = rows(real_home)
         assert said[0] == ("user", "complete", "What is the capital of\nFrance? 一个词回答")
         assert said[1][:2] == ("assistant", "complete")
         assert said[1][2]
 
         tmux.press("Write a very long story about a lighthouse, with many chapters.", "Enter")
-        tmux.wait_for("esc stop")
-        tmux.wait_for("tok/s", timeout_s=60)
+        tmux.wait_for("esc stop", "first word", timeout_s=60)
         tmux.press("Escape")
-        tmux.wait_for("stopped", "continue")
+        tmux.wait_for("stopped", gone="esc stop")
         assert rows(real_home)[3][1] == "stopped"
         assert rows(real_home)[3][2]
 
         tmux.press("F5")
-        tmux.wait_for("2 of 2")
+        tmux.wait_for("2 of 2", "first word", "esc stop", timeout_s=60)
         tmux.press("Escape")
-        tmux.wait_for("stopped")
+        tmux.wait_for("stopped", gone="esc stop")
         assert [state for _, state, _ in rows(real_home)] == ["complete", "complete", "complete", "stopped", "stopped"]
 
         tmux.press("half a thought")
         tmux.wait_for("half a thought")
         tmux.press("C-q")
-        tmux.wait_for("Pane is dead", timeout_s=10)
+        tmux.wait_for_end()
 
     with Tmux(program(real_home), columns=80, rows=24) as tmux:
         tmux.wait_for("half a thought", "2 of 2")
         tmux.press("C-q")
-        tmux.wait_for("Pane is dead", timeout_s=10)
+        tmux.wait_for_end()
 
 
 def test_a_large_paste_arrives_whole_and_does_not_send(real_home: Paths) -> None:
@@ -73,7 +72,7 @@ def test_a_large_paste_arrives_whole_and_does_not_send(real_home: Paths) -> None
         tmux.paste(text)
         tmux.wait_for("pasted 20,001 lines")
         tmux.press("C-q")
-        tmux.wait_for("Pane is dead", timeout_s=10)
+        tmux.wait_for_end()
     connection = sqlite3.connect(real_home.database)
     drafts = [value for (value,) in connection.execute("SELECT value FROM state WHERE key = 'draft'")]
     drafts += [value for (value,) in connection.execute("SELECT draft FROM conversations")]

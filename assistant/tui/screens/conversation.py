@@ -52,6 +52,8 @@ class ConversationView(ShownConversation):
         """The draft that was in the composer before an edit."""
         self._unsent = ""
         """What was sent last, until it is stored."""
+        self._sent_early = False
+        """Enter was pressed before any log was open."""
         self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -65,7 +67,7 @@ class ConversationView(ShownConversation):
     def open(self, log: "Log", conversation_id: int | None, setup: Setup) -> None:
         """Show a conversation of `log`, or with None one that has not begun. What was typed in the one before is kept.
 
-        Keys that were pressed before any log was open stay in the composer.
+        Keys that were pressed before any log was open stay in the composer, and an enter among them sends it now.
         """
         from assistant.store import conversations
 
@@ -77,6 +79,9 @@ class ConversationView(ShownConversation):
         self._fill_composer(conversations.get_draft(log.db, conversation_id) + typed_early)
         self.set_class(log.private, "private")
         self.refresh_messages()
+        if self._sent_early:
+            self._sent_early = False
+            self.composer.action_submit()
 
     def _fill_composer(self, text: str) -> None:
         self.composer.load_text(text)
@@ -88,7 +93,7 @@ class ConversationView(ShownConversation):
     def _submitted(self, event: Composer.Submitted) -> None:
         event.stop()
         if self.open_log is None:
-            self.notify("The log is still being opened. Press enter again in a moment.")
+            self._sent_early = True
         elif self.reply is not None:
             self.notify("A reply is still growing. Stop it first, or wait for its end.")
         elif not self.current_setup.model:
