@@ -12,6 +12,8 @@ from assistant.settings import EngineSettings
 
 def import_engine() -> None:
     """Import torch and what else an engine needs: seconds, spent before anyone has asked for them."""
+    import transformers.models.llama.modeling_llama  # noqa: F401  what any model's code needs, and most models' own
+
     import assistant.engine.engine  # noqa: F401
 
 
