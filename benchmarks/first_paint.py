@@ -1,7 +1,8 @@
 """How long until something is on the screen: python benchmarks/first_paint.py [RUNS]
 
 Each run starts the program anew on a pseudo-terminal and takes the time from the start of the process to the first
-frame; the median of all runs is printed. `elia`, a chat program on the same toolkit, is measured where it is installed.
+frame; the median of all runs is printed, beside that of an app that shows one word. `elia`, a chat program on the same
+toolkit, is measured where it is installed.
 """
 
 import fcntl
@@ -20,6 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROWS, COLUMNS = 32, 120
+BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    def compose(self):
+        yield Static("Conversations")
+Bare().run()
+"""
 TIMEOUT_S = 20.0
 
 
@@ -61,8 +70,10 @@ def main() -> None:
     ours = str(Path(sys.executable).with_name("assistant"))
     paint_s = median_s(b"Conversations", [ours], runs)
     help_s = median_s(b"Usage", [ours, "--help"], runs)
+    bare_s = median_s(b"Conversations", [sys.executable, "-c", BARE], runs)
     print(f"assistant         first paint {paint_s:.3f} s   (at most 0.45)")
     print(f"assistant --help              {help_s:.3f} s   (at most 0.15)")
+    print(f"a bare Textual app            {bare_s:.3f} s   {bare_s / paint_s:.2f} times ours: the toolkit's own share")
     if elia := shutil.which("elia"):
         elia_paint_s = median_s(b"Elia", [elia], runs)
         elia_help_s = median_s(b"Usage", [elia, "--help"], runs)

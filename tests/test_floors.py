@@ -19,7 +19,6 @@ FLOORS = [
     ("assistant.store", 2),
     ("assistant.wire", 3),
     ("assistant.client", 3),
-    ("assistant.engine_process", 3),
     ("assistant.dialogue", 3),
     ("assistant.server", 3),
     ("finetune", 3),
