@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store.database import transaction
+from assistant.store.database import execute, select, transaction
 
 TITLE_CHARACTERS = 60
 
@@ -51,42 +51,42 @@ def create(
 ) -> Conversation:
     """A new, empty conversation."""
     now = now_ms()
-    with transaction(db):
-        cursor = db.conn.execute(
-            "INSERT INTO conversations (created_ms, updated_ms, model, template, inputs, sampling) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (now, now, model, template, _json(inputs or {}), _json(sampling or {})),
-        )
-        return get(db, cursor.lastrowid or 0)
+    cursor = execute(
+        db,
+        "INSERT INTO conversations (created_ms, updated_ms, model, template, inputs, sampling) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (now, now, model, template, _json(inputs or {}), _json(sampling or {})),
+    )
+    return get(db, cursor.lastrowid or 0)
 
 
 def get(db: Database, conversation_id: int) -> Conversation:
     """The conversation of that id, deleted or not. Raises `StoreError` where there is none."""
-    row = db.conn.execute(f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
-    if row is None:
+    rows = select(db, f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", (conversation_id,))
+    if not rows:
         raise StoreError(f"There is no conversation {conversation_id}. `assistant log list` shows those there are.")
-    return _conversation(row)
+    return _conversation(rows[0])
 
 
 def latest(db: Database) -> Conversation | None:
     """The one in which something was said last."""
-    row = db.conn.execute(
-        f"SELECT {_COLUMNS} FROM conversations WHERE deleted_ms IS NULL ORDER BY updated_ms DESC, id DESC LIMIT 1"
-    ).fetchone()
-    return _conversation(row) if row else None
+    rows = select(
+        db, f"SELECT {_COLUMNS} FROM conversations WHERE deleted_ms IS NULL ORDER BY updated_ms DESC, id DESC LIMIT 1"
+    )
+    return _conversation(rows[0]) if rows else None
 
 
 def count(db: Database, search: str = "") -> int:
     """How many conversations are listed, of those whose title holds `search`."""
     where, values = _listed(search)
-    total: int = db.conn.execute(f"SELECT count(*) FROM conversations WHERE {where}", values).fetchone()[0]
-    return total
+    return int(select(db, f"SELECT count(*) FROM conversations WHERE {where}", values)[0][0])
 
 
 def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conversation]:
     """`limit` conversations of the list from `offset`: pinned ones first, then the newest first."""
     where, values = _listed(search)
-    rows = db.conn.execute(
+    rows = select(
+        db,
         f"SELECT {_COLUMNS} FROM conversations WHERE {where} ORDER BY {_ORDER} LIMIT ? OFFSET ?",
         (*values, limit, offset),
     )
@@ -158,13 +158,21 @@ def restore(db: Database, conversation_id: int) -> None:
 
 
 def purge_deleted(db: Database, *, older_than_ms: int = 0) -> int:
-    """Really delete what was hidden at least `older_than_ms` ago, its pages overwritten. How many went."""
+    """Really delete what was hidden at least `older_than_ms` ago, its bytes overwritten. How many went."""
+    before = (now_ms() - older_than_ms,)
     with transaction(db):
-        gone = int(
-            db.conn.execute("DELETE FROM conversations WHERE deleted_ms <= ?", (now_ms() - older_than_ms,)).rowcount
+        # Loose first: deleting a message deletes its answers, and SQLite follows such a chain no deeper than 1,000.
+        execute(
+            db,
+            "UPDATE messages SET parent_id = NULL "
+            "WHERE conversation_id IN (SELECT id FROM conversations WHERE deleted_ms <= ?)",
+            before,
         )
+        gone = execute(db, "DELETE FROM conversations WHERE deleted_ms <= ?", before).rowcount
         if gone:
-            db.conn.execute("DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
+            execute(db, "DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
+    if gone:
+        select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # the -wal file still held the text
     return gone
 
 
@@ -173,40 +181,33 @@ def set_draft(db: Database, conversation_id: int | None, text: str) -> None:
     if conversation_id is None:
         remember(db, "draft", text)
     else:
-        _set(db, conversation_id, draft=storable(text))
+        _set(db, conversation_id, draft=text)
 
 
 def get_draft(db: Database, conversation_id: int | None) -> str:
     """What was typed but not sent, empty if nothing."""
     if conversation_id is None:
         return recall(db, "draft")
-    row = db.conn.execute("SELECT draft FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
-    return row[0] if row else ""
+    rows = select(db, "SELECT draft FROM conversations WHERE id = ?", (conversation_id,))
+    return str(rows[0][0]) if rows else ""
 
 
 def remember(db: Database, key: str, value: str) -> None:
     """Keep a small fact, such as the model chosen last."""
-    with transaction(db):
-        db.conn.execute("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)", (key, storable(value)))
+    execute(db, "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)", (key, value))
 
 
 def recall(db: Database, key: str) -> str:
     """A fact kept by `remember`, empty if there is none."""
-    row = db.conn.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
-    return row[0] if row else ""
-
-
-def storable(text: str) -> str:
-    """`text` with lone surrogates replaced, which UTF-8 can't hold."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    rows = select(db, "SELECT value FROM state WHERE key = ?", (key,))
+    return str(rows[0][0]) if rows else ""
 
 
 def _set(db: Database, conversation_id: int, **values: Any) -> None:
     if not values:
         return
     assignments = ", ".join(f"{name} = ?" for name in values)
-    with transaction(db):
-        db.conn.execute(f"UPDATE conversations SET {assignments} WHERE id = ?", (*values.values(), conversation_id))
+    execute(db, f"UPDATE conversations SET {assignments} WHERE id = ?", (*values.values(), conversation_id))
 
 
 def _json(value: Mapping[str, Any]) -> str:

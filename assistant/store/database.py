@@ -3,17 +3,17 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
-from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
+from assistant import __version__
+from assistant.errors import DatabaseTooNew, DatabaseUnwritable
 from assistant.store.migrations import migrations
-
-BUSY_TIMEOUT_MS = 5000
-"""How long a write waits for another program's write. Ours take a few milliseconds each."""
+from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
 
 def open_database(path: Path) -> Database:
@@ -25,32 +25,21 @@ def open_database(path: Path) -> Database:
         _make_private(path)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
         try:
-            return _prepared(connection, path)
+            db = Database(connection)
+            _refuse_newer(db, path)
+            _use_wal(connection)
+            _prepare(db, path)
         except BaseException:
             connection.close()
             raise
+    return db
 
 
 def open_memory() -> Database:
     """A log of the same schema that leaves no trace on disk."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return _prepared(connection, None)
-
-
-def _prepared(connection: sqlite3.Connection, path: Path | None) -> Database:
-    db = Database(connection)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    _refuse_newer(db, path)
-    if not migrations.pending(db):
-        return db
-    if path is not None and db.table_names():
-        backup(db, path.with_name(f"{path.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
-    with transaction(db):  # two programs may open a new file at once: the second one finds nothing left to do
-        migrations.apply(db)
+    db = Database(sqlite3.connect(":memory:", isolation_level=None))
+    db.conn.execute("PRAGMA temp_store = MEMORY")
+    _prepare(db, None)
     return db
 
 
@@ -59,10 +48,12 @@ def _make_private(path: Path) -> None:
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     elif not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        raise DatabaseUnwritable(f"The log {path} is read-only. Make the file and its folder writable, {_ELSEWHERE}")
+        raise DatabaseUnwritable(f"The log {path} is read-only. Make the file and its folder writable, {ELSEWHERE}")
+    elif path.stat().st_mode & 0o077:  # a copy put back by hand
+        path.chmod(0o600)
 
 
-def _refuse_newer(db: Database, path: Path | None) -> None:
+def _refuse_newer(db: Database, path: Path) -> None:
     known = {step.name for step in migrations._migrations}
     if unknown := [step.name for step in migrations.applied(db) if step.name not in known]:
         raise DatabaseTooNew(
@@ -71,37 +62,49 @@ def _refuse_newer(db: Database, path: Path | None) -> None:
         )
 
 
-_ELSEWHERE = "or set ASSISTANT_HOME to a folder that is."
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. Where two programs switch a new file at once SQLite refuses one without waiting, so we wait."""
+    give_up = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
-@contextmanager
-def explained(path: Path | str) -> Iterator[None]:
-    """Turn SQLite's and the system's complaints about `path` into errors that say what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise _explain(error, path) from error
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            raise
-        raise DatabaseDamaged(
-            f"The log {path} is damaged ({error}). `assistant` sets it aside and recovers what can be read."
-        ) from error
-    except OSError as error:
-        raise DatabaseUnwritable(
-            f"The log {path} can't be written: {error.strerror}. Mend that, {_ELSEWHERE}"
-        ) from error
+def _prepare(db: Database, path: Path | None) -> None:
+    db.conn.execute("PRAGMA secure_delete = ON")
+    db.conn.execute("PRAGMA synchronous = NORMAL")
+    if migrations.pending(db):
+        _migrate(db, path)
+    # Only now: a step that rebuilds a table drops the old one, which must not delete what refers to it.
+    db.conn.execute("PRAGMA foreign_keys = ON")
 
 
-def _explain(error: sqlite3.OperationalError, path: Path | str) -> StoreError:
-    said = str(error)
-    if "full" in said:
-        return DatabaseUnwritable(f"The disk that holds {path} is full. Free some space and try again.")
-    if "readonly" in said or "unable to open" in said or "disk I/O" in said:
-        return DatabaseUnwritable(f"The log {path} can't be written ({said}). Make it writable, {_ELSEWHERE}")
-    if "locked" in said or "busy" in said:
-        return StoreError(f"Another program has kept the log {path} locked for {BUSY_TIMEOUT_MS // 1000} s. Try again.")
-    return StoreError(f"The log {path} can't be used: {said}.")
+def _migrate(db: Database, path: Path | None) -> None:
+    """Back up what there is, then bring it up to date. The lock is taken first: of two programs one does both."""
+    db.conn.execute("PRAGMA foreign_keys = OFF")
+    with transaction(db):
+        if not migrations.pending(db):
+            return
+        if path is not None and db.table_names():
+            # The lock's own connection can't be copied from; a second one reads what was committed before it.
+            with closing(sqlite3.connect(path)) as before:
+                backup(Database(before), free_name(path, f"before-{__version__}"))
+        migrations.apply(db)
+
+
+def free_name(path: Path, label: str) -> Path:
+    """A name beside `path` that no file has: `log.LABEL-20261123-172433.db`, numbered where that is taken."""
+    stem = f"{path.stem}.{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, number = path.with_name(f"{stem}{path.suffix}"), 1
+    while name.exists():
+        number += 1
+        name = path.with_name(f"{stem}-{number}{path.suffix}")
+    return name
 
 
 @contextmanager
@@ -121,6 +124,30 @@ def transaction(db: Database) -> Iterator[None]:
             raise
 
 
+def execute(db: Database, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Run one statement that writes, in the transaction there is or in its own."""
+    with transaction(db):
+        cursor: sqlite3.Cursor = db.conn.execute(sql, _storable(values))
+    return cursor
+
+
+def select(db: Database, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of one query. Read to the end at once: a query left open would hold up checkpoints."""
+    with explained(path_of(db)):
+        rows: list[tuple[Any, ...]] = db.conn.execute(sql, _storable(values)).fetchall()
+    return rows
+
+
+def _storable(values: Sequence[Any]) -> list[Any]:
+    """`values` with lone surrogates in texts replaced, which UTF-8 can't hold; halves of one character are joined."""
+    return [
+        value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if isinstance(value, str) and not value.isascii()
+        else value
+        for value in values
+    ]
+
+
 def path_of(db: Database) -> str:
     """The file behind `db`, for messages."""
     return db.conn.execute("PRAGMA database_list").fetchone()[2] or "in memory"
@@ -128,7 +155,7 @@ def path_of(db: Database) -> str:
 
 def changes_elsewhere(db: Database) -> int:
     """A number that is another one as soon as another connection has changed the log."""
-    return int(db.conn.execute("PRAGMA data_version").fetchone()[0])
+    return int(select(db, "PRAGMA data_version")[0][0])
 
 
 def check(db: Database) -> list[str]:
@@ -142,8 +169,15 @@ def check(db: Database) -> list[str]:
 
 
 def backup(db: Database, to: Path) -> None:
-    """A whole copy of the log at `to`, private to the user, taken while others may write."""
+    """A whole copy of the log at `to`, private to the user, taken while others may write.
+
+    Raises `DatabaseUnwritable`, also where `to` exists already; a copy that could not be finished is not left behind.
+    """
     with explained(to):
         os.close(os.open(to, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600))
-        with closing(sqlite3.connect(to)) as target:
-            db.conn.backup(target)
+        try:
+            with closing(sqlite3.connect(to)) as target:
+                db.conn.backup(target)
+        except BaseException:
+            to.unlink()
+            raise

@@ -7,7 +7,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.store import conversations, messages
-from assistant.store.messages import StoredMessage
+from assistant.store.messages import ReplyInfo, StoredMessage
 
 FORMAT = "assistant-conversation/1"
 
@@ -15,16 +15,15 @@ FORMAT = "assistant-conversation/1"
 def as_json(db: Database, conversation_id: int) -> dict[str, Any]:
     """The conversation with every branch and all that is known of each reply."""
     conversation = asdict(conversations.get(db, conversation_id))
+    replies = messages.replies_of(db, conversation_id)
     rows = messages.all_of(db, conversation_id)
-    return {"format": FORMAT, **conversation, "messages": [_message(db, row) for row in rows]}
+    return {"format": FORMAT, **conversation, "messages": [_message(row, replies.get(row.id)) for row in rows]}
 
 
-def _message(db: Database, row: StoredMessage) -> dict[str, Any]:
+def _message(row: StoredMessage, reply: ReplyInfo | None) -> dict[str, Any]:
     known = asdict(row)
     del known["conversation_id"]
-    if row.role == "assistant":
-        known["reply"] = asdict(messages.reply_info(db, row.id))
-    return known
+    return known if reply is None else {**known, "reply": asdict(reply)}
 
 
 def as_markdown(db: Database, conversation_id: int) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store.conversations import now_ms, storable
-from assistant.store.database import transaction
+from assistant.store import conversations
+from assistant.store.conversations import now_ms
+from assistant.store.database import execute, select, transaction
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
@@ -86,11 +87,13 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
     """The row of a reply that is about to grow, opened. Its id."""
     with transaction(db):
         message_id = _add(db, conversation_id, parent_id, "assistant", "", "growing")
-        db.conn.execute(
+        execute(
+            db,
             "INSERT OR IGNORE INTO templates (hash, name, text, first_used_ms) VALUES (?, ?, ?, ?)",
             (provenance.template_hash, provenance.template, provenance.template_text, now_ms()),
         )
-        db.conn.execute(
+        execute(
+            db,
             "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -106,34 +109,35 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
 
 
 def _add(db: Database, conversation_id: int, parent_id: int | None, role: str, content: str, state: str) -> int:
-    if parent_id is not None and get(db, parent_id).conversation_id != conversation_id:
-        raise StoreError(f"Message {parent_id} belongs to another conversation than {conversation_id}.")
+    conversations.get(db, conversation_id)  # raises where there is none
+    if parent_id is not None:
+        _refuse_stranger(db, conversation_id, parent_id)
     now = now_ms()
-    message_id = db.conn.execute(
+    message_id = execute(
+        db,
         "INSERT INTO messages (conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (conversation_id, parent_id, role, storable(content), now, now, state),
+        (conversation_id, parent_id, role, content, now, now, state),
     ).lastrowid
-    db.conn.execute(
-        "UPDATE conversations SET leaf_id = ?, updated_ms = ? WHERE id = ?", (message_id, now, conversation_id)
-    )
+    execute(db, "UPDATE conversations SET leaf_id = ?, updated_ms = ? WHERE id = ?", (message_id, now, conversation_id))
     return message_id or 0
+
+
+def _refuse_stranger(db: Database, conversation_id: int, message_id: int) -> None:
+    if get(db, message_id).conversation_id != conversation_id:
+        raise StoreError(f"Message {message_id} belongs to another conversation than {conversation_id}.")
 
 
 def resume_reply(db: Database, message_id: int) -> None:
     """Let a reply that has ended grow again."""
-    with transaction(db):
-        db.conn.execute(
-            "UPDATE messages SET state = 'growing', error = '', updated_ms = ? WHERE id = ?", (now_ms(), message_id)
-        )
+    execute(
+        db, "UPDATE messages SET state = 'growing', error = '', updated_ms = ? WHERE id = ?", (now_ms(), message_id)
+    )
 
 
 def grow_reply(db: Database, message_id: int, content: str) -> None:
     """Store what has come of a reply, and that its writer lives."""
-    with transaction(db):
-        db.conn.execute(
-            "UPDATE messages SET content = ?, updated_ms = ? WHERE id = ?", (storable(content), now_ms(), message_id)
-        )
+    execute(db, "UPDATE messages SET content = ?, updated_ms = ? WHERE id = ?", (content, now_ms(), message_id))
 
 
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
@@ -143,15 +147,18 @@ def end_reply(db: Database, message_id: int, content: str, state: str, outcome: 
     values["logprobs"] = _pack("f", outcome.logprobs)
     now = now_ms()
     with transaction(db):
-        db.conn.execute(
+        execute(
+            db,
             "UPDATE messages SET content = ?, state = ?, error = ?, updated_ms = ? WHERE id = ?",
-            (storable(content), state, storable(error), now, message_id),
+            (content, state, error, now, message_id),
         )
-        db.conn.execute(
+        execute(
+            db,
             f"UPDATE replies SET {', '.join(f'{name} = ?' for name in values)} WHERE message_id = ?",
             (*values.values(), message_id),
         )
-        db.conn.execute(
+        execute(
+            db,
             "UPDATE conversations SET updated_ms = ? WHERE id = (SELECT conversation_id FROM messages WHERE id = ?)",
             (now, message_id),
         )
@@ -162,10 +169,10 @@ _FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logp
 
 def get(db: Database, message_id: int) -> StoredMessage:
     """One message. Raises `StoreError` where there is none."""
-    row = db.conn.execute(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,)).fetchone()
-    if row is None:
+    rows = select(db, f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (message_id,))
+    if not rows:
         raise StoreError(f"There is no message {message_id}: it may have been deleted in another window.")
-    return StoredMessage(*row)
+    return StoredMessage(*rows[0])
 
 
 _PATH = """
@@ -180,8 +187,8 @@ WITH RECURSIVE path(id, parent, depth) AS (
 def path(db: Database, leaf_id: int) -> list[StoredMessage]:
     """The messages from the root to `leaf_id`."""
     columns = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
-    rows = db.conn.execute(
-        f"{_PATH} SELECT {columns} FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC", (leaf_id,)
+    rows = select(
+        db, f"{_PATH} SELECT {columns} FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC", (leaf_id,)
     )
     return [StoredMessage(*row) for row in rows]
 
@@ -190,7 +197,8 @@ def path_with_siblings(db: Database, leaf_id: int) -> list[tuple[StoredMessage, 
     """As `path`, each with its place among its siblings, from 1, and their number."""
     siblings = "FROM messages s WHERE s.conversation_id = m.conversation_id AND s.parent_id IS m.parent_id"
     columns = ", ".join(f"m.{name}" for name in _COLUMNS.split(", "))
-    rows = db.conn.execute(
+    rows = select(
+        db,
         f"{_PATH} SELECT {columns}, (SELECT count(*) {siblings} AND s.id <= m.id), (SELECT count(*) {siblings}) "
         "FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC",
         (leaf_id,),
@@ -200,13 +208,14 @@ def path_with_siblings(db: Database, leaf_id: int) -> list[tuple[StoredMessage, 
 
 def all_of(db: Database, conversation_id: int) -> list[StoredMessage]:
     """Every message of a conversation, on whatever branch, oldest first."""
-    rows = db.conn.execute(f"SELECT {_COLUMNS} FROM messages WHERE conversation_id = ? ORDER BY id", (conversation_id,))
+    rows = select(db, f"SELECT {_COLUMNS} FROM messages WHERE conversation_id = ? ORDER BY id", (conversation_id,))
     return [StoredMessage(*row) for row in rows]
 
 
 def siblings(db: Database, message_id: int) -> list[int]:
     """The ids of all messages that answer the same one, this one among them, oldest first."""
-    rows = db.conn.execute(
+    rows = select(
+        db,
         "SELECT s.id FROM messages m JOIN messages s ON s.conversation_id = m.conversation_id "
         "AND s.parent_id IS m.parent_id WHERE m.id = ? ORDER BY s.id",
         (message_id,),
@@ -216,47 +225,61 @@ def siblings(db: Database, message_id: int) -> list[int]:
 
 def newest_leaf(db: Database, message_id: int) -> int:
     """Where the newest branch below `message_id` ends; the message itself where nothing follows."""
-    row = db.conn.execute(
+    rows = select(
+        db,
         "WITH RECURSIVE below(id) AS (SELECT ? UNION ALL "
         "SELECT (SELECT max(m.id) FROM messages m WHERE m.parent_id = below.id) FROM below WHERE below.id IS NOT NULL) "
         "SELECT max(id) FROM below",
         (message_id,),
-    ).fetchone()
-    leaf: int = row[0]
-    return leaf
+    )
+    return int(rows[0][0])
 
 
 def open_leaf(db: Database, conversation_id: int, leaf_id: int) -> None:
-    """Make the path to `leaf_id` the one that is open."""
+    """Make the path to `leaf_id` the one that is open. Raises `StoreError` for a message of another conversation."""
     with transaction(db):
-        db.conn.execute("UPDATE conversations SET leaf_id = ? WHERE id = ?", (leaf_id, conversation_id))
+        _refuse_stranger(db, conversation_id, leaf_id)
+        execute(db, "UPDATE conversations SET leaf_id = ? WHERE id = ?", (leaf_id, conversation_id))
 
 
 def mark_interrupted(db: Database) -> int:
     """Replies whose writer died are interrupted: their text stays. How many there were."""
-    with transaction(db):
-        cursor = db.conn.execute(
-            "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'growing' AND updated_ms < ?",
-            ("The program ended while this reply was being written.", now_ms() - LOST_AFTER_MS),
-        )
-        return int(cursor.rowcount)
+    cursor = execute(
+        db,
+        "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'growing' AND updated_ms < ?",
+        ("The program ended while this reply was being written.", now_ms() - LOST_AFTER_MS),
+    )
+    return int(cursor.rowcount)
+
+
+_REPLIES = (
+    "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.token_ids, "
+    f"r.logprobs, {', '.join(f'r.{name}' for name in _FIGURES)} "
+    "FROM replies r JOIN templates t ON t.hash = r.template_hash"
+)
 
 
 def reply_info(db: Database, message_id: int) -> ReplyInfo:
     """What a reply was made with and how it went. Raises `StoreError` for a message that is no reply."""
-    figures = ", ".join(_FIGURES)
-    row = db.conn.execute(
-        "SELECT r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.token_ids, r.logprobs, "
-        f"{figures} "
-        "FROM replies r JOIN templates t ON t.hash = r.template_hash WHERE r.message_id = ?",
-        (message_id,),
-    ).fetchone()
-    if row is None:
+    rows = select(db, f"{_REPLIES} WHERE r.message_id = ?", (message_id,))
+    if not rows:
         raise StoreError(f"Message {message_id} is not a reply.")
-    model, name, template_hash, text, sampling, seed, adapter_hash, token_ids, logprobs, *rest = row
+    return _reply_info(rows[0])
+
+
+def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
+    """As `reply_info`, for every reply of a conversation, by the id of its message."""
+    rows = select(
+        db, f"{_REPLIES} JOIN messages m ON m.id = r.message_id WHERE m.conversation_id = ?", (conversation_id,)
+    )
+    return {row[0]: _reply_info(row) for row in rows}
+
+
+def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
+    _, model, name, template_hash, text, sampling, seed, adapter_hash, token_ids, logprobs, *figures = row
     provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
     outcome = Outcome(
-        **dict(zip(_FIGURES, rest, strict=True)),
+        **dict(zip(_FIGURES, figures, strict=True)),
         token_ids=_unpack("i", token_ids).tolist(),
         logprobs=_unpack("f", logprobs).tolist(),
     )

@@ -1,9 +1,8 @@
 """A damaged log: set aside, never overwritten, and what can be read of it copied into a new one."""
 
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
-from assistant.store.database import explained, open_database, transaction
-
-TABLES = ["state", "templates", "conversations", "messages", "replies"]
-"""In an order in which each finds what it refers to."""
+from assistant.store.database import execute, free_name, open_database, select, transaction
+from assistant.store.sqlite_errors import explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +26,7 @@ class Recovered:
 
 def set_aside(path: Path) -> Path:
     """Move the log and its side files to a new name beside it, and tell which."""
-    aside = path.with_name(f"{path.stem}.damaged-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = aside.with_name(f"{aside.stem.removesuffix(f'-{number - 1}')}-{number}{path.suffix}")
+    aside = free_name(path, "damaged")
     with explained(path):
         for suffix in ("-wal", "-shm", ""):
             side = path.with_name(path.name + suffix)
@@ -43,87 +36,151 @@ def set_aside(path: Path) -> Path:
 
 
 def recover(damaged: Path, into: Path) -> Recovered:
-    """Copy every readable row of `damaged` into a new log at `into`, which must not exist yet.
+    """Copy every row of `damaged` that can be read into a new log at `into`, which must not exist yet.
 
-    Raises `DatabaseDamaged` where nothing at all can be read.
+    `into` appears when all is copied, never half of it. Raises `DatabaseDamaged` where nothing at all can be read.
     """
+    _refuse_existing(into)
+    new = free_name(into, "recovering")
+    try:
+        with closing(open_database(new)) as db, explained(damaged), closing(_source(damaged)) as source:
+            found = _copy_all(source, db, damaged)
+        _refuse_existing(into)  # another window may have made one meanwhile
+        with explained(into):
+            new.rename(into)
+    except BaseException:
+        for suffix in ("", "-wal", "-shm"):
+            new.with_name(new.name + suffix).unlink(missing_ok=True)
+        raise
+    return found
+
+
+def _refuse_existing(into: Path) -> None:
     if into.exists():
         raise DatabaseDamaged(f"{into} exists already; move it away first, so that nothing is overwritten.")
-    with closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as source:
-        source.execute("PRAGMA cell_size_check = ON")
-        source.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        db = open_database(into)
-        try:
-            lost = sum(_copy(source, db, table) for table in TABLES)
-            _mend(db)
-            return Recovered(_count(db, "conversations"), _count(db, "messages"), lost)
-        finally:
-            db.close()
+
+
+def _source(damaged: Path) -> sqlite3.Connection:
+    source = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
+    source.execute("PRAGMA writable_schema = ON")  # else SQLite refuses all of a file that is shorter than it should be
+    source.execute("PRAGMA cell_size_check = ON")
+    source.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return source
+
+
+def _copy_all(source: sqlite3.Connection, db: Database, damaged: Path) -> Recovered:
+    tables = [name for name in db.table_names() if not name.startswith(("sqlite_", "_sqlite_"))]
+    db.conn.execute("PRAGMA foreign_keys = OFF")  # rows come in any order, and what they refer to may be lost
+    with transaction(db):
+        lost = sum(_copy(source, db, table) for table in tables)
+        if lost and not any(_count(db, table) for table in tables):
+            raise DatabaseDamaged(f"Nothing could be read of {damaged}. It is kept as it is.")
+        _mend(db)
+    return Recovered(_count(db, "conversations"), _count(db, "messages"), lost)
 
 
 def _count(db: Database, table: str) -> int:
-    return int(db.conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    return int(select(db, f"SELECT count(*) FROM {table}")[0][0])
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {"INTEGER": int, "TEXT": str, "REAL": (int, float), "BLOB": bytes}
 
 
 def _copy(source: sqlite3.Connection, db: Database, table: str) -> int:
     """Copy the readable rows of one table; how many stretches could not be read."""
-    columns = [row[1] for row in db.conn.execute(f"PRAGMA table_info({table})")]
-    marks = ", ".join("?" * len(columns))
-    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+    try:
+        there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+    except sqlite3.DatabaseError:
+        there = set()
+    # A log of an older version has fewer columns: the new ones take their defaults.
+    columns = {row[1]: _KINDS[row[2]] for row in select(db, f"PRAGMA table_info({table})") if row[1] in there}
+    if not columns:
+        return 1
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     lost = 0
-    db.conn.execute("PRAGMA foreign_keys = OFF")
-    with transaction(db):
-        for row in _readable(source, f"SELECT {', '.join(columns)}, rowid FROM {table}"):
-            if row is None:
-                lost += 1
-                continue
-            try:
-                db.conn.execute(insert, row[:-1])
-            except sqlite3.IntegrityError:  # a row of a damaged page can hold anything
-                lost += 1
-    db.conn.execute("PRAGMA foreign_keys = ON")
+    for row in _readable(source, f"SELECT rowid, {', '.join(columns)} FROM {table}", table):
+        if row is None or not _fits(row[1:], list(columns.values())):  # a damaged page can hold anything
+            lost += 1
+            continue
+        try:
+            execute(db, insert, row[1:])
+        except sqlite3.IntegrityError:
+            lost += 1
     return lost
 
 
-def _readable(source: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...] | None]:
-    """Rows in order from the front until one can't be read, then from the back; None for what lies between."""
-    last = None
-    try:
-        for row in source.execute(f"{select} ORDER BY rowid"):
-            last = row[-1]
-            yield row
-    except sqlite3.DatabaseError:
-        yield None
-    else:
-        return
-    after = -(2**63) if last is None else last
-    try:
-        for row in source.execute(f"{select} WHERE rowid > ? ORDER BY rowid DESC", (after,)):
-            yield row
-    except sqlite3.DatabaseError:
-        return
+def _fits(values: tuple[Any, ...], kinds: list[type | tuple[type, ...]]) -> bool:
+    return all(value is None or isinstance(value, kind) for value, kind in zip(values, kinds, strict=True))
+
+
+def _readable(source: sqlite3.Connection, query: str, table: str) -> Iterator[tuple[Any, ...] | None]:
+    """Every row that can be read, and None for each stretch between them that can't.
+
+    Where reading stops, the row ids that are left are halved until those that can't be read stand alone.
+    """
+    stretches = [(-(2**63), _last_rowid(source, table))]
+    lost = False
+    while stretches:
+        first, last = stretches.pop()
+        try:
+            for row in source.execute(f"{query} WHERE rowid BETWEEN ? AND ? ORDER BY rowid", (first, last)):
+                lost, first = False, row[0] + 1
+                yield row
+        except sqlite3.DatabaseError:
+            if not lost:
+                yield None
+            lost = True
+            first = max(first, 0)  # ids of ours are never negative
+            if first < last:
+                middle = (first + last) // 2
+                stretches += [(middle + 1, last), (first, middle)]
+
+
+def _last_rowid(source: sqlite3.Connection, table: str) -> int:
+    """The greatest row id, from the table's end or, where that can't be read, from SQLite's own note of it."""
+    asked: list[Callable[[], sqlite3.Cursor]] = [
+        lambda: source.execute(f"SELECT max(rowid) FROM {table}"),
+        lambda: source.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)),
+    ]
+    for ask in asked:
+        with suppress(sqlite3.DatabaseError):
+            if row := ask().fetchone():
+                return int(row[0] or 0)
+    return 0
 
 
 def _mend(db: Database) -> None:
     """Make the copy sound: rows that refer to lost ones are attached to what is there, or dropped."""
-    with transaction(db):
-        db.conn.execute(
-            "INSERT INTO conversations (id, title, title_is_automatic, created_ms, updated_ms) "
-            "SELECT conversation_id, 'Recovered', 0, min(created_ms), max(created_ms) FROM messages "
-            "WHERE conversation_id NOT IN (SELECT id FROM conversations) GROUP BY conversation_id"
+    execute(
+        db,
+        "INSERT INTO conversations (id, title, title_is_automatic, created_ms, updated_ms) "
+        "SELECT conversation_id, 'Recovered', 0, min(created_ms), max(created_ms) FROM messages "
+        "WHERE conversation_id NOT IN (SELECT id FROM conversations) GROUP BY conversation_id",
+    )
+    # A message answers an older one of its conversation; anything else could close a circle.
+    execute(
+        db,
+        "UPDATE messages SET parent_id = (SELECT m.id FROM messages m WHERE m.id < messages.id "
+        "AND m.conversation_id = messages.conversation_id ORDER BY m.id DESC LIMIT 1) "
+        "WHERE parent_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages p WHERE p.id = messages.parent_id "
+        "AND p.id < messages.id AND p.conversation_id = messages.conversation_id)",
+    )
+    execute(
+        db,
+        "INSERT OR IGNORE INTO templates SELECT DISTINCT template_hash, 'lost', '', 0 FROM replies "
+        "WHERE template_hash NOT IN (SELECT hash FROM templates)",
+    )
+    execute(
+        db,
+        "UPDATE conversations SET leaf_id = (SELECT max(id) FROM messages WHERE conversation_id = conversations.id) "
+        "WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = leaf_id AND m.conversation_id = conversations.id)",
+    )
+    for table, column in [("conversations", "inputs"), ("conversations", "sampling"), ("replies", "sampling")]:
+        execute(
+            db,
+            f"UPDATE {table} SET {column} = '{{}}' "
+            f"WHERE CASE WHEN json_valid({column}) THEN json_type({column}) END IS NOT 'object'",
         )
-        db.conn.execute(
-            "UPDATE messages SET parent_id = (SELECT max(m.id) FROM messages m WHERE m.id < messages.id "
-            "AND m.conversation_id = messages.conversation_id) "
-            "WHERE parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM messages)"
-        )
-        db.conn.execute("DELETE FROM replies WHERE message_id NOT IN (SELECT id FROM messages)")
-        db.conn.execute(
-            "INSERT OR IGNORE INTO templates SELECT DISTINCT template_hash, 'lost', '', 0 FROM replies "
-            "WHERE template_hash NOT IN (SELECT hash FROM templates)"
-        )
-        db.conn.execute(
-            "UPDATE conversations SET leaf_id = "
-            "(SELECT max(id) FROM messages WHERE conversation_id = conversations.id) "
-            "WHERE leaf_id IS NULL OR leaf_id NOT IN (SELECT id FROM messages)"
-        )
+    while orphans := select(db, "PRAGMA foreign_key_check"):
+        for table, rowid, *_ in orphans:
+            execute(db, f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
