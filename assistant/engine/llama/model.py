@@ -1,0 +1,272 @@
+"""The Llama family's forward pass: token ids in, logits out, keys and values kept in a static cache.
+
+Where the time of one token goes (SmolLM2-135M Q4_1, one thread, 128 tokens of context, CPU time): the products 91 %
+(gate_up 32, head 26, down 17, qkv 10, out 6), attention 8, norms, rounding and silu 2: reading 96 MB of weights is what
+bounds it. That is decode.c's step; this module in eager torch over the packed 4-bit products takes 2.6-2.9 times as
+long, more than half of it outside the products. So one token goes through `native.Stepper`, a prompt through `forward`, with `NativeLinear`
+unpacking each matrix for the moment of its product. At 4,000 tokens of context attention was two thirds. (Measured on
+version 2 of decode.c with other jobs running; the attention has become faster since. To be measured again.)
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assistant.engine.llama.blocks import Blocks
+from assistant.engine.llama.native import NativeEmbedding, NativeLinear
+from assistant.engine.llama.packed import BlockEmbedding
+from assistant.engine.llama.rotary import SCALINGS, Rotary, side_by_side
+
+FAMILY = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a model that its forward pass needs, from transformers' configuration."""
+
+    layers: int
+    width: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    eps: float
+    qk_norm: bool
+    rotated: tuple[bool, ...]
+    """For each layer whether it has rotary positions; SmolLM3 has none in every fourth."""
+    windows: tuple[int, ...]
+    """For each layer how many positions back it sees; 0: all."""
+
+    @classmethod
+    def of(cls, config: Any) -> "Shape":
+        """Of a model for which `unsupported` is empty."""
+        count = config.num_hidden_layers
+        window = getattr(config, "sliding_window", None) or 0
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"] * count
+        return cls(
+            layers=count,
+            width=config.hidden_size,
+            hidden=config.intermediate_size,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=_head_dim(config),
+            vocabulary=config.vocab_size,
+            eps=config.rms_norm_eps,
+            qk_norm=config.model_type == "qwen3",
+            rotated=tuple(bool(one) for one in getattr(config, "no_rope_layers", None) or [1] * count),
+            windows=tuple(window if kind == "sliding_attention" else 0 for kind in kinds),
+        )
+
+
+def unsupported(config: Any) -> str:
+    """Why this module can't run a model of this configuration; empty where it can."""
+    if config.model_type not in FAMILY:
+        return f"model type {config.model_type!r}"
+    if config.hidden_act != "silu":
+        return f"activation {config.hidden_act!r}"
+    if (kind := config.rope_parameters.get("rope_type")) not in SCALINGS:
+        return f"rotary scaling {kind!r}"
+    if config.rope_parameters.get("partial_rotary_factor", 1.0) != 1.0:
+        return "rotary embedding of a part of each head"
+    return ""
+
+
+def _head_dim(config: Any) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+class Model(nn.Module):
+    """Embedding, layers, head. `kv` is (layers, 2, H_kv, T, D): keys and values of one conversation."""
+
+    def __init__(self, shape: Shape, rotary: Rotary) -> None:
+        super().__init__()
+        self.shape, self.rotary = shape, rotary
+        self.embed = nn.Embedding(shape.vocabulary, shape.width)
+        self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.layers))
+        self.norm = nn.Parameter(torch.empty(shape.width))
+        self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+
+    def empty_kv(self, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A cache for `length` positions. The system gives memory to its pages as they are written."""
+        shape = self.shape
+        return torch.empty(shape.layers, 2, shape.kv_heads, length, shape.head_dim, dtype=dtype)
+
+    def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1) -> Tensor:
+        """Logits (last, V) of what follows the `last` ids of ids (S,), which stand at start.. and join `kv`."""
+        x = self.embed(ids)  # [S, C]
+        rotations = self.rotary.upto(start, start + len(ids)).unsqueeze(1)  # [S, 1, D/2]
+        for layer, cache in zip(self.layers, kv, strict=True):
+            x = layer(x, cache, start, rotations)
+        return self.head(normed(x[-last:], self.norm, self.shape.eps))
+
+
+class Layer(nn.Module):
+    """Attention, then the gated perceptron, each added to what came in."""
+
+    def __init__(self, shape: Shape, index: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.rotated, self.window = shape.rotated[index], shape.windows[index]
+        heads = shape.heads * shape.head_dim
+        self.attention_norm = nn.Parameter(torch.empty(shape.width))
+        self.qkv = nn.Linear(shape.width, heads + 2 * shape.kv_heads * shape.head_dim)
+        if shape.qk_norm:
+            self.qk_norm = nn.Parameter(torch.empty(shape.heads + shape.kv_heads, shape.head_dim))
+        self.out = nn.Linear(heads, shape.width)
+        self.hidden_norm = nn.Parameter(torch.empty(shape.width))
+        self.gate_up = nn.Linear(shape.width, 2 * shape.hidden)
+        self.down = nn.Linear(shape.hidden, shape.width)
+
+    def forward(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor) -> Tensor:
+        """x (S, C) -> (S, C), with kv (2, H_kv, T, D)."""
+        eps, hidden = self.shape.eps, self.shape.hidden
+        q = self.project(normed(x, self.attention_norm, eps), kv, start, rotations)
+        x = x + self.out(self.attend(q, kv, start))
+        h = self.gate_up(normed(x, self.hidden_norm, eps))  # [S, 2 * hidden]
+        return x + self.down(F.silu(h[:, :hidden]).mul_(h[:, hidden:]))
+
+    def project(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor) -> Tensor:
+        """Queries (S, H, D) of x (S, C); its keys and values join the cache."""
+        s = self.shape
+        qkv = self.qkv(x).view(x.shape[0], -1, s.head_dim)  # [S, H + 2 * H_kv, D]
+        qk, v = qkv[:, : -s.kv_heads], qkv[:, -s.kv_heads :]
+        if s.qk_norm:
+            qk = normed(qk, self.qk_norm, s.eps)
+        if self.rotated:
+            pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+            qk = torch.view_as_real(pairs * rotations).flatten(-2)
+        end = start + x.shape[0]
+        kv[0, :, start:end].copy_(qk[:, s.heads :].transpose(0, 1))
+        kv[1, :, start:end].copy_(v.transpose(0, 1))
+        return qk[:, : s.heads].to(kv.dtype)
+
+    def attend(self, q: Tensor, kv: Tensor, start: int) -> Tensor:
+        """Values (S, H * D) that the queries (S, H, D) find. A key is read once for all the heads that share it."""
+        s, count = self.shape, q.shape[0]
+        end = start + count
+        first = max(0, start + 1 - self.window) if self.window else 0
+        keys, values = kv[:, None, :, first:end]  # [1, H_kv, T, D] each
+        if count == 1:
+            grouped = q.view(1, s.kv_heads, -1, s.head_dim)  # [1, H_kv, G, D]
+            return F.scaled_dot_product_attention(grouped, keys, values).reshape(1, -1)
+        out = F.scaled_dot_product_attention(
+            q.transpose(0, 1).unsqueeze(0),
+            keys,
+            values,
+            attn_mask=None if end == count and not self.window else self.mask(start, end, first),
+            is_causal=end == count and not self.window,
+            enable_gqa=s.heads != s.kv_heads,
+        )  # [1, H, S, D]
+        return out[0].transpose(0, 1).reshape(count, -1)
+
+    def mask(self, start: int, end: int, first: int) -> Tensor:
+        """Which of the keys first..end each query start..end sees, (S, T)."""
+        back = torch.arange(start, end).unsqueeze(1) - torch.arange(first, end)
+        return (back >= 0) & (back < self.window) if self.window else back >= 0
+
+
+def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x over the root of its mean square, times weight; in float32, as transformers does."""
+    wide = x.float()
+    scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    return weight * (wide * scale).to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one linear is made of."""
+
+    weight: "Tensor | Blocks"
+    bias: Tensor | None = None
+
+
+Quantised = Callable[[Blocks, Tensor | None], nn.Module]
+Weights = Mapping[str, "Tensor | Blocks"]
+
+
+def build(config: Any, weights: Weights, linear: Quantised | None = None) -> Model:
+    """A model of Hugging Face's tensors: on the meta device first, then given the tensors, so nothing is held twice.
+
+    `linear` makes a module of blocks and a bias; without it, blocks are dequantised.
+    """
+    shape = Shape.of(config)
+    rotary = Rotary(config, shape.head_dim)
+    with torch.device("meta"):
+        model = Model(shape, rotary)
+    for name, part in linears(shape, weights):
+        _set(model, name, _linear(part, linear))
+    for name, value in vectors(shape, weights):
+        _set(model, name, nn.Parameter(value, requires_grad=False))
+    _set(model, "embed", _embedding(weights, model.head))
+    return model.eval().requires_grad_(False)
+
+
+def _set(model: nn.Module, name: str, value: Any) -> None:
+    path, _, last = name.rpartition(".")
+    setattr(model.get_submodule(path), last, value)
+
+
+def _linear(part: Part, quantised: Quantised | None) -> nn.Module:
+    weight = part.weight
+    if isinstance(weight, Blocks):
+        if quantised is not None:
+            return quantised(weight, part.bias)
+        weight = weight.dequantise()
+    made = nn.Linear(1, 1, bias=False, device="meta")
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    made.bias = None if part.bias is None else nn.Parameter(part.bias, requires_grad=False)
+    return made
+
+
+def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
+    rows = weights["model.embed_tokens.weight"]
+    tied = "lm_head.weight" not in weights
+    if isinstance(rows, Blocks):
+        return NativeEmbedding(head) if tied and isinstance(head, NativeLinear) else BlockEmbedding(rows)
+    return nn.Embedding.from_pretrained(head.weight if tied and isinstance(head, nn.Linear) else rows)
+
+
+def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:
+    """Our names, and the fused weights from Hugging Face's."""
+    yield "head", Part(weights.get("lm_head.weight", weights["model.embed_tokens.weight"]), weights.get("lm_head.bias"))
+    for index in range(shape.layers):
+        theirs, ours = f"model.layers.{index}", f"layers.{index}"
+        yield f"{ours}.qkv", _joined(weights, f"{theirs}.self_attn", ("q_proj", "k_proj", "v_proj"), shape.head_dim)
+        yield f"{ours}.out", _joined(weights, f"{theirs}.self_attn", ("o_proj",), shape.head_dim)
+        yield f"{ours}.gate_up", _joined(weights, f"{theirs}.mlp", ("gate_proj", "up_proj"), shape.head_dim)
+        yield f"{ours}.down", _joined(weights, f"{theirs}.mlp", ("down_proj",), shape.head_dim)
+
+
+def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """Our names, and the weights of the norms."""
+    yield "norm", weights["model.norm.weight"]
+    for index in range(shape.layers):
+        theirs, ours = f"model.layers.{index}", f"layers.{index}"
+        yield f"{ours}.attention_norm", weights[f"{theirs}.input_layernorm.weight"]
+        yield f"{ours}.hidden_norm", weights[f"{theirs}.post_attention_layernorm.weight"]
+        if shape.qk_norm:
+            q, k = (side_by_side(weights[f"{theirs}.self_attn.{one}_norm.weight"], shape.head_dim) for one in "qk")
+            yield f"{ours}.qk_norm", torch.cat((q.expand(shape.heads, -1), k.expand(shape.kv_heads, -1)))
+
+
+def _joined(weights: Weights, path: str, names: tuple[str, ...], head_dim: int) -> Part:
+    """Projections below one another, queries and keys with the pairs they are rotated in side by side."""
+
+    def ordered(name: str, rows: Tensor) -> Tensor:
+        return side_by_side(rows, head_dim) if name in ("q_proj", "k_proj") else rows
+
+    parts = {name: weights[f"{path}.{name}.weight"] for name in names}
+    biases = [ordered(name, weights[f"{path}.{name}.bias"]) for name in names if f"{path}.{name}.bias" in weights]
+    bias = torch.cat(biases) if biases else None
+    kinds = {part.kind if isinstance(part, Blocks) else "" for part in parts.values()}
+    if len(kinds) == 1 and (kind := kinds.pop()):
+        return Part(Blocks(kind, torch.cat([ordered(name, part.rows) for name, part in parts.items()])), bias)
+    plain = {name: part.dequantise() if isinstance(part, Blocks) else part for name, part in parts.items()}
+    if len(plain) == 1 and not isinstance(next(iter(parts.values())), Blocks):
+        return Part(next(iter(plain.values())), bias)  # not copied
+    return Part(torch.cat([ordered(name, part) for name, part in plain.items()]), bias)

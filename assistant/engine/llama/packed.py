@@ -1,0 +1,68 @@
+"""Linears whose weights stay in blocks of 4 or 8 bits, in torch alone: the path of a machine without a compiler.
+
+`aten::_weight_int4pack_mm_for_cpu` is fast only with bfloat16 activations, scales and results (its float32 form is a
+scalar loop: 504 µs where bfloat16 takes 21), so here a GGUF's float16 scales are rounded once more, by at most 2^-9.
+`native.NativeLinear` keeps them. A Q8_0 matrix becomes two of 4 bits beside one another, 16 * high + low, exact.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assistant.engine.llama.blocks import GROUP, Blocks
+
+
+class Int4Linear(nn.Module):
+    """x W^T + bias by the packed 4-bit product. N must be a multiple of 16."""
+
+    def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
+        super().__init__()
+        q, d, m = blocks.parts()
+        self.doubled = m is None
+        if m is None:  # 8 bits: low nibble less 8, and high nibble
+            scales = torch.cat((d.float(), d.float() * 16), dim=1)
+            zeros = torch.cat((d.float() * 8, torch.zeros_like(d.float())), dim=1)
+            nibbles = torch.cat((q & 15, (q >> 4) + 8), dim=1)
+        else:
+            scales, nibbles = d.float(), q
+            zeros = m.float() + 8 * scales  # the product takes 8 from each nibble
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(nibbles.int(), 1)
+        self.packed = packed
+        self.scales = torch.stack((scales, zeros), dim=-1).transpose(0, 1).bfloat16().contiguous()  # [K / 32, N, 2]
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (S, K) -> (S, N) in x's dtype."""
+        narrow = x.to(torch.bfloat16)
+        if self.doubled:
+            narrow = torch.cat((narrow, narrow), dim=1)
+        y = torch.ops.aten._weight_int4pack_mm_for_cpu(narrow, self.packed, GROUP, self.scales).to(x.dtype)
+        return y if self.bias is None else y.add_(self.bias)
+
+
+class Int8Linear(nn.Module):
+    """x W^T + bias by the packed 8-bit product, one scale a row: for weights that come in 16 or 32 bits."""
+
+    def __init__(self, weights: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        wide = weights.float()
+        scales = (wide.abs().amax(1) / 127).bfloat16()
+        self.q = (wide / scales.float().unsqueeze(1)).nan_to_num_(0.0).round_().clamp_(-127, 127).to(torch.int8)
+        self.scales, self.bias = scales, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (S, K) -> (S, N) in x's dtype."""
+        y = torch.ops.aten._weight_int8pack_mm(x.to(torch.bfloat16), self.q, self.scales).to(x.dtype)
+        return y if self.bias is None else y.add_(self.bias)
+
+
+class BlockEmbedding(nn.Module):
+    """An embedding whose rows stay in blocks."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (S,) -> (S, C) float32."""
+        return Blocks(self.blocks.kind, F.embedding(ids, self.blocks.rows)).dequantise()
