@@ -46,6 +46,8 @@ class Token:
     id: int | None = None
     logprob: float | None = None
     top: tuple[TopToken, ...] = ()
+    choice: int = 0
+    """Which of several answers to the same prompt it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,26 @@ class Finished:
     model_hash: str = ""
     """SHA-256 of the model's weights file(s); empty for a remote model."""
     device: str = ""
+    adapter_hash: str = ""
+    """SHA-256 of the adapter that spoke; empty: the base model."""
+    choice: int = 0
 
 
-Event = Loading | Prefilled | Token | Finished
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely continuations are: the natural logarithm of the probability of each token of each of them."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What texts mean: a vector of length 1 for each."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int = 0
+
+
+Event = Loading | Prefilled | Token | Finished | Scored | Embedded

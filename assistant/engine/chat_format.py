@@ -70,6 +70,10 @@ class ChatFormat:
         begin = [bos] if bos is not None and self._tokenizer("")["input_ids"][:1] == [bos] else []
         return begin + self._ids(self._mark(text, self._any_control))
 
+    def encode_following(self, text: str) -> list[int]:
+        """The ids of a text that follows a prompt, such as a reply that is to be scored."""
+        return self._inside(self._mark(text, self._any_control))
+
     def opening(self, prompt: Sequence[int]) -> str:
         """Text that the template has begun the reply with, such as `<think>`, by a prompt's ids; mostly empty."""
         tail = self._tokenizer.decode(prompt[-OPENING_TOKENS:], skip_special_tokens=False)

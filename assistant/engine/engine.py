@@ -1,68 +1,51 @@
-"""A loaded model: messages in, tokens out. Synchronous; threads and processes are one floor up."""
+"""A loaded model: messages in, events out. Synchronous; threads and processes are one floor up.
 
-import inspect
+Each request is a generator of steps (`network.py`). `chat`, `complete`, `score` and `embed` run one by itself; a server
+takes the steps of many (`replying`, `completing`, `scoring`, `embedding`) and runs them together (`schedule.py`).
+"""
+
 import os
-import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from assistant.engine import model_folder, placement, weights
-from assistant.engine.cache import PrefixCache, as_input
+from assistant.engine import model_folder, networks
+from assistant.engine.cache import Conversations
 from assistant.engine.chat_format import ChatFormat
 from assistant.engine.fitting import Fitted, fit
+from assistant.engine.network import Ask, Network, Read, Steps
+from assistant.engine.reply import Loaded, Prompt, Reply
 from assistant.engine.sampling import Sampling
-from assistant.engine.text_stream import StopStrings, TextStream
-from assistant.engine.token_choice import TokenChoice
+from assistant.engine.schedule import alone
+from assistant.engine.scoring import embed, score
 from assistant.errors import ContextExceeded
-from assistant.events import Event, Finished, FinishReason, Loading, Prefilled, Timing, Token, Usage
+from assistant.events import Embedded, Event, Loading, Scored
 from prompts.message import Message
-
-PREFILL_TOKENS = 512
-"""Prompt tokens computed at once: between two such pieces a stop request is heard."""
-
-Cancelled = Callable[[], bool]
-
-
-@dataclass(slots=True)
-class Prompt:
-    """Ids to begin from, and what is to be said of them."""
-
-    ids: list[int]
-    dropped_messages: int = 0
-    opening: str = ""
-    stops: tuple[str, ...] = ()
 
 
 class Engine:
-    """One model on one device, and the KV cache of its last conversation."""
+    """One model on one device, its adapters, and the KV caches of the last conversations."""
 
-    def __init__(self, model: Any, tokenizer: Any, folder: Path, at: placement.Placement, parameters: int) -> None:
+    def __init__(self, model: Loaded) -> None:
         self._model = model
-        self._tokenizer = tokenizer
-        self.chat_format = ChatFormat(tokenizer)
-        self._cache = PrefixCache(model.config)
-        self._hash = model_folder.WeightsHash(folder)
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._end_ids = self.chat_format.end_ids | model_folder.end_ids(folder, model.config)
-        if tokenizer.eos_token_id is not None:
-            self._end_ids |= {tokenizer.eos_token_id}
-        self.context_tokens = placement.context_tokens(model.config, parameters, at)
-        self.device = str(at.device)
+        self.chat_format = model.chat_format
+        self.context_tokens = model.context_tokens
+        self.device = str(model.network.device)
 
     @classmethod
     def load(
         cls,
         folder: Path,
         *,
+        adapter: Path | None = None,
         device: str = "auto",
         dtype: str = "auto",
         threads: int = 0,
+        kv_cache_bytes: int = 1 << 30,
         progress: Callable[[Loading], None] = lambda _: None,
     ) -> "Engine":
         """The model in `folder`, ready to chat. `threads` 0: one for each physical core, or `OMP_NUM_THREADS`.
@@ -72,17 +55,28 @@ class Engine:
         _quiet()
         torch.set_num_threads(threads or _default_threads())
         ready = model_folder.ready(folder, progress)
-        weights.check(ready)
-        parameters = weights.count_parameters(ready)
-        at = placement.place(parameters, device, dtype)
         progress(Loading("loading the weights"))
-        model = weights.load(ready, at.dtype, at.device)
-        return cls(model, model_folder.load_tokenizer(ready), ready, at, parameters)
+        network, config, context_tokens = networks.load(ready, device, dtype)
+        tokenizer = model_folder.load_tokenizer(ready)
+        chat_format = ChatFormat(tokenizer)
+        end_ids = chat_format.end_ids | model_folder.end_ids(ready, config)
+        if tokenizer.eos_token_id is not None:
+            end_ids |= {tokenizer.eos_token_id}
+        conversations = Conversations(network.cache, kv_cache_bytes)
+        weights_hash = model_folder.WeightsHash(ready)
+        engine = cls(
+            Loaded(
+                network, conversations, tokenizer, chat_format, frozenset(end_ids), context_tokens, weights_hash.value
+            )
+        )
+        if adapter is not None:
+            network.use(adapter)
+        return engine
 
     @property
     def model_hash(self) -> str:
         """SHA-256 of the weights."""
-        return self._hash.value()
+        return self._model.model_hash()
 
     def chat(
         self,
@@ -91,13 +85,50 @@ class Engine:
         *,
         continue_final: bool = False,
         drop_oldest: bool = True,
-        cancelled: Cancelled = lambda: False,
+        adapter: Path | None = None,
     ) -> Generator[Event]:
-        """The reply: `Prefilled`, a `Token` each step, `Finished`. With `continue_final` the last message goes on.
+        """The reply: `Prefilled`, a `Token` each step, `Finished`. Closing the iterator stops it.
 
-        A conversation that outgrows the context loses its oldest turns, or with `drop_oldest=False` raises
-        `ContextExceeded`, as does one whose last turn alone is too long.
+        With `continue_final` the last message goes on. A conversation that outgrows the context loses its oldest
+        turns, or with `drop_oldest=False` raises `ContextExceeded`, as does one whose last turn alone is too long.
         """
+        steps = self.replying(
+            messages, sampling, continue_final=continue_final, drop_oldest=drop_oldest, adapter=adapter
+        )
+        return alone(steps, self.run)
+
+    def complete(self, text: str, sampling: Sampling, *, adapter: Path | None = None) -> Generator[Event]:
+        """What follows `text`, without a chat template. Raises `ContextExceeded` for a text that is too long."""
+        return alone(self.completing(text, sampling, adapter=adapter), self.run)
+
+    def score(
+        self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None = None
+    ) -> list[list[float]]:
+        """For each continuation of the conversation the natural log-probability of each of its tokens.
+
+        The prompt is computed once for all. Raises `ContextExceeded` where it is too long.
+        """
+        (scored,) = alone(self.scoring(messages, continuations, adapter=adapter), self.run)
+        assert isinstance(scored, Scored)
+        return [list(one) for one in scored.logprobs]
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of length 1 for each text: the mean of the last layer's output over its tokens."""
+        (embedded,) = alone(self.embedding(texts), self.run)
+        assert isinstance(embedded, Embedded)
+        return [list(one) for one in embedded.vectors]
+
+    def replying(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        continue_final: bool = False,
+        drop_oldest: bool = True,
+        adapter: Path | None = None,
+        choice: int = 0,
+    ) -> Steps:
+        """The steps of `chat`. `choice` numbers one of several answers to the same prompt."""
         reserve = min(sampling.max_tokens, self.context_tokens // 4)
         fitted: Fitted = fit(
             messages,
@@ -108,95 +139,62 @@ class Engine:
         )
         opening = "" if continue_final else self.chat_format.opening(fitted.ids)
         prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, self.chat_format.stops)
-        return self._reply(prompt, sampling, cancelled)
+        return Reply(self._model, prompt, sampling, self._used(adapter), choice).steps()
 
-    def complete(self, text: str, sampling: Sampling, *, cancelled: Cancelled = lambda: False) -> Generator[Event]:
-        """What follows `text`, without a chat template. Raises `ContextExceeded` for a text that is too long."""
-        ids = self.chat_format.encode_text(text)
-        if len(ids) >= self.context_tokens:
-            raise ContextExceeded(
-                f"The text has {len(ids):,} tokens, the context {self.context_tokens:,}. Shorten it.",
-                code="context_length_exceeded",
-                status=400,
-            )
-        return self._reply(Prompt(ids), sampling, cancelled)
+    def completing(self, text: str, sampling: Sampling, *, adapter: Path | None = None, choice: int = 0) -> Steps:
+        """The steps of `complete`."""
+        ids = self._text_ids(text)
+        return Reply(self._model, Prompt(ids), sampling, self._used(adapter), choice).steps()
+
+    def scoring(
+        self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None = None
+    ) -> Steps:
+        """The steps of `score`."""
+        prompt = self.chat_format.encode(messages)
+        following = [self.chat_format.encode_following(text) for text in continuations]
+        self._refuse_longer(len(prompt) + max(map(len, following), default=0))
+        return score(self._model, prompt, following, self._used(adapter))
+
+    def embedding(self, texts: Sequence[str]) -> Steps:
+        """The steps of `embed`."""
+        return embed(self._model, [self._text_ids(text) for text in texts])
+
+    def run(self, asks: Sequence[Ask | Read]) -> list[Any]:
+        """The tensor that each wants, or the exception that it ended with."""
+        network = self._model.network
+        shared = [ask for ask in asks if isinstance(ask, Ask)]
+        try:
+            if len(shared) == len(asks) and (network.together or len(asks) == 1):
+                return network.logits(shared)
+            if len(asks) == 1:
+                return [network.hidden(ask.ids) for ask in asks]
+        except Exception as error:
+            if len(asks) == 1:
+                return [error]
+        return [answer for ask in asks for answer in self.run([ask])]  # also where one failed: the others needn't
 
     def close(self) -> None:
         """Give the memory back."""
-        self._cache.clear()
-        del self._model
+        self._model.conversations.clear()
+        self._model.network.close()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _reply(self, prompt: Prompt, sampling: Sampling, cancelled: Cancelled) -> Generator[Event]:
-        started_s = time.monotonic()
-        first_token_s = 0.0
-        cached = self._cache.keep_prefix(prompt.ids)
-        choice = TokenChoice(sampling, prompt.ids, self._model.device)
-        text = TextStream(self._decode, self.chat_format.hidden_ids)
-        stops = StopStrings((*sampling.stop, *prompt.stops))
-        room = min(sampling.max_tokens, self.context_tokens - len(prompt.ids))
-        count = 0
+    def _used(self, adapter: Path | None) -> str:
+        return self._model.network.use(adapter) if adapter is not None else ""
 
-        def finished(reason: FinishReason) -> Finished:
-            usage = Usage(len(prompt.ids), count, cached)
-            timing = Timing(0.0, first_token_s, time.monotonic() - started_s)
-            return Finished(reason, usage, timing, choice.seed, self.model_hash, self.device)
+    def _text_ids(self, text: str) -> list[int]:
+        ids = self.chat_format.encode_text(text)
+        self._refuse_longer(len(ids))
+        return ids
 
-        logits = None
-        for start in range(cached, len(prompt.ids), PREFILL_TOKENS):
-            if cancelled():
-                yield finished("cancelled")
-                return
-            logits = self._forward(prompt.ids[start : start + PREFILL_TOKENS])
-        yield Prefilled(len(prompt.ids), cached, prompt.dropped_messages, self.context_tokens)
-        if prompt.opening:
-            yield Token(prompt.opening)
-        reason: FinishReason = "length"
-        while count < room:
-            if cancelled():
-                reason = "cancelled"
-                break
-            assert logits is not None
-            token, logprob = choice.choose(logits)
-            count += 1
-            first_token_s = first_token_s or time.monotonic() - started_s
-            if token in self._end_ids:
-                reason = "stop"
-                break
-            piece = stops.push(text.push(token))
-            yield Token(piece, token, logprob)
-            if stops.found:
-                reason = "stop"
-                break
-            if count < room:
-                logits = self._forward([token])
-        if rest := stops.push(text.flush()) + stops.flush():
-            yield Token(rest)
-        yield finished("stop" if stops.found else reason)
-
-    @torch.inference_mode()
-    def _forward(self, ids: list[int]) -> torch.Tensor:
-        """Logits (V,) of what follows `ids`, which join the cache."""
-        options = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
-        known = self._cache.ids
-        try:
-            out = self._model(
-                input_ids=as_input(ids, self._model.device),
-                past_key_values=self._cache.layers,
-                use_cache=True,
-                **options,
+    def _refuse_longer(self, tokens: int) -> None:
+        if tokens >= self.context_tokens:
+            raise ContextExceeded(
+                f"The text has {tokens:,} tokens, the context {self.context_tokens:,}. Shorten it.",
+                code="context_length_exceeded",
+                status=400,
             )
-        except BaseException:
-            self._cache.clear()  # some layers may have the new tokens, others not
-            raise
-        known += ids
-        logits: torch.Tensor = out.logits[0, -1]
-        return logits
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
 
 
 def _default_threads() -> int:

@@ -15,11 +15,13 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assistant.engine.ggml import dequantise
 from assistant.engine.gguf import GGML, WEIGHTS
+from assistant.engine.llama.blocks import BYTES, Blocks
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 INDEX = "model.safetensors.index.json"
@@ -27,15 +29,36 @@ _HASH = ".sha256.json"
 """Where the hash of a folder's weights is kept, with the sizes and times of the files it was made of."""
 
 
-def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
-    """The model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
-    config = read_config(folder)
-    check(folder)
+def load(folder: Path, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """transformers' model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
     if tensors := _read_ggml(folder).get("tensors"):
         model = _load_blocks(folder, config, tensors, dtype, device)
     else:
         model = _load_hugging_face(folder, config, dtype, device)
     return model.eval().requires_grad_(False)
+
+
+def tensors(folder: Path) -> dict[str, Tensor | Blocks]:
+    """The weights by Hugging Face's names, as they lie on disk: blocks that our own products take stay blocks.
+
+    Memory is used as they are read: what lies in a file is mapped.
+    """
+    found: dict[str, Tensor | Blocks] = {}
+    if tables := _read_ggml(folder).get("tensors"):
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - no mapping
+                found[name] = _raw(file.get_tensor(name), tables[name]["type"], tables[name]["shape"])
+        return found
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return found
+
+
+def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
+    if kind in BYTES:
+        return Blocks(kind, stored.reshape(shape[0], -1))
+    return dequantise(stored, kind, shape, torch.float32)
 
 
 def read_config(folder: Path) -> Any:

@@ -26,6 +26,11 @@ class Blocks:
         """Of the weights: (N, K)."""
         return self.rows.shape[0], self.rows.shape[1] // BYTES[self.kind] * GROUP
 
+    @property
+    def bits(self) -> int:
+        """Of each weight's integer: 4 or 8."""
+        return 8 if self.kind == "Q8_0" else 4
+
     def parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Integers q (N, K) int8, scales d (N, K / 32) and minima m or None, float16: weight = d * q + m."""
         n, k = self.shape

@@ -8,7 +8,7 @@ unpacking each matrix for the moment of its product. At 4,000 tokens of context 
 version 2 of decode.c with other jobs running; the attention has become faster since. To be measured again.)
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,15 +94,33 @@ class Model(nn.Module):
     def empty_kv(self, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A cache for `length` positions. The system gives memory to its pages as they are written."""
         shape = self.shape
-        return torch.empty(shape.layers, 2, shape.kv_heads, length, shape.head_dim, dtype=dtype)
+        return torch.empty(shape.layers, 2, shape.kv_heads, length, shape.head_dim, dtype=dtype, device=self.norm.device)
 
-    def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1) -> Tensor:
+    def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1, tree: "Tree | None" = None) -> Tensor:
         """Logits (last, V) of what follows the `last` ids of ids (S,), which stand at start.. and join `kv`."""
+        return self.head(self.hidden(ids, kv, start, tree)[-last:])
+
+    def hidden(self, ids: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
+        """The last layer's output (S, C), normed: what the head reads."""
         x = self.embed(ids)  # [S, C]
-        rotations = self.rotary.upto(start, start + len(ids)).unsqueeze(1)  # [S, 1, D/2]
+        rotations = self.rotary.upto(start, start + len(ids))  # [S, D/2]
+        if tree is not None:
+            rotations = rotations[tree.depths]
         for layer, cache in zip(self.layers, kv, strict=True):
-            x = layer(x, cache, start, rotations)
-        return self.head(normed(x[-last:], self.norm, self.shape.eps))
+            x = layer(x, cache, start, rotations.unsqueeze(1), tree)
+        return normed(x, self.norm, self.shape.eps)
+
+
+class Tree:
+    """Ids that follow one another in branches: each sees what was before them all, its ancestors and itself."""
+
+    def __init__(self, parents: Sequence[int], device: torch.device) -> None:
+        sees = torch.eye(len(parents), dtype=torch.bool)
+        for node, parent in enumerate(parents):
+            if parent >= 0:
+                sees[node] |= sees[parent]
+        self.depths = (sees.sum(1) - 1).to(device)  # [S]
+        self.sees = sees.to(device)  # [S, S]
 
 
 class Layer(nn.Module):
@@ -122,11 +140,11 @@ class Layer(nn.Module):
         self.gate_up = nn.Linear(shape.width, 2 * shape.hidden)
         self.down = nn.Linear(shape.hidden, shape.width)
 
-    def forward(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor) -> Tensor:
+    def forward(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor, tree: Tree | None = None) -> Tensor:
         """x (S, C) -> (S, C), with kv (2, H_kv, T, D)."""
         eps, hidden = self.shape.eps, self.shape.hidden
         q = self.project(normed(x, self.attention_norm, eps), kv, start, rotations)
-        x = x + self.out(self.attend(q, kv, start))
+        x = x + self.out(self.attend(q, kv, start, tree))
         h = self.gate_up(normed(x, self.hidden_norm, eps))  # [S, 2 * hidden]
         return x + self.down(F.silu(h[:, :hidden]).mul_(h[:, hidden:]))
 
@@ -143,31 +161,38 @@ class Layer(nn.Module):
         end = start + x.shape[0]
         kv[0, :, start:end].copy_(qk[:, s.heads :].transpose(0, 1))
         kv[1, :, start:end].copy_(v.transpose(0, 1))
-        return qk[:, : s.heads].to(kv.dtype)
+        return qk[:, : s.heads].to(x.dtype)
 
-    def attend(self, q: Tensor, kv: Tensor, start: int) -> Tensor:
+    def attend(self, q: Tensor, kv: Tensor, start: int, tree: Tree | None) -> Tensor:
         """Values (S, H * D) that the queries (S, H, D) find. A key is read once for all the heads that share it."""
         s, count = self.shape, q.shape[0]
         end = start + count
         first = max(0, start + 1 - self.window) if self.window else 0
-        keys, values = kv[:, None, :, first:end]  # [1, H_kv, T, D] each
+        keys, values = kv[:, None, :, first:end].to(q.dtype)  # [1, H_kv, T, D] each
         if count == 1:
             grouped = q.view(1, s.kv_heads, -1, s.head_dim)  # [1, H_kv, G, D]
             return F.scaled_dot_product_attention(grouped, keys, values).reshape(1, -1)
+        causal = end == count and not self.window and tree is None
         out = F.scaled_dot_product_attention(
             q.transpose(0, 1).unsqueeze(0),
             keys,
             values,
-            attn_mask=None if end == count and not self.window else self.mask(start, end, first),
-            is_causal=end == count and not self.window,
+            attn_mask=None if causal else self.mask(start, end, first, tree, q.device),
+            is_causal=causal,
             enable_gqa=s.heads != s.kv_heads,
         )  # [1, H, S, D]
         return out[0].transpose(0, 1).reshape(count, -1)
 
-    def mask(self, start: int, end: int, first: int) -> Tensor:
+    def mask(self, start: int, end: int, first: int, tree: Tree | None, device: torch.device) -> Tensor:
         """Which of the keys first..end each query start..end sees, (S, T)."""
-        back = torch.arange(start, end).unsqueeze(1) - torch.arange(first, end)
-        return (back >= 0) & (back < self.window) if self.window else back >= 0
+        keys = torch.arange(first, end, device=device)
+        queries = torch.arange(start, end, device=device) if tree is None else start + tree.depths
+        back = queries.unsqueeze(1) - keys
+        seen = back >= 0
+        if tree is not None:
+            seen[:, start - first :] = tree.sees
+            back[:, start - first :] = 0
+        return seen & (back < self.window) if self.window else seen
 
 
 def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -185,21 +210,21 @@ class Part:
     bias: Tensor | None = None
 
 
-Quantised = Callable[[Blocks, Tensor | None], nn.Module]
+Linear = Callable[["Tensor | Blocks", Tensor | None], nn.Module]
 Weights = Mapping[str, "Tensor | Blocks"]
 
 
-def build(config: Any, weights: Weights, linear: Quantised | None = None) -> Model:
+def build(config: Any, weights: Weights, linear: Linear = lambda weight, bias: plain(weight, bias)) -> Model:
     """A model of Hugging Face's tensors: on the meta device first, then given the tensors, so nothing is held twice.
 
-    `linear` makes a module of blocks and a bias; without it, blocks are dequantised.
+    `linear` makes a module of a weight and a bias.
     """
     shape = Shape.of(config)
     rotary = Rotary(config, shape.head_dim)
     with torch.device("meta"):
         model = Model(shape, rotary)
     for name, part in linears(shape, weights):
-        _set(model, name, _linear(part, linear))
+        _set(model, name, linear(part.weight, part.bias))
     for name, value in vectors(shape, weights):
         _set(model, name, nn.Parameter(value, requires_grad=False))
     _set(model, "embed", _embedding(weights, model.head))
@@ -211,24 +236,23 @@ def _set(model: nn.Module, name: str, value: Any) -> None:
     setattr(model.get_submodule(path), last, value)
 
 
-def _linear(part: Part, quantised: Quantised | None) -> nn.Module:
-    weight = part.weight
-    if isinstance(weight, Blocks):
-        if quantised is not None:
-            return quantised(weight, part.bias)
-        weight = weight.dequantise()
+def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> nn.Linear:
+    """torch's own linear; blocks are dequantised."""
     made = nn.Linear(1, 1, bias=False, device="meta")
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.bias = None if part.bias is None else nn.Parameter(part.bias, requires_grad=False)
+    made.weight = nn.Parameter(weight.dequantise() if isinstance(weight, Blocks) else weight, requires_grad=False)
+    made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
     return made
 
 
 def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
+    """The rows of the embedding: those of the head where it is tied, so that they are held once."""
     rows = weights["model.embed_tokens.weight"]
     tied = "lm_head.weight" not in weights
-    if isinstance(rows, Blocks):
-        return NativeEmbedding(head) if tied and isinstance(head, NativeLinear) else BlockEmbedding(rows)
-    return nn.Embedding.from_pretrained(head.weight if tied and isinstance(head, nn.Linear) else rows)
+    if tied and isinstance(head, NativeLinear):
+        return NativeEmbedding(head)
+    if tied and isinstance(head, nn.Linear):
+        return nn.Embedding.from_pretrained(head.weight)
+    return BlockEmbedding(rows) if isinstance(rows, Blocks) else nn.Embedding.from_pretrained(rows)
 
 
 def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:

@@ -1,5 +1,6 @@
 """The engine against `transformers.generate`, on tiny random models of several families."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import engine as engine_module
+from assistant.engine import networks, reply
 from assistant.engine.engine import Engine
 from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelError, ModelIncomplete, ModelTooLarge, ModelUnsupported
@@ -59,7 +60,7 @@ def prefilled(events: Iterable[Event]) -> Prefilled:
 def test_greedy_tokens_are_those_of_transformers(
     folder: Callable[[str], Path], kind: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "PREFILL_TOKENS", chunk)
+    monkeypatch.setattr(reply, "PREFILL_TOKENS", chunk)
     engine = Engine.load(folder(kind), dtype="float32")
     model = AutoModelForCausalLM.from_pretrained(folder(kind), dtype=torch.float32)
     messages = list(CONVERSATION)
@@ -125,7 +126,7 @@ def test_stop_strings_end_the_reply_and_are_not_said(llama: Engine) -> None:
 def test_an_end_of_turn_token_ends_the_reply(llama: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ids_of(llama.chat(CONVERSATION, GREEDY))
     end = next(token for token in ids if ids.index(token) > 0)
-    monkeypatch.setattr(llama, "_end_ids", {end})
+    monkeypatch.setattr(llama, "_model", dataclasses.replace(llama._model, end_ids=frozenset({end})))
     events = list(llama.chat(CONVERSATION, GREEDY))
     assert ids_of(events) == ids[: ids.index(end)]
     assert last(events).reason == "stop"
@@ -133,24 +134,7 @@ def test_an_end_of_turn_token_ends_the_reply(llama: Engine, monkeypatch: pytest.
 
 
 def test_all_that_may_end_a_turn_is_known(llama: Engine) -> None:
-    assert llama._end_ids == {2}
-
-
-@pytest.mark.parametrize("after", [0, 1, 2, 5])
-def test_cancelled_is_obeyed_at_the_next_token(llama: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    monkeypatch.setattr(engine_module, "PREFILL_TOKENS", 16)
-    llama._cache.clear()
-    asked = 0
-
-    def cancelled() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > after
-
-    events = list(llama.chat(CONVERSATION, GREEDY, cancelled=cancelled))
-    assert last(events).reason == "cancelled"
-    assert asked == after + 1
-    assert ids_of(llama.chat(CONVERSATION, GREEDY)), "what is kept of it is sound"
+    assert llama._model.end_ids == {2}
 
 
 def test_a_reply_that_is_left_alone_leaves_a_sound_cache(llama: Engine) -> None:
@@ -164,7 +148,7 @@ def test_a_reply_that_is_left_alone_leaves_a_sound_cache(llama: Engine) -> None:
 
 def test_a_forward_pass_that_fails_leaves_no_half_cache(llama: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = ids_of(llama.chat(CONVERSATION, GREEDY))
-    layer = llama._model.model.layers[1]
+    layer = llama._model.network.model.layers[1]
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(layer, "forward", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
         list(llama.chat([Message("user", "other")], GREEDY))
@@ -218,8 +202,8 @@ def test_devices_and_precisions_that_do_not_exist(folder: Callable[[str], Path])
 def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module.weights, "count_parameters", lambda _: 10**15)
-    monkeypatch.setattr(engine_module.weights, "load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(networks.weights, "count_parameters", lambda _: 10**15)
+    monkeypatch.setattr(networks.weights, "load", lambda *_: pytest.fail("it was read"))
     with pytest.raises(
         ModelTooLarge, match=r"needs 2200000\.0 GB .* in bfloat16, but .* GB are free on cpu.* such as "
     ):

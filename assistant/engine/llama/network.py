@@ -1,0 +1,115 @@
+"""The Llama family as a network: which forward pass an ask takes, and the keys and values it adds to."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assistant.engine.llama import native
+from assistant.engine.llama.model import Model, Tree
+from assistant.engine.network import Ask, Conversation
+
+LEAST_CACHE_TOKENS = 256
+
+
+class LlamaKV:
+    """Keys and values (layers, 2, H_kv, T, D) of one sequence, in memory that grows with it."""
+
+    def __init__(self, empty: Callable[[int], Tensor], length: int = 0) -> None:
+        self._empty = empty
+        self.tensor = empty(_room(length))
+
+    @property
+    def token_bytes(self) -> int:
+        return self.tensor[:, :, :, 0].numel() * self.tensor.itemsize
+
+    def grow(self, length: int, used: int) -> None:
+        """Make room for `length` tokens; the first `used` stay."""
+        if length > self.tensor.shape[3]:
+            larger = self._empty(_room(length))
+            larger[:, :, :, :used].copy_(self.tensor[:, :, :, :used])
+            self.tensor = larger
+
+    def crop(self, length: int) -> bool:  # noqa: ARG002 - what lies behind is written over
+        return True
+
+    def copy(self, length: int) -> "LlamaKV":
+        made = LlamaKV(self._empty, length)
+        made.tensor[:, :, :, :length].copy_(self.tensor[:, :, :, :length])
+        return made
+
+
+def _room(length: int) -> int:
+    """A power of two that is at least `length`."""
+    return max(LEAST_CACHE_TOKENS, 1 << max(0, length - 1).bit_length())
+
+
+class LlamaNetwork:
+    """Our own forward pass. On a CPU for which decode.c has a fast path a few tokens at a time go through that."""
+
+    trees = True
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        self.together = isinstance(model.head, native.NativeLinear)
+        self._stepper = native.Stepper(model, half_cache=True) if self.together else None
+        self._kv_dtype = torch.float16 if self.together else model.norm.dtype
+
+    def cache(self) -> LlamaKV:
+        return LlamaKV(lambda length: self.model.empty_kv(length, self._kv_dtype))
+
+    @torch.inference_mode()
+    def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
+        for ask in asks:
+            held = len(ask.conversation.ids)
+            kv = ask.conversation.kv
+            assert isinstance(kv, LlamaKV)
+            kv.grow(held + len(ask.ids), held)
+        stepped = [ask for ask in asks if self._is_stepped(ask)]
+        found = dict(zip(map(id, stepped), self._step(stepped), strict=True))
+        for ask in asks:
+            if id(ask) not in found:
+                found[id(ask)] = self._forward(ask)
+        for ask in asks:
+            if not ask.parents:
+                _note(ask.conversation, ask.ids)
+        return [found[id(ask)] for ask in asks]
+
+    @torch.inference_mode()
+    def hidden(self, ids: Sequence[int]) -> Tensor:
+        kv = self.model.empty_kv(len(ids), self._kv_dtype)
+        return self.model.hidden(torch.tensor(ids, device=self.device), kv, 0).float()
+
+    def close(self) -> None:
+        del self.model, self._stepper
+
+    def _is_stepped(self, ask: Ask) -> bool:
+        return self._stepper is not None and len(ask.ids) <= native.NativeLinear.FEW and not ask.parents
+
+    def _step(self, asks: Sequence[Ask]) -> list[Tensor]:
+        """One pass over the weights for all of them, as long as there is room in it."""
+        rows = [
+            native.Row(token, ask.conversation.kv.tensor, len(ask.conversation.ids) + index)
+            for ask in asks
+            for index, token in enumerate(ask.ids)
+        ]
+        if not rows:
+            return []
+        assert self._stepper is not None
+        portions = [self._stepper(rows[at : at + native.MOST_ROWS]) for at in range(0, len(rows), native.MOST_ROWS)]
+        logits = torch.cat(portions) if len(portions) > 1 else portions[0]
+        return [one[-ask.last :] for one, ask in zip(logits.split([len(ask.ids) for ask in asks]), asks, strict=True)]
+
+    def _forward(self, ask: Ask) -> Tensor:
+        ids, tree = torch.tensor(ask.ids, device=self.device), None
+        if ask.parents:
+            tree = Tree(ask.parents, self.device)
+        return self.model(ids, ask.conversation.kv.tensor, len(ask.conversation.ids), ask.last, tree)
+
+
+def _note(conversation: Conversation, ids: Sequence[int]) -> None:
+    conversation.ids += ids
+    conversation.peak_tokens = max(conversation.peak_tokens, len(conversation.ids))

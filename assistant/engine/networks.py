@@ -1,0 +1,83 @@
+"""A model's folder -> its network: our own forward pass for the Llama family, transformers' for all else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assistant.engine import placement, weights
+from assistant.engine.llama import model as llama
+from assistant.engine.llama import native
+from assistant.engine.llama.blocks import GROUP, Blocks, quantise
+from assistant.engine.llama.network import LlamaNetwork
+from assistant.engine.llama.packed import Int4Linear
+from assistant.engine.network import Network
+from assistant.errors import ModelIncomplete
+
+Weight = Tensor | Blocks
+BITS = {"int8": 8, "int4": 4}
+READ_BY_ROWS = ("lm_head.weight", "model.embed_tokens.weight")
+"""Never in 4 bits: every token goes through them, and they are a small share of a large model."""
+
+
+def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
+    """(network, transformers' configuration, context in tokens) of the model in `folder`.
+
+    Raises a `ModelError` that says what is wrong with the model or too small in the machine.
+    """
+    weights.check(folder)
+    config = weights.read_config(folder)
+    parameters = weights.count_parameters(folder)
+    at = placement.place(parameters, device, dtype)
+    context_tokens = placement.context_tokens(config, parameters, at)
+    if llama.unsupported(config):
+        from assistant.engine.through_transformers import TransformersNetwork
+
+        return TransformersNetwork(weights.load(folder, config, at.dtype, at.device)), config, context_tokens
+    network = LlamaNetwork(_llama(folder, config, at), at.device)
+    return network, config, context_tokens
+
+
+def _llama(folder: Path, config: Any, at: placement.Placement) -> llama.Model:
+    try:
+        tensors = {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
+        return llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else _torch)
+    except KeyError as error:
+        raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
+    except (RuntimeError, ValueError) as error:
+        raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
+
+
+def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
+    """A weight in the precision that is asked for. Blocks of no more bits stay what they are."""
+    if isinstance(weight, Tensor) and weight.ndim < 2:  # norms and biases
+        return weight.to(at.device, at.dtype)
+    bits = BITS.get(at.precision)
+    if bits and name in READ_BY_ROWS:
+        bits = 8
+    if isinstance(weight, Blocks):
+        if bits and weight.bits <= bits:
+            return weight
+        weight = weight.dequantise()
+    return quantise(weight, bits) if bits and weight.shape[1] % GROUP == 0 else weight.to(at.device, at.dtype)
+
+
+def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> bool:
+    """Whether decode.c can compute with these weights."""
+    if at.device.type != "cpu" or native.library() is None or native.unsupported(config):
+        return False
+    matrices = [one for one in tensors.values() if isinstance(one, Blocks) or one.ndim == 2]
+    return all(isinstance(one, Blocks) or one.dtype == torch.bfloat16 for one in matrices)
+
+
+def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
+    """A linear for decode.c. Projections that were of different kinds come here as float32, joined: 8 bits hold them."""
+    if isinstance(weight, Tensor) and weight.dtype == torch.float32:
+        weight = quantise(weight, 8)
+    return native.NativeLinear(weight, bias)
+
+
+def _torch(weight: Weight, bias: Tensor | None) -> nn.Module:
+    return Int4Linear(weight, bias) if isinstance(weight, Blocks) else llama.plain(weight, bias)

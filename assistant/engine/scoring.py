@@ -1,0 +1,104 @@
+"""How likely texts are after a prompt, all of them after one prefill; and what texts mean, as vectors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from assistant.engine.network import Ask, Conversation, Read, Steps
+from assistant.engine.reply import Loaded, read_prompt
+from assistant.events import Embedded, Scored
+
+MOST_NODES = 256
+"""Tokens of continuations computed at once: their logits take 50 MB with a vocabulary of 49,152."""
+
+
+@dataclass(slots=True)
+class Tree:
+    """Continuations with their common beginnings told once: node i is the token `ids[i]` after node `parents[i]`."""
+
+    ids: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    _children: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add(self, ids: Sequence[int]) -> list[int]:
+        """The nodes of a continuation, one for each token."""
+        nodes, at = [], -1
+        for token in ids:
+            if (at, token) not in self._children:
+                self._children[at, token] = len(self.ids)
+                self.ids.append(token)
+                self.parents.append(at)
+            at = self._children[at, token]
+            nodes.append(at)
+        return nodes
+
+
+def score(model: Loaded, prompt: Sequence[int], continuations: Sequence[Sequence[int]], adapter: str = "") -> Steps:
+    """`Scored`: the log-probability of each token of each continuation, given the prompt and the tokens before it."""
+    conversation, cached = model.conversations.take(prompt, adapter)
+    scores: list[list[float]] = []
+    try:
+        first = (yield from read_prompt(conversation, prompt)).float().log_softmax(-1)
+        for some in _portions(continuations):
+            if model.network.trees:
+                scores += yield from _by_tree(conversation, first, some)
+            else:
+                for ids in some:
+                    scores.append((yield from _by_itself(model, prompt, conversation, first, ids)))
+    except Exception:
+        model.conversations.forget(conversation)
+        raise
+    finally:
+        model.conversations.give_back(conversation)
+    yield Scored(tuple(map(tuple, scores)), len(prompt), cached)
+
+
+def embed(model: Loaded, texts: Sequence[Sequence[int]]) -> Steps:
+    """`Embedded`: for each text the mean of the last layer's output, of length 1."""
+    vectors: list[tuple[float, ...]] = []
+    for ids in texts:
+        mean = (yield Read(ids)).float().mean(0)
+        vectors.append(tuple(torch.nn.functional.normalize(mean, dim=0).tolist()))
+    yield Embedded(tuple(vectors), sum(map(len, texts)))
+
+
+def _portions(continuations: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """Runs of continuations of at most `MOST_NODES` tokens together, or of one that is longer."""
+    some: list[Sequence[int]] = []
+    for ids in continuations:
+        if some and sum(map(len, some)) + len(ids) > MOST_NODES:
+            yield some
+            some = []
+        some.append(ids)
+    yield some
+
+
+def _by_tree(conversation: Conversation, first: Tensor, continuations: Sequence[Sequence[int]]) -> Steps:
+    """All in one pass. The last token of each needs no pass of its own: nothing is asked about what follows it."""
+    tree = Tree()
+    nodes = [tree.add(ids[:-1]) for ids in continuations]
+    after = torch.empty(0)
+    if tree.ids:
+        after = (yield Ask(conversation, tree.ids, last=len(tree.ids), parents=tree.parents)).float().log_softmax(-1)
+    return [_picked([first, *(after[node] for node in at)], ids) for at, ids in zip(nodes, continuations, strict=True)]
+
+
+def _by_itself(
+    model: Loaded, prompt: Sequence[int], conversation: Conversation, first: Tensor, ids: Sequence[int]
+) -> Steps:
+    """One pass for each continuation, which is taken back out of the conversation after it."""
+    if len(ids) < 2:
+        return _picked([first], ids)
+    after = (yield Ask(conversation, ids[:-1], last=len(ids) - 1)).float().log_softmax(-1)
+    if conversation.kv.crop(len(prompt)):
+        del conversation.ids[len(prompt) :]
+    else:  # a state that can't be turned back
+        conversation.kv, conversation.ids = model.network.cache(), []
+        yield from read_prompt(conversation, prompt)
+    return _picked([first, *after], ids)
+
+
+def _picked(rows: Sequence[Tensor], ids: Sequence[int]) -> list[float]:
+    return [float(row[token]) for row, token in zip(rows, ids, strict=False)]
