@@ -21,7 +21,7 @@ class TransformersKV:
     @property
     def token_bytes(self) -> int:
         length = self.layers.get_seq_length()
-        tensors = [t for layer in self.layers.layers for t in (layer.keys, layer.values) if torch.is_tensor(t)]
+        tensors = [t for layer in self.layers.layers for t in vars(layer).values() if torch.is_tensor(t)]
         return sum(t.numel() * t.itemsize for t in tensors) // length if length else 0
 
     def crop(self, length: int) -> bool:

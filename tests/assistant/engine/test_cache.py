@@ -1,79 +1,128 @@
-"""What of the last conversation need not be computed again."""
+"""Which conversation a prompt goes on from, and what is forgotten first."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
-import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Lfm2Config
 
-from assistant.engine.cache import PrefixCache, as_input
-from tests.assistant.engine import tiny
+from assistant.engine.cache import Conversations
+from assistant.engine.network import Conversation
 
 
-def model_of(config: Any) -> Any:
-    torch.manual_seed(3)
-    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
+@dataclass
+class Notes:
+    """A KV cache that takes a byte a token and counts what is copied."""
+
+    length: int = 0
+    crops: bool = True
+    copies: bool = True
+    token_bytes: int = 1
+
+    def crop(self, length: int) -> bool:
+        self.length = length
+        return self.crops
+
+    def copy(self, length: int) -> "Notes | None":
+        return Notes(length) if self.copies else None
 
 
-@torch.inference_mode()
-def read(model: Any, cache: PrefixCache, prompt: Sequence[int]) -> tuple[int, torch.Tensor]:
-    """(tokens kept, logits after the prompt)"""
-    kept = cache.keep_prefix(prompt)
-    assert cache.ids == list(prompt[:kept])
-    out = model(as_input(prompt[kept:], torch.device("cpu")), past_key_values=cache.layers, use_cache=True)
-    cache.ids += prompt[kept:]
-    return kept, out.logits[0, -1]
+def read(held: Conversations, prompt: Sequence[int], adapter: str = "") -> tuple[Conversation, int]:
+    """Take a conversation and read the prompt into it, as a reply does."""
+    conversation, cached = held.take(prompt, adapter)
+    assert conversation.busy
+    assert conversation.ids == list(prompt[:cached])
+    conversation.ids += prompt[cached:]
+    conversation.peak_tokens = max(conversation.peak_tokens, len(conversation.ids))
+    return conversation, cached
 
 
-PROMPT = list(range(3, 13))
-CASES = [
-    (PROMPT, [*PROMPT, 40, 41], 10),
-    (PROMPT, PROMPT, 9),
-    (PROMPT, PROMPT[:4], 3),
-    (PROMPT, [*PROMPT[:6], 99, 98], 6),
-    (PROMPT, [99, *PROMPT], 0),
-]
+def turn(held: Conversations, prompt: Sequence[int], adapter: str = "") -> tuple[Conversation, int]:
+    conversation, cached = read(held, prompt, adapter)
+    held.give_back(conversation)
+    return conversation, cached
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral-window"])
-@pytest.mark.parametrize(("before", "prompt", "kept"), CASES)
-def test_longest_common_prefix(kind: str, before: list[int], prompt: list[int], kept: int) -> None:
-    model = model_of(tiny.CONFIGS[kind]())
-    cache = PrefixCache(model.config)
-    read(model, cache, before)
-    seen, logits = read(model, cache, prompt)
-    assert seen == kept
-    _, fresh = read(model, PrefixCache(model.config), prompt)
-    assert torch.allclose(logits, fresh, atol=1e-5)
+FIRST = list(range(100))
+OTHER = list(range(1000, 1100))
 
 
-@pytest.mark.parametrize(("prompt", "kept"), [(range(3, 60), 40), (range(3, 30), 0), ([*range(3, 40), 9, 9], 0)])
-def test_a_window_that_has_moved_on_is_only_continued(prompt: Sequence[int], kept: int) -> None:
-    model = model_of(tiny.CONFIGS["mistral-window"]())  # a window of 24
-    cache = PrefixCache(model.config)
-    read(model, cache, list(range(3, 43)))
-    seen, logits = read(model, cache, list(prompt))
-    assert seen == kept
-    _, fresh = read(model, PrefixCache(model.config), list(prompt))
-    assert torch.allclose(logits, fresh, atol=1e-5)
+@pytest.mark.parametrize(
+    ("prompt", "cached"),
+    [
+        ([*FIRST, 1, 2], 100),
+        (FIRST, 99),  # the last token's logits are wanted
+        ([*FIRST[:60], 7, 7, 7], 60),
+        (FIRST[:60], 59),
+        (OTHER, 0),
+        ([5], 0),
+    ],
+)
+def test_only_what_differs_is_computed(prompt: list[int], cached: int) -> None:
+    held = Conversations(Notes, 10_000)
+    first, _ = turn(held, FIRST)
+    again, found = turn(held, prompt)
+    assert found == cached
+    assert (again is first) == (cached > 0)
 
 
-@pytest.mark.parametrize(("prompt", "kept"), [([*PROMPT, 40], 10), (PROMPT[:4], 0)])
-def test_a_state_that_cannot_be_turned_back_is_only_continued(prompt: list[int], kept: int) -> None:
-    model = model_of(Lfm2Config(**tiny.SIZES, layer_types=["conv", "full_attention"]))
-    cache = PrefixCache(model.config)
-    read(model, cache, PROMPT)
-    seen, logits = read(model, cache, prompt)
-    assert seen == kept
-    _, fresh = read(model, PrefixCache(model.config), prompt)
-    assert torch.allclose(logits, fresh, atol=1e-5)
+def test_several_conversations_are_kept() -> None:
+    held = Conversations(Notes, 10_000)
+    for _ in range(2):
+        found = [turn(held, prompt)[1] for prompt in (FIRST, OTHER)]
+    assert found == [99, 99]
 
 
-def test_after_a_failure_nothing_is_kept() -> None:
-    model = model_of(tiny.CONFIGS["llama"]())
-    cache = PrefixCache(model.config)
-    read(model, cache, PROMPT)
-    cache.clear()
-    assert cache.keep_prefix([*PROMPT, 4]) == 0
-    assert cache.layers.get_seq_length() == 0
+def test_a_branch_near_the_beginning_is_copied_and_the_long_one_stays() -> None:
+    held = Conversations(Notes, 10_000)
+    long, _ = turn(held, FIRST)
+    branch, cached = turn(held, [*FIRST[:20], 7, 7])
+    assert (cached, branch is long) == (20, False)
+    assert turn(held, [*FIRST, 1])[1] == 100
+    assert turn(held, [5, *FIRST])[1] == 0
+
+
+def test_one_that_is_at_work_is_left_alone() -> None:
+    held = Conversations(Notes, 10_000)
+    busy, _ = read(held, FIRST)
+    other, cached = read(held, [*FIRST, 8])
+    assert (other is busy, cached) == (False, 100)
+    held.give_back(busy)
+    assert busy.ids == FIRST
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    held = Conversations(Notes, 250)
+    turn(held, FIRST)
+    turn(held, OTHER)
+    turn(held, [*FIRST, 1])
+    turn(held, list(range(5000, 5100)))
+    assert turn(held, [*FIRST, 1, 2])[1] == 101
+    assert turn(held, OTHER)[1] == 0
+
+
+def test_the_last_one_is_kept_whatever_its_size() -> None:
+    held = Conversations(Notes, 10)
+    turn(held, FIRST)
+    assert turn(held, [*FIRST, 1])[1] == 100
+
+
+def test_another_adapter_s_keys_are_of_no_use() -> None:
+    held = Conversations(Notes, 10_000)
+    turn(held, FIRST)
+    assert turn(held, FIRST, "adapter")[1] == 0
+    assert turn(held, FIRST)[1] == 99
+
+
+def test_a_state_that_cannot_be_turned_back_is_only_continued() -> None:
+    held = Conversations(lambda: Notes(crops=False, copies=False), 10_000)
+    turn(held, FIRST)
+    assert turn(held, [*FIRST, 1])[1] == 100
+    assert turn(held, FIRST)[1] == 0
+
+
+def test_what_failed_is_forgotten() -> None:
+    held = Conversations(Notes, 10_000)
+    conversation, _ = read(held, FIRST)
+    held.forget(conversation)
+    held.give_back(conversation)
+    assert turn(held, FIRST)[1] == 0
