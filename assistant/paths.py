@@ -57,3 +57,13 @@ class Paths:
                     "Make it writable, or set ASSISTANT_HOME to a folder that is."
                 ) from error
         return self
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept, such as code built for this machine: `$ASSISTANT_HOME/cache` if that is
+    set, else the platform's folder. Private to the user; made by whoever writes to it."""
+    if home := os.environ.get("ASSISTANT_HOME"):
+        return Path(home).expanduser().absolute() / "cache"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("assistant", appauthor=False)
