@@ -11,6 +11,7 @@
     │   ├── ModelIncomplete       files are missing or damaged
     │   ├── ModelUnsupported      an architecture or format we can't run
     │   ├── ModelTooLarge         it doesn't fit this machine's memory
+    │   ├── AdapterError          an adapter can't be used, or not with this model
     │   ├── DownloadFailed        network, disk or server trouble while pulling
     │   │   └── PullStopped       the person stopped it
     │   └── ChecksumMismatch      the file that came is not the file that was promised
@@ -76,6 +77,12 @@ class ModelTooLarge(ModelError):
     """The model needs more memory than this machine has."""
 
     code = "insufficient_memory"
+
+
+class AdapterError(ModelError):
+    """An adapter is damaged, of a kind we can't apply, or made for another model."""
+
+    code = "adapter_unusable"
 
 
 class DownloadFailed(ModelError):
