@@ -35,7 +35,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
     if llama.unsupported(config):
         from assistant.engine.through_transformers import TransformersNetwork
 
-        return TransformersNetwork(weights.load(folder, config, at.dtype, at.device)), config, context_tokens
+        return TransformersNetwork(weights.load(folder, at.dtype, at.device)), config, context_tokens
     network = LlamaNetwork(_llama(folder, config, at), at.device)
     return network, config, context_tokens
 

@@ -29,8 +29,10 @@ _HASH = ".sha256.json"
 """Where the hash of a folder's weights is kept, with the sizes and times of the files it was made of."""
 
 
-def load(folder: Path, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """transformers' model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
+    config = read_config(folder)
+    check(folder)
     if tensors := _read_ggml(folder).get("tensors"):
         model = _load_blocks(folder, config, tensors, dtype, device)
     else:

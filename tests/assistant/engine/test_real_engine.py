@@ -46,7 +46,7 @@ def said(events: Iterable[Event]) -> tuple[str, list[int], Prefilled, Finished]:
 def reference(real_models: Path) -> Any:
     """transformers' own model with the same weights, in float32."""
     folder = model_folder.ready(real_models / catalogue.DEFAULT, lambda _: None)
-    return weights.load(folder, weights.read_config(folder), torch.float32, torch.device("cpu"))
+    return weights.load(folder, torch.float32, torch.device("cpu"))
 
 
 @torch.inference_mode()
