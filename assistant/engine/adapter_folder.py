@@ -219,6 +219,12 @@ def _refuse_other_kinds(file: Path, config: LoraConfig) -> None:
             raise AdapterError(f"{file} sets {field}={value!r}, which can't be applied. Train a LoRA without it.")
 
 
+def _advice(name: str) -> str:
+    if name.endswith(".bias"):
+        return "Train the adapter with bias='none'."
+    return "If it is the base's own matrix, save the adapter with save_pretrained(..., save_embedding_layers=False)."
+
+
 def _tensors(file: Path, stored: bytes) -> dict[str, dict[str, Tensor]]:
     try:
         flat = safetensors.torch.load(stored)
@@ -227,8 +233,7 @@ def _tensors(file: Path, stored: bytes) -> dict[str, dict[str, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
         if (match := _TENSOR.fullmatch(name)) is None:
-            kind = "a trained bias" if name.endswith(".bias") else "weights of the base itself"
-            raise AdapterError(f"{file} holds {name}, {kind}: only LoRA's A, B and magnitudes can be applied.")
+            raise AdapterError(f"{file} holds {name}, which can't be applied. {_advice(name)}")
         if not tensor.isfinite().all():
             raise AdapterError(f"{file} holds {name} with NaN or infinite numbers: the training failed.")
         found.setdefault(match[1], {})[match[2]] = tensor

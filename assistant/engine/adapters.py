@@ -168,5 +168,5 @@ def _injected(model: Any, source: AdapterFolder, name: str) -> str:
     model.requires_grad_(False)
     if found.unexpected_keys:
         return f"it changes {found.unexpected_keys[0]}, which the model doesn't have"
-    missing = [key for key in found.missing_keys if f".{name}" in key]
+    missing = [key for key in found.missing_keys if f".{name}." in f"{key}."]
     return f"it lacks {missing[0]}" if missing else ""

@@ -103,8 +103,12 @@ REFUSED = {
     "no expression": ({"target_modules": "(q_proj"}, {}, "no regular expression"),
     "NaN": ({}, {"base_model.model.lm_head.lora_A.weight": torch.tensor([1.0, torch.nan])}, "lm_head.* NaN"),
     "infinite": ({}, {"base_model.model.lm_head.lora_A.weight": torch.tensor([torch.inf])}, "infinite"),
-    "bias": ({}, {"base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias": torch.ones(8)}, "a trained bias"),
-    "embedding": ({}, {"base_model.model.model.embed_tokens.weight": torch.ones(2, 8)}, "weights of the base itself"),
+    "bias": ({}, {"base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias": torch.ones(8)}, "bias='none'"),
+    "embedding": (
+        {},
+        {"base_model.model.model.embed_tokens.weight": torch.ones(2, 8)},
+        "embed_tokens.*save_embedding_layers=False",
+    ),
 }
 
 

@@ -133,7 +133,8 @@ def test_beside_weights_of_4_bits(kind, tmp_path):
 def test_a_row_of_zeros_stays_so_with_magnitudes(tmp_path):
     base = reference("llama3")
     base.lm_head.weight.data[5] = 0
-    peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(**KINDS["dora"])).save_pretrained(tmp_path)
+    model = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(**KINDS["dora"]))
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
     ours = build(base.config, base.state_dict())
     put(ours, adapters.read(tmp_path, base.config, weights_of(base)))
     with torch.inference_mode():
@@ -186,7 +187,7 @@ def test_trained_biases_are_refused(name, tmp_path):
     base = reference(name)
     config = peft.LoraConfig(target_modules=["q_proj"], r=4, bias="lora_only")
     peft.get_peft_model(copy.deepcopy(base), config).save_pretrained(tmp_path)
-    with pytest.raises(AdapterError, match=r"q_proj.*bias, a trained bias"):
+    with pytest.raises(AdapterError, match=r"q_proj.*bias, which can't be applied"):
         adapters.read(tmp_path, base.config, None)
 
 
@@ -247,9 +248,9 @@ def test_transformers_models_refuse_what_does_not_fit_and_go_on(tmp_path):
         with torch.inference_mode():
             before = other(ids).logits
             with pytest.raises(AdapterError, match=sentence):
-                adapters.attach(other, tmp_path, "one")
+                adapters.attach(other, tmp_path, "a")
             assert torch.equal(other(ids).logits, before)
     model = gpt2()
     for folder in (tmp_path, tmp_path / "dora"):  # the name of one that was refused is free
-        adapters.attach(model, folder, "one")
-        adapters.detach(model, "one")
+        adapters.attach(model, folder, "a")
+        adapters.detach(model, "a")
