@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assistant.engine.llama.blocks import Blocks
+from assistant.engine.llama.low_rank import PlainLinear
 from assistant.engine.llama.native import NativeEmbedding, NativeLinear
 from assistant.engine.llama.packed import BlockEmbedding
 from assistant.engine.llama.rotary import SCALINGS, Rotary, side_by_side
@@ -236,12 +237,9 @@ def _set(model: nn.Module, name: str, value: Any) -> None:
     setattr(model.get_submodule(path), last, value)
 
 
-def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> nn.Linear:
-    """torch's own linear; blocks are dequantised."""
-    made = nn.Linear(1, 1, bias=False, device="meta")
-    made.weight = nn.Parameter(weight.dequantise() if isinstance(weight, Blocks) else weight, requires_grad=False)
-    made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return made
+def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> PlainLinear:
+    """A linear in torch's own product; blocks are dequantised."""
+    return PlainLinear(weight.dequantise() if isinstance(weight, Blocks) else weight, bias)
 
 
 def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
@@ -250,7 +248,7 @@ def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
     tied = "lm_head.weight" not in weights
     if tied and isinstance(head, NativeLinear):
         return NativeEmbedding(head)
-    if tied and isinstance(head, nn.Linear):
+    if tied and isinstance(head, PlainLinear):
         return nn.Embedding.from_pretrained(head.weight)
     return BlockEmbedding(rows) if isinstance(rows, Blocks) else nn.Embedding.from_pretrained(rows)
 

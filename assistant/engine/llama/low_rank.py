@@ -1,0 +1,52 @@
+"""Linears that an adapter can change: y = gain * (W x + B A x) + bias, the adapter beside the weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRank:
+    """Rows first_row.. of a linear's product y = W x, without its bias, become gain * (y + b a x)."""
+
+    first_row: int
+    a: Tensor
+    """(rank, K) float32."""
+    b: Tensor
+    """(rows, rank) float32, with the adapter's scale multiplied in."""
+    gain: Tensor | None
+    """(rows,) float32, DoRA's; None: 1."""
+
+
+class AdaptedLinear(nn.Module):
+    """x (S, K) -> (S, N) in x's dtype. What multiplies with the weights is said in `product`."""
+
+    def __init__(self, bias: Tensor | None) -> None:
+        super().__init__()
+        self.bias = bias
+        self.low_rank: Sequence[LowRank] = ()
+
+    def product(self, x: Tensor) -> Tensor:
+        """W x, in memory of its own."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.product(x)
+        for part in self.low_rank:
+            rows = y[:, part.first_row : part.first_row + part.b.shape[0]]
+            rows += ((x.float() @ part.a.T) @ part.b.T).to(y.dtype)
+            if part.gain is not None:
+                rows *= part.gain.to(y.dtype)
+        return y if self.bias is None else y + self.bias
+
+
+class PlainLinear(AdaptedLinear):
+    """Weights (N, K) as they are."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__(bias)
+        self.weight = weight
+
+    def product(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight)
