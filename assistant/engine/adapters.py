@@ -14,19 +14,10 @@ import torch
 from torch import Tensor
 
 from assistant.engine.adapter_folder import AdapterFolder
+from assistant.engine.llama.low_rank import LowRank
 from assistant.engine.llama.model import Shape
 from assistant.engine.llama.rotary import side_by_side
 from assistant.errors import AdapterError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LowRank:
-    """Rows first_row.. of a linear's product y = W x, without its bias, become gain * (y + b a x)."""
-
-    first_row: int
-    a: Tensor
-    b: Tensor
-    gain: Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,9 +153,9 @@ def _injected(model: Any, source: AdapterFolder, name: str) -> str:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several beside one another are meant
-        inject_adapter_in_model(LoraConfig.from_pretrained(str(source.path)), model, name, low_cpu_mem_usage=True)
-    found: Any = set_peft_model_state_dict(model, source.named_tensors(), name, low_cpu_mem_usage=True)
-    cast_adapter_dtype(model, name)
+        inject_adapter_in_model(LoraConfig.from_pretrained(str(source.path)), model, name)
+    cast_adapter_dtype(model, name)  # float32 before the weights come, as PEFT does beside a base of 16 bits
+    found: Any = set_peft_model_state_dict(model, source.named_tensors(), name)
     model.requires_grad_(False)
     if found.unexpected_keys:
         return f"it changes {found.unexpected_keys[0]}, which the model doesn't have"
