@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,16 @@ def look() -> Machine:
     name, gpu_bytes = _gpu()
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     return Machine(memory.total, memory.available, cores, name, gpu_bytes)
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """What the CPU can do, in the kernel's words, such as `avx512_vnni`; empty where there is no /proc."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 @cache

@@ -4,7 +4,6 @@ Layouts (ggml-quants.c of https://github.com/ggml-org/ggml): Q4_0 is a float16 s
 minimum and 16 bytes, Q8_0 a scale and 32 signed bytes. Byte i of a Q4 block holds weight i below and i + 16 above.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,11 +51,6 @@ class Blocks:
     def dequantise(self) -> Tensor:
         """The weights, (N, K) float32."""
         return ggml.dequantise(self.rows, self.kind, list(self.shape), torch.float32)
-
-
-def stack(blocks: Sequence[Blocks]) -> Blocks:
-    """Below one another."""
-    return Blocks(blocks[0].kind, torch.cat([one.rows for one in blocks]))
 
 
 def quantise(weights: Tensor, bits: int) -> Blocks:

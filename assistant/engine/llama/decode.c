@@ -1,15 +1,20 @@
-/* One token through a Llama-family model whose weights are blocks of 4 or 8 bits.
+/* One token each for a few sequences through a Llama-family model whose weights have 4, 8 or 16 bits.
  *
- * Plain C11, no library. Built once by the machine's own compiler and kept (native.py).
+ * C11 for CPUs with AVX512-VNNI, no library. Built once by the machine's own compiler and kept (native.py).
  *
- * Weights: 16 rows lie interleaved, so that a vector lane is a row and no sum over lanes is needed. A block is 32
- * columns of 16 rows, then its float16 scales, the very ones of the GGUF file:
+ * Weights: 16 rows of a matrix lie interleaved, so that a vector lane is a row and no sum over lanes is needed. A block
+ * is 32 columns of 16 rows; quantised ones are followed by float16 scales, the very ones of the GGUF file:
  *   Q4: 256 bytes of nibbles, 16 scales d, 16 minima m; weight = d * q + m.
  *       Byte 64 v + 4 r + b: row r, column 8 v + b in the low nibble and 8 v + 4 + b in the high one.
  *   Q8: 512 bytes q + 128, 16 scales d; weight = d * q.  Byte 64 v + 4 r + b: row r, column 4 v + b.
- * Activations: 16-bit integers as 256 * high + low, both signed bytes, with one float scale for each 32 (an error of
- * 2^-16 of the largest), so a product is exact in 32-bit integers but for that; d and m enter in float32.
+ *   B16: 512 bfloat16; number 16 c + r: row r, column c.
+ * Activations, for Q4 and Q8: 16-bit integers as 256 * high + low, both signed bytes, with one float scale for each 32
+ * (an error of 2^-16 of the largest), so that a product is exact in 32-bit integers but for that; scales enter in float32.
+ *
+ * What is computed for a row doesn't depend on the rows beside it, bit for bit.
  */
+#include <immintrin.h>
+#include <linux/futex.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,208 +22,329 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#endif
-#if defined(__AVX512BW__) && defined(__AVX512VNNI__)
-#define FAST
-#include <immintrin.h>
-#endif
 
-enum { Q4 = 4, Q8 = 8, ROWS = 16, GROUP = 32, Q4_BYTES = 320, Q8_BYTES = 544, MOST_HEADS = 16, TILE = 16, MOST_THREADS = 64 };
+enum { Q4 = 4, Q8 = 8, B16 = 16 };
+enum { TILE = 16, GROUP = 32, MOST_ROWS = 16, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
+#define INLINE static inline __attribute__((always_inline))
 
-typedef struct { const uint8_t *blocks; const float *bias; int32_t kind, n, k, unused; } Linear;
+typedef struct { const float *a, *b, *gain; int32_t first, rows, rank, unused; } LowRank; /* gain * (y + b a x) */
+typedef struct {
+    const uint8_t *blocks;
+    const float *bias;
+    const LowRank *low_rank;
+    int32_t kind, n, k, low_ranks;
+} Linear;
 typedef struct {
     const float *attention_norm, *hidden_norm, *qk_norm; /* qk_norm (H + H_kv, D) or NULL */
     Linear qkv, out, gate_up, down;
     int32_t rotated, window;
 } Layer;
 typedef struct {
-    const Layer *layers; const float *norm; Linear head;
-    int32_t count, width, hidden, heads, kv_heads, head_dim, half_cache; float eps;
+    const Layer *layers;
+    const float *norm;
+    Linear head;
+    int32_t count, width, hidden, heads, kv_heads, head_dim;
+    float eps;
 } Model;
+typedef struct {
+    const float *x;                /* the token's embedding (C) */
+    uint16_t *kv;                  /* float16 (layers, 2, H_kv, capacity, D); capacity a multiple of 16 */
+    const float *rotation;         /* cosine and sine for each pair of dimensions (D) */
+    int64_t capacity, position;
+} Row;
 
-static inline float half(uint16_t bits) { _Float16 h; memcpy(&h, &bits, 2); return (float)h; }
-static inline uint16_t to_half(float x) { _Float16 h = (_Float16)x; uint16_t bits; memcpy(&bits, &h, 2); return bits; }
-static inline int block_bytes(int kind) { return kind == Q4 ? Q4_BYTES : Q8_BYTES; }
-static inline int smaller(int a, int b) { return a < b ? a : b; }
+INLINE __m512 halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE int smaller(int a, int b) { return a < b ? a : b; }
+INLINE int larger(int a, int b) { return a > b ? a : b; }
+INLINE int up_to(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-/* ---- packing: ggml blocks in rows -> interleaved blocks ---- */
+static float half(uint16_t bits) { return _cvtsh_ss(bits); }
+static size_t block_bytes(int kind) { return kind == Q4 ? 320 : kind == Q8 ? 544 : 1024; }
+static const uint8_t *block_of(const Linear *w, int tile, int group) {
+    return w->blocks + ((size_t)tile * (w->k / GROUP) + group) * block_bytes(w->kind);
+}
 
-void pack(const uint8_t *rows, int kind, int ggml_min, int n, int k, uint8_t *out) {
-    /* rows: n rows of k/32 ggml blocks, Q4_1 (ggml_min 1), Q4_0 (0) or Q8_0. Rows up to a multiple of 16 are zero. */
-    int groups = k / GROUP, bytes = kind == Q8 ? 34 : ggml_min ? 20 : 18;
-    memset(out, 0, (size_t)((n + ROWS - 1) / ROWS) * groups * block_bytes(kind));
+/* ---- packing: rows of ggml's blocks, or of bfloat16 -> interleaved blocks ---- */
+
+static void pack_q8(const uint8_t *in, uint8_t *block, int r) {
+    memcpy(block + 512 + 2 * r, in, 2);
+    for (int c = 0; c < GROUP; c++) block[c / 4 * 64 + 4 * r + c % 4] = in[2 + c] ^ 128;
+}
+
+static void pack_q4(const uint8_t *in, int has_minimum, uint8_t *block, int r) {
+    uint16_t d, m;
+    memcpy(&d, in, 2);
+    if (has_minimum) memcpy(&m, in + 2, 2);
+    else m = _cvtss_sh(-8 * half(d), 0); /* exact: a power of two */
+    memcpy(block + 256 + 2 * r, &d, 2);
+    memcpy(block + 288 + 2 * r, &m, 2);
+    const uint8_t *q = in + (has_minimum ? 4 : 2);
+    for (int c = 0; c < GROUP; c++) {
+        uint8_t nibble = c < 16 ? q[c] & 15 : q[c - 16] >> 4;
+        block[c / 8 * 64 + 4 * r + c % 4] |= c & 4 ? nibble << 4 : nibble;
+    }
+}
+
+void pack(const uint8_t *rows, int kind, int has_minimum, int n, int k, uint8_t *out) {
+    /* rows: n rows of k/32 blocks of Q4_1 (has_minimum), Q4_0 or Q8_0, or of k bfloat16. Rows up to a multiple of 16
+     * are zero. */
+    int groups = k / GROUP;
+    size_t bytes = kind == B16 ? 64 : kind == Q8 ? 34 : has_minimum ? 20 : 18;
+    memset(out, 0, (size_t)up_to(n, TILE) / TILE * groups * block_bytes(kind));
     for (int row = 0; row < n; row++)
         for (int g = 0; g < groups; g++) {
             const uint8_t *in = rows + ((size_t)row * groups + g) * bytes;
-            uint8_t *block = out + ((size_t)(row / ROWS) * groups + g) * block_bytes(kind);
-            int r = row % ROWS;
-            if (kind == Q8) {
-                memcpy(block + 512 + 2 * r, in, 2);
-                for (int c = 0; c < GROUP; c++) block[c / 4 * 64 + 4 * r + c % 4] = in[2 + c] ^ 128;
-                continue;
-            }
-            uint16_t d, m;
-            memcpy(&d, in, 2);
-            if (ggml_min) memcpy(&m, in + 2, 2); else m = to_half(-8 * half(d)); /* exact: a power of two */
-            memcpy(block + 256 + 2 * r, &d, 2);
-            memcpy(block + 288 + 2 * r, &m, 2);
-            const uint8_t *q = in + (ggml_min ? 4 : 2);
-            for (int c = 0; c < GROUP; c++) {
-                uint8_t nibble = c < 16 ? q[c] & 15 : q[c - 16] >> 4;
-                block[c / 8 * 64 + 4 * r + c % 4] |= c & 4 ? nibble << 4 : nibble;
-            }
+            uint8_t *block = out + ((size_t)(row / TILE) * groups + g) * block_bytes(kind);
+            int r = row % TILE;
+            if (kind == Q8) pack_q8(in, block, r);
+            else if (kind == Q4) pack_q4(in, has_minimum, block, r);
+            else for (int c = 0; c < GROUP; c++) memcpy(block + 2 * (TILE * c + r), in + 2 * c, 2);
         }
 }
 
-static inline int weight_of(const uint8_t *block, int kind, int r, int c) {
-    if (kind == Q8) return block[c / 4 * 64 + 4 * r + c % 4] - 128;
-    uint8_t pair = block[c / 8 * 64 + 4 * r + c % 4];
-    return c & 4 ? pair >> 4 : pair & 15;
-}
+/* ---- unpacking ---- */
 
-static void unpack_row(const Linear *w, int row, float *out) {
-    int groups = w->k / GROUP, r = row % ROWS;
-    for (int g = 0; g < groups; g++) {
-        const uint8_t *block = w->blocks + ((size_t)(row / ROWS) * groups + g) * block_bytes(w->kind);
-        uint16_t d, m = 0;
-        memcpy(&d, block + (w->kind == Q4 ? 256 : 512) + 2 * r, 2);
-        if (w->kind == Q4) memcpy(&m, block + 288 + 2 * r, 2);
-        for (int c = 0; c < GROUP; c++) {
-            out[g * GROUP + c] = half(d) * weight_of(block, w->kind, r, c) + half(m);
-        }
+static float weight_at(const Linear *w, const uint8_t *block, int r, int c) {
+    if (w->kind == B16) {
+        uint32_t bits = 0;
+        memcpy((char *)&bits + 2, block + 2 * (TILE * c + r), 2);
+        float value;
+        memcpy(&value, &bits, 4);
+        return value;
     }
+    uint16_t d, m;
+    memcpy(&d, block + (w->kind == Q4 ? 256 : 512) + 2 * r, 2);
+    if (w->kind == Q8) return half(d) * (block[c / 4 * 64 + 4 * r + c % 4] - 128);
+    memcpy(&m, block + 288 + 2 * r, 2);
+    uint8_t pair = block[c / 8 * 64 + 4 * r + c % 4];
+    return half(d) * (c & 4 ? pair >> 4 : pair & 15) + half(m);
 }
 
 void embed(const Linear *w, const int64_t *ids, int count, float *out) {
-    for (int i = 0; i < count; i++) unpack_row(w, (int)ids[i], out + (size_t)i * w->k);
+    /* rows `ids` of the weights (count, k) */
+    for (int i = 0; i < count; i++)
+        for (int c = 0; c < w->k; c++)
+            out[(size_t)i * w->k + c] = weight_at(w, block_of(w, (int)(ids[i] / TILE), c / GROUP), (int)(ids[i] % TILE), c % GROUP);
 }
 
-#ifdef FAST
-#define HALVES(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
-
-static inline void transpose16(__m512 *r) {
+INLINE void transpose16(__m512 *r) {
     __m512 t[16];
-    for (int i = 0; i < 16; i += 2) { t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]); t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]); }
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
     for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
-        r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
-        r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
-        r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+        for (int j = 0; j < 2; j++) {
+            __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
     }
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88); t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88); t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 2; j++) {
+            t[8 * j + i] = _mm512_shuffle_f32x4(r[8 * j + i], r[8 * j + i + 4], 0x88);
+            t[8 * j + i + 4] = _mm512_shuffle_f32x4(r[8 * j + i], r[8 * j + i + 4], 0xdd);
+        }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
     }
-    for (int i = 0; i < 8; i++) { r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88); r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd); }
 }
-#endif
+
+INLINE void columns_of(const uint8_t *block, int kind, __m512 *column) {
+    /* the 32 columns of a block, a lane for each row */
+    __m512i q = _mm512_setzero_si512();
+    for (int c = 0; c < GROUP; c++)
+        if (kind == B16) {
+            __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(block + 32 * c)));
+            column[c] = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+        } else if (kind == Q4) {
+            if (c % 8 == 0) q = _mm512_loadu_si512(block + 8 * c);
+            __m512i one = _mm512_and_si512(_mm512_srli_epi32(q, c % 4 * 8 + (c & 4)), _mm512_set1_epi32(15));
+            column[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(one), halves(block + 256), halves(block + 288));
+        } else {
+            if (c % 4 == 0) q = _mm512_xor_si512(_mm512_loadu_si512(block + 16 * c), _mm512_set1_epi8((char)128));
+            __m512i one = _mm512_srai_epi32(_mm512_slli_epi32(q, 24 - c % 4 * 8), 24);
+            column[c] = _mm512_mul_ps(_mm512_cvtepi32_ps(one), halves(block + 512));
+        }
+}
+
+INLINE __m256i to_bfloat16(__m512 x) {
+    __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16));
+}
+
+static void unpack_tile(const Linear *w, int tile, void *out, int wide) {
+    /* 16 rows of the weights (n, k) as float32 (wide) or bfloat16 */
+    int rows = smaller(TILE, w->n - tile * TILE);
+    __m512 column[GROUP];
+    for (int g = 0; g < w->k / GROUP; g++) {
+        const uint8_t *block = block_of(w, tile, g);
+        switch (w->kind) {
+        case Q4: columns_of(block, Q4, column); break;
+        case Q8: columns_of(block, Q8, column); break;
+        default: columns_of(block, B16, column);
+        }
+        for (int part = 0; part < 2; part++) {
+            transpose16(column + 16 * part);
+            for (int r = 0; r < rows; r++) {
+                size_t at = (size_t)(tile * TILE + r) * w->k + g * GROUP + 16 * part;
+                if (wide) _mm512_storeu_ps((float *)out + at, column[16 * part + r]);
+                else _mm256_storeu_si256((__m256i *)((uint16_t *)out + at), to_bfloat16(column[16 * part + r]));
+            }
+        }
+    }
+}
 
 /* ---- the products ---- */
 
-typedef struct { int8_t *high, *low; float *scale, *sum; int32_t *sum_q; } Activation; /* (k,) twice, (k/32,) thrice */
+typedef struct { int8_t *high, *low; float *scale, *sum; int32_t *sum_q; const float *x; } Activation; /* one row */
 
-static Activation new_activation(int k) {
+static size_t activation_bytes(int k) { return up_to(k / GROUP * (2 * GROUP + 12), 64); }
+
+static void round_row(const float *x, int k, char *room, Activation *a) {
     int groups = k / GROUP;
-    float *room = aligned_alloc(64, ((size_t)groups * (2 * GROUP + 12) + 64) / 64 * 64 + 64);
-    int8_t *bytes = (int8_t *)room;
-    float *rest = (float *)(bytes + 2 * groups * GROUP);
-    return (Activation){bytes, bytes + groups * GROUP, rest, rest + groups, (int32_t *)(rest + 2 * groups)};
-}
-
-static void round_activation(const float *x, int k, Activation a) {
-    for (int g = 0; g < k / GROUP; g++) {
-        const float *in = x + g * GROUP;
-        int32_t sum;
-        float most = 0;
-#ifdef FAST
-        __m512 u = _mm512_loadu_ps(in), v = _mm512_loadu_ps(in + 16);
-        most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(u), _mm512_abs_ps(v)));
+    float *rest = (float *)(room + 2 * k);
+    *a = (Activation){(int8_t *)room, (int8_t *)room + k, rest, rest + groups, (int32_t *)(rest + 2 * groups), x};
+    for (int g = 0; g < groups; g++) {
+        __m512 u = _mm512_loadu_ps(x + g * GROUP), v = _mm512_loadu_ps(x + g * GROUP + 16);
+        float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(u), _mm512_abs_ps(v)));
         __m512 inverse = _mm512_set1_ps(most > 0 ? 32512 / most : 0);
         __m512i q[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(u, inverse)), _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse))};
-        sum = _mm512_reduce_add_epi32(_mm512_add_epi32(q[0], q[1]));
         for (int i = 0; i < 2; i++) {
             __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
-            _mm_storeu_si128((__m128i *)(a.high + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(high));
-            _mm_storeu_si128((__m128i *)(a.low + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(q[i]));
+            _mm_storeu_si128((__m128i *)(a->high + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(high));
+            _mm_storeu_si128((__m128i *)(a->low + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(q[i]));
         }
-#else
-        for (int c = 0; c < GROUP; c++) { float size = fabsf(in[c]); most = size > most ? size : most; }
-        float inverse = most > 0 ? 32512 / most : 0;
-        sum = 0;
-        for (int c = 0; c < GROUP; c++) {
-            int32_t q = (int32_t)rintf(in[c] * inverse);
-            a.high[g * GROUP + c] = (int8_t)((q + 128) >> 8);
-            a.low[g * GROUP + c] = (int8_t)q;
-            sum += q;
-        }
-#endif
-        a.scale[g] = most / 32512;
-        a.sum[g] = a.scale[g] * sum;
-        a.sum_q[g] = sum;
+        a->sum_q[g] = _mm512_reduce_add_epi32(_mm512_add_epi32(q[0], q[1]));
+        a->scale[g] = most / 32512;
+        a->sum[g] = a->scale[g] * a->sum_q[g];
     }
 }
 
-static void rows_times(const Linear *w, int tile, Activation a, float *y) {
-    /* y[16] of the rows tile * 16 .. */
-    int groups = w->k / GROUP;
-    const uint8_t *block = w->blocks + (size_t)tile * groups * block_bytes(w->kind);
-#ifdef FAST
-    __m512 out = w->bias ? _mm512_loadu_ps(w->bias + tile * ROWS) : _mm512_setzero_ps(), minima = _mm512_setzero_ps();
-    const __m512i zero = _mm512_setzero_si512(), low = _mm512_set1_epi8(15), high = _mm512_set1_epi8((char)0xf0);
-    if (w->kind == Q4)
-        for (int g = 0; g < groups; g++, block += Q4_BYTES) {
-            const int32_t *xh = (const int32_t *)(a.high + g * GROUP), *xl = (const int32_t *)(a.low + g * GROUP);
-            __m512i lh = zero, ll = zero, hh = zero, hl = zero; /* nibble, byte of x; high nibbles count 16 times */
-            for (int v = 0; v < 4; v++) {
-                __m512i b = _mm512_loadu_si512(block + 64 * v), n = _mm512_and_si512(b, low), o = _mm512_and_si512(b, high);
-                lh = _mm512_dpbusd_epi32(lh, n, _mm512_set1_epi32(xh[2 * v]));
-                ll = _mm512_dpbusd_epi32(ll, n, _mm512_set1_epi32(xl[2 * v]));
-                hh = _mm512_dpbusd_epi32(hh, o, _mm512_set1_epi32(xh[2 * v + 1]));
-                hl = _mm512_dpbusd_epi32(hl, o, _mm512_set1_epi32(xl[2 * v + 1]));
-            }
-            __m512i of_high = _mm512_add_epi32(_mm512_slli_epi32(lh, 8), _mm512_slli_epi32(hh, 4));
-            __m512i sum = _mm512_add_epi32(_mm512_add_epi32(ll, _mm512_srai_epi32(hl, 4)), of_high);
-            out = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(a.scale[g])), HALVES(block + 256), out);
-            minima = _mm512_fmadd_ps(HALVES(block + 288), _mm512_set1_ps(a.sum[g]), minima);
-        }
-    else
-        for (int g = 0; g < groups; g++, block += Q8_BYTES) {
-            const int32_t *xh = (const int32_t *)(a.high + g * GROUP), *xl = (const int32_t *)(a.low + g * GROUP);
-            __m512i h0 = zero, l0 = zero, h1 = zero, l1 = _mm512_set1_epi32(-128 * a.sum_q[g]);
-            for (int v = 0; v < 8; v += 2) {
-                __m512i b = _mm512_loadu_si512(block + 64 * v), c = _mm512_loadu_si512(block + 64 * v + 64);
-                h0 = _mm512_dpbusd_epi32(h0, b, _mm512_set1_epi32(xh[v]));
-                l0 = _mm512_dpbusd_epi32(l0, b, _mm512_set1_epi32(xl[v]));
-                h1 = _mm512_dpbusd_epi32(h1, c, _mm512_set1_epi32(xh[v + 1]));
-                l1 = _mm512_dpbusd_epi32(l1, c, _mm512_set1_epi32(xl[v + 1]));
-            }
-            __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(_mm512_add_epi32(h0, h1), 8), _mm512_add_epi32(l0, l1));
-            out = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(a.scale[g])), HALVES(block + 512), out);
-        }
-    _mm512_storeu_ps(y, _mm512_add_ps(out, minima));
-#else
-    for (int r = 0; r < ROWS; r++) y[r] = w->bias ? w->bias[tile * ROWS + r] : 0;
-    for (int g = 0; g < groups; g++, block += block_bytes(w->kind))
-        for (int r = 0; r < ROWS; r++) {
-            int32_t sum = 0;
-            uint16_t d, m = 0;
-            memcpy(&d, block + (w->kind == Q4 ? 256 : 512) + 2 * r, 2);
-            if (w->kind == Q4) memcpy(&m, block + 288 + 2 * r, 2);
-            for (int c = 0; c < GROUP; c++)
-                sum += (256 * a.high[g * GROUP + c] + a.low[g * GROUP + c]) * weight_of(block, w->kind, r, c);
-            y[r] += sum * a.scale[g] * half(d) + half(m) * a.sum[g];
-        }
-#endif
+INLINE __m512i word(const int8_t *bytes, int at) { /* four activations, for every lane */
+    int32_t four;
+    memcpy(&four, bytes + at, 4);
+    return _mm512_set1_epi32(four);
 }
 
-static void product(const Linear *w, Activation a, float *y, int thread, int threads) {
-    /* this thread's share of y (n,), with room for a multiple of 16 */
-    int tiles = (w->n + ROWS - 1) / ROWS;
-    for (int tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) rows_times(w, tile, a, y + tile * ROWS);
+INLINE void tile_q4(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    __m512 out[4], minima[4];
+    const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8((char)0xf0);
+    for (int i = 0; i < count; i++) out[i] = minima[i] = _mm512_setzero_ps();
+    const uint8_t *block = block_of(w, tile, 0);
+    for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q4)) {
+        __m512i lh[4], ll[4], hh[4], hl[4]; /* nibble, byte of x; high nibbles count 16 times */
+        for (int i = 0; i < count; i++) lh[i] = ll[i] = hh[i] = hl[i] = _mm512_setzero_si512();
+        for (int v = 0; v < 4; v++) {
+            __m512i b = _mm512_loadu_si512(block + 64 * v), n = _mm512_and_si512(b, low), o = _mm512_and_si512(b, high);
+            int at = g * GROUP + 8 * v;
+            for (int i = 0; i < count; i++) {
+                lh[i] = _mm512_dpbusd_epi32(lh[i], n, word(a[i].high, at));
+                ll[i] = _mm512_dpbusd_epi32(ll[i], n, word(a[i].low, at));
+                hh[i] = _mm512_dpbusd_epi32(hh[i], o, word(a[i].high, at + 4));
+                hl[i] = _mm512_dpbusd_epi32(hl[i], o, word(a[i].low, at + 4));
+            }
+        }
+        __m512 d = halves(block + 256), m = halves(block + 288);
+        for (int i = 0; i < count; i++) {
+            __m512i of_high = _mm512_add_epi32(_mm512_slli_epi32(lh[i], 8), _mm512_slli_epi32(hh[i], 4));
+            __m512i sum = _mm512_add_epi32(_mm512_add_epi32(ll[i], _mm512_srai_epi32(hl[i], 4)), of_high);
+            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(a[i].scale[g]));
+            out[i] = _mm512_fmadd_ps(scaled, d, out[i]);
+            minima[i] = _mm512_fmadd_ps(m, _mm512_set1_ps(a[i].sum[g]), minima[i]);
+        }
+    }
+    for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, _mm512_add_ps(out[i], minima[i]));
+}
+
+INLINE void tile_q8(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    __m512 out[4];
+    for (int i = 0; i < count; i++) out[i] = _mm512_setzero_ps();
+    const uint8_t *block = block_of(w, tile, 0);
+    for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q8)) {
+        __m512i h[4][2], l[4][2]; /* two chains each: one would wait for itself */
+        for (int i = 0; i < count; i++) {
+            h[i][0] = h[i][1] = l[i][0] = _mm512_setzero_si512();
+            l[i][1] = _mm512_set1_epi32(-128 * a[i].sum_q[g]);
+        }
+        for (int v = 0; v < 8; v++) {
+            __m512i b = _mm512_loadu_si512(block + 64 * v);
+            for (int i = 0; i < count; i++) {
+                h[i][v & 1] = _mm512_dpbusd_epi32(h[i][v & 1], b, word(a[i].high, g * GROUP + 4 * v));
+                l[i][v & 1] = _mm512_dpbusd_epi32(l[i][v & 1], b, word(a[i].low, g * GROUP + 4 * v));
+            }
+        }
+        __m512 d = halves(block + 512);
+        for (int i = 0; i < count; i++) {
+            __m512i of_high = _mm512_slli_epi32(_mm512_add_epi32(h[i][0], h[i][1]), 8);
+            __m512i sum = _mm512_add_epi32(of_high, _mm512_add_epi32(l[i][0], l[i][1]));
+            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(a[i].scale[g]));
+            out[i] = _mm512_fmadd_ps(scaled, d, out[i]);
+        }
+    }
+    for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, out[i]);
+}
+
+INLINE void tile_b16(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    __m512 out[4][2];
+    for (int i = 0; i < count; i++) out[i][0] = out[i][1] = _mm512_setzero_ps();
+    const uint8_t *weights = block_of(w, tile, 0);
+    for (int c = 0; c < w->k; c++) {
+        __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(weights + 32 * (size_t)c)));
+        __m512 column = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+        for (int i = 0; i < count; i++)
+            out[i][c & 1] = _mm512_fmadd_ps(column, _mm512_set1_ps(a[i].x[c]), out[i][c & 1]);
+    }
+    for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, _mm512_add_ps(out[i][0], out[i][1]));
+}
+
+INLINE void tile_rows(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    if (w->kind == Q4) tile_q4(w, tile, a, y, stride, count);
+    else if (w->kind == Q8) tile_q8(w, tile, a, y, stride, count);
+    else tile_b16(w, tile, a, y, stride, count);
+}
+
+INLINE float dot(const float *a, const float *b, int n) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < n; i += 16) sum = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum);
+    return _mm512_reduce_add_ps(sum);
+}
+
+static void adapt(const Linear *w, const Activation *a, int count, int from, int to, float *y, size_t stride) {
+    /* the adapter's part in rows from..to of y, which are this thread's own */
+    for (int p = 0; p < w->low_ranks; p++) {
+        const LowRank *part = w->low_rank + p;
+        int first = larger(from, part->first), last = smaller(to, part->first + part->rows);
+        float inner[part->rank];
+        for (int i = 0; i < count && first < last; i++) {
+            for (int j = 0; j < part->rank; j++) inner[j] = dot(part->a + (size_t)j * w->k, a[i].x, w->k);
+            for (int row = first; row < last; row++) {
+                const float *b = part->b + (size_t)(row - part->first) * part->rank;
+                float sum = y[i * stride + row];
+                for (int j = 0; j < part->rank; j++) sum += b[j] * inner[j];
+                y[i * stride + row] = part->gain ? part->gain[row - part->first] * sum : sum;
+            }
+        }
+    }
+}
+
+static void product(const Linear *w, const Activation *a, int count, float *y, size_t stride, int thread, int threads) {
+    /* this thread's share of y (count, n); stride has room for a multiple of 16 */
+    int tiles = up_to(w->n, TILE) / TILE, from = tiles * thread / threads, to = tiles * (thread + 1) / threads;
+    for (int tile = from; tile < to; tile++) {
+        float *out = y + tile * TILE;
+        int i = 0;
+        for (; i + 4 <= count; i += 4) tile_rows(w, tile, a + i, out + i * stride, stride, 4);
+        if (i + 2 <= count) tile_rows(w, tile, a + i, out + i * stride, stride, 2), i += 2;
+        if (i < count) tile_rows(w, tile, a + i, out + i * stride, stride, 1);
+    }
+    adapt(w, a, count, from * TILE, smaller(to * TILE, w->n), y, stride);
+    if (w->bias)
+        for (int i = 0; i < count; i++)
+            for (int n = from * TILE; n < to * TILE; n++) y[i * stride + n] += w->bias[n];
 }
 
 /* ---- what lies between ---- */
@@ -230,15 +356,25 @@ static void norm(const float *x, const float *weight, int n, float eps, float *o
     for (int i = 0; i < n; i++) out[i] = weight[i] * (x[i] * scale);
 }
 
-static inline float fast_exp(float x) {
-    /* 2^n * 2^f, error 2e-7; vectorised by the compiler */
-    x = x < -87 ? -87 : x > 88 ? 88 : x;
-    float t = x * 1.442695041f, n = rintf(t), f = (t - n) * 0.6931471806f;
-    float p = 1 + f * (1 + f * (0.5f + f * (0.16666667f + f * (0.041666668f + f * (0.008333334f + f * 0.0013888889f)))));
-    int32_t bits = ((int32_t)n + 127) << 23;
-    float power;
-    memcpy(&power, &bits, 4);
-    return p * power;
+INLINE __m512 exp16(__m512 x) {
+    /* of numbers down to -infinity's neighbours; error 2e-7 */
+    x = _mm512_max_ps(x, _mm512_set1_ps(-87));
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.442695041f)), 0);
+    __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.6931471806f), x), p = _mm512_set1_ps(0.0013888889f);
+    const float c[] = {0.008333334f, 0.041666668f, 0.16666667f, 0.5f, 1, 1};
+    for (int i = 0; i < 6; i++) p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(c[i]));
+    return _mm512_scalef_ps(p, n);
+}
+
+static float exp1(float x) { return _mm512_cvtss_f32(exp16(_mm512_set1_ps(x))); }
+
+static void gated(const float *gate_up, int hidden, float *out) {
+    /* silu(gate) * up; hidden is a multiple of 32 */
+    for (int i = 0; i < hidden; i += 16) {
+        __m512 gate = _mm512_loadu_ps(gate_up + i), up = _mm512_loadu_ps(gate_up + hidden + i);
+        __m512 below = _mm512_add_ps(_mm512_set1_ps(1), exp16(_mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), gate), _mm512_set1_ps(88))));
+        _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_div_ps(gate, below), up));
+    }
 }
 
 static void rotate(float *head, const float *rotation, int dim) {
@@ -249,277 +385,173 @@ static void rotate(float *head, const float *rotation, int dim) {
     }
 }
 
-#ifdef FAST
-static inline __m512 sum_each(__m512 *s) {
+/* ---- attention ---- */
+
+typedef struct { float most, total; float out[]; } Part; /* of one query head, over some of the positions */
+typedef struct { int from, to; } Span;                   /* positions */
+
+static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 2)); }
+
+INLINE __m512 sum_each(__m512 *s) {
     /* lane j: the sum of s[j]'s lanes; halves the vectors four times */
     for (int i = 0; i < 8; i++) s[i] = _mm512_add_ps(_mm512_unpacklo_ps(s[i], s[i + 8]), _mm512_unpackhi_ps(s[i], s[i + 8]));
     for (int i = 0; i < 4; i++) s[i] = _mm512_add_ps(_mm512_unpacklo_ps(s[i], s[i + 4]), _mm512_unpackhi_ps(s[i], s[i + 4]));
-    for (int i = 0; i < 2; i++) s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(s[i], s[i + 2], 0x88), _mm512_shuffle_f32x4(s[i], s[i + 2], 0xdd));
+    for (int i = 0; i < 2; i++)
+        s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(s[i], s[i + 2], 0x88), _mm512_shuffle_f32x4(s[i], s[i + 2], 0xdd));
     __m512 sum = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x88), _mm512_shuffle_f32x4(s[0], s[1], 0xdd));
     return _mm512_permutexvar_ps(_mm512_set_epi32(15, 7, 11, 3, 14, 6, 10, 2, 13, 5, 9, 1, 12, 4, 8, 0), sum);
 }
 
-static inline __m512 exp16(__m512 x) {
-    /* error 2e-7 */
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.442695041f)), 0);
-    __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.6931471806f), x), p = _mm512_set1_ps(0.0013888889f);
-    const float c[] = {0.008333334f, 0.041666668f, 0.16666667f, 0.5f, 1, 1};
-    for (int i = 0; i < 6; i++) p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(c[i]));
-    return _mm512_scalef_ps(p, n);
-}
-
-static inline __attribute__((always_inline)) void add_values(float *out, const float *weight, const float *values, int count, int dim, const int width) {
-    __m512 sum[4];
-    for (int i = 0; i < width; i++) sum[i] = _mm512_loadu_ps(out + 16 * i);
-    for (int j = 0; j < count; j++) {
-        __m512 share = _mm512_set1_ps(weight[j]);
-        for (int i = 0; i < width; i++) sum[i] = _mm512_fmadd_ps(share, _mm512_loadu_ps(values + (size_t)j * dim + 16 * i), sum[i]);
-    }
-    for (int i = 0; i < width; i++) _mm512_storeu_ps(out + 16 * i, sum[i]);
-}
-#endif
-
-typedef struct { float most, total; float out[]; } Part; /* of one query head over some of the positions */
-
-static inline Part *part_of(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 2)); }
-
 static void shrink_to(Part *part, int dim, float most) {
-    float shrink = part->most == -INFINITY ? 0 : fast_exp(part->most - most);
+    float shrink = part->most == -INFINITY ? 0 : exp1(part->most - most);
     part->total *= shrink;
     for (int i = 0; i < dim; i++) part->out[i] *= shrink;
     part->most = most;
 }
 
-static void attend(const Model *m, const void *keys, const void *values, const float *q, int begin, int end, float *parts, int first_part) {
-    /* `group` query heads q (group, D) over positions begin..end of one key head (T, D), a tile of 16 at a time */
-    int dim = m->head_dim, group = m->heads / m->kv_heads;
-    for (int h = 0; h < group; h++) {
-        Part *part = part_of(parts, dim, first_part + h);
-        part->most = -INFINITY;
-        part->total = 0;
-        memset(part->out, 0, sizeof(float) * dim);
+static void weigh_keys(Part *part, const float *query, const float *keys, int dim, __mmask16 seen, float *weights) {
+    /* the weights of 16 keys (16, dim) for one query, 0 for those not seen */
+    __m512 sums[TILE];
+    for (int j = 0; j < TILE; j++) {
+        __m512 s = _mm512_mul_ps(_mm512_loadu_ps(query), _mm512_loadu_ps(keys + j * dim));
+        for (int i = 16; i < dim; i += 16) s = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_loadu_ps(keys + j * dim + i), s);
+        sums[j] = s;
     }
-    float root = 1 / sqrtf(dim), tile[TILE * 256], score[TILE];
-    for (int t = begin; t < end; t += TILE) {
-        int count = smaller(TILE, end - t);
-        for (int which = 0; which < 2; which++) { /* keys for the scores of all heads, then values */
-            const float *from;
-            const void *source = which ? values : keys;
-            if (m->half_cache) {
-                const uint16_t *in = (const uint16_t *)source + (size_t)t * dim;
-#ifdef FAST
-                for (int i = 0; i < count * dim; i += 16) _mm512_storeu_ps(tile + i, HALVES(in + i));
-#else
-                for (int i = 0; i < count * dim; i++) tile[i] = half(in[i]);
-#endif
-                from = tile;
-            } else
-                from = (const float *)source + (size_t)t * dim;
-            static _Thread_local float weight[MOST_HEADS][TILE];
-            for (int h = 0; h < group; h++) {
-                Part *part = part_of(parts, dim, first_part + h);
-                if (which == 0) {
-                    const float *query = q + h * dim;
-#ifdef FAST
-                    if (count == TILE) {
-                        __m512 sums[16];
-                        for (int j = 0; j < TILE; j++) {
-                            __m512 s = _mm512_mul_ps(_mm512_loadu_ps(query), _mm512_loadu_ps(from + j * dim));
-                            for (int i = 16; i < dim; i += 16) s = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_loadu_ps(from + j * dim + i), s);
-                            sums[j] = s;
-                        }
-                        __m512 scores = _mm512_mul_ps(sum_each(sums), _mm512_set1_ps(root));
-                        float most = _mm512_reduce_max_ps(scores);
-                        if (most > part->most) shrink_to(part, dim, most);
-                        __m512 weights = exp16(_mm512_sub_ps(scores, _mm512_set1_ps(part->most)));
-                        _mm512_storeu_ps(weight[h], weights);
-                        part->total += _mm512_reduce_add_ps(weights);
-                        continue;
-                    }
-#endif
-                    for (int j = 0; j < count; j++) {
-                        float s = 0;
-                        for (int i = 0; i < dim; i++) s += query[i] * from[j * dim + i];
-                        score[j] = s * root;
-                    }
-                    float most = part->most;
-                    for (int j = 0; j < count; j++) most = score[j] > most ? score[j] : most;
-                    if (most > part->most) shrink_to(part, dim, most);
-                    for (int j = 0; j < TILE; j++) weight[h][j] = j < count ? fast_exp(score[j] - most) : 0;
-                    for (int j = 0; j < count; j++) part->total += weight[h][j];
-                } else
-#ifdef FAST
-                    for (int i = 0; i < dim; i += 64) /* the sums stay in registers */
-                        switch (smaller(4, (dim - i) / 16)) {
-                        case 4: add_values(part->out + i, weight[h], from + i, count, dim, 4); break;
-                        case 3: add_values(part->out + i, weight[h], from + i, count, dim, 3); break;
-                        case 2: add_values(part->out + i, weight[h], from + i, count, dim, 2); break;
-                        default: add_values(part->out + i, weight[h], from + i, count, dim, 1); break;
-                        }
-#else
-                    for (int j = 0; j < count; j++)
-                        for (int i = 0; i < dim; i++) part->out[i] += weight[h][j] * from[j * dim + i];
-#endif
-            }
+    __m512 scores = _mm512_mul_ps(sum_each(sums), _mm512_set1_ps(1 / sqrtf(dim)));
+    float most = _mm512_mask_reduce_max_ps(seen, scores);
+    if (most > part->most) shrink_to(part, dim, most);
+    __m512 shares = _mm512_maskz_mov_ps(seen, exp16(_mm512_maskz_sub_ps(seen, scores, _mm512_set1_ps(part->most))));
+    _mm512_storeu_ps(weights, shares);
+    part->total += _mm512_reduce_add_ps(shares);
+}
+
+INLINE void add_columns(float *out, const float *weights, const float *values, int first, int last, int dim, const int vectors) {
+    __m512 sum[4];
+    for (int i = 0; i < vectors; i++) sum[i] = _mm512_loadu_ps(out + 16 * i);
+    for (int j = first; j < last; j++)
+        for (int i = 0; i < vectors; i++)
+            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(weights[j]), _mm512_loadu_ps(values + (size_t)j * dim + 16 * i), sum[i]);
+    for (int i = 0; i < vectors; i++) _mm512_storeu_ps(out + 16 * i, sum[i]);
+}
+
+static void add_values(Part *part, const float *weights, const float *values, int first, int last, int dim) {
+    for (int i = 0; i < dim; i += 64) /* the sums stay in registers */
+        switch (smaller(4, (dim - i) / 16)) {
+        case 4: add_columns(part->out + i, weights, values + i, first, last, dim, 4); break;
+        case 3: add_columns(part->out + i, weights, values + i, first, last, dim, 3); break;
+        case 2: add_columns(part->out + i, weights, values + i, first, last, dim, 2); break;
+        default: add_columns(part->out + i, weights, values + i, first, last, dim, 1);
+        }
+}
+
+static void widen(const uint16_t *from, int count, float *out) {
+    for (int i = 0; i < count; i += 16) _mm512_storeu_ps(out + i, halves(from + i));
+}
+
+static void attend(const uint16_t *keys, const uint16_t *values, int dim, int group, const float *const *queries,
+                   const Span *spans, Part *const *parts, int count) {
+    /* `group` query heads (group, dim) of each of `count` rows over its span of one key head (T, dim). 16 positions at
+     * a time, widened once for all rows; where they begin doesn't depend on the rows. */
+    float tile[TILE * MOST_DIM], weights[MOST_ROWS][MOST_SHARING][TILE];
+    int begin = spans[0].from, end = 0;
+    for (int r = 0; r < count; r++) begin = smaller(begin, spans[r].from), end = larger(end, spans[r].to);
+    for (int t = begin / TILE * TILE; t < end; t += TILE) {
+        widen(keys + (size_t)t * dim, TILE * dim, tile);
+        for (int r = 0; r < count; r++) {
+            int first = larger(0, spans[r].from - t), last = smaller(TILE, spans[r].to - t);
+            if (first >= last) continue;
+            __mmask16 seen = (__mmask16)((1u << last) - (1u << first));
+            for (int h = 0; h < group; h++) weigh_keys(parts[r * group + h], queries[r] + h * dim, tile, dim, seen, weights[r][h]);
+        }
+        widen(values + (size_t)t * dim, TILE * dim, tile);
+        for (int r = 0; r < count; r++) {
+            int first = larger(0, spans[r].from - t), last = smaller(TILE, spans[r].to - t);
+            for (int h = 0; h < group && first < last; h++) add_values(parts[r * group + h], weights[r][h], tile, first, last, dim);
         }
     }
 }
 
-static void join_parts(const Model *m, float *parts, int threads, float *out) {
-    /* parts (threads, H) -> out (H, D) */
+static void join(const Model *m, float *parts, int rows, int row, int threads, float *out) {
+    /* what the threads found for a row -> out (H, D) */
     int dim = m->head_dim;
-    for (int h = 0; h < m->heads; h++) {
+    for (int h = 0; h < m->heads; h++, out += dim) {
         float most = -INFINITY, total = 0;
-        for (int t = 0; t < threads; t++) { float one = part_of(parts, dim, t * m->heads + h)->most; most = one > most ? one : most; }
-        memset(out + h * dim, 0, sizeof(float) * dim);
+        for (int t = 0; t < threads; t++) most = fmaxf(most, part_at(parts, dim, (t * rows + row) * m->heads + h)->most);
+        memset(out, 0, sizeof(float) * dim);
         for (int t = 0; t < threads; t++) {
-            Part *part = part_of(parts, dim, t * m->heads + h);
+            const Part *part = part_at(parts, dim, (t * rows + row) * m->heads + h);
             if (part->most == -INFINITY) continue;
-            float share = fast_exp(part->most - most);
+            float share = exp1(part->most - most);
             total += share * part->total;
-            for (int i = 0; i < dim; i++) out[h * dim + i] += share * part->out[i];
+            for (int i = 0; i < dim; i++) out[i] += share * part->out[i];
         }
-        for (int i = 0; i < dim; i++) out[h * dim + i] /= total;
+        for (int i = 0; i < dim; i++) out[i] /= total;
     }
 }
 
-/* ---- one token, by all threads at once ---- */
-
-typedef struct {
-    const Model *m; float *x; void *kv; int64_t capacity; int position; const float *rotation; float *logits;
-    float *qkv, *hidden, *added, *parts, *logits16; int threads;
-} Step;
+/* ---- threads ---- */
 
 enum { SPINS = 1000 }; /* about 60 us */
 static atomic_int arrived, phase, asleep;
 
-static inline void pause_a_little(void) {
-#ifdef FAST
-    _mm_pause();
-#endif
-}
-
 static void meet(int threads) {
+    /* wait until all are here */
     int now = atomic_load(&phase);
     if (atomic_fetch_add(&arrived, 1) == threads - 1) {
         atomic_store(&arrived, 0);
         atomic_fetch_add(&phase, 1);
-#ifdef __linux__
         if (atomic_load(&asleep)) syscall(SYS_futex, &phase, FUTEX_WAKE_PRIVATE, MOST_THREADS, NULL, NULL, 0);
-#endif
         return;
     }
     for (int spins = 0; atomic_load_explicit(&phase, memory_order_acquire) == now; spins++) {
-        if (spins < SPINS) { pause_a_little(); continue; }
-#ifdef __linux__ /* the other thread is not running: give it the core, and don't use up our share of it */
+        if (spins < SPINS) {
+            _mm_pause();
+            continue;
+        }
+        /* another thread isn't running: give it the core, and don't use up our share of it */
         atomic_fetch_add(&asleep, 1);
         syscall(SYS_futex, &phase, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
         atomic_fetch_sub(&asleep, 1);
-#else
-        sched_yield();
-#endif
     }
 }
-
-static void store(const Model *m, void *cache, size_t at, const float *from) {
-    if (m->half_cache) for (int i = 0; i < m->head_dim; i++) ((uint16_t *)cache)[at + i] = to_half(from[i]);
-    else memcpy((float *)cache + at, from, sizeof(float) * m->head_dim);
-}
-
-static void run(Step *s, int thread) {
-    const Model *m = s->m;
-    int dim = m->head_dim, heads = m->heads, kv_heads = m->kv_heads, group = heads / kv_heads, threads = s->threads;
-    int widest = m->hidden > heads * dim ? m->hidden : heads * dim;
-    widest = widest > m->width ? widest : m->width;
-    /* each thread does the small things for itself: cheaper than to wait for another */
-    float *x = malloc(sizeof(float) * m->width), *y = malloc(sizeof(float) * (widest + 64)), *q = malloc(sizeof(float) * heads * dim);
-    Activation a = new_activation(widest);
-    memcpy(x, s->x, sizeof(float) * m->width);
-    size_t item = m->half_cache ? 2 : 4, side = (size_t)kv_heads * s->capacity * dim;
-    for (int l = 0; l < m->count; l++) {
-        const Layer *w = m->layers + l;
-        norm(x, w->attention_norm, m->width, m->eps, y);
-        round_activation(y, m->width, a);
-        product(&w->qkv, a, s->qkv, thread, threads);
-        meet(threads);
-        char *keys = (char *)s->kv + (size_t)l * 2 * side * item, *values = keys + side * item;
-        float own_key[256], turned[256];
-        int begin = w->window && s->position + 1 > w->window ? s->position + 1 - w->window : 0, length = s->position + 1 - begin;
-        int from = begin + (int)((int64_t)length * thread / threads), to = begin + (int)((int64_t)length * (thread + 1) / threads);
-        memcpy(q, s->qkv, sizeof(float) * heads * dim);
-        for (int h = 0; h < heads; h++) {
-            if (w->qk_norm) norm(q + h * dim, w->qk_norm + h * dim, dim, m->eps, q + h * dim);
-            if (w->rotated) rotate(q + h * dim, s->rotation, dim);
-        }
-        for (int h = 0; h < kv_heads; h++) {
-            if (to == s->position + 1) { /* this thread has the last position: it writes it */
-                memcpy(own_key, s->qkv + (heads + h) * dim, sizeof(float) * dim);
-                if (w->qk_norm) norm(own_key, w->qk_norm + (heads + h) * dim, dim, m->eps, turned), memcpy(own_key, turned, sizeof(float) * dim);
-                if (w->rotated) rotate(own_key, s->rotation, dim);
-                size_t at = ((size_t)h * s->capacity + s->position) * dim;
-                store(m, keys, at, own_key);
-                store(m, values, at, s->qkv + (heads + kv_heads + h) * dim);
-            }
-            size_t head = (size_t)h * s->capacity * dim * item;
-            attend(m, keys + head, values + head, q + h * group * dim, from, to, s->parts, thread * heads + h * group);
-        }
-        meet(threads);
-        join_parts(m, s->parts, threads, y);
-        round_activation(y, heads * dim, a);
-        product(&w->out, a, s->added, thread, threads);
-        meet(threads);
-        for (int i = 0; i < m->width; i++) x[i] += s->added[i];
-        norm(x, w->hidden_norm, m->width, m->eps, y);
-        round_activation(y, m->width, a);
-        product(&w->gate_up, a, s->hidden, thread, threads);
-        meet(threads);
-        for (int i = 0; i < m->hidden; i++) y[i] = s->hidden[i] / (1 + fast_exp(-s->hidden[i])) * s->hidden[m->hidden + i];
-        round_activation(y, m->hidden, a);
-        product(&w->down, a, s->added, thread, threads);
-        meet(threads);
-        for (int i = 0; i < m->width; i++) x[i] += s->added[i];
-    }
-    norm(x, m->norm, m->width, m->eps, y);
-    round_activation(y, m->width, a);
-    product(&m->head, a, s->logits, thread, threads);
-    free(x); free(y); free(q); free(a.high);
-}
-
-/* ---- threads that wait for work ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t begun = PTHREAD_COND_INITIALIZER;
-static int started, generation;
+static int started, generation, job_threads;
 static void (*job)(void *, int, int);
 static void *job_data;
-static int job_threads;
 static atomic_int left;
 
 static void *work(void *number) {
-    int thread = (int)(intptr_t)number, seen = 0;
+    int thread = (int)(intptr_t)number;
     pthread_mutex_lock(&lock);
-    seen = generation - 1;
-    for (;;) {
+    for (int seen = generation - 1;;) {
         while (generation == seen) pthread_cond_wait(&begun, &lock);
         seen = generation;
-        int mine = thread < job_threads, threads = job_threads;
+        int threads = job_threads;
         pthread_mutex_unlock(&lock);
-        if (mine) { job(job_data, thread, threads); atomic_fetch_sub(&left, 1); }
+        if (thread < threads) {
+            job(job_data, thread, threads);
+            atomic_fetch_sub(&left, 1);
+        }
         pthread_mutex_lock(&lock);
     }
     return NULL;
 }
 
 static void all(void (*task)(void *, int, int), void *data, int threads) {
+    /* task(data, thread, threads) by each thread, this one among them; returns when all are done */
     pthread_mutex_lock(&one_at_a_time);
+    threads = smaller(threads, MOST_THREADS);
     pthread_mutex_lock(&lock);
-    job = task, job_data = data, job_threads = threads, generation++;
-    atomic_store(&left, threads - 1);
     for (; started < threads - 1; started++) {
         pthread_t id;
-        pthread_create(&id, NULL, work, (void *)(intptr_t)(started + 1));
+        if (pthread_create(&id, NULL, work, (void *)(intptr_t)(started + 1))) break;
         pthread_detach(id);
     }
+    threads = smaller(threads, started + 1);
+    job = task, job_data = data, job_threads = threads, generation++;
+    atomic_store(&left, threads - 1);
     pthread_cond_broadcast(&begun);
     pthread_mutex_unlock(&lock);
     task(data, 0, threads);
@@ -527,103 +559,203 @@ static void all(void (*task)(void *, int, int), void *data, int threads) {
     pthread_mutex_unlock(&one_at_a_time);
 }
 
-static void run_step(void *data, int thread, int threads) { (void)threads; run(data, thread); }
+/* ---- one token for each row ---- */
 
-void step(const Model *m, float *x, void *kv, int64_t capacity, int position, const float *rotation, float *logits, int threads) {
-    /* x (C,): the token's embedding. kv (layers, 2, H_kv, capacity, D). logits has room for a multiple of 16. */
-    int dim = m->head_dim;
-    Step s = {.m = m, .x = x, .kv = kv, .capacity = capacity, .position = position, .rotation = rotation, .logits = logits, .threads = threads};
-    s.qkv = malloc(sizeof(float) * ((m->heads + 2 * m->kv_heads) * dim + 64));
-    s.hidden = malloc(sizeof(float) * (2 * m->hidden + 64));
-    s.added = malloc(sizeof(float) * (m->width + 64));
-    s.parts = malloc(sizeof(float) * (dim + 2) * m->heads * threads);
-    all(run_step, &s, threads);
-    free(s.qkv); free(s.hidden); free(s.added); free(s.parts);
+typedef struct {
+    const Model *m;
+    const Row *rows;
+    int count;
+    float *qkv, *hidden, *added, *parts, *logits; /* shared; a row of each is a multiple of 16 */
+} Step;
+
+typedef struct { float *x, *y, *q; char *room; Activation a[MOST_ROWS]; } Own; /* a thread's own; one row after the other */
+
+static int widest(const Model *m) { return larger(larger(m->hidden, m->width), m->heads * m->head_dim); }
+static int qkv_width(const Model *m) { return up_to((m->heads + 2 * m->kv_heads) * m->head_dim, TILE); }
+
+static void round_rows(Own *own, const Step *s, int stride, int k) {
+    for (int r = 0; r < s->count; r++)
+        round_row(own->y + (size_t)r * stride, k, own->room + r * activation_bytes(widest(s->m)), own->a + r);
 }
 
-static void run_products(void *data, int thread, int threads) {
+static void normed_rows(Own *own, const Step *s, const float *weight) {
+    int width = s->m->width;
+    for (int r = 0; r < s->count; r++) norm(own->x + (size_t)r * width, weight, width, s->m->eps, own->y + (size_t)r * width);
+    round_rows(own, s, width, width);
+}
+
+static void add_rows(Own *own, const Step *s) {
+    int width = s->m->width, stride = up_to(width, TILE);
+    for (int r = 0; r < s->count; r++)
+        for (int i = 0; i < width; i++) own->x[(size_t)r * width + i] += s->added[(size_t)r * stride + i];
+}
+
+static void turned(const Model *m, const Layer *w, const float *rotation, int head, const float *from, float *out) {
+    /* a query or key head, normed and rotated */
+    if (w->qk_norm) norm(from, w->qk_norm + head * m->head_dim, m->head_dim, m->eps, out);
+    else memcpy(out, from, sizeof(float) * m->head_dim);
+    if (w->rotated) rotate(out, rotation, m->head_dim);
+}
+
+static void write_row(const Model *m, const Layer *w, const Row *row, uint16_t *keys, const float *qkv) {
+    int dim = m->head_dim;
+    float key[MOST_DIM];
+    for (int h = 0; h < m->kv_heads; h++) {
+        turned(m, w, row->rotation, m->heads + h, qkv + (m->heads + h) * dim, key);
+        uint16_t *at = keys + (h * row->capacity + row->position) * dim;
+        const float *both[2] = {key, qkv + (m->heads + m->kv_heads + h) * dim};
+        for (int which = 0; which < 2; which++, at += m->kv_heads * row->capacity * dim)
+            for (int i = 0; i < dim; i += 16)
+                _mm256_storeu_si256((__m256i *)(at + i), _mm512_cvtps_ph(_mm512_loadu_ps(both[which] + i), 0));
+    }
+}
+
+static Span span_of(const Layer *w, int position, int thread, int threads) {
+    /* a thread's share of the positions that a row sees, in whole tiles */
+    int begin = w->window && position + 1 > w->window ? position + 1 - w->window : 0;
+    int tile = begin / TILE, tiles = position / TILE + 1 - tile;
+    return (Span){larger(begin, TILE * (tile + tiles * thread / threads)),
+                  smaller(position + 1, TILE * (tile + tiles * (thread + 1) / threads))};
+}
+
+static void attention(const Step *s, const Layer *w, int layer, Own *own, int thread, int threads) {
+    /* keys and values join the caches; what this thread finds for each row goes to `parts` */
+    const Model *m = s->m;
+    int dim = m->head_dim, group = m->heads / m->kv_heads, wide = qkv_width(m);
+    uint16_t *keys[MOST_ROWS];
+    for (int r = 0; r < s->count; r++) {
+        keys[r] = s->rows[r].kv + (size_t)layer * 2 * m->kv_heads * s->rows[r].capacity * dim;
+        if (thread == threads - 1) write_row(m, w, s->rows + r, keys[r], s->qkv + (size_t)r * wide); /* whose span has it */
+        for (int h = 0; h < m->heads; h++) {
+            turned(m, w, s->rows[r].rotation, h, s->qkv + (size_t)r * wide + h * dim, own->q + (r * m->heads + h) * dim);
+            Part *part = part_at(s->parts, dim, (thread * s->count + r) * m->heads + h);
+            part->most = -INFINITY, part->total = 0;
+            memset(part->out, 0, sizeof(float) * dim);
+        }
+    }
+    if (s->count > 1) meet(threads); /* a row may see what another thread wrote for the row before it */
+    for (int first = 0, end; first < s->count; first = end) {
+        for (end = first + 1; end < s->count && s->rows[end].kv == s->rows[first].kv; end++) {}
+        int64_t capacity = s->rows[first].capacity;
+        Span spans[MOST_ROWS];
+        for (int r = first; r < end; r++) spans[r - first] = span_of(w, (int)s->rows[r].position, thread, threads);
+        for (int h = 0; h < m->kv_heads; h++) {
+            const float *queries[MOST_ROWS];
+            Part *parts[MOST_ROWS * MOST_SHARING];
+            for (int r = first; r < end; r++) {
+                queries[r - first] = own->q + (r * m->heads + h * group) * dim;
+                for (int g = 0; g < group; g++)
+                    parts[(r - first) * group + g] = part_at(s->parts, dim, (thread * s->count + r) * m->heads + h * group + g);
+            }
+            const uint16_t *head = keys[first] + h * capacity * dim;
+            attend(head, head + m->kv_heads * capacity * dim, dim, group, queries, spans, parts, end - first);
+        }
+    }
+}
+
+static void run_step(void *data, int thread, int threads) {
     Step *s = data;
     const Model *m = s->m;
-    Activation a = new_activation(m->hidden > m->heads * m->head_dim ? m->hidden : m->heads * m->head_dim);
-    round_activation(s->x, m->width, a);
+    int dim = m->head_dim, heads = m->heads, wide = widest(m), count = s->count;
+    int hidden_stride = up_to(2 * m->hidden, TILE), added_stride = up_to(m->width, TILE);
+    /* each thread does the small things for itself: cheaper than to wait for another */
+    Own own = {.x = malloc(sizeof(float) * count * m->width), .y = malloc(sizeof(float) * count * wide),
+               .q = malloc(sizeof(float) * count * heads * dim), .room = malloc(count * activation_bytes(wide))};
+    for (int r = 0; r < count; r++) memcpy(own.x + (size_t)r * m->width, s->rows[r].x, sizeof(float) * m->width);
     for (int l = 0; l < m->count; l++) {
         const Layer *w = m->layers + l;
-        product(&w->qkv, a, s->hidden, thread, threads);
-        product(&w->out, a, s->hidden, thread, threads);
-        product(&w->gate_up, a, s->hidden, thread, threads);
-        product(&w->down, a, s->hidden, thread, threads);
+        normed_rows(&own, s, w->attention_norm);
+        product(&w->qkv, own.a, count, s->qkv, qkv_width(m), thread, threads);
+        meet(threads);
+        attention(s, w, l, &own, thread, threads);
+        meet(threads);
+        for (int r = 0; r < count; r++) join(m, s->parts, count, r, threads, own.y + (size_t)r * heads * dim);
+        round_rows(&own, s, heads * dim, heads * dim);
+        product(&w->out, own.a, count, s->added, added_stride, thread, threads);
+        meet(threads);
+        add_rows(&own, s);
+        normed_rows(&own, s, w->hidden_norm);
+        product(&w->gate_up, own.a, count, s->hidden, hidden_stride, thread, threads);
+        meet(threads);
+        for (int r = 0; r < count; r++) gated(s->hidden + (size_t)r * hidden_stride, m->hidden, own.y + (size_t)r * m->hidden);
+        round_rows(&own, s, m->hidden, m->hidden);
+        product(&w->down, own.a, count, s->added, added_stride, thread, threads);
+        meet(threads);
+        add_rows(&own, s);
     }
-    product(&m->head, a, s->logits, thread, threads);
-    free(a.high);
+    normed_rows(&own, s, m->norm);
+    product(&m->head, own.a, count, s->logits, up_to(m->head.n, TILE), thread, threads);
+    free(own.x), free(own.y), free(own.q), free(own.room);
 }
 
-void products(const Model *m, float *x, float *logits, int threads) {
-    /* all the products of a token and nothing else, not even waiting: for the benchmark */
-    Step s = {.m = m, .x = x, .logits = logits};
-    s.hidden = malloc(sizeof(float) * (2 * m->hidden + (m->heads + 2 * m->kv_heads) * m->head_dim + m->width + 64));
-    all(run_products, &s, threads);
-    free(s.hidden);
+void step(const Model *m, const Row *rows, int count, float *logits, int threads) {
+    /* logits (count, n up to a multiple of 16) after each row's token, whose keys and values join its cache. Rows of one
+     * cache stand beside one another, at successive positions. */
+    Step s = {.m = m, .rows = rows, .count = count, .logits = logits};
+    s.qkv = malloc(sizeof(float) * count * qkv_width(m));
+    s.hidden = malloc(sizeof(float) * count * up_to(2 * m->hidden, TILE));
+    s.added = malloc(sizeof(float) * count * up_to(m->width, TILE));
+    s.parts = malloc(sizeof(float) * (m->head_dim + 2) * m->heads * count * threads);
+    all(run_step, &s, threads);
+    free(s.qkv), free(s.hidden), free(s.added), free(s.parts);
 }
 
-typedef struct { const Linear *w; const float *x; float *y; int count; } Times;
+/* ---- one product, for prompts ---- */
+
+typedef struct { const Linear *w; const float *x; float *y; char *room; Activation *a; int count; } Times;
 
 static void run_times(void *data, int thread, int threads) {
     Times *t = data;
-    int k = t->w->k, wide = (t->w->n + ROWS - 1) / ROWS * ROWS;
-    Activation a = new_activation(k);
-    for (int i = 0; i < t->count; i++) {
-        round_activation(t->x + (size_t)i * k, k, a);
-        product(t->w, a, t->y + (size_t)i * wide, thread, threads);
-    }
-    free(a.high);
+    int k = t->w->k;
+    for (int i = t->count * thread / threads; i < t->count * (thread + 1) / threads; i++)
+        round_row(t->x + (size_t)i * k, k, t->room + i * activation_bytes(k), t->a + i);
+    meet(threads);
+    product(t->w, t->a, t->count, t->y, up_to(t->w->n, TILE), thread, threads);
 }
 
 void times(const Linear *w, const float *x, int count, float *y, int threads) {
     /* y (count, n up to a multiple of 16) = x (count, k) W^T + bias */
-    Times t = {w, x, y, count};
+    Times t = {w, x, y, malloc(count * activation_bytes(w->k)), malloc(count * sizeof(Activation)), count};
     all(run_times, &t, threads);
+    free(t.room), free(t.a);
 }
 
-typedef struct { const Linear *w; float *out; } Unpack;
+typedef struct { const Linear *w; void *out; int wide; } Unpack;
 
 static void run_unpack(void *data, int thread, int threads) {
     Unpack *u = data;
-    const Linear *w = u->w;
-    int tiles = (w->n + ROWS - 1) / ROWS, groups = w->k / GROUP;
-    for (int tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
-#ifdef FAST
-        const uint8_t *block = w->blocks + (size_t)tile * groups * block_bytes(w->kind);
-        int rows = smaller(ROWS, w->n - tile * ROWS);
-        for (int g = 0; g < groups; g++, block += block_bytes(w->kind)) {
-            __m512 d = HALVES(block + (w->kind == Q4 ? 256 : 512)), column[32];
-            __m512i q = _mm512_setzero_si512();
-            if (w->kind == Q4) {
-                __m512 m = HALVES(block + 288);
-                for (int c = 0; c < GROUP; c++) {
-                    if (c % 8 == 0) q = _mm512_loadu_si512(block + 8 * c);
-                    __m512i one = _mm512_and_si512(_mm512_srlv_epi32(q, _mm512_set1_epi32(c % 4 * 8 + (c & 4))), _mm512_set1_epi32(15));
-                    column[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(one), d, m);
-                }
-            } else
-                for (int c = 0; c < GROUP; c++) {
-                    if (c % 4 == 0) q = _mm512_xor_si512(_mm512_loadu_si512(block + 16 * c), _mm512_set1_epi8((char)128));
-                    __m512i one = _mm512_srai_epi32(_mm512_sllv_epi32(q, _mm512_set1_epi32(24 - c % 4 * 8)), 24);
-                    column[c] = _mm512_mul_ps(_mm512_cvtepi32_ps(one), d);
-                }
-            for (int part = 0; part < 2; part++) {
-                transpose16(column + 16 * part);
-                for (int r = 0; r < rows; r++) _mm512_storeu_ps(u->out + (size_t)(tile * ROWS + r) * w->k + g * GROUP + 16 * part, column[16 * part + r]);
-            }
-        }
-#else
-        (void)groups;
-        for (int r = tile * ROWS; r < smaller(w->n, (tile + 1) * ROWS); r++) unpack_row(w, r, u->out + (size_t)r * w->k);
-#endif
-    }
+    int tiles = up_to(u->w->n, TILE) / TILE;
+    for (int tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++)
+        unpack_tile(u->w, tile, u->out, u->wide);
 }
 
-void unpack(const Linear *w, float *out, int threads) {
-    /* the weights (n, k) as float32 */
-    Unpack u = {w, out};
+void unpack(const Linear *w, void *out, int wide, int threads) {
+    /* the weights (n, k) as float32 (wide) or bfloat16 */
+    Unpack u = {w, out, wide};
     all(run_unpack, &u, threads);
+}
+
+/* ---- for the benchmark ---- */
+
+static void run_products(void *data, int thread, int threads) {
+    Step *s = data;
+    const Model *m = s->m;
+    char *room = malloc(activation_bytes(widest(m)));
+    Activation a;
+    round_row(s->rows->x, widest(m), room, &a);
+    for (int l = 0; l < m->count; l++) {
+        const Linear *each[] = {&m->layers[l].qkv, &m->layers[l].out, &m->layers[l].gate_up, &m->layers[l].down};
+        for (int i = 0; i < 4; i++) product(each[i], &a, 1, s->hidden, 0, thread, threads);
+    }
+    product(&m->head, &a, 1, s->logits, 0, thread, threads);
+    free(room);
+}
+
+void products(const Model *m, const float *x, float *logits, int threads) {
+    /* all the products of a token and nothing else, not even waiting. x (the widest input of any of them) */
+    Row row = {.x = x};
+    Step s = {.m = m, .rows = &row, .count = 1, .logits = logits};
+    s.hidden = malloc(sizeof(float) * up_to(larger(2 * m->hidden, larger(qkv_width(m), m->width)), TILE));
+    all(run_products, &s, threads);
+    free(s.hidden);
 }

@@ -27,17 +27,25 @@ class AdaptedLinear(nn.Module):
         self.bias = bias
         self.low_rank: Sequence[LowRank] = ()
 
+    def adapt(self, parts: Sequence[LowRank]) -> None:
+        """Compute with these from now on; with none of them the base is what it was, bit for bit."""
+        self.low_rank = parts
+
     def product(self, x: Tensor) -> Tensor:
         """W x, in memory of its own."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.product(x)
+    def adapted(self, y: Tensor, x: Tensor) -> Tensor:
+        """y = W x changed in place by the adapter."""
         for part in self.low_rank:
             rows = y[:, part.first_row : part.first_row + part.b.shape[0]]
             rows += ((x.float() @ part.a.T) @ part.b.T).to(y.dtype)
             if part.gain is not None:
                 rows *= part.gain.to(y.dtype)
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.adapted(self.product(x), x)
         return y if self.bias is None else y + self.bias
 
 

@@ -1,142 +1,224 @@
-"""The C of decode.c, built once by the machine's compiler and kept; without a compiler the engine does without."""
+"""decode.c, built once by the machine's compiler and kept. Where that can't be, the engine does without: in torch.
+
+It needs a C compiler, Linux and a CPU with AVX512-VNNI (Intel since 2019, AMD since 2022). Building takes 2 s, once.
+"""
 
 import ctypes
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from assistant.engine.llama.blocks import Blocks
+from assistant.engine.llama.blocks import GROUP, Blocks
+from assistant.engine.llama.low_rank import AdaptedLinear, LowRank
+from assistant.engine.machine import cpu_flags
+from assistant.paths import cache_folder
+
+if TYPE_CHECKING:
+    from assistant.engine.llama.model import Model
 
 SOURCE = Path(__file__).with_name("decode.c")
 FLAGS = (
     "-std=c11 -D_GNU_SOURCE -O3 -march=native -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros "
     "-shared -fPIC"
 ).split()
-Q4, Q8, ROWS = 4, 8, 16
+BUILD_TIMEOUT_S = 60
+Q4, Q8, B16, TILE = 4, 8, 16, 16
+BLOCK_BYTES = {Q4: 320, Q8: 544, B16: 1024}
+MOST_ROWS = 16
+MOST_SHARING = 16
+"""Query heads that share a key head."""
+MOST_DIM = 256
+MANY_ROWS = 64
+"""From so many rows on unpacked weights are as fast, where the CPU multiplies bfloat16 in hardware."""
+
+
+class CLowRank(ctypes.Structure):
+    """`LowRank` of decode.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("a", "b", "gain")),
+        *((name, ctypes.c_int32) for name in ("first", "rows", "rank", "unused")),
+    )
 
 
 class CLinear(ctypes.Structure):
     """`Linear` of decode.c."""
 
-    _fields_ = [
-        ("blocks", ctypes.c_void_p), ("bias", ctypes.c_void_p),
-        ("kind", ctypes.c_int32), ("n", ctypes.c_int32), ("k", ctypes.c_int32), ("unused", ctypes.c_int32),
-    ]
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("blocks", "bias", "low_rank")),
+        *((name, ctypes.c_int32) for name in ("kind", "n", "k", "low_ranks")),
+    )
 
 
 class CLayer(ctypes.Structure):
     """`Layer` of decode.c."""
 
-    _fields_ = [
-        ("attention_norm", ctypes.c_void_p), ("hidden_norm", ctypes.c_void_p), ("qk_norm", ctypes.c_void_p),
-        ("qkv", CLinear), ("out", CLinear), ("gate_up", CLinear), ("down", CLinear),
-        ("rotated", ctypes.c_int32), ("window", ctypes.c_int32),
-    ]
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("attention_norm", "hidden_norm", "qk_norm")),
+        *((name, CLinear) for name in ("qkv", "out", "gate_up", "down")),
+        *((name, ctypes.c_int32) for name in ("rotated", "window")),
+    )
 
 
 class CModel(ctypes.Structure):
     """`Model` of decode.c."""
 
-    _fields_ = [
-        ("layers", ctypes.c_void_p), ("norm", ctypes.c_void_p), ("head", CLinear),
-        *((name, ctypes.c_int32) for name in ("count", "width", "hidden", "heads", "kv_heads", "head_dim", "half_cache")),
+    _fields_ = (
+        ("layers", ctypes.c_void_p),
+        ("norm", ctypes.c_void_p),
+        ("head", CLinear),
+        *((name, ctypes.c_int32) for name in ("count", "width", "hidden", "heads", "kv_heads", "head_dim")),
         ("eps", ctypes.c_float),
-    ]
+    )
 
 
-def cache_folder() -> Path:
-    return Path(os.environ.get("SPIKE_CACHE", Path.home() / ".cache" / "assistant-spike"))
+class CRow(ctypes.Structure):
+    """`Row` of decode.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "kv", "rotation")),
+        *((name, ctypes.c_int64) for name in ("capacity", "position")),
+    )
+
+
+def unsupported(config: Any) -> str:
+    """Why decode.c can't compute a model of the Llama family with this configuration; empty where it can."""
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if dim % TILE or dim > MOST_DIM:
+        return f"heads {dim} wide: a multiple of {TILE} up to {MOST_DIM} is wanted"
+    if heads // kv_heads > MOST_SHARING:
+        return f"{heads // kv_heads} query heads for a key head: more than {MOST_SHARING}"
+    if odd := [width for width in (config.hidden_size, config.intermediate_size, heads * dim) if width % GROUP]:
+        return f"a width of {odd[0]}: no multiple of {GROUP}"
+    return ""
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The built code, or None where it can't be built."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode() + _machine().encode()).hexdigest()[:16]
+    if "avx512_vnni" not in cpu_flags():
+        return None
+    key = hashlib.sha256(SOURCE.read_bytes() + " ".join((*FLAGS, *sorted(cpu_flags()))).encode()).hexdigest()[:16]
     file = cache_folder() / f"decode-{key}.so"
-    if not file.exists():
-        if compiler is None:
-            return None
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            built = Path(folder) / "decode.so"
-            done = subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm", "-lpthread"], capture_output=True)
-            if done.returncode:
-                return None
-            built.rename(file)
-    loaded = ctypes.CDLL(str(file))
+    try:
+        if not file.exists():
+            _build(file)
+        return _declared(ctypes.CDLL(str(file)))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _build(file: Path) -> None:
+    """Make the library appear, whole. Raises `OSError` or `SubprocessError` where it doesn't."""
+    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise FileNotFoundError("no C compiler")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        built = Path(folder) / file.name
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm", "-lpthread"]
+        subprocess.run(command, check=True, capture_output=True, timeout=BUILD_TIMEOUT_S)
+        built.rename(file)
+
+
+def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    loaded.step.argtypes = [pointer, pointer, pointer, ctypes.c_int64, number, pointer, pointer, number]
-    loaded.times.argtypes = [pointer, pointer, number, pointer, number]
-    loaded.unpack.argtypes = [pointer, pointer, number]
-    loaded.embed.argtypes = [pointer, pointer, number, pointer]
-    loaded.pack.argtypes = [pointer, number, number, number, number, pointer]
-    loaded.products.argtypes = [pointer, pointer, pointer, number]
-    for name in ("products", "step", "times", "unpack", "embed", "pack"):
-        getattr(loaded, name).restype = None
+    for name, kinds in {
+        "step": [pointer, pointer, number, pointer, number],
+        "times": [pointer, pointer, number, pointer, number],
+        "unpack": [pointer, pointer, number, number],
+        "embed": [pointer, pointer, number, pointer],
+        "pack": [pointer, number, number, number, number, pointer],
+        "products": [pointer, pointer, pointer, number],
+    }.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = kinds, None
     return loaded
 
 
-def _machine() -> str:
-    """What the code was built for: a home folder may be shared by machines."""
-    flags = ""
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {platform.system()} {flags}"
+def _built() -> ctypes.CDLL:
+    found = library()
+    assert found is not None, "ask library() first"
+    return found
 
 
-class NativeLinear(nn.Module):
-    """x W^T + bias, W in blocks of 4 or 8 bits, the very numbers of the GGUF file.
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
-    A few rows at a time go through the C product; many, as in a prefill, through a plain product with the weights
-    unpacked for the moment: a share of 1/M of its time.
-    """
 
+class NativeLinear(AdaptedLinear):
+    """Weights in 4, 8 or 16 bits, the very numbers that they came as."""
+
+    many_dtype: torch.dtype | None = None
+    """bfloat16 on a CPU that is fast at it: then many rows at once go through torch's product of unpacked weights."""
     _room = torch.empty(0)
-    FEW = 6
-    """Rows up to which the C product is taken. A guess, not measured yet."""
 
-    def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
-        super().__init__()
-        self.n, self.k = blocks.shape
-        kind = Q8 if blocks.kind == "Q8_0" else Q4
-        tiles = -(-self.n // ROWS)
-        self.packed = torch.empty(tiles * (self.k // 32) * (544 if kind == Q8 else 320), dtype=torch.uint8)
-        rows = blocks.rows.contiguous()
-        library().pack(rows.data_ptr(), kind, int(blocks.kind == "Q4_1"), self.n, self.k, self.packed.data_ptr())
-        self.bias = bias
-        self._wide_bias = None
-        if bias is not None:
-            self._wide_bias = torch.zeros(tiles * ROWS)
-            self._wide_bias[: self.n] = bias
-        self.c = CLinear(self.packed.data_ptr(), None if bias is None else self._wide_bias.data_ptr(), kind, self.n, self.k)
+    def __init__(self, weight: Blocks | Tensor, bias: Tensor | None = None) -> None:
+        """Weights (N, K) as blocks or bfloat16; K a multiple of 32."""
+        super().__init__(None)  # the product adds it
+        self.n, self.k = weight.shape
+        rows, kind, has_minimum = _rows(weight)
+        tiles = _padded(self.n) // TILE
+        self.packed = torch.empty(tiles * (self.k // GROUP) * BLOCK_BYTES[kind], dtype=torch.uint8)
+        _built().pack(rows.data_ptr(), kind, has_minimum, self.n, self.k, self.packed.data_ptr())
+        self._bias = None if bias is None else nn.functional.pad(bias.float(), (0, _padded(self.n) - self.n))
+        self.c = CLinear(self.packed.data_ptr(), _address(self._bias), None, kind, self.n, self.k, 0)
+        self._held: list[Any] = []
+
+    def adapt(self, parts: Sequence[LowRank]) -> None:
+        self.low_rank = parts
+        made = (CLowRank * len(parts))()
+        self._held = [made]
+        for c, part in zip(made, parts, strict=True):
+            tensors = [None if one is None else one.float().contiguous() for one in (part.a, part.b, part.gain)]
+            self._held += tensors
+            c.a, c.b, c.gain = map(_address, tensors)
+            c.first, c.rows, c.rank = part.first_row, part.b.shape[0], part.b.shape[1]
+        self.c.low_rank, self.c.low_ranks = ctypes.addressof(made), len(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (S, K) -> (S, N)."""
-        if x.shape[0] > self.FEW:
-            bias = None if self.bias is None else self.bias.to(x.dtype)
-            return nn.functional.linear(x, self.unpack().to(x.dtype), bias)
+        if self.many_dtype is not None and x.shape[0] >= MANY_ROWS:
+            y = nn.functional.linear(x.to(self.many_dtype), self.unpack(self.many_dtype)).to(x.dtype)
+            y = self.adapted(y, x)
+            return y if self._bias is None else y.add_(self._bias[: self.n])
         wide = x.float().contiguous()
-        y = torch.empty(x.shape[0], -(-self.n // ROWS) * ROWS)
-        library().times(ctypes.addressof(self.c), wide.data_ptr(), x.shape[0], y.data_ptr(), torch.get_num_threads())
-        return y[:, : self.n].to(x.dtype)
+        made = torch.empty(x.shape[0], _padded(self.n))
+        _built().times(
+            ctypes.addressof(self.c), wide.data_ptr(), x.shape[0], made.data_ptr(), torch.get_num_threads()
+        )
+        return made[:, : self.n].to(x.dtype)
 
-    def unpack(self) -> Tensor:
-        """The weights, (N, K) float32, until the next call: all linears share the room, so its pages are there."""
-        if NativeLinear._room.numel() < self.n * self.k:
-            NativeLinear._room = torch.empty(self.n * self.k)
-        out = NativeLinear._room[: self.n * self.k].view(self.n, self.k)
-        library().unpack(ctypes.addressof(self.c), out.data_ptr(), torch.get_num_threads())
+    def unpack(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weights (N, K) in float32 or bfloat16, until the next call: all linears share the room for them."""
+        if NativeLinear._room.numel() < 4 * self.n * self.k:
+            NativeLinear._room = torch.empty(4 * self.n * self.k, dtype=torch.uint8)
+        out = NativeLinear._room[: dtype.itemsize * self.n * self.k].view(dtype).view(self.n, self.k)
+        _built().unpack(ctypes.addressof(self.c), out.data_ptr(), dtype == torch.float32, torch.get_num_threads())
         return out
+
+
+def _rows(weight: Blocks | Tensor) -> tuple[Tensor, int, bool]:
+    """(memory to pack, its kind, whether its blocks have minima)"""
+    if isinstance(weight, Tensor):
+        assert weight.dtype == torch.bfloat16
+        return weight.contiguous(), B16, False
+    return weight.rows.contiguous(), Q8 if weight.kind == "Q8_0" else Q4, weight.kind == "Q4_1"
+
+
+def _padded(n: int) -> int:
+    return -(-n // TILE) * TILE
 
 
 class NativeEmbedding(nn.Module):
@@ -147,43 +229,70 @@ class NativeEmbedding(nn.Module):
         self.linear = linear
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids (S,) -> (S, C)."""
+        """ids (S,) -> (S, C) float32."""
         out = torch.empty(len(ids), self.linear.k)
         ids = ids.contiguous()
-        library().embed(ctypes.addressof(self.linear.c), ids.data_ptr(), len(ids), out.data_ptr())
+        _built().embed(ctypes.addressof(self.linear.c), ids.data_ptr(), len(ids), out.data_ptr())
         return out
 
 
-class Stepper:
-    """One token at a time through a model whose every linear is a `NativeLinear`."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One token of one sequence: it stands at `position` of `kv` (layers, 2, H_kv, T, D) float16, T a multiple of 16."""
 
-    def __init__(self, model: nn.Module, half_cache: bool) -> None:
-        self.model, shape = model, model.shape
-        self._held = []  # what C points to
-        layers = (CLayer * shape.layers)()
-        for c, layer in zip(layers, model.layers, strict=True):
+    token: int
+    kv: Tensor
+    position: int
+
+
+class Stepper:
+    """One token each for up to 16 rows, through a model whose every linear is a `NativeLinear`."""
+
+    def __init__(self, model: "Model") -> None:
+        self._model, shape = model, model.shape
+        self._held: list[Any] = []  # what C points to
+        self._layers = (CLayer * shape.layers)()
+        for c, layer in zip(self._layers, model.layers, strict=True):
             c.attention_norm, c.hidden_norm = self._wide(layer.attention_norm), self._wide(layer.hidden_norm)
             c.qk_norm = self._wide(layer.qk_norm) if shape.qk_norm else None
-            c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
             c.rotated, c.window = layer.rotated, layer.window
-        self._held.append(layers)
         self._c = CModel(
-            ctypes.addressof(layers), self._wide(model.norm), model.head.c, shape.layers, shape.width, shape.hidden,
-            shape.heads, shape.kv_heads, shape.head_dim, half_cache, shape.eps,
+            ctypes.addressof(self._layers),
+            self._wide(model.norm),
+            model.head.c,
+            *(shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim),
+            shape.eps,
         )
-        self._logits = torch.empty(-(-shape.vocabulary // ROWS) * ROWS)
-        self._step, self._at = library().step, ctypes.addressof(self._c)
+        self._rows = (CRow * MOST_ROWS)()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take the linears' adapters as they are now."""
+        self._c.head = self._model.head.c
+        for c, layer in zip(self._layers, self._model.layers, strict=True):
+            c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
+
+    def __call__(self, rows: Sequence[Row]) -> Tensor:
+        """Logits (rows, V) after each. Rows of one cache stand beside one another, at successive positions.
+
+        What a row gets is the same, bit for bit, whatever rows are beside it.
+        """
+        x = self._model.embed(torch.tensor([row.token for row in rows])).float().contiguous()
+        rotations = [self._model.rotary.upto(row.position, row.position + 1) for row in rows]
+        for index, (c, row, rotation) in enumerate(zip(self._rows, rows, rotations, strict=False)):
+            c.x, c.kv, c.rotation = x.data_ptr() + index * x.shape[1] * 4, row.kv.data_ptr(), rotation.data_ptr()
+            c.capacity, c.position = row.kv.shape[3], row.position
+        logits = torch.empty(len(rows), _padded(self._model.shape.vocabulary))
+        _built().step(
+            ctypes.addressof(self._c), ctypes.addressof(self._rows), len(rows), logits.data_ptr(), torch.get_num_threads()
+        )
+        return logits[:, : self._model.shape.vocabulary]
+
+    def products(self, x: Tensor) -> None:
+        """All the products of one token and nothing else, for benchmarks. x as wide as the widest input."""
+        logits = torch.empty(_padded(self._model.shape.vocabulary))
+        _built().products(ctypes.addressof(self._c), x.data_ptr(), logits.data_ptr(), torch.get_num_threads())
 
     def _wide(self, tensor: Tensor) -> int:
         self._held.append(tensor.float().contiguous())
-        return self._held[-1].data_ptr()
-
-    def __call__(self, token: int, kv: Tensor, position: int) -> Tensor:
-        """Logits (V,) of what follows `token` at `position`; valid until the next call."""
-        x = self.model.embed(torch.tensor([token]))
-        rotation = self.model.rotary.upto(position, position + 1)
-        self._step(
-            self._at, x.data_ptr(), kv.data_ptr(), kv.shape[3], position, rotation.data_ptr(), self._logits.data_ptr(),
-            torch.get_num_threads(),
-        )
-        return self._logits[: self.model.shape.vocabulary]
+        return int(self._held[-1].data_ptr())

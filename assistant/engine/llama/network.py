@@ -55,7 +55,7 @@ class LlamaNetwork:
         self.model = model
         self.device = device
         self.together = isinstance(model.head, native.NativeLinear)
-        self._stepper = native.Stepper(model, half_cache=True) if self.together else None
+        self._stepper = native.Stepper(model) if self.together else None
         self._kv_dtype = torch.float16 if self.together else model.norm.dtype
 
     def cache(self) -> LlamaKV:
@@ -87,7 +87,7 @@ class LlamaNetwork:
         del self.model, self._stepper
 
     def _is_stepped(self, ask: Ask) -> bool:
-        return self._stepper is not None and len(ask.ids) <= native.NativeLinear.FEW and not ask.parents
+        return self._stepper is not None and len(ask.ids) <= native.MOST_ROWS and not ask.parents
 
     def _step(self, asks: Sequence[Ask]) -> list[Tensor]:
         """One pass over the weights for all of them, as long as there is room in it."""

@@ -1,16 +1,29 @@
 """The C products and the C step give what float32 torch gives with the same weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from assistant.engine.llama import native
-from assistant.engine.llama.blocks import Blocks, quantise, stack
+from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.llama.model import build
 from assistant.engine.llama.packed import BlockEmbedding, Int4Linear, Int8Linear
 from tests.assistant.engine.llama.test_model import CASES, reference
 
+pytestmark = pytest.mark.skipif(native.library() is None, reason="needs a C compiler and a CPU with AVX512-VNNI")
+
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head", "embed_tokens")
 STEPPED = [name for name in CASES if name not in ("llama-head-dim", "llama-dynamic")]  # head_dim 24: see LOG.md
+
+
+@contextmanager
+def threads_of(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 def q4_0(weights):
@@ -40,7 +53,7 @@ def test_native_linear(kind, n):
     blocks, bias = MAKERS[kind](torch.randn(n, 96)), torch.randn(n)
     linear = native.NativeLinear(blocks, bias)
     assert torch.equal(linear.unpack(), blocks.dequantise())
-    for rows in (1, 3, 20):
+    for rows in (1, 3, 20, 70):
         x = torch.randn(rows, 96) * 10 ** torch.arange(-3.0, 3.0).repeat_interleave(16)
         wanted = torch.nn.functional.linear(x.double(), blocks.dequantise().double(), bias.double()).float()
         scale = (x.abs() @ blocks.dequantise().abs().T).max()
@@ -72,38 +85,51 @@ def quantised(state):
     }
 
 
-@pytest.mark.parametrize("half", [False, True])
+ROWS_AT_ONCE = {"one by one": [1] * 60, "mixed": [16, 1, 2, 7, 16, 3, 4, 11], "from the first": [5, 16, 16, 16, 7]}
+
+
+@pytest.mark.parametrize("sizes", ROWS_AT_ONCE.values(), ids=ROWS_AT_ONCE)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("name", STEPPED)
-def test_step_is_the_forward_of_the_same_weights(name, threads, half):
+def test_step_is_the_forward_of_the_same_weights(name: str, threads: int, sizes: list[int]) -> None:
     theirs = reference(name)
     weights = quantised(theirs.state_dict())
     if theirs.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
     plain, fast = build(theirs.config, weights), build(theirs.config, weights, native.NativeLinear)
     ids = torch.randint(0, 199, (60,))
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            wanted = plain(ids, plain.empty_kv(64), 0, last=60)
-            kv = fast.empty_kv(64, torch.float16 if half else torch.float32)
-            step = native.Stepper(fast, half)
-            got = torch.stack([step(int(id_), kv, at).clone() for at, id_ in enumerate(ids)])
-    finally:
-        torch.set_num_threads(before)
-    tolerance = 2e-2 if half else 1e-3
-    assert (got - wanted).abs().max() <= tolerance * wanted.abs().max()
+    with threads_of(threads), torch.inference_mode():
+        wanted = plain(ids, plain.empty_kv(64), 0, last=60)
+        kv, step, got = fast.empty_kv(64, torch.float16), native.Stepper(fast), []
+        for size in sizes:
+            at = sum(map(len, got))
+            got.append(step([native.Row(int(ids[i]), kv, i) for i in range(at, at + size)]))
+    assert (torch.cat(got) - wanted).abs().max() <= 2e-2 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "mistral-window", "smollm3"])
+@torch.inference_mode()
+def test_a_row_is_the_same_bit_for_bit_whatever_is_beside_it(name: str) -> None:
+    theirs = reference(name)
+    model = build(theirs.config, quantised(theirs.state_dict()), native.NativeLinear)
+    step = native.Stepper(model)
+    ids = torch.randint(0, 199, (4, 40)).tolist()
+    alone = [model.empty_kv(64, torch.float16) for _ in ids]
+    wanted = [[step([native.Row(token, kv, at)])[0] for at, token in enumerate(one)] for one, kv in zip(ids, alone)]
+    kvs, at = [model.empty_kv(64, torch.float16) for _ in ids], [0, 0, 0, 0]
+    for sizes in ([1, 5, 2, 8], [3, 1, 1, 1], [8, 2, 2, 2], [1, 8, 3, 4], [4, 4, 4, 4], [2, 2, 2, 2]):
+        rows = [native.Row(ids[i][at[i] + j], kvs[i], at[i] + j) for i, size in enumerate(sizes) for j in range(size)]
+        got = step(rows).split(sizes)
+        for i, size in enumerate(sizes):
+            assert torch.equal(got[i], torch.stack(wanted[i][at[i] : at[i] + size]))
+            at[i] += size
 
 
 def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path):
-    monkeypatch.setenv("SPIKE_CACHE", str(tmp_path))
+    monkeypatch.setenv("ASSISTANT_HOME", str(tmp_path))
     monkeypatch.setattr(native.shutil, "which", lambda _: None)
     native.library.cache_clear()
     assert native.library() is None
     native.library.cache_clear()
 
 
-def test_stack():
-    one, two = quantise(torch.randn(16, 64), 4), quantise(torch.randn(32, 64), 4)
-    assert torch.equal(stack([one, two]).dequantise(), torch.cat((one.dequantise(), two.dequantise())))
