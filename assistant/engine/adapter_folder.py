@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -54,9 +54,9 @@ class LoraConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    r: int = Field(default=8, gt=0)
+    r: PositiveInt = 8
     lora_alpha: float = 8
-    rank_pattern: dict[str, int] | None = None
+    rank_pattern: dict[str, PositiveInt] | None = None
     alpha_pattern: dict[str, float] | None = None
     use_rslora: bool = False
     use_dora: bool = False

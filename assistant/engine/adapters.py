@@ -115,7 +115,7 @@ def _gain(magnitudes: Tensor, rows: Tensor) -> Tensor:
 def attach(model: Any, folder: Path, name: str) -> str:
     """Put the adapter in `folder` beside the weights of transformers' `model`, by PEFT, under `name`; its hash.
 
-    It takes part when `use` says so; until then no adapter does. Raises `AdapterError` for one that is damaged, of
+    No adapter takes part until `use` says which. A name has no dots. Raises `AdapterError` for one that is damaged, of
     another kind or made for another model; nothing of it stays then.
     """
     source = AdapterFolder.open(folder)
@@ -131,7 +131,10 @@ def attach(model: Any, folder: Path, name: str) -> str:
 
 
 def use(model: Any, name: str | None) -> None:
-    """Compute with the attached adapter `name` from now on, or with the base alone, bit for bit."""
+    """Compute with the attached adapter `name` from now on, or with the base alone, bit for bit.
+
+    PEFT goes through every module for that: 17 ms for 210 adapted linears, so only where it changes.
+    """
     from peft.functional import set_adapter
 
     set_adapter(model, name or [], inference_mode=True)
@@ -152,10 +155,12 @@ def _injected(model: Any, source: AdapterFolder, name: str) -> str:
     from peft.functional import cast_adapter_dtype, inject_adapter_in_model, set_peft_model_state_dict
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several beside one another are meant
+        warnings.simplefilter(
+            "ignore"
+        )  # such as that there are several adapters, or that they were saved by a later peft
         inject_adapter_in_model(LoraConfig.from_pretrained(str(source.path)), model, name)
-    cast_adapter_dtype(model, name)  # float32 before the weights come, as PEFT does beside a base of 16 bits
-    found: Any = set_peft_model_state_dict(model, source.named_tensors(), name)
+        cast_adapter_dtype(model, name)  # float32 before the weights come, as PEFT does beside a base of 16 bits
+        found: Any = set_peft_model_state_dict(model, source.named_tensors(), name)
     model.requires_grad_(False)
     if found.unexpected_keys:
         return f"it changes {found.unexpected_keys[0]}, which the model doesn't have"

@@ -99,6 +99,8 @@ REFUSED = {
     "bias of B": ({"lora_bias": True}, {}, "lora_bias=True"),
     "replicated layers": ({"layer_replication": [[0, 2]]}, {}, "layer_replication"),
     "rank in words": ({"r": "four"}, {}, "r Input should be"),
+    "alpha is no number": ({"lora_alpha": float("nan")}, {}, "lora_alpha Input should be a finite number"),
+    "no rank somewhere": ({"rank_pattern": {"q_proj": 0}}, {}, "rank_pattern.q_proj Input should be greater than 0"),
     "no rank": ({"r": 0}, {}, "r Input should be greater than 0"),
     "no expression": ({"target_modules": "(q_proj"}, {}, "no regular expression"),
     "NaN": ({}, {"base_model.model.lm_head.lora_A.weight": torch.tensor([1.0, torch.nan])}, "lm_head.* NaN"),

@@ -203,9 +203,9 @@ def gpt2(width=32, layers=2, dtype=torch.float32):
     return tf.AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
 
 
-def gpt2_adapter(kind, folder):
+def gpt2_adapter(kind, folder, **sizes):
     config = peft.LoraConfig(**GPT2[kind], init_lora_weights=False, fan_in_fan_out=kind != "embedding")
-    model = peft.get_peft_model(gpt2(), config)
+    model = peft.get_peft_model(gpt2(**sizes), config)
     for name, parameter in model.named_parameters():
         if "magnitude" in name:
             parameter.data *= torch.rand_like(parameter) + 0.5
@@ -238,7 +238,6 @@ def test_transformers_models_take_adapters_in_turn_and_give_back_the_base(dtype,
 
 def test_transformers_models_refuse_what_does_not_fit_and_go_on(tmp_path):
     gpt2_adapter("plain", tmp_path)
-    gpt2_adapter("dora", tmp_path / "dora")
     ids = torch.randint(0, 199, (1, 20))
     for other, sentence in (
         (gpt2(width=64), r"size mismatch for transformer.h.0.attn.c_attn.lora_A.*\[4, 32\].*\[4, 64\]"),
@@ -251,7 +250,21 @@ def test_transformers_models_refuse_what_does_not_fit_and_go_on(tmp_path):
             with pytest.raises(AdapterError, match=sentence):
                 adapters.attach(other, tmp_path, "a")
             assert torch.equal(other(ids).logits, before)
-    model = gpt2()
-    for folder in (tmp_path, tmp_path / "dora"):  # the name of one that was refused is free
-        adapters.attach(model, folder, "a")
-        adapters.detach(model, "a")
+
+
+def test_the_other_adapters_outlive_one_that_is_refused(tmp_path):
+    for name, sizes in {"fits": {}, "too wide": {"width": 64}, "too deep": {"layers": 3}}.items():
+        gpt2_adapter("plain", tmp_path / name, **sizes)
+    model, ids = gpt2(), torch.randint(0, 199, (1, 20))
+    adapters.attach(model, tmp_path / "fits", "a")
+    adapters.use(model, "a")
+    with torch.inference_mode():
+        wanted = model(ids).logits
+        for name in ("too wide", "too deep"):
+            with pytest.raises(AdapterError):
+                adapters.attach(model, tmp_path / name, "b")
+            adapters.use(model, "a")
+            assert torch.equal(model(ids).logits, wanted)
+        adapters.attach(model, tmp_path / "fits", "b")
+        adapters.use(model, "b")
+        assert torch.equal(model(ids).logits, wanted)
