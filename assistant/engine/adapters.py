@@ -6,6 +6,7 @@ in the time that it takes to set a few references.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,22 @@ def read(folder: Path, config: Any, weight: Callable[[str], Tensor]) -> Adapter:
     places = dict(_places(Shape.of(config)))
     source.check_modules(places.keys())
     parts: dict[str, tuple[LowRank, ...]] = {}
-    for module, place in places.items():
-        if module in source.tensors:
-            parts[place.linear] = (*parts.get(place.linear, ()), _low_rank(source, module, place, base))
+    with _one_thread():
+        for module, place in places.items():
+            if module in source.tensors:
+                parts[place.linear] = (*parts.get(place.linear, ()), _low_rank(source, module, place, base))
     return Adapter(parts, source.hash, source.config.base_model_name_or_path or "")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hundreds of short products: two niced threads beside a busy process took 5.2 s for DoRA's, one takes 0.24 s."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _places(shape: Shape) -> Iterator[tuple[str, Place]]:
