@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum { Q4 = 4, Q8 = 8, B16 = 16 };
-enum { TILE = 16, GROUP = 32, MOST_ROWS = 16, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
+enum { TILE = 16, GROUP = 32, MOST_ROWS = 64, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct { const float *a, *b, *gain; int32_t first, rows, rank, unused; } LowRank; /* gain * (y + b a x) */
@@ -53,6 +53,7 @@ typedef struct {
     uint16_t *kv;                  /* float16 (layers, 2, H_kv, capacity, D); capacity a multiple of 16 */
     const float *rotation;         /* cosine and sine for each pair of dimensions (D) */
     int64_t capacity, position;
+    int64_t wanted;                /* whether logits after it are asked for */
 } Row;
 
 INLINE __m512 halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
@@ -331,15 +332,20 @@ static void adapt(const Linear *w, const Activation *a, int count, int from, int
     }
 }
 
+enum { TOGETHER = 64 }; /* rows whose activations stay in the cache while all the weights pass by */
+
 static void product(const Linear *w, const Activation *a, int count, float *y, size_t stride, int thread, int threads) {
     /* this thread's share of y (count, n); stride has room for a multiple of 16 */
     int tiles = up_to(w->n, TILE) / TILE, from = tiles * thread / threads, to = tiles * (thread + 1) / threads;
-    for (int tile = from; tile < to; tile++) {
-        float *out = y + tile * TILE;
-        int i = 0;
-        for (; i + 4 <= count; i += 4) tile_rows(w, tile, a + i, out + i * stride, stride, 4);
-        if (i + 2 <= count) tile_rows(w, tile, a + i, out + i * stride, stride, 2), i += 2;
-        if (i < count) tile_rows(w, tile, a + i, out + i * stride, stride, 1);
+    for (int first = 0; first < count; first += TOGETHER) {
+        int last = smaller(count, first + TOGETHER);
+        for (int tile = from; tile < to; tile++) {
+            float *out = y + tile * TILE;
+            int i = first;
+            for (; i + 4 <= last; i += 4) tile_rows(w, tile, a + i, out + i * stride, stride, 4);
+            if (i + 2 <= last) tile_rows(w, tile, a + i, out + i * stride, stride, 2), i += 2;
+            if (i < last) tile_rows(w, tile, a + i, out + i * stride, stride, 1);
+        }
     }
     adapt(w, a, count, from * TILE, smaller(to * TILE, w->n), y, stride);
     if (w->bias)
@@ -392,16 +398,6 @@ typedef struct { int from, to; } Span;                   /* positions */
 
 static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 2)); }
 
-INLINE __m512 sum_each(__m512 *s) {
-    /* lane j: the sum of s[j]'s lanes; halves the vectors four times */
-    for (int i = 0; i < 8; i++) s[i] = _mm512_add_ps(_mm512_unpacklo_ps(s[i], s[i + 8]), _mm512_unpackhi_ps(s[i], s[i + 8]));
-    for (int i = 0; i < 4; i++) s[i] = _mm512_add_ps(_mm512_unpacklo_ps(s[i], s[i + 4]), _mm512_unpackhi_ps(s[i], s[i + 4]));
-    for (int i = 0; i < 2; i++)
-        s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(s[i], s[i + 2], 0x88), _mm512_shuffle_f32x4(s[i], s[i + 2], 0xdd));
-    __m512 sum = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x88), _mm512_shuffle_f32x4(s[0], s[1], 0xdd));
-    return _mm512_permutexvar_ps(_mm512_set_epi32(15, 7, 11, 3, 14, 6, 10, 2, 13, 5, 9, 1, 12, 4, 8, 0), sum);
-}
-
 static void shrink_to(Part *part, int dim, float most) {
     float shrink = part->most == -INFINITY ? 0 : exp1(part->most - most);
     part->total *= shrink;
@@ -409,15 +405,20 @@ static void shrink_to(Part *part, int dim, float most) {
     part->most = most;
 }
 
-static void weigh_keys(Part *part, const float *query, const float *keys, int dim, __mmask16 seen, float *weights) {
-    /* the weights of 16 keys (16, dim) for one query, 0 for those not seen */
-    __m512 sums[TILE];
-    for (int j = 0; j < TILE; j++) {
-        __m512 s = _mm512_mul_ps(_mm512_loadu_ps(query), _mm512_loadu_ps(keys + j * dim));
-        for (int i = 16; i < dim; i += 16) s = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_loadu_ps(keys + j * dim + i), s);
-        sums[j] = s;
-    }
-    __m512 scores = _mm512_mul_ps(sum_each(sums), _mm512_set1_ps(1 / sqrtf(dim)));
+INLINE void score(const float *const *queries, const float *keys, int dim, __m512 *scores, const int count) {
+    /* of 16 keys (dim, 16) for each query; two sums each, so that none waits for itself */
+    __m512 sum[4][2];
+    for (int n = 0; n < count; n++) sum[n][0] = sum[n][1] = _mm512_setzero_ps();
+    for (int i = 0; i < dim; i += 2)
+        for (int odd = 0; odd < 2; odd++) {
+            __m512 key = _mm512_loadu_ps(keys + TILE * (i + odd));
+            for (int n = 0; n < count; n++) sum[n][odd] = _mm512_fmadd_ps(_mm512_set1_ps(queries[n][i + odd]), key, sum[n][odd]);
+        }
+    for (int n = 0; n < count; n++) scores[n] = _mm512_mul_ps(_mm512_add_ps(sum[n][0], sum[n][1]), _mm512_set1_ps(1 / sqrtf(dim)));
+}
+
+static void weigh(Part *part, __m512 scores, __mmask16 seen, int dim, float *weights) {
+    /* the weights of 16 keys for one query, 0 for those not seen */
     float most = _mm512_mask_reduce_max_ps(seen, scores);
     if (most > part->most) shrink_to(part, dim, most);
     __m512 shares = _mm512_maskz_mov_ps(seen, exp16(_mm512_maskz_sub_ps(seen, scores, _mm512_set1_ps(part->most))));
@@ -448,26 +449,59 @@ static void widen(const uint16_t *from, int count, float *out) {
     for (int i = 0; i < count; i += 16) _mm512_storeu_ps(out + i, halves(from + i));
 }
 
+static void widen_across(const uint16_t *from, int dim, float *out) {
+    /* 16 keys (16, dim) -> (dim, 16) */
+    for (int i = 0; i < dim; i += 16) {
+        __m512 square[TILE];
+        for (int j = 0; j < TILE; j++) square[j] = halves(from + j * dim + i);
+        transpose16(square);
+        for (int j = 0; j < TILE; j++) _mm512_storeu_ps(out + (i + j) * TILE, square[j]);
+    }
+}
+
+typedef struct { const float *query; Part *part; float weights[TILE]; int first, last; } Head; /* sees first..last of a tile */
+
+INLINE void weigh_heads(Head *heads, const float *keys, int dim, const int count) {
+    const float *queries[4];
+    __m512 scores[4];
+    for (int n = 0; n < count; n++) queries[n] = heads[n].query;
+    score(queries, keys, dim, scores, count);
+    for (int n = 0; n < count; n++) {
+        __mmask16 seen = (__mmask16)((1u << heads[n].last) - (1u << heads[n].first));
+        weigh(heads[n].part, scores[n], seen, dim, heads[n].weights);
+    }
+}
+
+static void attend_tile(Head *heads, int count, const uint16_t *keys, const uint16_t *values, int dim) {
+    float tile[TILE * MOST_DIM];
+    widen_across(keys, dim, tile);
+    int n = 0;
+    for (; n + 4 <= count; n += 4) weigh_heads(heads + n, tile, dim, 4);
+    switch (count - n) {
+    case 3: weigh_heads(heads + n, tile, dim, 3); break;
+    case 2: weigh_heads(heads + n, tile, dim, 2); break;
+    case 1: weigh_heads(heads + n, tile, dim, 1);
+    }
+    widen(values, TILE * dim, tile);
+    for (n = 0; n < count; n++) add_values(heads[n].part, heads[n].weights, tile, heads[n].first, heads[n].last, dim);
+}
+
 static void attend(const uint16_t *keys, const uint16_t *values, int dim, int group, const float *const *queries,
-                   const Span *spans, Part *const *parts, int count) {
+                   const Span *spans, Part *const *parts, Head *heads, int count) {
     /* `group` query heads (group, dim) of each of `count` rows over its span of one key head (T, dim). 16 positions at
      * a time, widened once for all rows; where they begin doesn't depend on the rows. */
-    float tile[TILE * MOST_DIM], weights[MOST_ROWS][MOST_SHARING][TILE];
     int begin = spans[0].from, end = 0;
     for (int r = 0; r < count; r++) begin = smaller(begin, spans[r].from), end = larger(end, spans[r].to);
     for (int t = begin / TILE * TILE; t < end; t += TILE) {
-        widen(keys + (size_t)t * dim, TILE * dim, tile);
+        int seeing = 0;
         for (int r = 0; r < count; r++) {
             int first = larger(0, spans[r].from - t), last = smaller(TILE, spans[r].to - t);
-            if (first >= last) continue;
-            __mmask16 seen = (__mmask16)((1u << last) - (1u << first));
-            for (int h = 0; h < group; h++) weigh_keys(parts[r * group + h], queries[r] + h * dim, tile, dim, seen, weights[r][h]);
+            for (int h = 0; h < group && first < last; h++, seeing++) {
+                Head *head = heads + seeing;
+                head->query = queries[r] + h * dim, head->part = parts[r * group + h], head->first = first, head->last = last;
+            }
         }
-        widen(values + (size_t)t * dim, TILE * dim, tile);
-        for (int r = 0; r < count; r++) {
-            int first = larger(0, spans[r].from - t), last = smaller(TILE, spans[r].to - t);
-            for (int h = 0; h < group && first < last; h++) add_values(parts[r * group + h], weights[r][h], tile, first, last, dim);
-        }
+        attend_tile(heads, seeing, keys + (size_t)t * dim, values + (size_t)t * dim, dim);
     }
 }
 
@@ -568,20 +602,20 @@ typedef struct {
     float *qkv, *hidden, *added, *parts, *logits; /* shared; a row of each is a multiple of 16 */
 } Step;
 
-typedef struct { float *x, *y, *q; char *room; Activation a[MOST_ROWS]; } Own; /* a thread's own; one row after the other */
+typedef struct { float *x, *y, *q; char *room; Head *heads; Activation a[MOST_ROWS]; } Own; /* a thread's own; one row after the other */
 
 static int widest(const Model *m) { return larger(larger(m->hidden, m->width), m->heads * m->head_dim); }
 static int qkv_width(const Model *m) { return up_to((m->heads + 2 * m->kv_heads) * m->head_dim, TILE); }
 
-static void round_rows(Own *own, const Step *s, int stride, int k) {
-    for (int r = 0; r < s->count; r++)
+static void round_rows(Own *own, const Step *s, int count, int stride, int k) {
+    for (int r = 0; r < count; r++)
         round_row(own->y + (size_t)r * stride, k, own->room + r * activation_bytes(widest(s->m)), own->a + r);
 }
 
 static void normed_rows(Own *own, const Step *s, const float *weight) {
     int width = s->m->width;
     for (int r = 0; r < s->count; r++) norm(own->x + (size_t)r * width, weight, width, s->m->eps, own->y + (size_t)r * width);
-    round_rows(own, s, width, width);
+    round_rows(own, s, s->count, width, width);
 }
 
 static void add_rows(Own *own, const Step *s) {
@@ -648,7 +682,7 @@ static void attention(const Step *s, const Layer *w, int layer, Own *own, int th
                     parts[(r - first) * group + g] = part_at(s->parts, dim, (thread * s->count + r) * m->heads + h * group + g);
             }
             const uint16_t *head = keys[first] + h * capacity * dim;
-            attend(head, head + m->kv_heads * capacity * dim, dim, group, queries, spans, parts, end - first);
+            attend(head, head + m->kv_heads * capacity * dim, dim, group, queries, spans, parts, own->heads, end - first);
         }
     }
 }
@@ -660,7 +694,8 @@ static void run_step(void *data, int thread, int threads) {
     int hidden_stride = up_to(2 * m->hidden, TILE), added_stride = up_to(m->width, TILE);
     /* each thread does the small things for itself: cheaper than to wait for another */
     Own own = {.x = malloc(sizeof(float) * count * m->width), .y = malloc(sizeof(float) * count * wide),
-               .q = malloc(sizeof(float) * count * heads * dim), .room = malloc(count * activation_bytes(wide))};
+               .q = malloc(sizeof(float) * count * heads * dim), .room = malloc(count * activation_bytes(wide)),
+               .heads = malloc(sizeof(Head) * count * heads / m->kv_heads)};
     for (int r = 0; r < count; r++) memcpy(own.x + (size_t)r * m->width, s->rows[r].x, sizeof(float) * m->width);
     for (int l = 0; l < m->count; l++) {
         const Layer *w = m->layers + l;
@@ -670,7 +705,7 @@ static void run_step(void *data, int thread, int threads) {
         attention(s, w, l, &own, thread, threads);
         meet(threads);
         for (int r = 0; r < count; r++) join(m, s->parts, count, r, threads, own.y + (size_t)r * heads * dim);
-        round_rows(&own, s, heads * dim, heads * dim);
+        round_rows(&own, s, count, heads * dim, heads * dim);
         product(&w->out, own.a, count, s->added, added_stride, thread, threads);
         meet(threads);
         add_rows(&own, s);
@@ -678,19 +713,22 @@ static void run_step(void *data, int thread, int threads) {
         product(&w->gate_up, own.a, count, s->hidden, hidden_stride, thread, threads);
         meet(threads);
         for (int r = 0; r < count; r++) gated(s->hidden + (size_t)r * hidden_stride, m->hidden, own.y + (size_t)r * m->hidden);
-        round_rows(&own, s, m->hidden, m->hidden);
+        round_rows(&own, s, count, m->hidden, m->hidden);
         product(&w->down, own.a, count, s->added, added_stride, thread, threads);
         meet(threads);
         add_rows(&own, s);
     }
-    normed_rows(&own, s, m->norm);
-    product(&m->head, own.a, count, s->logits, up_to(m->head.n, TILE), thread, threads);
-    free(own.x), free(own.y), free(own.q), free(own.room);
+    int wanted = 0;
+    for (int r = 0; r < count; r++)
+        if (s->rows[r].wanted) norm(own.x + (size_t)r * m->width, m->norm, m->width, m->eps, own.y + (size_t)wanted++ * m->width);
+    round_rows(&own, s, wanted, m->width, m->width);
+    product(&m->head, own.a, wanted, s->logits, up_to(m->head.n, TILE), thread, threads);
+    free(own.x), free(own.y), free(own.q), free(own.room), free(own.heads);
 }
 
 void step(const Model *m, const Row *rows, int count, float *logits, int threads) {
-    /* logits (count, n up to a multiple of 16) after each row's token, whose keys and values join its cache. Rows of one
-     * cache stand beside one another, at successive positions. */
+    /* logits (wanted, n up to a multiple of 16) after each row's token, whose keys and values join its cache. Rows of
+     * one cache stand beside one another, at successive positions. */
     Step s = {.m = m, .rows = rows, .count = count, .logits = logits};
     s.qkv = malloc(sizeof(float) * count * qkv_width(m));
     s.hidden = malloc(sizeof(float) * count * up_to(2 * m->hidden, TILE));

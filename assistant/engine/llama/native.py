@@ -35,7 +35,7 @@ FLAGS = (
 BUILD_TIMEOUT_S = 60
 Q4, Q8, B16, TILE = 4, 8, 16, 16
 BLOCK_BYTES = {Q4: 320, Q8: 544, B16: 1024}
-MOST_ROWS = 16
+MOST_ROWS = 64
 MOST_SHARING = 16
 """Query heads that share a key head."""
 MOST_DIM = 256
@@ -88,7 +88,7 @@ class CRow(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "kv", "rotation")),
-        *((name, ctypes.c_int64) for name in ("capacity", "position")),
+        *((name, ctypes.c_int64) for name in ("capacity", "position", "wanted")),
     )
 
 
@@ -243,10 +243,12 @@ class Row:
     token: int
     kv: Tensor
     position: int
+    wanted: bool = True
+    """Whether logits after it are asked for."""
 
 
 class Stepper:
-    """One token each for up to 16 rows, through a model whose every linear is a `NativeLinear`."""
+    """One token each for up to 64 rows, through a model whose every linear is a `NativeLinear`."""
 
     def __init__(self, model: "Model") -> None:
         self._model, shape = model, model.shape
@@ -273,7 +275,7 @@ class Stepper:
             c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
-        """Logits (rows, V) after each. Rows of one cache stand beside one another, at successive positions.
+        """Logits (wanted, V) after the rows. Those of one cache stand beside one another, at successive positions.
 
         What a row gets is the same, bit for bit, whatever rows are beside it.
         """
@@ -281,8 +283,8 @@ class Stepper:
         rotations = [self._model.rotary.upto(row.position, row.position + 1) for row in rows]
         for index, (c, row, rotation) in enumerate(zip(self._rows, rows, rotations, strict=False)):
             c.x, c.kv, c.rotation = x.data_ptr() + index * x.shape[1] * 4, row.kv.data_ptr(), rotation.data_ptr()
-            c.capacity, c.position = row.kv.shape[3], row.position
-        logits = torch.empty(len(rows), _padded(self._model.shape.vocabulary))
+            c.capacity, c.position, c.wanted = row.kv.shape[3], row.position, row.wanted
+        logits = torch.empty(sum(row.wanted for row in rows), _padded(self._model.shape.vocabulary))
         _built().step(
             ctypes.addressof(self._c), ctypes.addressof(self._rows), len(rows), logits.data_ptr(), torch.get_num_threads()
         )

@@ -65,9 +65,8 @@ class LlamaNetwork:
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
         for ask in asks:
             held = len(ask.conversation.ids)
-            kv = ask.conversation.kv
-            assert isinstance(kv, LlamaKV)
-            kv.grow(held + len(ask.ids), held)
+            assert isinstance(ask.conversation.kv, LlamaKV)
+            ask.conversation.kv.grow(held + len(ask.ids), held)
         stepped = [ask for ask in asks if self._is_stepped(ask)]
         found = dict(zip(map(id, stepped), self._step(stepped), strict=True))
         for ask in asks:
@@ -87,12 +86,14 @@ class LlamaNetwork:
         del self.model, self._stepper
 
     def _is_stepped(self, ask: Ask) -> bool:
-        return self._stepper is not None and len(ask.ids) <= native.MOST_ROWS and not ask.parents
+        """Whether decode.c takes it: not a tree, and not so many tokens that 16-bit products of torch are faster."""
+        long = len(ask.ids) >= native.MANY_ROWS and native.NativeLinear.many_dtype is not None
+        return self._stepper is not None and not ask.parents and not long
 
     def _step(self, asks: Sequence[Ask]) -> list[Tensor]:
-        """One pass over the weights for all of them, as long as there is room in it."""
+        """As few passes over the weights as there is room for."""
         rows = [
-            native.Row(token, ask.conversation.kv.tensor, len(ask.conversation.ids) + index)
+            native.Row(token, _tensor(ask), len(ask.conversation.ids) + index, index >= len(ask.ids) - ask.last)
             for ask in asks
             for index, token in enumerate(ask.ids)
         ]
@@ -101,13 +102,18 @@ class LlamaNetwork:
         assert self._stepper is not None
         portions = [self._stepper(rows[at : at + native.MOST_ROWS]) for at in range(0, len(rows), native.MOST_ROWS)]
         logits = torch.cat(portions) if len(portions) > 1 else portions[0]
-        return [one[-ask.last :] for one, ask in zip(logits.split([len(ask.ids) for ask in asks]), asks, strict=True)]
+        return list(logits.split([ask.last for ask in asks]))
 
     def _forward(self, ask: Ask) -> Tensor:
         ids, tree = torch.tensor(ask.ids, device=self.device), None
         if ask.parents:
             tree = Tree(ask.parents, self.device)
-        return self.model(ids, ask.conversation.kv.tensor, len(ask.conversation.ids), ask.last, tree)
+        return self.model(ids, _tensor(ask), len(ask.conversation.ids), ask.last, tree)
+
+
+def _tensor(ask: Ask) -> Tensor:
+    assert isinstance(ask.conversation.kv, LlamaKV)
+    return ask.conversation.kv.tensor
 
 
 def _note(conversation: Conversation, ids: Sequence[int]) -> None:
