@@ -10,9 +10,10 @@ import transformers as tf
 
 from assistant.engine import adapters
 from assistant.engine.adapter_folder import CONFIG
+from assistant.engine.llama import native
 from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.llama.low_rank import AdaptedLinear
-from assistant.engine.llama.model import build, plain
+from assistant.engine.llama.model import build
 from assistant.engine.llama.packed import Int4Linear
 from assistant.errors import AdapterError
 from tests.assistant.engine.llama.test_model import CASES, SMALL, reference
@@ -48,7 +49,7 @@ def adapted(base, kind, folder):
 
 def put(model, adapter):
     for name, parts in adapter.parts.items():
-        model.get_submodule(name).low_rank = parts
+        model.get_submodule(name).adapt(parts)
 
 
 def weights_of(model):
@@ -94,38 +95,65 @@ def test_logits_and_greedy_tokens_are_those_of_peft(name, kind, tmp_path):
         assert ids == wanted.sequences[0].tolist()
 
 
-class FourBit(AdaptedLinear):
+class Packed(AdaptedLinear):
     def __init__(self, blocks, bias):
         super().__init__(bias)
-        self.packed = Int4Linear(blocks)
+        self.linear = Int4Linear(blocks)
 
     def product(self, x):
-        return self.packed(x)
+        return self.linear(x)
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora"])
-def test_beside_weights_of_4_bits(kind, tmp_path):
+def quantised(folder, kind):
+    """A model's configuration and weights in 4 bits, and what PEFT makes of the same numbers in 32 bits, merged."""
     torch.manual_seed(0)
     config = tf.LlamaConfig(**{**SMALL, "vocab_size": 208})
     base = tf.AutoModelForCausalLM.from_config(config).eval()
     for parameter in base.parameters():
         parameter.data.normal_(0, 0.15 if parameter.ndim > 1 else 0.5)
-    weights = {
-        name: quantise(value, 4) if name.endswith("proj.weight") else value for name, value in base.state_dict().items()
-    }
+    weights = {name: quantise(value, 4) if value.ndim == 2 else value for name, value in base.state_dict().items()}
     base.load_state_dict(
         {name: value.dequantise() if isinstance(value, Blocks) else value for name, value in weights.items()}
     )
-    theirs = adapted(base, kind, tmp_path)
-    ours = build(config, weights, lambda weight, bias: (FourBit if isinstance(weight, Blocks) else plain)(weight, bias))
-    prompt = torch.randint(0, 208, (40,))
-    with torch.inference_mode():
-        without = ours(prompt, ours.empty_kv(40), 0, last=40)
-        put(ours, adapters.read(tmp_path, config, weights_of(base)))
-        found = ours(prompt, ours.empty_kv(40), 0, last=40)
-        wanted = theirs.merge_and_unload()(prompt[None]).logits[0]
-    off, moved = (found - wanted).square().mean(), (without - wanted).square().mean()
-    assert off < 1e-3 * moved
+    merged = adapted(base, kind, folder).merge_and_unload()
+    return config, weights, merged, adapters.read(folder, config, weights_of(base))
+
+
+def is_nearly(found, wanted, without):
+    """Whether what the adapter makes of the logits is exact to 3 %, as the rounded activations allow."""
+    return (found - wanted).norm() < 0.03 * (without - wanted).norm()
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@torch.inference_mode()
+def test_beside_packed_weights_of_4_bits(kind, tmp_path):
+    config, weights, merged, adapter = quantised(tmp_path, kind)
+    model, ids = build(config, weights, Packed), torch.randint(0, 208, (40,))
+    without = model(ids, model.empty_kv(40), 0, last=40)
+    put(model, adapter)
+    assert is_nearly(model(ids, model.empty_kv(40), 0, last=40), merged(ids[None]).logits[0], without)
+
+
+@pytest.mark.skipif(native.library() is None, reason="needs a C compiler")
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@torch.inference_mode()
+def test_in_the_c_step_which_has_its_base_back_bit_for_bit(kind, tmp_path):
+    config, weights, merged, adapter = quantised(tmp_path, kind)
+    model, ids = build(config, weights, native.NativeLinear), torch.randint(0, 208, (40,))
+    stepper = native.Stepper(model)
+
+    def logits():
+        stepper.refresh()
+        kv = model.empty_kv(48, torch.float16)
+        prompt = model(ids[:30], kv, 0, last=30)
+        return torch.cat([prompt, *(stepper([native.Row(int(ids[at]), kv, at)]) for at in range(30, 40))])
+
+    without = logits()
+    put(model, adapter)
+    assert is_nearly(logits(), merged(ids[None]).logits[0], without)
+    for name in adapter.parts:
+        model.get_submodule(name).adapt(())
+    assert torch.equal(logits(), without)
 
 
 def test_a_row_of_zeros_stays_so_with_magnitudes(tmp_path):
