@@ -11,6 +11,7 @@
     │   ├── ModelIncomplete       files are missing or damaged
     │   ├── ModelUnsupported      an architecture or format we can't run
     │   ├── ModelTooLarge         it doesn't fit this machine's memory
+    │   ├── ModelBroken           it computes no numbers: damaged weights
     │   ├── AdapterError          an adapter can't be used, or not with this model
     │   ├── DownloadFailed        network, disk or server trouble while pulling
     │   │   └── PullStopped       the person stopped it
@@ -77,6 +78,12 @@ class ModelTooLarge(ModelError):
     """The model needs more memory than this machine has."""
 
     code = "insufficient_memory"
+
+
+class ModelBroken(ModelError):
+    """What the model computes is not numbers."""
+
+    code = "model_broken"
 
 
 class AdapterError(ModelError):

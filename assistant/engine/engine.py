@@ -16,6 +16,7 @@ import transformers
 from assistant.engine import model_folder, networks
 from assistant.engine.cache import Conversations
 from assistant.engine.chat_format import ChatFormat
+from assistant.engine.constraint import Constraints
 from assistant.engine.fitting import Fitted, fit
 from assistant.engine.network import Ask, Network, Read, Steps
 from assistant.engine.reply import Loaded, Prompt, Reply
@@ -64,14 +65,19 @@ class Engine:
             end_ids |= {tokenizer.eos_token_id}
         conversations = Conversations(network.cache, kv_cache_bytes)
         weights_hash = model_folder.WeightsHash(ready)
-        engine = cls(
-            Loaded(
-                network, conversations, tokenizer, chat_format, frozenset(end_ids), context_tokens, weights_hash.value
-            )
+        model = Loaded(
+            network,
+            conversations,
+            tokenizer,
+            chat_format,
+            frozenset(end_ids),
+            context_tokens,
+            weights_hash.value,
+            Constraints(tokenizer, end_ids),
         )
         if adapter is not None:
             network.use(adapter)
-        return engine
+        return cls(model)
 
     @property
     def model_hash(self) -> str:

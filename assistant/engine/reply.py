@@ -9,7 +9,7 @@ from torch import Tensor
 
 from assistant.engine.cache import Conversations
 from assistant.engine.chat_format import ChatFormat
-from assistant.engine.constraint import Constraint
+from assistant.engine.constraint import Constraints
 from assistant.engine.network import Ask, Conversation, Network, Steps
 from assistant.engine.sampling import Sampling
 from assistant.engine.speculation import Drafts, PassTimes
@@ -32,6 +32,7 @@ class Loaded:
     end_ids: frozenset[int]
     context_tokens: int
     model_hash: Callable[[], str]
+    constraints: Constraints
     times: PassTimes = field(default_factory=PassTimes)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -70,10 +71,8 @@ class Reply:
         self._prompt = prompt
         self._adapter = adapter
         self._number = choice
-        constraint = None
-        if sampling.json_schema:
-            constraint = Constraint(sampling.json_schema, model.tokenizer, model.end_ids)
-        self._choice = TokenChoice(sampling, prompt.ids, model.network.device, constraint)
+        constraint = model.constraints.follow(sampling.json_schema) if sampling.json_schema else None
+        self._choice = TokenChoice(sampling, prompt.ids, constraint)
         self._text = TextStream(model.decode, model.chat_format.hidden_ids)
         self._stops = StopStrings((*sampling.stop, *prompt.stops))
         self._room = min(sampling.max_tokens, model.context_tokens - len(prompt.ids))

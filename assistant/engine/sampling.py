@@ -26,12 +26,22 @@ class Sampling:
     """Drop tokens less likely than this share of the likeliest one. 0..1, 0 is off."""
     repetition_penalty: float = 1.0
     """Divide (multiply, where negative) the logits of tokens seen already. 0.1..10, 1 is off."""
+    presence_penalty: float = 0.0
+    """Taken from the logits of tokens said already in this reply. -2..2, 0 is off."""
+    frequency_penalty: float = 0.0
+    """Taken from the logits of tokens once for each time that they were said in this reply. -2..2, 0 is off."""
     max_tokens: int = 1024
     """Longest reply, in tokens. At least 1."""
     seed: int | None = None
     """Same seed, same text on the same machine. None: a new one for each reply. 0..2^63-1."""
     stop: tuple[str, ...] = ()
     """The reply ends before any of these texts."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of these tokens, (id, bias) each. -100..100; -100 is as good as never, 100 as always."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens to tell of at each position. 0..20."""
+    json_schema: str = ""
+    """JSON of a JSON Schema that the reply must follow; `{}` for any JSON value, empty for any text."""
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, float, 0, 5)
@@ -39,6 +49,12 @@ class Sampling:
         _check("top_k", self.top_k, int, 0, 10_000_000)
         _check("min_p", self.min_p, float, 0, 1)
         _check("repetition_penalty", self.repetition_penalty, float, 0.1, 10)
+        _check("presence_penalty", self.presence_penalty, float, -2, 2)
+        _check("frequency_penalty", self.frequency_penalty, float, -2, 2)
+        _check("top_logprobs", self.top_logprobs, int, 0, 20)
+        for token, bias in self.logit_bias:
+            _check("logit_bias (token id)", token, int, 0, 2**31)
+            _check("logit_bias", bias, float, -100, 100)
         _check("max_tokens", self.max_tokens, int, 1, 10_000_000)
         if self.seed is not None:
             _check("seed", self.seed, int, 0, 2**63 - 1)
@@ -54,11 +70,13 @@ class Sampling:
         changes = dict(values)
         if isinstance(changes.get("stop"), list):
             changes["stop"] = tuple(changes["stop"])
+        if isinstance(changes.get("logit_bias"), list):
+            changes["logit_bias"] = tuple((token, bias) for token, bias in changes["logit_bias"])
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as stored with each reply."""
-        return {**dataclasses.asdict(self), "stop": list(self.stop)}
+        return {**dataclasses.asdict(self), "stop": list(self.stop), "logit_bias": [list(one) for one in self.logit_bias]}
 
 
 def _check(name: str, value: object, kind: type, low: float, high: float) -> None:
