@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assistant.engine.adapter_folder import AdapterFolder
+from assistant.engine.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from assistant.engine.llama.low_rank import LowRank
 from assistant.engine.llama.model import Shape
 from assistant.engine.llama.rotary import side_by_side
@@ -123,6 +123,36 @@ def _gain(magnitudes: Tensor, rows: Tensor) -> Tensor:
     """DoRA's magnitudes (rows,) over the lengths of the rows of W + s B A (rows, K) (https://arxiv.org/abs/2402.09353)."""
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
     return torch.where(lengths > 0, magnitudes / lengths, 0.0)  # a row of a padded vocabulary stays 0
+
+
+class Adapters:
+    """The adapters that were used last, read once for as long as their files stay what they are."""
+
+    def __init__(self, read: Callable[[Path], Adapter]) -> None:
+        self._read = read
+        self._stamps: dict[Path, tuple[list[int], str]] = {}
+        self.held: dict[str, Adapter] = {}
+        """By hash."""
+
+    def read(self, folder: Path) -> Adapter:
+        """Raises `AdapterError`."""
+        stamp = stamp_of(folder)
+        known, found = self._stamps.get(folder, ([], ""))
+        if not stamp or stamp != known:
+            adapter = self._read(folder)
+            self._stamps[folder] = stamp, adapter.hash
+            self.held[adapter.hash] = adapter
+            return adapter
+        return self.held[found]
+
+
+def stamp_of(folder: Path) -> list[int]:
+    """Tells one state of an adapter's files from another; empty where there are none."""
+    try:
+        files = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+    except OSError:
+        return []
+    return [number for file in files for number in (file.st_mtime_ns, file.st_size)]
 
 
 def attach(model: Any, folder: Path, name: str) -> str:

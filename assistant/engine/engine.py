@@ -31,8 +31,10 @@ from prompts.message import Message
 class Engine:
     """One model on one device, its adapters, and the KV caches of the last conversations."""
 
-    def __init__(self, model: Loaded) -> None:
+    def __init__(self, model: Loaded, adapter: Path | None = None) -> None:
+        """`adapter` speaks where a request names none."""
         self._model = model
+        self._adapter = adapter
         self.chat_format = model.chat_format
         self.context_tokens = model.context_tokens
         self.device = str(model.network.device)
@@ -77,7 +79,7 @@ class Engine:
         )
         if adapter is not None:
             network.use(adapter)
-        return cls(model)
+        return cls(model, adapter)
 
     @property
     def model_hash(self) -> str:
@@ -187,7 +189,8 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _used(self, adapter: Path | None) -> str:
-        return self._model.network.use(adapter) if adapter is not None else ""
+        chosen = adapter or self._adapter
+        return "" if chosen is None else self._model.network.use(chosen)
 
     def _text_ids(self, text: str) -> list[int]:
         ids = self.chat_format.encode_text(text)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assistant.engine import placement, weights
+from assistant.engine import adapters, placement, product_speed, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.blocks import GROUP, Blocks, quantise
@@ -15,6 +15,7 @@ from assistant.engine.llama.network import LlamaNetwork
 from assistant.engine.llama.packed import Int4Linear
 from assistant.engine.network import Network
 from assistant.errors import ModelIncomplete
+from assistant.paths import cache_folder
 
 Weight = Tensor | Blocks
 BITS = {"int8": 8, "int4": 4}
@@ -29,25 +30,38 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
     """
     weights.check(folder)
     config = weights.read_config(folder)
-    parameters = weights.count_parameters(folder)
-    at = placement.place(parameters, device, dtype)
-    context_tokens = placement.context_tokens(config, parameters, at)
-    if llama.unsupported(config):
-        from assistant.engine.through_transformers import TransformersNetwork
+    stored = weights.stored(folder, own_forward=not llama.unsupported(config))
+    at = placement.place(stored, device, dtype)
+    context_tokens = placement.context_tokens(config, stored, at)
+    if stored.own_forward:
+        return _llama(folder, config, at), config, context_tokens
+    from assistant.engine.through_transformers import TransformersNetwork
 
-        return TransformersNetwork(weights.load(folder, at.dtype, at.device)), config, context_tokens
-    network = LlamaNetwork(_llama(folder, config, at), at.device)
-    return network, config, context_tokens
+    return TransformersNetwork(weights.load(folder, at.dtype, at.device)), config, context_tokens
 
 
-def _llama(folder: Path, config: Any, at: placement.Placement) -> llama.Model:
+def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     try:
         tensors = {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
-        return llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else _torch)
+        model = llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else _torch)
     except KeyError as error:
         raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
     except (RuntimeError, ValueError) as error:
         raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
+
+    def weight(name: str) -> Tensor:
+        """As it is computed with, in float32, from the file once more: only an adapter's norms need it."""
+        found = _converted(name, weights.tensors(folder, name)[name], at)
+        return found.dequantise() if isinstance(found, Blocks) else found.float().cpu()
+
+    native.NativeLinear.many_dtype = _many_dtype()
+    return LlamaNetwork(model, at.device, lambda path: adapters.read(path, config, weight))
+
+
+def _many_dtype() -> torch.dtype | None:
+    """bfloat16 where torch multiplies large matrices faster in it than in float32."""
+    fastest = product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+    return torch.bfloat16 if fastest == torch.bfloat16 else None
 
 
 def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:

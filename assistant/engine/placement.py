@@ -9,6 +9,8 @@ from assistant.engine.catalogue import CATALOGUE
 from assistant.errors import ModelError, ModelTooLarge
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 34 / 32, "int4": 20 / 32}
+"""Of one weight in each precision that can be asked for; int8 and int4 with their scales, one for 32 weights."""
 WORK = 1.1
 """Memory beside the weights, as a factor: activations and a tensor that is being converted."""
 CACHE_SHARE = 0.6
@@ -17,38 +19,59 @@ LEAST_CONTEXT_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Weights as they lie on disk."""
+
+    parameters: int
+    bytes: int
+    precision: str
+    """A name of `DTYPES`, or `blocks` for those of a GGUF file."""
+    own_forward: bool
+    """Whether they are of the Llama family, for which there are int8 and int4."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """A device, a precision, and the bytes that were free on the device."""
 
     device: torch.device
-    dtype: torch.dtype
+    precision: str
+    """A name of `WEIGHT_BYTES`."""
     free_bytes: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What is computed in, and what weights that aren't quantised are kept in."""
+        wide = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        return DTYPES.get(self.precision, wide)
 
-def place(parameters: int, device: str, dtype: str) -> Placement:
-    """Where a model of so many parameters goes. `auto` device: a GPU that holds it, else the CPU.
 
-    `auto` dtype: bfloat16 on a GPU and on a CPU that multiplies it in hardware (AMX, AVX512-BF16), else float32 as
-    long as memory allows. Raises `ModelTooLarge` where nothing fits, `ModelError` for names that mean nothing.
+def place(stored: Stored, device: str, dtype: str) -> Placement:
+    """Where a model goes, and in which precision. `auto` device: a GPU that holds it, else the CPU.
+
+    `auto` precision is the best that fits of these. On a GPU bfloat16, int8, int4. On a CPU what a GGUF's blocks have,
+    or bfloat16 where the weights have no more or the CPU multiplies it in hardware, else float32; then bfloat16, int8,
+    int4. Raises `ModelTooLarge` where nothing fits, `ModelError` for names that mean nothing.
     """
     devices = _devices(device)
     for one in devices:
         free = free_bytes(one)
-        for precision in _dtypes(one, dtype):
-            if _needed_bytes(parameters, precision) <= free:
+        for precision in _precisions(one, dtype, stored):
+            if _needed_bytes(stored, precision) <= free:
                 return Placement(one, precision, free)
     last = devices[-1]
-    raise ModelTooLarge(_too_large(parameters, last, _dtypes(last, dtype)[-1]))
+    raise ModelTooLarge(_too_large(stored, last, _precisions(last, dtype, stored)[-1]))
 
 
-def context_tokens(config: Any, parameters: int, at: Placement) -> int:
+def context_tokens(config: Any, stored: Stored, at: Placement) -> int:
     """The model's context, or as much of it as has room: a full KV cache must fit beside the weights."""
     text = config.get_text_config(decoder=True)
     trained = int(getattr(text, "max_position_embeddings", None) or 4096)
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    token_bytes = 2 * text.num_hidden_layers * heads * head_dim * at.dtype.itemsize
-    left = at.free_bytes - _needed_bytes(parameters, at.dtype)
+    number_bytes = 2 if stored.own_forward else at.dtype.itemsize
+    token_bytes = 2 * text.num_hidden_layers * heads * head_dim * number_bytes
+    left = at.free_bytes - _needed_bytes(stored, at.precision)
     return min(trained, max(LEAST_CONTEXT_TOKENS, int(left * CACHE_SHARE) // int(token_bytes)))
 
 
@@ -74,33 +97,52 @@ def _devices(name: str) -> list[torch.device]:
     return [device]
 
 
-def _dtypes(device: torch.device, name: str) -> list[torch.dtype]:
+def _precisions(device: torch.device, name: str, stored: Stored) -> list[str]:
     """What to try, best first."""
-    if name in DTYPES:
-        return [DTYPES[name]]
+    small = ["int8", "int4"] if stored.own_forward else []
+    if name in WEIGHT_BYTES:
+        if name in ("int8", "int4") and not small:
+            raise ModelError(
+                f"engine.dtype is {name}, which only models of the Llama family can have. Set it to auto or bfloat16."
+            )
+        return [name]
     if name != "auto":
-        raise ModelError(f"engine.dtype is {name!r}, but must be auto or one of {', '.join(DTYPES)}.")
-    if device.type != "cpu" or _multiplies_bfloat16():
-        return [torch.bfloat16]
-    return [torch.float32, torch.bfloat16]
+        raise ModelError(f"engine.dtype is {name!r}, but must be auto or one of {', '.join(WEIGHT_BYTES)}.")
+    if device.type != "cpu":
+        return ["bfloat16", *small]
+    if stored.precision == "blocks" and small:
+        return small
+    if stored.precision == "bfloat16" and small or _multiplies_bfloat16():
+        return ["bfloat16", *small]
+    return ["float32", "bfloat16", *small]
 
 
 def _multiplies_bfloat16() -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def _needed_bytes(parameters: int, dtype: torch.dtype) -> int:
-    return int(parameters * dtype.itemsize * WORK)
+def _needed_bytes(stored: Stored, precision: str) -> int:
+    """In memory. Blocks of a GGUF stay what they are where they have no more bits than is asked for."""
+    needed = stored.parameters * WEIGHT_BYTES[precision]
+    if stored.precision == "blocks" and precision == "int8":
+        needed = min(needed, stored.bytes)
+    return int(needed * WORK)
 
 
-def _too_large(parameters: int, device: torch.device, dtype: torch.dtype) -> str:
-    free, needed = free_bytes(device), _needed_bytes(parameters, dtype)
-    smaller = [model for model in CATALOGUE if _needed_bytes(model.parameters, dtype) <= free]
+def _too_large(stored: Stored, device: torch.device, precision: str) -> str:
+    free, needed = free_bytes(device), _needed_bytes(stored, precision)
+    fitting = [one for one in _offered(stored) if _needed_bytes(stored, one) <= free]
+    smaller = [model for model in CATALOGUE if model.parameters * WEIGHT_BYTES[precision] * WORK <= free]
     advice = "Close other programs or choose a smaller model"
-    if smaller:
+    if fitting:
+        advice = f"In {fitting[0]} it fits: set engine.dtype to that"
+    elif smaller:
         advice += f", such as {max(smaller, key=lambda model: model.parameters).name}"
-    name = str(dtype).removeprefix("torch.")
     return (
-        f"The model needs {needed / 1e9:.1f} GB of memory in {name}, but {free / 1e9:.1f} GB are free on {device}. "
-        f"{advice}."
+        f"The model needs {needed / 1e9:.1f} GB of memory in {precision}, but {free / 1e9:.1f} GB are free on "
+        f"{device}. {advice}."
     )
+
+
+def _offered(stored: Stored) -> list[str]:
+    return ["bfloat16", "int8", "int4"] if stored.own_forward else ["bfloat16"]

@@ -3,12 +3,16 @@
 import copy
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from assistant.engine import adapters
+from assistant.engine.adapter_folder import AdapterFolder
+from assistant.engine.adapters import Adapter, Adapters
 from assistant.engine.network import Ask
 
 
@@ -48,10 +52,28 @@ class TransformersNetwork:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.device = model.device
+        self._adapters = Adapters(self._attached)
+        self._adapted = ""
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def cache(self) -> TransformersKV:
         return TransformersKV(DynamicCache(config=self.model.config))
+
+    def use(self, folder: Path) -> str:
+        return self._adapters.read(folder).hash
+
+    def _attached(self, folder: Path) -> Adapter:
+        name = AdapterFolder.open(folder).hash
+        if name not in self._adapters.held:
+            adapters.attach(self.model, folder, name)
+            self._adapted = ""
+        return Adapter({}, name, "")
+
+    def _adapt(self, name: str) -> None:
+        """Compute with the adapter of this hash from now on; empty: with the base alone."""
+        if name != self._adapted:
+            adapters.use(self.model, name or None)
+            self._adapted = name
 
     @torch.inference_mode()
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
@@ -59,6 +81,7 @@ class TransformersNetwork:
 
     @torch.inference_mode()
     def hidden(self, ids: Sequence[int]) -> Tensor:
+        self._adapt("")
         out = self.model(input_ids=self._input(ids), output_hidden_states=True, use_cache=False)
         states: Tensor = out.hidden_states[-1][0]
         return states.float()
@@ -68,6 +91,7 @@ class TransformersNetwork:
 
     def _forward(self, ask: Ask) -> Tensor:
         assert isinstance(ask.conversation.kv, TransformersKV)
+        self._adapt(ask.conversation.adapter)
         options = {"logits_to_keep": ask.last} if self._takes_logits_to_keep else {}
         out = self.model(
             input_ids=self._input(ask.ids), past_key_values=ask.conversation.kv.layers, use_cache=True, **options

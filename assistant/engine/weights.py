@@ -6,7 +6,9 @@ Never pickle, never code of the model's own.
 import hashlib
 import inspect
 import json
+import math
 import struct
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from assistant.engine.ggml import dequantise
 from assistant.engine.gguf import GGML, WEIGHTS
 from assistant.engine.llama.blocks import BYTES, Blocks
+from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 INDEX = "model.safetensors.index.json"
@@ -40,7 +43,7 @@ def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def tensors(folder: Path) -> dict[str, Tensor | Blocks]:
+def tensors(folder: Path, only: str = "") -> dict[str, Tensor | Blocks]:
     """The weights by Hugging Face's names, as they lie on disk: blocks that our own products take stay blocks.
 
     Memory is used as they are read: what lies in a file is mapped.
@@ -48,12 +51,12 @@ def tensors(folder: Path) -> dict[str, Tensor | Blocks]:
     found: dict[str, Tensor | Blocks] = {}
     if tables := _read_ggml(folder).get("tensors"):
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - no mapping
+            for name in [only] if only else file.keys():
                 found[name] = _raw(file.get_tensor(name), tables[name]["type"], tables[name]["shape"])
         return found
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
-            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found |= {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
     return found
 
 
@@ -106,13 +109,19 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(set(names.values()))]
 
 
-def count_parameters(folder: Path) -> int:
-    """Weights of the model, as the headers of its files say."""
-    if tensors := _read_ggml(folder).get("tensors"):
-        shapes = [table["shape"] for table in tensors.values()]
-    else:
-        shapes = [table["shape"] for file in weight_files(folder) for table in _header(file).values()]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+def stored(folder: Path, own_forward: bool) -> Stored:
+    """How much there is of the weights, as the headers of their files say."""
+    files = weight_files(folder)
+    headers = [table for file in files for table in _header(file).values()]
+    blocks = _read_ggml(folder).get("tensors") or {}
+    shapes = [table["shape"] for table in (blocks.values() or headers)]
+    size = sum(file.stat().st_size for file in files)
+    kinds = Counter[str]()
+    for table in headers:
+        kinds[table["dtype"]] += math.prod(table["shape"])
+    common = kinds.most_common(1)[0][0] if kinds else ""
+    precision = "blocks" if blocks else {"BF16": "bfloat16", "F16": "float16"}.get(common, "float32")
+    return Stored(sum(math.prod(shape) for shape in shapes), size, precision, own_forward)
 
 
 def sha256(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -17,6 +18,11 @@ class LowRank:
     """(rows, rank) float32, with the adapter's scale multiplied in."""
     gain: Tensor | None
     """(rows,) float32, DoRA's; None: 1."""
+
+    def to(self, device: torch.device) -> "LowRank":
+        """The same on another device."""
+        gain = None if self.gain is None else self.gain.to(device)
+        return LowRank(self.first_row, self.a.to(device), self.b.to(device), gain)
 
 
 class AdaptedLinear(nn.Module):

@@ -1,13 +1,14 @@
 """The Llama family as a network: which forward pass an ask takes, and the keys and values it adds to."""
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from assistant.engine.adapters import Adapter, Adapters
 from assistant.engine.llama import native
+from assistant.engine.llama.low_rank import AdaptedLinear
 from assistant.engine.llama.model import Model, Tree
 from assistant.engine.network import Ask, Conversation
 
@@ -51,9 +52,11 @@ class LlamaNetwork:
 
     trees = True
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: torch.device, read_adapter: Callable[[Path], Adapter]) -> None:
         self.model = model
         self.device = device
+        self._adapters = Adapters(read_adapter)
+        self._adapted: Adapter | None = None
         self.together = isinstance(model.head, native.NativeLinear)
         self._stepper = native.Stepper(model) if self.together else None
         self._kv_dtype = torch.float16 if self.together else model.norm.dtype
@@ -61,24 +64,51 @@ class LlamaNetwork:
     def cache(self) -> LlamaKV:
         return LlamaKV(lambda length: self.model.empty_kv(length, self._kv_dtype))
 
+    def use(self, folder: Path) -> str:
+        return self._adapters.read(folder).hash
+
     @torch.inference_mode()
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
+        found: dict[int, Tensor] = {}
+        for adapter in {ask.conversation.adapter: None for ask in asks}:
+            self._adapt(self._adapters.held[adapter] if adapter else None)
+            alike = [ask for ask in asks if ask.conversation.adapter == adapter]
+            found |= dict(zip(map(id, alike), self._logits(alike), strict=True))
+        for ask in asks:
+            if not ask.parents:
+                _note(ask.conversation, ask.ids)
+        return [found[id(ask)] for ask in asks]
+
+    def _logits(self, asks: Sequence[Ask]) -> list[Tensor]:
+        """Of asks for the adapter that is in place."""
         for ask in asks:
             held = len(ask.conversation.ids)
             assert isinstance(ask.conversation.kv, LlamaKV)
             ask.conversation.kv.grow(held + len(ask.ids), held)
         stepped = [ask for ask in asks if self._is_stepped(ask)]
         found = dict(zip(map(id, stepped), self._step(stepped), strict=True))
-        for ask in asks:
-            if id(ask) not in found:
-                found[id(ask)] = self._forward(ask)
-        for ask in asks:
-            if not ask.parents:
-                _note(ask.conversation, ask.ids)
-        return [found[id(ask)] for ask in asks]
+        return [found[id(ask)] if id(ask) in found else self._forward(ask) for ask in asks]
+
+    def _adapt(self, adapter: Adapter | None) -> None:
+        """Compute with this adapter from now on, or with the base alone."""
+        if adapter is self._adapted:
+            return
+        for name in self._adapted.parts if self._adapted else ():
+            self._linear(name).adapt(())
+        for name, parts in adapter.parts.items() if adapter else ():
+            self._linear(name).adapt([part.to(self.device) for part in parts])
+        self._adapted = adapter
+        if self._stepper is not None:
+            self._stepper.refresh()
+
+    def _linear(self, name: str) -> AdaptedLinear:
+        found = self.model.get_submodule(name)
+        assert isinstance(found, AdaptedLinear)
+        return found
 
     @torch.inference_mode()
     def hidden(self, ids: Sequence[int]) -> Tensor:
+        self._adapt(None)
         kv = self.model.empty_kv(len(ids), self._kv_dtype)
         return self.model.hidden(torch.tensor(ids, device=self.device), kv, 0).float()
 

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assistant.engine.llama.blocks import GROUP, Blocks
+from assistant.engine.llama.low_rank import AdaptedLinear
 
 
-class Int4Linear(nn.Module):
-    """x W^T + bias by the packed 4-bit product. N must be a multiple of 16."""
+class Int4Linear(AdaptedLinear):
+    """Weights in blocks, by the packed 4-bit product. N must be a multiple of 16."""
 
     def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
-        super().__init__()
+        super().__init__(bias)
         q, d, m = blocks.parts()
         self.doubled = m is None
         if m is None:  # 8 bits: low nibble less 8, and high nibble
@@ -29,31 +30,13 @@ class Int4Linear(nn.Module):
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(nibbles.int(), 1)
         self.packed = packed
         self.scales = torch.stack((scales, zeros), dim=-1).transpose(0, 1).bfloat16().contiguous()  # [K / 32, N, 2]
-        self.bias = bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (S, K) -> (S, N) in x's dtype."""
+    def product(self, x: Tensor) -> Tensor:
         narrow = x.to(torch.bfloat16)
         if self.doubled:
             narrow = torch.cat((narrow, narrow), dim=1)
-        y = torch.ops.aten._weight_int4pack_mm_for_cpu(narrow, self.packed, GROUP, self.scales).to(x.dtype)
-        return y if self.bias is None else y.add_(self.bias)
-
-
-class Int8Linear(nn.Module):
-    """x W^T + bias by the packed 8-bit product, one scale a row: for weights that come in 16 or 32 bits."""
-
-    def __init__(self, weights: Tensor, bias: Tensor | None = None) -> None:
-        super().__init__()
-        wide = weights.float()
-        scales = (wide.abs().amax(1) / 127).bfloat16()
-        self.q = (wide / scales.float().unsqueeze(1)).nan_to_num_(0.0).round_().clamp_(-127, 127).to(torch.int8)
-        self.scales, self.bias = scales, bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (S, K) -> (S, N) in x's dtype."""
-        y = torch.ops.aten._weight_int8pack_mm(x.to(torch.bfloat16), self.q, self.scales).to(x.dtype)
-        return y if self.bias is None else y.add_(self.bias)
+        y: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(narrow, self.packed, GROUP, self.scales)
+        return y.to(x.dtype)
 
 
 class BlockEmbedding(nn.Module):

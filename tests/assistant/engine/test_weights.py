@@ -44,13 +44,13 @@ def test_same_as_transformers(tmp_path: Path, kind: str, dtype: torch.dtype) -> 
     assert {weight.dtype for weight in model.parameters()} == {dtype}
     assert not any(weight.requires_grad for weight in model.parameters()) and not model.training
     assert torch.equal(model(IDS).logits, reference(folder, dtype))
-    assert weights.count_parameters(folder) == sum(weight.numel() for weight in model.parameters())
+    assert weights.stored(folder, own_forward=True).parameters == sum(weight.numel() for weight in model.parameters())
 
 
 def test_several_files(sharded: Path) -> None:
     model = weights.load(sharded, torch.float32, CPU)
     assert torch.equal(model(IDS).logits, reference(sharded))
-    assert weights.count_parameters(sharded) == sum(weight.numel() for weight in model.parameters())
+    assert weights.stored(sharded, own_forward=True).parameters == sum(weight.numel() for weight in model.parameters())
 
 
 def cut(file: Path) -> None:
