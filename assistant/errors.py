@@ -13,6 +13,7 @@
     │   ├── ModelTooLarge         it doesn't fit this machine's memory
     │   ├── ModelBroken           it computes no numbers: damaged weights
     │   ├── AdapterError          an adapter can't be used, or not with this model
+    │   │   └── AdapterUnknown    no adapter of that name
     │   ├── DownloadFailed        network, disk or server trouble while pulling
     │   │   └── PullStopped       the person stopped it
     │   └── ChecksumMismatch      the file that came is not the file that was promised
@@ -90,6 +91,12 @@ class AdapterError(ModelError):
     """An adapter is damaged, of a kind we can't apply, or made for another model."""
 
     code = "adapter_unusable"
+
+
+class AdapterUnknown(AdapterError):
+    """There is no adapter of that name; it may have been deleted."""
+
+    code = "adapter_not_found"
 
 
 class DownloadFailed(ModelError):

@@ -42,13 +42,18 @@ class Paths:
         return self.data / "models"
 
     @property
+    def adapters(self) -> Path:
+        """What was learned: a folder for each adapter."""
+        return self.data / "adapters"
+
+    @property
     def run(self) -> Path:
         """Lock, address and log of the engine process."""
         return self.data / "run"
 
     def create(self) -> "Paths":
         """Make the folders, each readable by its owner alone. Raises `AssistantError` where that can't be done."""
-        for folder in (self.config, self.data, self.templates, self.models, self.run):
+        for folder in (self.config, self.data, self.templates, self.models, self.adapters, self.run):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:

@@ -25,7 +25,10 @@ class EngineSettings:
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`."""
     dtype: str = "auto"
-    """`auto` (16 bits where the hardware is fast at them), `float32`, `bfloat16` or `float16`."""
+    """`auto` (what a GGUF file has; else 16 bits where the weights or the hardware are made for them), `float32`,
+    `bfloat16`, `float16`, `int8` or `int4`."""
+    kv_cache_mb: int = 1024
+    """Megabytes of what the model keeps of conversations, so that one you come back to is not read again."""
     threads: int = 0
     """CPU threads for the model; 0: one for each physical core."""
 

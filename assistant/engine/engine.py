@@ -18,7 +18,7 @@ from assistant.engine.cache import Conversations
 from assistant.engine.chat_format import ChatFormat
 from assistant.engine.constraint import Constraints
 from assistant.engine.fitting import Fitted, fit
-from assistant.engine.network import Ask, Network, Read, Steps
+from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.reply import Loaded, Prompt, Reply
 from assistant.engine.sampling import Sampling
 from assistant.engine.schedule import alone

@@ -112,7 +112,7 @@ def _precisions(device: torch.device, name: str, stored: Stored) -> list[str]:
         return ["bfloat16", *small]
     if stored.precision == "blocks" and small:
         return small
-    if stored.precision == "bfloat16" and small or _multiplies_bfloat16():
+    if (stored.precision == "bfloat16" and small) or _multiplies_bfloat16():
         return ["bfloat16", *small]
     return ["float32", "bfloat16", *small]
 

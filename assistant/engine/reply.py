@@ -64,9 +64,7 @@ def read_prompt(conversation: Conversation, ids: Sequence[int]) -> Generator[Ask
 class Reply:
     """What follows one prompt."""
 
-    def __init__(
-        self, model: Loaded, prompt: Prompt, sampling: Sampling, adapter: str = "", choice: int = 0
-    ) -> None:
+    def __init__(self, model: Loaded, prompt: Prompt, sampling: Sampling, adapter: str = "", choice: int = 0) -> None:
         self._model = model
         self._prompt = prompt
         self._adapter = adapter
@@ -85,9 +83,7 @@ class Reply:
         conversation, cached = self._model.conversations.take(self._prompt.ids, self._adapter)
         try:
             logits = yield from read_prompt(conversation, self._prompt.ids)
-            yield Prefilled(
-                len(self._prompt.ids), cached, self._prompt.dropped_messages, self._model.context_tokens
-            )
+            yield Prefilled(len(self._prompt.ids), cached, self._prompt.dropped_messages, self._model.context_tokens)
             if self._prompt.opening:
                 yield Token(self._prompt.opening, choice=self._number)
             reason = yield from self._tokens(conversation, logits)

@@ -76,7 +76,11 @@ class Sampling:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as stored with each reply."""
-        return {**dataclasses.asdict(self), "stop": list(self.stop), "logit_bias": [list(one) for one in self.logit_bias]}
+        return {
+            **dataclasses.asdict(self),
+            "stop": list(self.stop),
+            "logit_bias": [list(one) for one in self.logit_bias],
+        }
 
 
 def _check(name: str, value: object, kind: type, low: float, high: float) -> None:

@@ -3,20 +3,20 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from assistant import __version__
+from assistant.engine.network import Steps
 from assistant.errors import RequestRefused
-from assistant.events import Event
 from assistant.server.leases import Leases
 from assistant.server.openai import read
 from assistant.server.schemas import LoadRequest
 from assistant.server.stream import COMMENT_EVERY_S, EventStream, frames, with_comments
-from assistant.server.worker import Cancelled, Engine, Worker
+from assistant.server.worker import Engine, Worker
 from assistant.wire import sse
 from assistant.wire.chunks import ChunkWriter, Wanted
 from assistant.wire.errors import ENGINE_ENDS
@@ -68,6 +68,6 @@ def routes(worker: Worker, leases: Leases) -> list[Route]:
     ]
 
 
-def nothing(engine: Engine, cancelled: Cancelled) -> Generator[Event]:  # noqa: ARG001
+def nothing(engine: Engine) -> Sequence[Steps]:  # noqa: ARG001
     """The work of a request that only wants the model to be there."""
-    yield from ()
+    return []

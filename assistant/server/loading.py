@@ -12,8 +12,6 @@ from assistant.settings import EngineSettings
 
 def import_engine() -> None:
     """Import torch and what else an engine needs: seconds, spent before anyone has asked for them."""
-    import transformers.models.llama.modeling_llama  # noqa: F401  what any model's code needs, and most models' own
-
     import assistant.engine.engine  # noqa: F401
 
 
@@ -27,7 +25,12 @@ def loader(paths: Paths, settings: EngineSettings) -> Load:
         if isinstance(found, catalogue.Remote):
             raise ModelUnknown(f"{model} runs on another server, {found.url}. Ask that one.")
         return TorchEngine.load(
-            found.folder, device=settings.device, dtype=settings.dtype, threads=settings.threads, progress=progress
+            found.folder,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            kv_cache_bytes=settings.kv_cache_mb * 2**20,
+            progress=progress,
         )
 
     return load

@@ -11,12 +11,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from assistant.engine.network import Steps
 from assistant.errors import RequestRefused
-from assistant.events import Event
-from assistant.server.schemas import ChatRequest, CompletionRequest, Generation, parse
+from assistant.events import Embedded, Event, Scored
+from assistant.server.adapters import Adapters
+from assistant.server.schemas import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingsRequest,
+    Generation,
+    ScoreRequest,
+    parse,
+)
 from assistant.server.stream import EventStream, frames, unless_gone, with_comments
-from assistant.server.worker import Work, Worker
-from assistant.wire.chunks import ChunkWriter
+from assistant.server.worker import Engine, Work, Worker
+from assistant.wire.chunks import ChunkWriter, embeddings_body, scores_body
 
 MOST_BYTES = 64_000_000
 """Longest body that is read: far beyond any context window, far below what would fill the memory."""
@@ -28,34 +37,48 @@ Check = Callable[[str], None]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def routes(worker: Worker, names: Names, check: Check) -> list[Route]:
+def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
     """`names` are listed; `check` says whether a request may name a model."""
+    find_adapter, adapter_names = adapters_in.find, adapters_in.names
 
     async def chat(request: Request) -> Response:
         asked = await read(request, ChatRequest)
-        sampling, messages = asked.sampling(), [message.message() for message in asked.messages]
+        samplings, messages = asked.samplings(), [message.message() for message in asked.messages]
         going_on, oldest = bool(asked.continue_final_message), asked.truncation != "refuse"
-        return await _answer(
-            request,
-            asked,
-            "chat",
-            lambda engine, cancelled: engine.chat(
-                messages, sampling, continue_final=going_on, drop_oldest=oldest, cancelled=cancelled
-            ),
-        )
+        adapter = find_adapter(asked.adapter)
+
+        def work(engine: Engine) -> list[Steps]:
+            return [
+                engine.replying(
+                    messages, sampling, continue_final=going_on, drop_oldest=oldest, adapter=adapter, choice=choice
+                )
+                for choice, sampling in enumerate(samplings)
+            ]
+
+        return await _answer(request, asked, "chat", work)
 
     async def complete(request: Request) -> Response:
         asked = await read(request, CompletionRequest)
-        text, sampling = asked.prompt, asked.sampling()
-        return await _answer(
-            request, asked, "text", lambda engine, cancelled: engine.complete(text, sampling, cancelled=cancelled)
-        )
+        text, samplings, adapter = asked.prompt, asked.samplings(), find_adapter(asked.adapter)
+
+        def work(engine: Engine) -> list[Steps]:
+            return [
+                engine.completing(text, sampling, adapter=adapter, choice=choice)
+                for choice, sampling in enumerate(samplings)
+            ]
+
+        return await _answer(request, asked, "text", work)
 
     async def _answer(request: Request, asked: Generation, kind: Literal["chat", "text"], work: Work) -> Response:
         check(asked.model)
         request_id = f"{'chatcmpl' if kind == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
         writer = ChunkWriter(
-            kind, request_id=request_id, created=int(time.time()), model=asked.model, wanted=asked.wanted()
+            kind,
+            request_id=request_id,
+            created=int(time.time()),
+            model=asked.model,
+            wanted=asked.wanted(),
+            choices=asked.n or 1,
         )
         events = worker.stream(asked.model, work)
 
@@ -80,14 +103,41 @@ def routes(worker: Worker, names: Names, check: Check) -> list[Route]:
         listed = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names()]
         return JSONResponse({"object": "list", "data": listed})
 
-    async def embeddings(request: Request) -> Response:  # noqa: ARG001
-        raise RequestRefused("This engine can't embed texts.", code="not_implemented", status=501)
+    async def embeddings(request: Request) -> Response:
+        asked = await read(request, EmbeddingsRequest)
+        texts = asked.input
+        embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
+        assert isinstance(embedded, Embedded)
+        return JSONResponse(embeddings_body(asked.model, embedded, base64=asked.encoding_format == "base64"))
+
+    async def score(request: Request) -> Response:
+        asked = await read(request, ScoreRequest)
+        messages, texts = [message.message() for message in asked.messages], asked.continuations
+        adapter = find_adapter(asked.adapter)
+        scored = await _last(request, asked.model, lambda engine: [engine.scoring(messages, texts, adapter=adapter)])
+        assert isinstance(scored, Scored)
+        return JSONResponse(scores_body(asked.model, texts, scored))
+
+    async def _last(request: Request, model: str, work: Work) -> Event:
+        """The last event of work that is answered whole."""
+        check(model)
+        async with aclosing(worker.stream(model, work)) as events:
+
+            async def whole() -> list[Event]:
+                return [event async for event in events]
+
+            return (await unless_gone(request, whole()))[-1]
+
+    async def adapters(request: Request) -> Response:  # noqa: ARG001
+        return JSONResponse({"object": "list", "data": [{"id": name, "object": "adapter"} for name in adapter_names()]})
 
     return [
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", complete, methods=["POST"]),
         Route("/v1/embeddings", embeddings, methods=["POST"]),
+        Route("/v1/score", score, methods=["POST"]),
         Route("/v1/models", models),
+        Route("/v1/adapters", adapters),
     ]
 
 

@@ -74,9 +74,9 @@ async def _serve(paths: Paths, settings: EngineSettings, port: Port | None, read
     worker = Worker(loading.loader(paths, settings), loading.import_engine)
     leases = Leases(settings.keep_alive_s)
     listener, here = sockets.listen(paths)
-    answering = [(private_app(worker, leases, names, key=here.key), listener)]
+    answering = [(private_app(worker, leases, names, paths.adapters, key=here.key), listener)]
     if port is not None:
-        answering.append((public_app(worker, names, key=port.key), port.listener))
+        answering.append((public_app(worker, names, paths.adapters, key=port.key), port.listener))
     async with listening(answering):
         address.publish(paths, here)
         worker.start()

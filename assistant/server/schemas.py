@@ -11,20 +11,11 @@ from assistant.wire.chunks import Wanted
 from assistant.wire.errors import InvalidRequest
 from prompts.message import Message, Role
 
-UNSUPPORTED = (
-    "audio",
-    "best_of",
-    "echo",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "presence_penalty",
-    "suffix",
-    "tools",
-    "top_logprobs",
-)
+UNSUPPORTED = ("audio", "best_of", "dimensions", "echo", "function_call", "functions", "suffix", "tools")
 """Fields of the API that are refused where they say anything but "no"."""
+
+
+MOST_CHOICES = 16
 
 
 class _Body(BaseModel):
@@ -68,7 +59,40 @@ class StreamOptions(_Body):
     """Ours: also tell of loading and prefill."""
 
 
-class Generation(_Body):
+class JsonSchema(_Body):
+    json_schema: dict[str, Any] | bool = Field(alias="schema")
+
+
+class ResponseFormat(_Body):
+    """The form of a reply, as OpenAI has it."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def text(self) -> str:
+        """As `Sampling.json_schema`."""
+        if self.type == "text":
+            return ""
+        if self.type == "json_object":
+            return json.dumps({"type": "object"})
+        if self.json_schema is None:
+            raise InvalidRequest("response_format: of type json_schema it needs json_schema.", param="response_format")
+        return json.dumps(self.json_schema.json_schema)
+
+
+class _Supported(_Body):
+    """Refuses what would change the answer but can't be honoured."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, body: Any) -> Any:
+        for name in UNSUPPORTED if isinstance(body, dict) else ():
+            if body.get(name):
+                raise ValueError(f"{name} is not supported; leave it out")
+        return body
+
+
+class Generation(_Supported):
     """What a chat and a completion have in common."""
 
     model: str = Field(min_length=1)
@@ -79,38 +103,70 @@ class Generation(_Body):
     top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
     max_tokens: int | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
-    n: int | None = None
-    logprobs: bool | None = None
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    response_format: ResponseFormat | None = None
+    adapter: str | None = None
+    """Ours: name of an adapter."""
 
-    @model_validator(mode="before")
+    @field_validator("logit_bias")
     @classmethod
-    def _refuse_unsupported(cls, body: Any) -> Any:
-        fields = body if isinstance(body, dict) else {}
-        for name in UNSUPPORTED:
-            if fields.get(name):
-                raise ValueError(f"{name} is not supported; leave it out")
-        if fields.get("n") not in (None, 1):
-            raise ValueError("n may only be 1; ask several times for several answers")
-        if (fields.get("response_format") or {"type": "text"}) != {"type": "text"}:
-            raise ValueError("response_format may only be of type text; ask for the form in words")
-        return body
+    def _ids(cls, biases: dict[str, float] | None) -> dict[str, float] | None:
+        for token in biases or {}:
+            if not token.isascii() or not token.isdigit():
+                raise ValueError(f"{token!r} is no token id")
+        return biases
 
     def sampling(self) -> Sampling:
         """Raises `SamplingError` for values out of range. What isn't given has our own defaults."""
-        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens", "seed")
-        values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        values = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Sampling().replace({**values, "stop": stop})
+        biases = [(int(token), bias) for token, bias in (self.logit_bias or {}).items()]
+        schema = self.response_format.text() if self.response_format else ""
+        extras = {"stop": stop, "logit_bias": biases, "json_schema": schema, "top_logprobs": self.alternatives}
+        return Sampling().replace(values | extras)
+
+    def samplings(self) -> list[Sampling]:
+        """One for each of the `n` answers; where a seed is given each has its own."""
+        first = self.sampling()
+        seeds = [None if first.seed is None else (first.seed + index) % 2**63 for index in range(self.n or 1)]
+        return [first.replace({"seed": seed}) for seed in seeds]
+
+    @property
+    def alternatives(self) -> int:
+        """How many of the likeliest tokens are asked for at each position."""
+        raise NotImplementedError
+
+    @property
+    def wants_logprobs(self) -> bool:
+        raise NotImplementedError
 
     def wanted(self) -> Wanted:
         options = self.stream_options or StreamOptions()
-        return Wanted(bool(self.logprobs), bool(options.include_usage), bool(options.include_events))
+        return Wanted(self.wants_logprobs, bool(options.include_usage), bool(options.include_events))
+
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "max_tokens",
+    "seed",
+)
 
 
 class ChatRequest(Generation):
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = None
     continue_final_message: bool | None = None
@@ -122,17 +178,57 @@ class ChatRequest(Generation):
     def _check(self) -> Self:
         if self.continue_final_message and self.messages[-1].role != "assistant":
             raise ValueError("continue_final_message needs a last message of role assistant")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs")
         self.max_tokens = self.max_completion_tokens or self.max_tokens
         return self
+
+    @property
+    def alternatives(self) -> int:
+        return self.top_logprobs or 0
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return bool(self.logprobs)
 
 
 class CompletionRequest(Generation):
     prompt: Text
+    logprobs: int | bool | None = None
+    """OpenAI's number of alternatives; ours also takes true."""
 
     @field_validator("prompt", mode="before")
     @classmethod
     def _only_one(cls, prompt: Any) -> Any:
         return prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt
+
+    @property
+    def alternatives(self) -> int:
+        return 0 if isinstance(self.logprobs, bool) else self.logprobs or 0
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.logprobs is not None and self.logprobs is not False
+
+
+class ScoreRequest(_Supported):
+    """Ours: how likely each continuation of a conversation is."""
+
+    model: str = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1)
+    continuations: list[Annotated[Text, Field(min_length=1)]] = Field(min_length=1, max_length=1000)
+    adapter: str | None = None
+
+
+class EmbeddingsRequest(_Supported):
+    model: str = Field(min_length=1)
+    input: list[Text] = Field(min_length=1, max_length=2048)
+    encoding_format: Literal["float", "base64"] | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _listed(cls, texts: Any) -> Any:
+        return [texts] if isinstance(texts, str) else texts
 
 
 class LoadRequest(_Body):

@@ -5,11 +5,26 @@ What the API lacks travels as extensions that are sent to those who ask for them
 """
 
 import dataclasses
+from array import array
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
-from assistant.events import Event, Finished, FinishReason, Loading, Prefilled, Timing, Token, TopToken, Usage
+from assistant.events import (
+    Embedded,
+    Event,
+    Finished,
+    FinishReason,
+    Loading,
+    Prefilled,
+    Scored,
+    Timing,
+    Token,
+    TopToken,
+    Usage,
+)
 from assistant.wire.errors import BadAnswer
 
 Body = dict[str, Any]
@@ -33,15 +48,26 @@ class Wanted:
 class ChunkWriter:
     """The events of one answer -> the bodies of its stream, or of its one whole answer."""
 
-    def __init__(self, kind: Literal["chat", "text"], *, request_id: str, created: int, model: str, wanted: Wanted):
+    def __init__(
+        self,
+        kind: Literal["chat", "text"],
+        *,
+        request_id: str,
+        created: int,
+        model: str,
+        wanted: Wanted,
+        choices: int = 1,
+    ) -> None:
         self._chat = kind == "chat"
         name = "chat.completion" if self._chat else "text_completion"
         self._head: Body = {"id": request_id, "object": name, "created": created, "model": model}
         self._wanted = wanted
+        self._choices = choices
+        self._finished: list[Finished] = []
 
     def opening(self) -> list[Body]:
         """What comes before the first token: the role."""
-        return [self._chunk([self._choice({"role": "assistant", "content": ""})])] if self._chat else []
+        return [self._chunk([self._choice(0, {"role": "assistant", "content": ""})])] if self._chat else []
 
     def chunks(self, event: Event) -> list[Body]:
         """The chunks of one event; none for what the client didn't ask to be told."""
@@ -53,21 +79,30 @@ class ChunkWriter:
             case Token():
                 if not event.text and not self._wanted.logprobs:
                     return []
-                return [self._chunk([self._choice({"content": event.text}, logprobs=self._logprobs([event]))])]
+                said = self._choice(event.choice, {"content": event.text}, logprobs=self._logprobs([event]))
+                return [self._chunk([said])]
             case Finished():
-                ending = [self._chunk([self._choice({}, reason=event.reason)])]
-                if self._wanted.usage:
-                    ending.append(self._chunk([], **figures(event)))
+                ending = [self._chunk([self._choice(event.choice, {}, reason=event.reason)])]
+                self._finished.append(event)
+                if self._wanted.usage and len(self._finished) == self._choices:
+                    ending.append(self._chunk([], **figures(self._finished)))
                 return ending
+            case Scored() | Embedded():
+                raise AssertionError("these are answered whole")
 
     def whole(self, events: Sequence[Event]) -> Body:
-        """The answer in one body, of all its events. The last one is `Finished`."""
-        tokens = [event for event in events if isinstance(event, Token)]
-        text, finished = "".join(token.text for token in tokens), events[-1]
-        assert isinstance(finished, Finished)
-        choice: Body = {"index": 0, "logprobs": self._logprobs(tokens), "finish_reason": finished.reason}
-        choice |= {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
-        return {**self._head, "choices": [choice], **figures(finished)}
+        """The answer in one body, of all its events."""
+        finished = [event for event in events if isinstance(event, Finished)]
+        finished.sort(key=lambda event: event.choice)
+        choices = [self._whole_choice(events, one) for one in finished]
+        return {**self._head, "choices": choices, **figures(finished)}
+
+    def _whole_choice(self, events: Sequence[Event], finished: Finished) -> Body:
+        tokens = [event for event in events if isinstance(event, Token) and event.choice == finished.choice]
+        text = "".join(token.text for token in tokens)
+        said: Body = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        logprobs, reason = self._logprobs(tokens), finished.reason
+        return {"index": finished.choice, **said, "logprobs": logprobs, "finish_reason": reason}
 
     def _extension(self, kind: str, event: Loading | Prefilled) -> list[Body]:
         return [self._chunk([], event={"type": kind, **dataclasses.asdict(event)})] if self._wanted.events else []
@@ -76,12 +111,15 @@ class ChunkWriter:
         head = {**self._head, "object": "chat.completion.chunk"} if self._chat else self._head
         return {**head, "choices": choices, **extras}
 
-    def _choice(self, delta: Body, *, logprobs: Body | None = None, reason: str | None = None) -> Body:
+    def _choice(self, index: int, delta: Body, *, logprobs: Body | None = None, reason: str | None = None) -> Body:
         said: Body = {"delta": delta} if self._chat else {"text": delta.get("content", "")}
-        return {"index": 0, **said, "logprobs": logprobs, "finish_reason": reason}
+        return {"index": index, **said, "logprobs": logprobs, "finish_reason": reason}
 
     def _logprobs(self, tokens: Sequence[Token]) -> Body | None:
-        return {"content": [_logprob(token) for token in tokens]} if self._wanted.logprobs else None
+        if not self._wanted.logprobs:
+            return None
+        content = {"content": [_logprob(token) for token in tokens]}
+        return content if self._chat else content | _completion_logprobs(tokens)
 
 
 def _logprob(token: Token | TopToken) -> Body:
@@ -96,21 +134,54 @@ def _logprob(token: Token | TopToken) -> Body:
     return body
 
 
-def figures(finished: Finished) -> Body:
-    """`usage` in OpenAI's form, and what it lacks."""
-    usage = finished.usage
+def _completion_logprobs(tokens: Sequence[Token]) -> Body:
+    """As the older of OpenAI's two forms has them, beside the newer one."""
     return {
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        },
-        "timing": dataclasses.asdict(finished.timing),
-        "seed": finished.seed,
-        "model_hash": finished.model_hash,
-        "device": finished.device,
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [_logprob(token)["logprob"] for token in tokens],
+        "top_logprobs": [{top.text: max(top.logprob, LEAST_LOGPROB) for top in token.top} for token in tokens],
+        "text_offset": list(accumulate((len(token.text) for token in tokens[:-1]), initial=0)) if tokens else [],
     }
+
+
+def figures(finished: Sequence[Finished]) -> Body:
+    """`usage` in OpenAI's form, of all the choices together, and what it lacks, of the first."""
+    first = finished[0]
+    return {
+        "usage": _usage(first.usage.prompt_tokens, sum(one.usage.completion_tokens for one in finished))
+        | {"prompt_tokens_details": {"cached_tokens": first.usage.cached_tokens}},
+        "timing": dataclasses.asdict(first.timing),
+        "seed": first.seed,
+        "model_hash": first.model_hash,
+        "adapter_hash": first.adapter_hash,
+        "device": first.device,
+    }
+
+
+def _usage(prompt: int, completion: int = 0) -> Body:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def embeddings_body(model: str, embedded: Embedded, *, base64: bool) -> Body:
+    """The answer of /v1/embeddings."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": _base64(vector) if base64 else list(vector)}
+        for index, vector in enumerate(embedded.vectors)
+    ]
+    return {"object": "list", "data": data, "model": model, "usage": _usage(embedded.prompt_tokens)}
+
+
+def _base64(vector: Sequence[float]) -> str:
+    return b64encode(array("f", vector).tobytes()).decode()
+
+
+def scores_body(model: str, texts: Sequence[str], scored: Scored) -> Body:
+    """The answer of /v1/score: for each text the sum of its tokens' log-probabilities, and each of them."""
+    data = [
+        {"index": index, "text": text, "logprob": max(sum(logprobs), LEAST_LOGPROB), "logprobs": list(logprobs)}
+        for index, (text, logprobs) in enumerate(zip(texts, scored.logprobs, strict=True))
+    ]
+    return {"object": "list", "data": data, "model": model, "usage": _usage(scored.prompt_tokens)}
 
 
 class ChunkReader:
@@ -155,7 +226,7 @@ class ChunkReader:
         text = self._think(thought, content or "")
         if not isinstance(text, str):
             raise TypeError(text)
-        return [_token(text, logprobs[0])] if text or "token_id" in logprobs[0] else []
+        return [_token(text, logprobs[0], int(choice.get("index") or 0))] if text or "token_id" in logprobs[0] else []
 
     def _think(self, thought: str, content: str) -> str:
         opened, closed = thought and not self._thinking, content and (self._thinking or thought)
@@ -163,9 +234,9 @@ class ChunkReader:
         return ("<think>" if opened else "") + thought + ("</think>" if closed else "") + content
 
 
-def _token(text: str, logprob: Body) -> Token:
+def _token(text: str, logprob: Body, choice: int) -> Token:
     top = tuple(TopToken(t["token"], t["logprob"], t.get("token_id")) for t in logprob.get("top_logprobs") or ())
-    return Token(text, logprob.get("token_id"), logprob.get("logprob"), top)
+    return Token(text, logprob.get("token_id"), logprob.get("logprob"), top, choice)
 
 
 def _extension(event: Body) -> Event:
@@ -184,4 +255,5 @@ def _finished(reason: FinishReason, body: Body, timing: Timing) -> Finished:
         body.get("seed"),
         body.get("model_hash") or "",
         body.get("device") or "",
+        body.get("adapter_hash") or "",
     )

@@ -5,11 +5,14 @@ from typing import Any
 
 from assistant.engine.sampling import SamplingError
 from assistant.errors import (
+    AdapterError,
+    AdapterUnknown,
     AssistantError,
     ChecksumMismatch,
     ContextExceeded,
     DownloadFailed,
     EngineUnreachable,
+    ModelBroken,
     ModelError,
     ModelIncomplete,
     ModelTooLarge,
@@ -33,6 +36,9 @@ _MODEL_ERRORS = {
         ModelIncomplete,
         ModelUnsupported,
         ModelTooLarge,
+        ModelBroken,
+        AdapterError,
+        AdapterUnknown,
         DownloadFailed,
         ChecksumMismatch,
     )
@@ -68,6 +74,9 @@ def refusal(error: AssistantError) -> tuple[int, dict[str, Any]]:
         case RequestRefused():
             kind = SERVER_ERROR if error.status >= 500 else BAD_REQUEST
             return error.status or 400, error_body(str(error), kind=kind, code=error.code)
+        case AdapterError():
+            status = 404 if isinstance(error, AdapterUnknown) else 400
+            return status, error_body(str(error), code=error.code, param="adapter")
         case ModelUnknown():
             return 404, error_body(str(error), code=error.code, param="model")
         case ModelError():

@@ -95,7 +95,9 @@ class Model(nn.Module):
     def empty_kv(self, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A cache for `length` positions. The system gives memory to its pages as they are written."""
         shape = self.shape
-        return torch.empty(shape.layers, 2, shape.kv_heads, length, shape.head_dim, dtype=dtype, device=self.norm.device)
+        return torch.empty(
+            shape.layers, 2, shape.kv_heads, length, shape.head_dim, dtype=dtype, device=self.norm.device
+        )
 
     def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1, tree: "Tree | None" = None) -> Tensor:
         """Logits (last, V) of what follows the `last` ids of ids (S,), which stand at start.. and join `kv`."""

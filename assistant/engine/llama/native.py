@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,10 +27,18 @@ if TYPE_CHECKING:
     from assistant.engine.llama.model import Model
 
 SOURCE = Path(__file__).with_name("decode.c")
-FLAGS = (
-    "-std=c11 -D_GNU_SOURCE -O3 -march=native -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros "
-    "-shared -fPIC"
-).split()
+FLAGS = [
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fassociative-math",
+    "-fno-signed-zeros",
+    "-shared",
+    "-fPIC",
+]
 BUILD_TIMEOUT_S = 60
 Q4, Q8, B16, TILE = 4, 8, 16, 16
 BLOCK_BYTES = {Q4: 320, Q8: 544, B16: 1024}
@@ -195,9 +202,7 @@ class NativeLinear(AdaptedLinear):
             return y if self._bias is None else y.add_(self._bias[: self.n])
         wide = x.float().contiguous()
         made = torch.empty(x.shape[0], _padded(self.n))
-        _built().times(
-            ctypes.addressof(self.c), wide.data_ptr(), x.shape[0], made.data_ptr(), torch.get_num_threads()
-        )
+        _built().times(ctypes.addressof(self.c), wide.data_ptr(), x.shape[0], made.data_ptr(), torch.get_num_threads())
         return made[:, : self.n].to(x.dtype)
 
     def unpack(self, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -286,7 +291,11 @@ class Stepper:
             c.capacity, c.position, c.wanted = row.kv.shape[3], row.position, row.wanted
         logits = torch.empty(sum(row.wanted for row in rows), _padded(self._model.shape.vocabulary))
         _built().step(
-            ctypes.addressof(self._c), ctypes.addressof(self._rows), len(rows), logits.data_ptr(), torch.get_num_threads()
+            ctypes.addressof(self._c),
+            ctypes.addressof(self._rows),
+            len(rows),
+            logits.data_ptr(),
+            torch.get_num_threads(),
         )
         return logits[:, : self._model.shape.vocabulary]
 

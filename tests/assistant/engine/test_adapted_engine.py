@@ -89,7 +89,9 @@ def test_conversations_with_different_adapters_at_once(tmp_path: Path) -> None:
     while schedule.tasks:
         schedule.round()
     assert errors == [None] * 3
-    assert [[token for token, _ in reply(seen)[0]] for seen in events] == [[token for token, _ in said] for said, _ in alone]
+    assert [[token for token, _ in reply(seen)[0]] for seen in events] == [
+        [token for token, _ in said] for said, _ in alone
+    ]
 
 
 def test_an_adapter_that_was_deleted_or_trained_again(tmp_path: Path) -> None:
@@ -123,8 +125,9 @@ def test_the_real_model_swaps_within_three_seconds(real_models: Path, tmp_path: 
 
 def tiny_like(real_models: Path, folder: Path) -> Path:
     """Random weights of the real model's shape, for PEFT to put an adapter on."""
-    from assistant.engine import model_folder, weights
     from transformers import LlamaForCausalLM
+
+    from assistant.engine import model_folder, weights
 
     config = weights.read_config(model_folder.ready(real_models / catalogue.DEFAULT, lambda _: None))
     LlamaForCausalLM(config).save_pretrained(folder)

@@ -205,9 +205,7 @@ def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(networks.weights, "stored", lambda *_, **__: Stored(10**15, 10**15, "float32", True))
     monkeypatch.setattr(networks.weights, "tensors", lambda *_: pytest.fail("it was read"))
-    with pytest.raises(
-        ModelTooLarge, match=r"needs 687500\.0 GB .* in int4, but .* GB are free on cpu.* such as "
-    ):
+    with pytest.raises(ModelTooLarge, match=r"needs 687500\.0 GB .* in int4, but .* GB are free on cpu.* such as "):
         Engine.load(folder("llama"))
 
 

@@ -50,7 +50,9 @@ def test_same_weights_and_same_logits(
     original.tie_weights()
     ids = torch.arange(3, 40)[None]
     assert torch.equal(loaded(ids).logits, original(ids).logits)
-    assert weights.stored(tmp_path / "own", own_forward=True).parameters == sum(tensor.numel() for tensor in expected.values())
+    assert weights.stored(tmp_path / "own", own_forward=True).parameters == sum(
+        tensor.numel() for tensor in expected.values()
+    )
 
 
 def test_tokenizer_and_template_come_along(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:

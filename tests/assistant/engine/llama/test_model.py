@@ -7,11 +7,26 @@ import transformers as tf
 from assistant.engine.llama.model import build, unsupported
 
 SMALL = dict(
-    vocab_size=199, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=256, pad_token_id=None, bos_token_id=None, eos_token_id=None,
+    vocab_size=199,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    pad_token_id=None,
+    bos_token_id=None,
+    eos_token_id=None,
 )
 ROPE = dict(rope_theta=10000.0)
-LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64, **ROPE)
+LLAMA3 = dict(
+    rope_type="llama3",
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=64,
+    **ROPE,
+)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, **ROPE)
 CASES = {
     "llama2": tf.LlamaConfig(**{**SMALL, "num_key_value_heads": 4}),
@@ -19,7 +34,9 @@ CASES = {
     "llama-bias": tf.LlamaConfig(**SMALL, attention_bias=True, mlp_bias=True),
     "llama-head-dim": tf.LlamaConfig(**SMALL, head_dim=24),
     "llama-linear": tf.LlamaConfig(**SMALL, rope_parameters=dict(rope_type="linear", factor=2.0, **ROPE)),
-    "llama-dynamic": tf.LlamaConfig(**{**SMALL, "max_position_embeddings": 32}, rope_parameters=dict(rope_type="dynamic", factor=2.0, **ROPE)),
+    "llama-dynamic": tf.LlamaConfig(
+        **{**SMALL, "max_position_embeddings": 32}, rope_parameters=dict(rope_type="dynamic", factor=2.0, **ROPE)
+    ),
     "smollm2": tf.LlamaConfig(**SMALL, tie_word_embeddings=True),
     "mistral": tf.MistralConfig(**SMALL, sliding_window=None),
     "mistral-window": tf.MistralConfig(**SMALL, sliding_window=24),
@@ -46,7 +63,9 @@ def test_greedy_tokens_and_logits_are_those_of_transformers(name):
     ours = build(theirs.config, theirs.state_dict())
     prompt = torch.randint(0, 199, (40,))
     with torch.inference_mode():
-        wanted = theirs.generate(prompt[None], max_new_tokens=24, do_sample=False, output_logits=True, return_dict_in_generate=True)
+        wanted = theirs.generate(
+            prompt[None], max_new_tokens=24, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
         kv = ours.empty_kv(128)
         ids, logits = prompt.tolist(), []
         out = ours(prompt, kv, 0)

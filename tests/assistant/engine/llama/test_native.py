@@ -75,7 +75,8 @@ def quantised(state):
     """The matrices as blocks, 4 bits but for the embedding."""
     return {
         name: quantise(value, 8 if "embed" in name or "lm_head" in name else 4)
-        if value.ndim == 2 and any(one in name for one in LINEARS) else value
+        if value.ndim == 2 and any(one in name for one in LINEARS)
+        else value
         for name, value in state.items()
     }
 
@@ -126,5 +127,3 @@ def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path):
     native.library.cache_clear()
     assert native.library() is None
     native.library.cache_clear()
-
-
