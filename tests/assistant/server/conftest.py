@@ -2,23 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from assistant.client.http import Endpoint, connect
+from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelUnknown
-from assistant.events import Event, Finished, Loading, Prefilled, Token, Usage
+from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, TopToken, Usage
 from assistant.server.app import private_app
 from assistant.server.leases import Leases
 from assistant.server.process import listening
 from assistant.server.sockets import listen_at
-from assistant.server.worker import Cancelled, Worker
+from assistant.server.worker import Worker
 from prompts.message import Message
+
+
+NOTHING: Any = None
 
 
 @dataclass
@@ -33,45 +38,64 @@ class CountingEngine:
     asked: list[Sequence[Message]] = field(default_factory=list)
     sampling: Sampling | None = None
     options: dict[str, bool] = field(default_factory=dict)
+    adapter: Path | None = None
+    rounds: list[int] = field(default_factory=list)
+    """How many requests each pass was for."""
     running: int = 0
     together: int = 0
     """The most requests that were ever at work at one time."""
 
-    def chat(
+    def replying(
         self,
         messages: Sequence[Message],
         sampling: Sampling,
         *,
         continue_final: bool,
         drop_oldest: bool,
-        cancelled: Cancelled,
-    ) -> Generator[Event]:
+        adapter: Path | None,
+        choice: int,
+    ) -> Steps:
         self.asked.append(messages)
-        self.sampling = sampling
+        self.sampling, self.adapter = sampling, adapter
         self.options = {"continue_final": continue_final, "drop_oldest": drop_oldest}
         if messages[-1].content == "too long":
             raise ContextExceeded("The prompt has 9 tokens, the context 8.")
-        yield from self._say(cancelled)
+        return self._say(choice, sampling)
 
-    def complete(self, text: str, sampling: Sampling, *, cancelled: Cancelled) -> Generator[Event]:
-        self.sampling = sampling
-        yield Prefilled(len(text))
-        yield from self._say(cancelled)
+    def completing(self, text: str, sampling: Sampling, *, adapter: Path | None, choice: int) -> Steps:
+        self.asked.append([Message("user", text)])
+        self.sampling, self.adapter = sampling, adapter
+        return self._say(choice, sampling)
 
-    def _say(self, cancelled: Cancelled) -> Generator[Event]:
+    def scoring(self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None) -> Steps:
+        self.asked.append(messages)
+        self.adapter = adapter
+        yield Ask(NOTHING, [1])
+        yield Scored(tuple((-0.5,) * len(text) for text in continuations), 3)
+
+    def embedding(self, texts: Sequence[str]) -> Steps:
+        for _ in texts:
+            yield Read([1])
+        yield Embedded(tuple((0.6, 0.8) for _ in texts), 2 * len(texts))
+
+    def run(self, asks: Sequence[Ask | Read]) -> list[None]:
+        self.rounds.append(len(asks))
+        time.sleep(self.pause_s)
+        return [None] * len(asks)
+
+    def _say(self, choice: int, sampling: Sampling) -> Steps:
         self.running += 1
         self.together = max(self.together, self.running)
         try:
+            yield Ask(NOTHING, [1])
             yield Prefilled(3, context_tokens=8)
             for word in self.words:
                 self.stepped += 1
-                yield Token(word, 1, -0.5)
+                yield Token(word, 1, -0.5, tuple(TopToken(word, -0.5, 1) for _ in range(sampling.top_logprobs)), choice)
                 if self.raises is not None:
                     raise self.raises
-                time.sleep(self.pause_s)
-                if cancelled():
-                    return
-            yield Finished("stop", Usage(3, len(self.words)), seed=7)
+                yield Ask(NOTHING, [1])
+            yield Finished("stop", Usage(3, len(self.words)), seed=sampling.seed or 7, choice=choice)
         finally:
             self.running -= 1
 
@@ -106,7 +130,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     worker, leases = Worker(load, lambda: None), Leases(0.0)
     listener, here = listen_at(tmp_path / "engine.sock")
     endpoint = Endpoint("http://engine", Path(here.socket))
-    async with listening([(private_app(worker, leases, lambda: ["m"]), listener)]):
+    async with listening([(private_app(worker, leases, lambda: ["m"], tmp_path / "adapters"), listener)]):
         worker.start()
         await until(lambda: worker.ready)
         async with connect(endpoint) as http:

@@ -1,6 +1,9 @@
 """The OpenAI API, asked as the official client and others ask it."""
 
 import asyncio
+from array import array
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,7 +144,6 @@ async def test_a_body_without_an_end_is_not_read_for_ever(service: Service, monk
 async def test_models_and_what_there_is_not(service: Service) -> None:
     models = (await service.http.get("/v1/models")).json()
     assert [model["id"] for model in models["data"]] == ["m"]
-    assert (await post(service, {"input": "x"}, "/v1/embeddings"))[0] == 501
     assert (await post(service, {}, "/v1/audio"))[0] == 404
     response = await service.http.get("/v1/chat/completions")
     assert (response.status_code, response.json()["error"]["code"]) == (405, "not_found")
@@ -211,20 +213,107 @@ async def test_a_client_that_closes_the_iterator_stops_the_engine(service: Servi
     assert service.engine.stepped <= 3
 
 
-async def test_requests_are_served_in_order_of_arrival_one_at_a_time(service: Service) -> None:
+async def test_requests_are_served_together(service: Service) -> None:
+    service.engine.words, service.engine.pause_s = ["word"] * 20, 0.01
+    replies = await asyncio.gather(*(events(service) for _ in range(4)))
+    assert service.engine.together == 4
+    assert max(service.engine.rounds) == 4, "all in one pass"
+    assert all(len([one for one in reply if isinstance(one, Token)]) == 20 for reply in replies)
+
+
+async def test_no_more_than_some_at_once_and_the_others_in_order(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant.server.worker.MOST_AT_ONCE", 2)
     service.engine.pause_s = 0.01
     asking = []
-    for number in range(4):
+    for number in range(5):
         body = {**EVENTS, "messages": [{"role": "user", "content": str(number)}]}
         asking.append(asyncio.create_task(events(service, body)))
         await until(lambda number=number: service.worker.requests == number + 1)
     replies = await asyncio.gather(*asking)
-    assert [messages[0].content for messages in service.engine.asked] == ["0", "1", "2", "3"]
+    assert [messages[0].content for messages in service.engine.asked] == ["0", "1", "2", "3", "4"]
+    assert service.engine.together == 2
+    assert [reply[0] for reply in replies[2:]] == [Loading("waiting for another reply")] * 3
+
+
+async def test_another_model_waits_until_the_running_replies_have_ended(service: Service) -> None:
+    service.engine.words, service.engine.pause_s = ["word"] * 10, 0.01
+    first = asyncio.create_task(events(service))
+    await until(lambda: service.engine.running == 1)
+    other = asyncio.create_task(events(service, {**EVENTS, "model": "other"}))
+    await until(lambda: service.worker.requests == 2)
+    third = asyncio.create_task(events(service))
+    assert Loading("waiting for another reply") in await other
+    await asyncio.gather(first, third)
+    assert service.loaded == ["m", "other", "m"]
     assert service.engine.together == 1
-    assert [reply[0] for reply in replies[1:]] == [Loading("waiting for another reply")] * 3
 
 
-async def test_one_who_leaves_the_queue_is_not_answered(service: Service) -> None:
+async def test_several_answers_to_one_prompt(service: Service) -> None:
+    status, body = await post(service, {**HI, "n": 3, "seed": 5})
+    assert status == 200
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
+    assert {choice["message"]["content"] for choice in body["choices"]} == {"one two three"}
+    assert body["usage"]["completion_tokens"] == 9
+    assert service.engine.sampling is not None
+    assert service.engine.sampling.seed == 7, "the third has a seed of its own"
+    chunks = await streamed(service, {**STREAM, "n": 2, "stream_options": {"include_usage": True}})
+    said = [c["choices"][0]["index"] for c in chunks if c["choices"] and c["choices"][0]["delta"].get("content")]
+    assert sorted(said) == [0, 0, 0, 1, 1, 1]
+    assert [len(chunk["choices"]) for chunk in chunks].count(0) == 1, "one usage for both"
+
+
+async def test_one_answer_that_fails_ends_its_request_and_no_other(service: Service) -> None:
+    service.engine.words, service.engine.pause_s = ["word"] * 30, 0.01
+    good = asyncio.create_task(events(service))
+    await until(lambda: service.engine.stepped >= 2)
+    status, body = await post(service, {"model": "m", "messages": [{"role": "user", "content": "too long"}]})
+    assert (status, body["error"]["code"]) == (400, "context_length_exceeded")
+    assert isinstance((await good)[-1], Finished)
+
+
+async def test_alternatives(service: Service) -> None:
+    _, body = await post(service, {**HI, "logprobs": True, "top_logprobs": 2})
+    content = body["choices"][0]["logprobs"]["content"]
+    assert [[top["token"] for top in one["top_logprobs"]] for one in content] == [[w, w] for w in service.engine.words]
+    _, body = await post(service, {"model": "m", "prompt": "Once", "logprobs": 1}, "/v1/completions")
+    logprobs = body["choices"][0]["logprobs"]
+    assert logprobs["tokens"] == ["one", " two", " three"]
+    assert logprobs["text_offset"] == [0, 3, 7]
+    assert logprobs["top_logprobs"] == [{"one": -0.5}, {" two": -0.5}, {" three": -0.5}]
+
+
+async def test_embeddings(service: Service) -> None:
+    _, body = await post(service, {"model": "m", "input": ["a", "b"]}, "/v1/embeddings")
+    assert [(one["index"], one["embedding"]) for one in body["data"]] == [(0, [0.6, 0.8]), (1, [0.6, 0.8])]
+    assert body["usage"] == {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
+    _, body = await post(service, {"model": "m", "input": "a", "encoding_format": "base64"}, "/v1/embeddings")
+    assert array("f", b64decode(body["data"][0]["embedding"])).tolist() == pytest.approx([0.6, 0.8])
+    assert (await post(service, {"model": "m", "input": []}, "/v1/embeddings"))[0] == 400
+
+
+async def test_scores(service: Service) -> None:
+    _, body = await post(service, {**HI, "continuations": ["ab", "c"]}, "/v1/score")
+    assert [(one["text"], one["logprob"]) for one in body["data"]] == [("ab", -1.0), ("c", -0.5)]
+    assert (await post(service, {**HI, "continuations": [""]}, "/v1/score"))[0] == 400
+
+
+async def test_adapters_by_name(service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "adapters" / "mine"
+    folder.mkdir(parents=True)
+    status, body = await post(service, {**HI, "adapter": "mine"})
+    assert (status, body["error"]["code"], body["error"]["param"]) == (404, "adapter_not_found", "adapter")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert (await post(service, {**HI, "adapter": "mine"}))[0] == 200
+    assert service.engine.adapter == folder
+    listed = (await service.http.get("/v1/adapters")).json()
+    assert [one["id"] for one in listed["data"]] == ["mine"]
+    assert (await post(service, {**HI, "adapter": "../mine"}))[0] == 404
+
+
+async def test_one_who_leaves_the_queue_is_not_answered(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assistant.server.worker.MOST_AT_ONCE", 1)
     service.engine.words, service.engine.pause_s = ["word"] * 20, 0.01
     first = asyncio.create_task(events(service))
     await until(lambda: service.engine.running == 1)

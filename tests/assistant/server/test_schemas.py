@@ -22,6 +22,28 @@ def test_nothing_said_is_our_default() -> None:
     assert ask(temperature=None, stop=None, n=None, stream_options=None, tools=[]).sampling() == Sampling()
 
 
+def test_everything_that_can_be_asked_for() -> None:
+    asked = ask(
+        presence_penalty=1, frequency_penalty=-0.5, logit_bias={"7": -100}, logprobs=True, top_logprobs=4, seed=3, n=2
+    )
+    sampling = asked.sampling()
+    assert (sampling.presence_penalty, sampling.frequency_penalty) == (1, -0.5)
+    assert (sampling.logit_bias, sampling.top_logprobs) == (((7, -100.0),), 4)
+    assert [one.seed for one in asked.samplings()] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("asked", "schema"),
+    [
+        ({"type": "text"}, ""),
+        ({"type": "json_object"}, '{"type": "object"}'),
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "number"}}}, '{"type": "number"}'),
+    ],
+)
+def test_response_formats(asked: dict[str, Any], schema: str) -> None:
+    assert ask(response_format=asked).sampling().json_schema == schema
+
+
 def test_unknown_fields_are_ignored() -> None:
     assert ask(user="me", n=1, frequency_penalty=0, response_format={"type": "text"}, x_mine=1).model == "m"
 
@@ -48,10 +70,17 @@ def test_unknown_fields_are_ignored() -> None:
         ({"seed": 2**70}, "seed"),
         ({"seed": True}, "seed"),
         ({"stop": [""]}, "stop"),
-        ({"n": 2}, None),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
         ({"tools": [{}]}, None),
-        ({"frequency_penalty": 0.5}, None),
-        ({"response_format": {"type": "json_object"}}, None),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"presence_penalty": -3}, "presence_penalty"),
+        ({"logit_bias": {"a": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": 101}}, "logit_bias"),
+        ({"top_logprobs": 3}, None),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"continue_final_message": True}, None),
         ({"truncation": "newest"}, "truncation"),
     ],
