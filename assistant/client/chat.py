@@ -1,5 +1,6 @@
 """One chat request and the events of its answer: the body, and the stream read back."""
 
+import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -31,12 +32,22 @@ def request_body(model: str, messages: Sequence[Message], sampling: Sampling) ->
         body["seed"] = sampling.seed
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    if sampling.presence_penalty:
+        body["presence_penalty"] = sampling.presence_penalty
+    if sampling.frequency_penalty:
+        body["frequency_penalty"] = sampling.frequency_penalty
+    if sampling.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias}
+    if sampling.json_schema:
+        schema = {"name": "reply", "schema": json.loads(sampling.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 
-def own_fields(sampling: Sampling, *, continue_final: bool) -> dict[str, Any]:
+def own_fields(sampling: Sampling, *, continue_final: bool, adapter: str = "") -> dict[str, Any]:
     """The fields beyond `request_body` that our own engine understands."""
-    return {
+    asked_for = {"adapter": adapter, "top_logprobs": sampling.top_logprobs}
+    return {name: value for name, value in asked_for.items() if value} | {
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repetition_penalty,

@@ -13,7 +13,7 @@ from assistant.client.lease import Lease
 from assistant.engine import catalogue
 from assistant.engine.catalogue import Remote
 from assistant.engine.sampling import Sampling
-from assistant.errors import EngineDied, EngineUnreachable
+from assistant.errors import EngineDied, EngineUnreachable, ModelUnsupported
 from assistant.events import Event, Loading
 from assistant.paths import Paths
 from assistant.settings import Settings
@@ -78,22 +78,58 @@ class Client:
                 yield stage
 
     async def chat(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, *, continue_final: bool = False
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        continue_final: bool = False,
+        adapter: str = "",
     ) -> AsyncGenerator[Event]:
         """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
 
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
-        message. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
+        message. `adapter` is the name of one of ours. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`,
+        `RequestRefused` or a `ModelError`.
         """
         elsewhere, name = await self._place(model)
         if elsewhere is not None:
             replying = remote.chat(elsewhere, name, messages, sampling)
         else:
-            body = request_body(name, messages, sampling) | own_fields(sampling, continue_final=continue_final)
+            own = own_fields(sampling, continue_final=continue_final, adapter=adapter)
+            body = request_body(name, messages, sampling) | own
             replying = self._asked(lambda lease: answer(lease.http, "/v1/chat/completions", body, lease.endpoint))
         async with aclosing(replying) as reply:
             async for event in reply:
                 yield event
+
+    async def score(
+        self, model: str, messages: Sequence[Message], continuations: Sequence[str], *, adapter: str = ""
+    ) -> list[list[float]]:
+        """For each continuation of the conversation the log-probability of each of its tokens. Our own engine only."""
+        body = {
+            "model": await self._own(model, "score texts"),
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "continuations": list(continuations),
+            "adapter": adapter or None,
+        }
+        lease = await self._attach()
+        answered = await call(lease.http, "POST", "/v1/score", lease.endpoint, body)
+        return [one["logprobs"] for one in answered["data"]]
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of length 1 for each text. Our own engine only."""
+        body = {"model": await self._own(model, "embed texts"), "input": list(texts)}
+        lease = await self._attach()
+        answered = await call(lease.http, "POST", "/v1/embeddings", lease.endpoint, body)
+        return [one["embedding"] for one in answered["data"]]
+
+    async def _own(self, model: str, act: str) -> str:
+        """The model's name in our own engine. Raises `ModelUnsupported` for one that lives elsewhere."""
+        elsewhere, name = await self._place(model)
+        if elsewhere is not None:
+            raise ModelUnsupported(f"{model} runs on another server, which can't {act} for us. Choose a local model.")
+        return name
 
     async def models(self) -> list[str]:
         """Names of the models that the engine can load."""

@@ -60,10 +60,10 @@ def connect(endpoint: Endpoint, *, silence_s: float = SILENCE_S) -> httpx.AsyncC
         raise EngineUnreachable(f"{endpoint.url!r} is no usable address: {error}.") from error
 
 
-async def call(http: httpx.AsyncClient, method: str, path: str, endpoint: Endpoint) -> Any:
-    """The JSON answer of a request without a body. Raises like `stream`."""
+async def call(http: httpx.AsyncClient, method: str, path: str, endpoint: Endpoint, body: Any = None) -> Any:
+    """The JSON answer of a request, however long it takes. Raises like `stream`."""
     try:
-        response = await http.request(method, path)
+        response = await http.request(method, path, json=body, timeout=None)
     except httpx.HTTPError as error:
         raise unanswered(error, endpoint, begun=False) from error
     if not response.is_success:

@@ -14,10 +14,11 @@ from assistant.engine.sampling import SamplingError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
+    from llguidance._lib import JsonCompileOptions
 
 LONGEST_SCHEMA = 200_000
 """Characters."""
-FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+FORM: "JsonCompileOptions" = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One line: a small model that may write white space can write it for ever."""
 
 

@@ -165,7 +165,7 @@ class Engine:
 
     def embedding(self, texts: Sequence[str]) -> Steps:
         """The steps of `embed`."""
-        return embed(self._model, [self._text_ids(text) for text in texts])
+        return embed([self._text_ids(text) for text in texts])
 
     def run(self, asks: Sequence[Ask | Read]) -> list[Any]:
         """The tensor that each wants, or the exception that it ended with."""

@@ -87,7 +87,7 @@ def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placemen
 
 
 def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
-    """A linear for decode.c. Projections that were of different kinds come here as float32, joined: 8 bits hold them."""
+    """A linear for decode.c. Projections of different kinds come joined, as float32; 8 bits hold them."""
     if isinstance(weight, Tensor) and weight.dtype == torch.float32:
         weight = quantise(weight, 8)
     return native.NativeLinear(weight, bias)

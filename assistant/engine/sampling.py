@@ -26,16 +26,16 @@ class Sampling:
     """Drop tokens less likely than this share of the likeliest one. 0..1, 0 is off."""
     repetition_penalty: float = 1.0
     """Divide (multiply, where negative) the logits of tokens seen already. 0.1..10, 1 is off."""
-    presence_penalty: float = 0.0
-    """Taken from the logits of tokens said already in this reply. -2..2, 0 is off."""
-    frequency_penalty: float = 0.0
-    """Taken from the logits of tokens once for each time that they were said in this reply. -2..2, 0 is off."""
     max_tokens: int = 1024
     """Longest reply, in tokens. At least 1."""
     seed: int | None = None
     """Same seed, same text on the same machine. None: a new one for each reply. 0..2^63-1."""
     stop: tuple[str, ...] = ()
     """The reply ends before any of these texts."""
+    presence_penalty: float = 0.0
+    """Taken from the logits of tokens said already in this reply. -2..2, 0 is off."""
+    frequency_penalty: float = 0.0
+    """Taken from the logits of tokens once for each time that they were said in this reply. -2..2, 0 is off."""
     logit_bias: tuple[tuple[int, float], ...] = ()
     """Added to the logits of these tokens, (id, bias) each. -100..100; -100 is as good as never, 100 as always."""
     top_logprobs: int = 0

@@ -70,10 +70,8 @@ class Schedule:
     def _advance(self, task: Task, logits: Any) -> None:
         """Send a task what it asked for, and pass its events on, until it asks again or ends."""
         try:
-            if isinstance(logits, Exception):
-                said = task.steps.throw(logits)
-            else:
-                said = task.steps.send(logits)  # None the first time: it begins
+            # None the first time: it begins
+            said = task.steps.throw(logits) if isinstance(logits, Exception) else task.steps.send(logits)
             while not isinstance(said, Ask | Read):
                 task.emit(said)
                 said = next(task.steps)

@@ -1,6 +1,6 @@
 """How likely texts are after a prompt, all of them after one prefill; and what texts mean, as vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -55,7 +55,7 @@ def score(model: Loaded, prompt: Sequence[int], continuations: Sequence[Sequence
     yield Scored(tuple(map(tuple, scores)), len(prompt), cached)
 
 
-def embed(model: Loaded, texts: Sequence[Sequence[int]]) -> Steps:
+def embed(texts: Sequence[Sequence[int]]) -> Steps:
     """`Embedded`: for each text the mean of the last layer's output, of length 1."""
     vectors: list[tuple[float, ...]] = []
     for ids in texts:
@@ -75,7 +75,9 @@ def _portions(continuations: Sequence[Sequence[int]]) -> Iterator[list[Sequence[
     yield some
 
 
-def _by_tree(conversation: Conversation, first: Tensor, continuations: Sequence[Sequence[int]]) -> Steps:
+def _by_tree(
+    conversation: Conversation, first: Tensor, continuations: Sequence[Sequence[int]]
+) -> Generator[Ask, Tensor, list[list[float]]]:
     """All in one pass. The last token of each needs no pass of its own: nothing is asked about what follows it."""
     tree = Tree()
     nodes = [tree.add(ids[:-1]) for ids in continuations]
@@ -87,7 +89,7 @@ def _by_tree(conversation: Conversation, first: Tensor, continuations: Sequence[
 
 def _by_itself(
     model: Loaded, prompt: Sequence[int], conversation: Conversation, first: Tensor, ids: Sequence[int]
-) -> Steps:
+) -> Generator[Ask, Tensor, list[float]]:
     """One pass for each continuation, which is taken back out of the conversation after it."""
     if len(ids) < 2:
         return _picked([first], ids)

@@ -61,7 +61,7 @@ def quantise(weights: Tensor, bits: int) -> Blocks:
 
 
 def _quantised(weights: Tensor, bits: int) -> Tensor:
-    groups = weights.float().unflatten(1, (-1, GROUP))
+    groups = weights.float().view(weights.shape[0], -1, GROUP)
     if bits == 8:
         d = (groups.abs().amax(-1, keepdim=True) / 127).half()
         q = _divided(groups, d.float()).round_().clamp_(-127, 127).to(torch.int8).view(torch.uint8)
@@ -79,7 +79,8 @@ def _closest(groups: Tensor) -> tuple[Tensor, Tensor]:
     default model's weights, moved by up to half a step, costs 18 % of perplexity so, 35 % with the whole range alone.
     """
     least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
-    middle, best = (least + most) / 2, None
+    middle = (least + most) / 2
+    best: tuple[Tensor, Tensor, Tensor] | None = None
     total = groups.sum(-1, keepdim=True)
     for share in (1.0, 0.93, 0.86, 0.79):
         d, m = (most - least) * (share / 15), middle + (least - middle) * share
@@ -93,7 +94,12 @@ def _closest(groups: Tensor) -> tuple[Tensor, Tensor]:
             best = error, d, m
         else:
             closer = error < best[0]
-            best = tuple(torch.where(closer, new, old) for new, old in zip((error, d, m), best, strict=True))
+            old_error, old_d, old_m = best
+            best = (
+                torch.where(closer, error, old_error),
+                torch.where(closer, d, old_d),
+                torch.where(closer, m, old_m),
+            )
     assert best is not None
     return best[1], best[2]
 

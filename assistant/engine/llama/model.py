@@ -1,11 +1,7 @@
-"""The Llama family's forward pass: token ids in, logits out, keys and values kept in a static cache.
+"""The Llama family's forward pass in torch: token ids in, logits out, keys and values kept in a static cache.
 
-Where the time of one token goes (SmolLM2-135M Q4_1, one thread, 128 tokens of context, CPU time): the products 91 %
-(gate_up 32, head 26, down 17, qkv 10, out 6), attention 8, norms, rounding and silu 2: reading 96 MB of weights is what
-bounds it. That is decode.c's step; this module in eager torch over the packed 4-bit products takes 2.6-2.9 times as
-long, more than half of it outside the products. So one token goes through `native.Stepper`, a prompt through `forward`, with `NativeLinear`
-unpacking each matrix for the moment of its product. At 4,000 tokens of context attention was two thirds. (Measured on
-version 2 of decode.c with other jobs running; the attention has become faster since. To be measured again.)
+It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it computes trees of continuations, whole
+texts, and long prompts where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,7 +74,7 @@ def unsupported(config: Any) -> str:
 
 
 def _head_dim(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 class Model(nn.Module):
@@ -101,7 +97,8 @@ class Model(nn.Module):
 
     def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1, tree: "Tree | None" = None) -> Tensor:
         """Logits (last, V) of what follows the `last` ids of ids (S,), which stand at start.. and join `kv`."""
-        return self.head(self.hidden(ids, kv, start, tree)[-last:])
+        logits: Tensor = self.head(self.hidden(ids, kv, start, tree)[-last:])
+        return logits
 
     def hidden(self, ids: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
         """The last layer's output (S, C), normed: what the head reads."""
@@ -149,7 +146,8 @@ class Layer(nn.Module):
         q = self.project(normed(x, self.attention_norm, eps), kv, start, rotations)
         x = x + self.out(self.attend(q, kv, start, tree))
         h = self.gate_up(normed(x, self.hidden_norm, eps))  # [S, 2 * hidden]
-        return x + self.down(F.silu(h[:, :hidden]).mul_(h[:, hidden:]))
+        out: Tensor = x + self.down(F.silu(h[:, :hidden]).mul_(h[:, hidden:]))
+        return out
 
     def project(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor) -> Tensor:
         """Queries (S, H, D) of x (S, C); its keys and values join the cache."""
@@ -164,7 +162,8 @@ class Layer(nn.Module):
         end = start + x.shape[0]
         kv[0, :, start:end].copy_(qk[:, s.heads :].transpose(0, 1))
         kv[1, :, start:end].copy_(v.transpose(0, 1))
-        return qk[:, : s.heads].to(x.dtype)
+        queries: Tensor = qk[:, : s.heads].to(x.dtype)
+        return queries
 
     def attend(self, q: Tensor, kv: Tensor, start: int, tree: Tree | None) -> Tensor:
         """Values (S, H * D) that the queries (S, H, D) find. A key is read once for all the heads that share it."""
@@ -202,7 +201,8 @@ def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x over the root of its mean square, times weight; in float32, as transformers does."""
     wide = x.float()
     scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    return weight * (wide * scale).to(x.dtype)
+    out: Tensor = weight * (wide * scale).to(x.dtype)
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +251,16 @@ def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
     if tied and isinstance(head, NativeLinear):
         return NativeEmbedding(head)
     if tied and isinstance(head, PlainLinear):
-        return nn.Embedding.from_pretrained(head.weight)
-    return BlockEmbedding(rows) if isinstance(rows, Blocks) else nn.Embedding.from_pretrained(rows)
+        rows = head.weight
+    return (
+        BlockEmbedding(rows) if isinstance(rows, Blocks) else nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)
+    )
 
 
 def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:
     """Our names, and the fused weights from Hugging Face's."""
-    yield "head", Part(weights.get("lm_head.weight", weights["model.embed_tokens.weight"]), weights.get("lm_head.bias"))
+    bias = _vector(weights, "lm_head.bias") if "lm_head.bias" in weights else None
+    yield "head", Part(weights.get("lm_head.weight", weights["model.embed_tokens.weight"]), bias)
     for index in range(shape.layers):
         theirs, ours = f"model.layers.{index}", f"layers.{index}"
         yield f"{ours}.qkv", _joined(weights, f"{theirs}.self_attn", ("q_proj", "k_proj", "v_proj"), shape.head_dim)
@@ -268,14 +271,21 @@ def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:
 
 def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Tensor]]:
     """Our names, and the weights of the norms."""
-    yield "norm", weights["model.norm.weight"]
+    yield "norm", _vector(weights, "model.norm.weight")
     for index in range(shape.layers):
         theirs, ours = f"model.layers.{index}", f"layers.{index}"
-        yield f"{ours}.attention_norm", weights[f"{theirs}.input_layernorm.weight"]
-        yield f"{ours}.hidden_norm", weights[f"{theirs}.post_attention_layernorm.weight"]
+        yield f"{ours}.attention_norm", _vector(weights, f"{theirs}.input_layernorm.weight")
+        yield f"{ours}.hidden_norm", _vector(weights, f"{theirs}.post_attention_layernorm.weight")
         if shape.qk_norm:
-            q, k = (side_by_side(weights[f"{theirs}.self_attn.{one}_norm.weight"], shape.head_dim) for one in "qk")
+            norms = (_vector(weights, f"{theirs}.self_attn.{one}_norm.weight") for one in "qk")
+            q, k = (side_by_side(norm, shape.head_dim) for norm in norms)
             yield f"{ours}.qk_norm", torch.cat((q.expand(shape.heads, -1), k.expand(shape.kv_heads, -1)))
+
+
+def _vector(weights: Weights, name: str) -> Tensor:
+    found = weights[name]
+    assert isinstance(found, Tensor), "only matrices are in blocks"
+    return found
 
 
 def _joined(weights: Weights, path: str, names: tuple[str, ...], head_dim: int) -> Part:
@@ -285,11 +295,13 @@ def _joined(weights: Weights, path: str, names: tuple[str, ...], head_dim: int) 
         return side_by_side(rows, head_dim) if name in ("q_proj", "k_proj") else rows
 
     parts = {name: weights[f"{path}.{name}.weight"] for name in names}
-    biases = [ordered(name, weights[f"{path}.{name}.bias"]) for name in names if f"{path}.{name}.bias" in weights]
+    named = [(name, f"{path}.{name}.bias") for name in names if f"{path}.{name}.bias" in weights]
+    biases = [ordered(name, _vector(weights, theirs)) for name, theirs in named]
     bias = torch.cat(biases) if biases else None
-    kinds = {part.kind if isinstance(part, Blocks) else "" for part in parts.values()}
-    if len(kinds) == 1 and (kind := kinds.pop()):
-        return Part(Blocks(kind, torch.cat([ordered(name, part.rows) for name, part in parts.items()])), bias)
+    blocks = {name: part for name, part in parts.items() if isinstance(part, Blocks)}
+    kinds = {part.kind for part in blocks.values()}
+    if len(blocks) == len(parts) and len(kinds) == 1:
+        return Part(Blocks(kinds.pop(), torch.cat([ordered(name, part.rows) for name, part in blocks.items()])), bias)
     plain = {name: part.dequantise() if isinstance(part, Blocks) else part for name, part in parts.items()}
     if len(plain) == 1 and not isinstance(next(iter(parts.values())), Blocks):
         return Part(next(iter(plain.values())), bias)  # not copied

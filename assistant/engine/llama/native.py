@@ -243,7 +243,7 @@ class NativeEmbedding(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One token of one sequence: it stands at `position` of `kv` (layers, 2, H_kv, T, D) float16, T a multiple of 16."""
+    """One token of one sequence. It stands at `position` of `kv` (layers, 2, H_kv, T, D) float16; T mod 16 is 0."""
 
     token: int
     kv: Tensor
@@ -275,8 +275,10 @@ class Stepper:
 
     def refresh(self) -> None:
         """Take the linears' adapters as they are now."""
-        self._c.head = self._model.head.c
-        for c, layer in zip(self._layers, self._model.layers, strict=True):
+        head: Any = self._model.head
+        self._c.head = head.c
+        layers: Any = self._model.layers
+        for c, layer in zip(self._layers, layers, strict=True):
             c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
@@ -304,6 +306,6 @@ class Stepper:
         logits = torch.empty(_padded(self._model.shape.vocabulary))
         _built().products(ctypes.addressof(self._c), x.data_ptr(), logits.data_ptr(), torch.get_num_threads())
 
-    def _wide(self, tensor: Tensor) -> int:
+    def _wide(self, tensor: Any) -> int:
         self._held.append(tensor.float().contiguous())
         return int(self._held[-1].data_ptr())

@@ -132,13 +132,14 @@ class LlamaNetwork:
         assert self._stepper is not None
         portions = [self._stepper(rows[at : at + native.MOST_ROWS]) for at in range(0, len(rows), native.MOST_ROWS)]
         logits = torch.cat(portions) if len(portions) > 1 else portions[0]
-        return list(logits.split([ask.last for ask in asks]))
+        return list(torch.split(logits, [ask.last for ask in asks]))
 
     def _forward(self, ask: Ask) -> Tensor:
         ids, tree = torch.tensor(ask.ids, device=self.device), None
         if ask.parents:
             tree = Tree(ask.parents, self.device)
-        return self.model(ids, _tensor(ask), len(ask.conversation.ids), ask.last, tree)
+        logits: Tensor = self.model(ids, _tensor(ask), len(ask.conversation.ids), ask.last, tree)
+        return logits
 
 
 def _tensor(ask: Ask) -> Tensor:

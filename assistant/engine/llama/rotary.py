@@ -51,4 +51,4 @@ class Rotary:
 
 def side_by_side(rows: Tensor, head_dim: int) -> Tensor:
     """Rows (H * D, ...) of a query or key projection in the order of this module."""
-    return rows.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
+    return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).transpose(1, 2).flatten(0, 2)

@@ -22,7 +22,6 @@ from assistant.server.sockets import listen_at
 from assistant.server.worker import Worker
 from prompts.message import Message
 
-
 NOTHING: Any = None
 
 

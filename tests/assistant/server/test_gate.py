@@ -1,7 +1,6 @@
 """Who gets in: the key, the host name that was asked for, the kind of body."""
 
 from collections.abc import AsyncIterator
-
 from pathlib import Path
 
 import httpx

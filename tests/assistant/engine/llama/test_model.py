@@ -6,19 +6,19 @@ import transformers as tf
 
 from assistant.engine.llama.model import build, unsupported
 
-SMALL = dict(
-    vocab_size=199,
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=256,
-    pad_token_id=None,
-    bos_token_id=None,
-    eos_token_id=None,
-)
-ROPE = dict(rope_theta=10000.0)
+SMALL = {
+    "vocab_size": 199,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+ROPE = {"rope_theta": 10000.0}
 LLAMA3 = dict(
     rope_type="llama3",
     factor=8.0,

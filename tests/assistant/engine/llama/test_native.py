@@ -111,7 +111,10 @@ def test_a_row_is_the_same_bit_for_bit_whatever_is_beside_it(name: str) -> None:
     step = native.Stepper(model)
     ids = torch.randint(0, 199, (4, 40)).tolist()
     alone = [model.empty_kv(64, torch.float16) for _ in ids]
-    wanted = [[step([native.Row(token, kv, at)])[0] for at, token in enumerate(one)] for one, kv in zip(ids, alone)]
+    wanted = [
+        [step([native.Row(token, kv, at)])[0] for at, token in enumerate(one)]
+        for one, kv in zip(ids, alone, strict=True)
+    ]
     kvs, at = [model.empty_kv(64, torch.float16) for _ in ids], [0, 0, 0, 0]
     for sizes in ([1, 5, 2, 8], [3, 1, 1, 1], [8, 2, 2, 2], [1, 8, 3, 4], [4, 4, 4, 4], [2, 2, 2, 2]):
         rows = [native.Row(ids[i][at[i] + j], kvs[i], at[i] + j) for i, size in enumerate(sizes) for j in range(size)]
