@@ -69,5 +69,7 @@ def _value(name: str, text: str) -> Any:
         raise SamplingError(f"{LABELS[name][0]} is {text!r}, but must be {expected}.") from None
 
 
+FOR_PROGRAMS = ("presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs", "json_schema")
+"""What a template or a program sets; a form of 24 lines has no room for more."""
 KNOWN = [field.name for field in dataclasses.fields(Sampling)]
-assert list(LABELS) == KNOWN, "a sampling setting has no line in the form"
+assert [*LABELS, *FOR_PROGRAMS] == KNOWN, "a sampling setting has no line in the form"
