@@ -39,4 +39,7 @@ def real_home(home: Paths, real_models: Path) -> Paths:
     """A home that has the real default model."""
     home.models.rmdir()
     home.models.symlink_to(real_models, target_is_directory=True)
+    built = real_models.parent / "cache"  # what was built for this machine
+    built.mkdir(exist_ok=True)
+    (home.data.parent / "cache").symlink_to(built, target_is_directory=True)
     return home
