@@ -501,6 +501,10 @@ static void attend(const uint16_t *keys, const uint16_t *values, int dim, int gr
                 head->query = queries[r] + h * dim, head->part = parts[r * group + h], head->first = first, head->last = last;
             }
         }
+        for (int i = 0; i < TILE * dim && t + TILE < end; i += 32) { /* the next tile is on its way meanwhile */
+            _mm_prefetch(keys + (size_t)(t + TILE) * dim + i, _MM_HINT_T0);
+            _mm_prefetch(values + (size_t)(t + TILE) * dim + i, _MM_HINT_T0);
+        }
         attend_tile(heads, seeing, keys + (size_t)t * dim, values + (size_t)t * dim, dim);
     }
 }
