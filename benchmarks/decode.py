@@ -8,6 +8,7 @@ all that a client gets, sampled as in a chat, so without drafts.
 """
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ def generate(model: Any, context: int, count: int) -> Steps:
         watch, ids = Watch(), torch.tensor([[100 + i * 7 % 20_000 for i in range(context)]])
         model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, streamer=watch, pad_token_id=0)
         moments = watch.moments[1:]  # the first is the prompt
-        return [after - before for before, after in zip(moments, moments[1:], strict=False)][1:]
+        return [after - before for before, after in itertools.pairwise(moments)][1:]
 
     return run
 
@@ -116,7 +117,8 @@ def together(engine: Engine, conversations: int, count: int) -> float:
     schedule = Schedule(engine.run)
     for number in range(conversations):
         messages = [Message("user", f"Tell me a long story about {number + 2} whales.")]
-        sampling = Sampling(max_tokens=count, seed=number, logit_bias=tuple((one, -100.0) for one in engine._model.end_ids))
+        never = tuple((one, -100.0) for one in engine._model.end_ids)
+        sampling = Sampling(max_tokens=count, seed=number, logit_bias=never)
         schedule.add(Task(engine.replying(messages, sampling), note, lambda _: None))
     while said < conversations:
         schedule.round()
@@ -149,7 +151,8 @@ def main() -> None:
     headline()
     network, count = engine._model.network, arguments.tokens
     assert isinstance(network, LlamaNetwork), "the default model is of the Llama family"
-    peers = {f"transformers {name}": transformers_model(folder, getattr(torch, name)) for name in ("bfloat16", "float32")}
+    dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    peers = {f"transformers {name}": transformers_model(folder, one) for name, one in dtypes.items()}
     for context in arguments.contexts:
         acts: dict[str, Steps] = {
             "a reply, sampled": replies(engine, context, count),

@@ -82,7 +82,8 @@ PEER = """
 import json, sys, time
 from llama_cpp import Llama
 file, contexts, count, threads = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-llm = Llama(file, n_ctx=max(contexts) + count + 8, n_threads=threads, n_threads_batch=threads, n_batch=512, verbose=False)
+n_ctx = max(contexts) + count + 8
+llm = Llama(file, n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads, n_batch=512, verbose=False)
 out = {}
 for context in contexts:
     llm.reset()
