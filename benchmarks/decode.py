@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from assistant.engine import model_folder, weights
 from assistant.engine.engine import Engine
+from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.llama.network import LlamaNetwork
 from assistant.engine.llama.packed import Int4Linear
-from assistant.engine import model_folder, weights
-from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.network import Ask, Conversation
 from assistant.engine.reply import Reply
 from assistant.engine.sampling import Sampling
