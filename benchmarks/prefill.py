@@ -1,6 +1,6 @@
 """Prompts read a second with the default model, beside the peers in the same run.
 
-python benchmarks/prefill.py [--rounds 3] [--tokens 128 1024]
+python -m benchmarks.prefill [--rounds 3] [--tokens 128 1024]
 """
 
 import argparse

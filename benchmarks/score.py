@@ -1,6 +1,6 @@
 """`score` of 20 labels after one prompt, against one prefill of that prompt.
 
-python benchmarks/score.py [--runs 7]
+python -m benchmarks.score [--runs 7]
 """
 
 import argparse

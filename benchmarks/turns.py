@@ -1,6 +1,6 @@
 """Time to the first token at turn 1 and at turn 50 of one conversation, and after an edit and a regenerate.
 
-python benchmarks/turns.py [--runs 3]
+python -m benchmarks.turns [--runs 3]
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Messages -> token ids, by the model's own chat template. What people type never becomes a control token."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
@@ -25,6 +26,8 @@ PLAIN = (
 SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
 """Tokens around reasoning: text that is shown, even where the tokenizer calls them special."""
 
+TURNS_KEPT = 1024
+"""Turns whose ids are remembered."""
 
 OPENING = re.compile(r"(<think(ing)?>|\[THINK\])\s*$", re.IGNORECASE)
 OPENING_TOKENS = 8
@@ -52,8 +55,11 @@ class ChatFormat:
             token for token in tokenizer.all_special_ids if not SHOWN.fullmatch(tokenizer.convert_ids_to_tokens(token))
         ) | {index for index, token in tokenizer.added_tokens_decoder.items() if _hidden(token)}
         """Special tokens, which have no text in a reply."""
+        self._turn_ids: Callable[[str], list[int]] = lru_cache(TURNS_KEPT)(self._whole_ids)
+        self._turns: re.Pattern[str] | None = None
         self.end_ids = self._end_of_turn()
         """The control tokens that the template writes after a reply."""
+        self._turns = self._apart()
 
     def encode(self, messages: Sequence[Message], *, continue_final: bool = False) -> list[int]:
         """The ids of a prompt, up to where the reply begins, or with `continue_final` up to where the last message, a
@@ -132,7 +138,22 @@ class ChatFormat:
         return ids
 
     def _encoded(self, text: str) -> list[int]:
+        """A turn that was in an earlier prompt is not tokenised again."""
+        if self._turns is None:
+            return self._whole_ids(text)
+        return [token for turn in self._turns.findall(text) for token in self._turn_ids(turn)]
+
+    def _whole_ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+    def _apart(self) -> "re.Pattern[str] | None":
+        """What finds the turns in a prompt, each with its end; None where one's ids depend on the turn before it."""
+        ends = [self._tokenizer.convert_ids_to_tokens(token) for token in self.end_ids]
+        for end in ends:
+            for text in ("x", " x", "\nx", " \n x", end):
+                if self._whole_ids(f"x{end}{text}") != self._whole_ids(f"x{end}") + self._whole_ids(text):
+                    return None
+        return re.compile(f".*?(?:{_any_of(ends).pattern}|\\Z)", re.DOTALL) if ends else None
 
     def _end_of_turn(self) -> frozenset[int]:
         """The special token that follows a reply in the template, if one does."""

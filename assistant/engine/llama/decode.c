@@ -393,14 +393,14 @@ static void rotate(float *head, const float *rotation, int dim) {
 
 /* ---- attention ---- */
 
-typedef struct { float most, total; float out[]; } Part; /* of one query head, over some of the positions */
+typedef struct { float most, totals[TILE], out[]; } Part; /* of one query head, over some of the positions */
 typedef struct { int from, to; } Span;                   /* positions */
 
-static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 2)); }
+static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 1 + TILE)); }
 
 static void shrink_to(Part *part, int dim, float most) {
     float shrink = part->most == -INFINITY ? 0 : exp1(part->most - most);
-    part->total *= shrink;
+    for (int i = 0; i < TILE; i++) part->totals[i] *= shrink;
     for (int i = 0; i < dim; i++) part->out[i] *= shrink;
     part->most = most;
 }
@@ -419,30 +419,11 @@ INLINE void score(const float *const *queries, const float *keys, int dim, __m51
 
 static void weigh(Part *part, __m512 scores, __mmask16 seen, int dim, float *weights) {
     /* the weights of 16 keys for one query, 0 for those not seen */
-    float most = _mm512_mask_reduce_max_ps(seen, scores);
-    if (most > part->most) shrink_to(part, dim, most);
+    if (_mm512_mask_cmp_ps_mask(seen, scores, _mm512_set1_ps(part->most), _CMP_NLE_UQ))
+        shrink_to(part, dim, _mm512_mask_reduce_max_ps(seen, scores));
     __m512 shares = _mm512_maskz_mov_ps(seen, exp16(_mm512_maskz_sub_ps(seen, scores, _mm512_set1_ps(part->most))));
     _mm512_storeu_ps(weights, shares);
-    part->total += _mm512_reduce_add_ps(shares);
-}
-
-INLINE void add_columns(float *out, const float *weights, const float *values, int first, int last, int dim, const int vectors) {
-    __m512 sum[4];
-    for (int i = 0; i < vectors; i++) sum[i] = _mm512_loadu_ps(out + 16 * i);
-    for (int j = first; j < last; j++)
-        for (int i = 0; i < vectors; i++)
-            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(weights[j]), _mm512_loadu_ps(values + (size_t)j * dim + 16 * i), sum[i]);
-    for (int i = 0; i < vectors; i++) _mm512_storeu_ps(out + 16 * i, sum[i]);
-}
-
-static void add_values(Part *part, const float *weights, const float *values, int first, int last, int dim) {
-    for (int i = 0; i < dim; i += 64) /* the sums stay in registers */
-        switch (smaller(4, (dim - i) / 16)) {
-        case 4: add_columns(part->out + i, weights, values + i, first, last, dim, 4); break;
-        case 3: add_columns(part->out + i, weights, values + i, first, last, dim, 3); break;
-        case 2: add_columns(part->out + i, weights, values + i, first, last, dim, 2); break;
-        default: add_columns(part->out + i, weights, values + i, first, last, dim, 1);
-        }
+    _mm512_storeu_ps(part->totals, _mm512_add_ps(_mm512_loadu_ps(part->totals), shares));
 }
 
 static void widen(const uint16_t *from, int count, float *out) {
@@ -460,6 +441,28 @@ static void widen_across(const uint16_t *from, int dim, float *out) {
 }
 
 typedef struct { const float *query; Part *part; float weights[TILE]; int first, last; } Head; /* sees first..last of a tile */
+
+INLINE void add_columns(Head *heads, const float *values, int at, int first, int last, int dim, const int count, const int vectors) {
+    __m512 sum[4][4]; /* they stay in registers */
+    for (int n = 0; n < count; n++)
+        for (int i = 0; i < vectors; i++) sum[n][i] = _mm512_loadu_ps(heads[n].part->out + at + 16 * i);
+    for (int j = first; j < last; j++)
+        for (int i = 0; i < vectors; i++) {
+            __m512 value = _mm512_loadu_ps(values + (size_t)j * dim + at + 16 * i);
+            for (int n = 0; n < count; n++) sum[n][i] = _mm512_fmadd_ps(_mm512_set1_ps(heads[n].weights[j]), value, sum[n][i]);
+        }
+    for (int n = 0; n < count; n++)
+        for (int i = 0; i < vectors; i++) _mm512_storeu_ps(heads[n].part->out + at + 16 * i, sum[n][i]);
+}
+
+INLINE void add_values(Head *heads, const float *values, int dim, const int count) {
+    /* a weight of 0 for a position that only another of the heads sees adds nothing */
+    int first = TILE, last = 0, i = 0;
+    for (int n = 0; n < count; n++) first = smaller(first, heads[n].first), last = larger(last, heads[n].last);
+    for (; i + 64 <= dim; i += 64) add_columns(heads, values, i, first, last, dim, count, 4);
+    if (i + 32 <= dim) add_columns(heads, values, i, first, last, dim, count, 2), i += 32;
+    if (i < dim) add_columns(heads, values, i, first, last, dim, count, 1);
+}
 
 INLINE void weigh_heads(Head *heads, const float *keys, int dim, const int count) {
     const float *queries[4];
@@ -483,7 +486,12 @@ static void attend_tile(Head *heads, int count, const uint16_t *keys, const uint
     case 1: weigh_heads(heads + n, tile, dim, 1);
     }
     widen(values, TILE * dim, tile);
-    for (n = 0; n < count; n++) add_values(heads[n].part, heads[n].weights, tile, heads[n].first, heads[n].last, dim);
+    for (n = 0; n + 4 <= count; n += 4) add_values(heads + n, tile, dim, 4);
+    switch (count - n) {
+    case 3: add_values(heads + n, tile, dim, 3); break;
+    case 2: add_values(heads + n, tile, dim, 2); break;
+    case 1: add_values(heads + n, tile, dim, 1);
+    }
 }
 
 static void attend(const uint16_t *keys, const uint16_t *values, int dim, int group, const float *const *queries,
@@ -520,7 +528,7 @@ static void join(const Model *m, float *parts, int rows, int row, int threads, f
             const Part *part = part_at(parts, dim, (t * rows + row) * m->heads + h);
             if (part->most == -INFINITY) continue;
             float share = exp1(part->most - most);
-            total += share * part->total;
+            total += share * _mm512_reduce_add_ps(_mm512_loadu_ps(part->totals));
             for (int i = 0; i < dim; i++) out[i] += share * part->out[i];
         }
         for (int i = 0; i < dim; i++) out[i] /= total;
@@ -667,8 +675,8 @@ static void attention(const Step *s, const Layer *w, int layer, Own *own, int th
         for (int h = 0; h < m->heads; h++) {
             turned(m, w, s->rows[r].rotation, h, s->qkv + (size_t)r * wide + h * dim, own->q + (r * m->heads + h) * dim);
             Part *part = part_at(s->parts, dim, (thread * s->count + r) * m->heads + h);
-            part->most = -INFINITY, part->total = 0;
-            memset(part->out, 0, sizeof(float) * dim);
+            part->most = -INFINITY;
+            memset(part->totals, 0, sizeof(float) * (TILE + dim));
         }
     }
     if (s->count > 1) meet(threads); /* a row may see what another thread wrote for the row before it */
@@ -737,7 +745,7 @@ void step(const Model *m, const Row *rows, int count, float *logits, int threads
     s.qkv = malloc(sizeof(float) * count * qkv_width(m));
     s.hidden = malloc(sizeof(float) * count * up_to(2 * m->hidden, TILE));
     s.added = malloc(sizeof(float) * count * up_to(m->width, TILE));
-    s.parts = malloc(sizeof(float) * (m->head_dim + 2) * m->heads * count * threads);
+    s.parts = malloc(sizeof(float) * (m->head_dim + 1 + TILE) * m->heads * count * threads);
     all(run_step, &s, threads);
     free(s.qkv), free(s.hidden), free(s.added), free(s.parts);
 }
