@@ -67,7 +67,7 @@ def _many_dtype() -> torch.dtype | None:
 def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
     """A weight in the precision that is asked for. Blocks of no more bits stay what they are."""
     if isinstance(weight, Tensor) and weight.ndim < 2:  # norms and biases
-        return weight.to(at.device, at.dtype)
+        return weight.to(at.device, at.dtype, copy=True)  # what is still mapped keeps the whole file in memory
     bits = BITS.get(at.precision)
     if bits and name in READ_BY_ROWS:
         bits = 8
