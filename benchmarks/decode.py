@@ -1,6 +1,6 @@
 """Tokens a second with the default model, beside the peers in the same run.
 
-    python benchmarks/decode.py [--rounds 3] [--tokens 48] [--contexts 128 4000]
+python -m benchmarks.decode [--rounds 3] [--tokens 48] [--contexts 128 4000]
 
 llama.cpp is measured where llama-cpp-python is installed, here or in the environment whose interpreter
 `LLAMACPP_PYTHON` names. `one forward pass` is the engine without choosing tokens and making text of them; `a reply` is

@@ -1,9 +1,10 @@
 """Seconds to load the default model after the first time, and memory beside its weights.
 
-    python benchmarks/load.py [--runs 5]
+python -m benchmarks.load [--runs 5]
 
-Each run is a process of its own that has imported the engine. Memory is what is resident after loading and a reply of
-128 tokens, less what was resident before loading, over the bytes of the weights in use.
+Each run is a process of its own that has imported the engine and what transformers imports to read a configuration.
+Memory is what is resident after loading and a reply of 128 tokens, less what was resident before loading, over the
+bytes of all tensors held then.
 """
 
 import argparse
@@ -15,22 +16,23 @@ import sys
 from benchmarks.engine_runs import headline, model_path
 
 RUN = """
-import json, sys, time
+import gc, json, sys, time
 from pathlib import Path
-import psutil
+import psutil, torch
+from assistant.engine import model_folder, weights
 from assistant.engine.engine import Engine
-from assistant.engine import networks, model_folder, weights
-from assistant.engine.llama.native import NativeLinear
 from assistant.engine.sampling import Sampling
 from prompts.message import Message
+folder = Path(sys.argv[1])
+weights.read_config(model_folder.ready(folder, lambda _: None))
 before = psutil.Process().memory_info().rss
 began = time.perf_counter()
-engine = Engine.load(Path(sys.argv[1]), dtype=sys.argv[2])
+engine = Engine.load(folder, dtype=sys.argv[2])
 load_s = time.perf_counter() - began
 list(engine.chat([Message("user", "Tell me a story of a whale.")], Sampling(max_tokens=128, seed=1)))
-model = engine._model.network.model
-held = {id(one): one.packed.nbytes for one in model.modules() if isinstance(one, NativeLinear)}
-used = sum(held.values()) or sum(p.numel() * p.element_size() for p in model.parameters())
+engine._model.conversations.clear()
+held = [one.untyped_storage() for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
+used = sum({one.data_ptr(): one.nbytes() for one in held}.values())
 print(json.dumps({"load_s": load_s, "grown": psutil.Process().memory_info().rss - before, "weights": used}))
 """
 

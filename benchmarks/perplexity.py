@@ -1,6 +1,6 @@
 """What fewer bits cost: perplexity of the same weights in bfloat16, int8 and int4 on a fixed text.
 
-    python benchmarks/perplexity.py [TEXT]
+python -m benchmarks.perplexity [TEXT]
 
 The default model comes in 4 bits, which int4 keeps exactly. So that the cost of rounding shows, a second model is
 measured whose weights lie between those steps: each is moved at random by up to half a step of its block. That is

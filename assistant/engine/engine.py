@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 
-from assistant.engine import model_folder, networks
+from assistant.engine import machine, model_folder, networks
 from assistant.engine.cache import Conversations
 from assistant.engine.chat_format import ChatFormat
 from assistant.engine.constraint import Constraints
@@ -79,6 +79,7 @@ class Engine:
         )
         if adapter is not None:
             network.use(adapter)
+        machine.release_memory()
         return cls(model, adapter)
 
     @property
@@ -185,6 +186,7 @@ class Engine:
         """Give the memory back."""
         self._model.conversations.clear()
         self._model.network.close()
+        machine.release_memory()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
 

@@ -1,7 +1,9 @@
 """What this machine has, without loading torch."""
 
+import ctypes
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +38,12 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
+
+
+def release_memory() -> None:
+    """Give the system what was freed, where the C library keeps it (glibc): a model is much larger while it is read."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

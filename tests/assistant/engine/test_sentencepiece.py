@@ -1,4 +1,4 @@
-"""Tokenisers of SentencePiece, as Llama 2 and Gemma have them: nothing but `tokenizer.model`, or converted by transformers."""
+"""SentencePiece tokenisers as Llama 2 and Gemma have them: just `tokenizer.model`, or as transformers saves them."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,12 @@ GEMMA = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
     "{{ m.content | trim }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
-CORPUS = ["the quick brown fox jumps over the lazy dog", "你好，世界", "the end of the tale", "a tale of two cats [INST]"]
+CORPUS = [
+    "the quick brown fox jumps over the lazy dog",
+    "你好，世界",
+    "the end of the tale",
+    "a tale of two cats [INST]",
+]
 KINDS: dict[str, dict[str, Any]] = {
     "llama-2": {"config": {"tokenizer_class": "LlamaTokenizer", "legacy": False, "chat_template": LLAMA_2}},
     "llama-2, legacy": {"config": {"tokenizer_class": "LlamaTokenizer", "legacy": True, "chat_template": LLAMA_2}},
