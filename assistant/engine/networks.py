@@ -1,6 +1,7 @@
 """A model's folder -> its network: our own forward pass for the Llama family, transformers' for all else."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.blocks import GROUP, Blocks, quantise
 from assistant.engine.llama.network import LlamaNetwork
-from assistant.engine.llama.packed import Int4Linear
+from assistant.engine.llama.packed import BlockLinear, Int4Linear
 from assistant.engine.network import Network
 from assistant.errors import ModelIncomplete
 from assistant.paths import cache_folder
@@ -43,7 +44,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     try:
         tensors = {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
-        model = llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else _torch)
+        model = llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else partial(_torch, at))
     except KeyError as error:
         raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
     except (RuntimeError, ValueError) as error:
@@ -52,7 +53,7 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     def weight(name: str) -> Tensor:
         """As it is computed with, in float32, from the file once more: only an adapter's norms need it."""
         found = _converted(name, weights.tensors(folder, name)[name], at)
-        return found.dequantise() if isinstance(found, Blocks) else found.float().cpu()
+        return (found.dequantise() if isinstance(found, Blocks) else found.float()).cpu()
 
     native.NativeLinear.many_dtype = _many_dtype()
     return LlamaNetwork(model, at.device, lambda path: adapters.read(path, config, weight))
@@ -73,9 +74,11 @@ def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
         bits = 8
     if isinstance(weight, Blocks):
         if bits and weight.bits <= bits:
-            return weight
+            return weight.to(at.device)
         weight = weight.dequantise()
-    return quantise(weight, bits) if bits and weight.shape[1] % GROUP == 0 else weight.to(at.device, at.dtype)
+    if bits and weight.shape[1] % GROUP == 0:
+        return quantise(weight, bits).to(at.device)
+    return weight.to(at.device, at.dtype)
 
 
 def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> bool:
@@ -93,5 +96,7 @@ def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
     return native.NativeLinear(weight, bias)
 
 
-def _torch(weight: Weight, bias: Tensor | None) -> nn.Module:
-    return Int4Linear(weight, bias) if isinstance(weight, Blocks) else llama.plain(weight, bias)
+def _torch(at: placement.Placement, weight: Weight, bias: Tensor | None) -> nn.Module:
+    if not isinstance(weight, Blocks):
+        return llama.plain(weight.to(at.dtype), bias)
+    return Int4Linear(weight, bias) if weight.rows.device.type == "cpu" else BlockLinear(weight, bias)

@@ -34,6 +34,10 @@ class Blocks:
         """Of each weight's integer: 4 or 8."""
         return 8 if self.kind == "Q8_0" else 4
 
+    def to(self, device: torch.device) -> "Blocks":
+        """The same on another device."""
+        return Blocks(self.kind, self.rows.to(device))
+
     def parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Integers q (N, K) int8, scales d (N, K / 32) and minima m or None, float16: weight = d * q + m."""
         n, k = self.shape

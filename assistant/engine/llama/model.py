@@ -252,9 +252,9 @@ def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
         return NativeEmbedding(head)
     if tied and isinstance(head, PlainLinear):
         rows = head.weight
-    return (
-        BlockEmbedding(rows) if isinstance(rows, Blocks) else nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)
-    )
+    if isinstance(rows, Blocks):
+        return BlockEmbedding(rows, _vector(weights, "model.norm.weight").dtype)
+    return nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)
 
 
 def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:

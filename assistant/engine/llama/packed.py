@@ -1,4 +1,4 @@
-"""Linears whose weights stay in blocks of 4 or 8 bits, in torch alone: the path of a machine without a compiler.
+"""Linears whose weights stay in blocks of 4 or 8 bits, in torch alone: for a GPU, or a machine without a compiler.
 
 `aten::_weight_int4pack_mm_for_cpu` is fast only with bfloat16 activations, scales and results (its float32 form is a
 scalar loop: 504 µs where bfloat16 takes 21), so here a GGUF's float16 scales are rounded once more, by at most 2^-9.
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from assistant.engine.llama.blocks import GROUP, Blocks
 from assistant.engine.llama.low_rank import AdaptedLinear
+
+UNPACKED_WEIGHTS = 1 << 24
+"""Weights that `BlockLinear` dequantises at once."""
 
 
 class Int4Linear(AdaptedLinear):
@@ -39,13 +42,27 @@ class Int4Linear(AdaptedLinear):
         return y.to(x.dtype)
 
 
+class BlockLinear(AdaptedLinear):
+    """Weights in blocks that are dequantised for each product, on any device: memory is saved by it, not time."""
+
+    def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
+        super().__init__(bias)
+        self.blocks = blocks
+
+    def product(self, x: Tensor) -> Tensor:
+        step = max(1, UNPACKED_WEIGHTS // x.shape[1])
+        parts = (Blocks(self.blocks.kind, rows) for rows in torch.split(self.blocks.rows, step))
+        return torch.cat([F.linear(x, part.dequantise().to(x.dtype)) for part in parts], dim=1)
+
+
 class BlockEmbedding(nn.Module):
     """An embedding whose rows stay in blocks."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.blocks = blocks
+        self.dtype = dtype
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids (S,) -> (S, C) float32."""
-        return Blocks(self.blocks.kind, F.embedding(ids, self.blocks.rows)).dequantise()
+        """ids (S,) -> (S, C) in `dtype`."""
+        return Blocks(self.blocks.kind, F.embedding(ids, self.blocks.rows)).dequantise().to(self.dtype)

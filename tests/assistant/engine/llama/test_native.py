@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 
-from assistant.engine.llama import native
+from assistant.engine.llama import native, packed
 from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.llama.model import build
-from assistant.engine.llama.packed import BlockEmbedding, Int4Linear
+from assistant.engine.llama.packed import BlockEmbedding, BlockLinear, Int4Linear
 from tests.assistant.engine.llama.test_model import CASES, reference
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="needs a C compiler and a CPU with AVX512-VNNI")
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head", "embed_tokens")
-STEPPED = [name for name in CASES if name not in ("llama-head-dim", "llama-dynamic")]  # head_dim 24: see LOG.md
+STEPPED = [name for name in CASES if name not in ("llama-head-dim", "llama-dynamic")]  # what it leaves to torch
 
 
 @contextmanager
@@ -69,6 +70,36 @@ def test_torch_int4_linear_is_within_bfloat16(kind):
     x = torch.randn(3, 96)
     scale = (x.abs() @ blocks.dequantise().abs().T).max()
     assert (Int4Linear(blocks)(x) - x @ blocks.dequantise().T).abs().max() <= 0.01 * scale
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_block_linear_is_the_product_with_the_dequantised_weights(kind, monkeypatch):
+    monkeypatch.setattr(packed, "UNPACKED_WEIGHTS", 96 * 24)  # in three parts
+    blocks, bias = MAKERS[kind](torch.randn(64, 96)), torch.randn(64)
+    x = torch.randn(3, 96)
+    torch.testing.assert_close(BlockLinear(blocks, bias)(x), x @ blocks.dequantise().T + bias)
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "smollm3"])
+def test_a_model_of_block_linears_is_that_of_the_dequantised_weights(name: str) -> None:
+    """What a GPU computes with, in its bfloat16."""
+    theirs = reference(name)
+    weights = quantised(theirs.state_dict())
+    if theirs.config.tie_word_embeddings:
+        weights.pop("lm_head.weight", None)
+
+    def of(dtype: torch.dtype) -> dict[str, Any]:
+        return {name: one.to(dtype) if isinstance(one, torch.Tensor) else one for name, one in weights.items()}
+
+    ids = torch.randint(0, 199, (40,))
+    with torch.inference_mode():
+        plain, blocks = build(theirs.config, of(torch.float32)), build(theirs.config, of(torch.float32), BlockLinear)
+        wanted = plain(ids, plain.empty_kv(64), 0, last=40)
+        torch.testing.assert_close(blocks(ids, blocks.empty_kv(64), 0, last=40), wanted, rtol=1e-4, atol=1e-4)
+        narrow = build(theirs.config, of(torch.bfloat16), BlockLinear)
+        got = narrow(ids, narrow.empty_kv(64), 0, last=40)
+    assert got.dtype == torch.bfloat16
+    assert (got.float() - wanted).abs().max() <= 5e-2 * wanted.abs().max()
 
 
 def quantised(state):
