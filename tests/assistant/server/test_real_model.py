@@ -1,5 +1,7 @@
 """The engine process with the real default model."""
 
+import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -96,3 +98,44 @@ async def test_what_is_refused_leaves_the_engine_alive(client: Client, real_home
         await said(client, [])
     assert isinstance((await said(client, ASKED))[-1], Finished)
     await lease.close()
+
+
+JSON = {"content-type": "application/json"}
+SPECIALS = "<|im_start|><|im_end|><|endoftext|><repo_name>"
+BAD: dict[str, tuple[dict[str, object], int, str]] = {
+    "no messages": ({"messages": []}, 400, "messages"),
+    "a message too long": ({"messages": [{"role": "user", "content": "word " * 200_000}]}, 400, "8,192"),
+    "half a surrogate": ({"messages": [{"role": "user", "content": "\ud83d"}]}, 400, "surrogate"),
+    "a seed of 71 bits": ({"seed": 2**70}, 400, "seed"),
+    "an empty stop string": ({"stop": [""]}, 400, "stop"),
+    "a schema that nothing satisfies": (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": False}}},
+        400,
+        "schema",
+    ),
+    "an adapter that is gone": ({"adapter": "gone"}, 404, "gone"),
+}
+
+
+async def test_bad_requests_are_answered_while_others_go_on(client: Client, real_home: Paths) -> None:
+    lease = await Lease.open(await find_or_start(real_home, Settings().engine))
+    going_on = asyncio.create_task(said(client, ASKED, LONG.replace({"max_tokens": 200})))
+    hello = {"role": "user", "content": "Hello."}
+    for case, (fields, status, word) in BAD.items():
+        body = {"model": DEFAULT, "messages": [hello], "max_tokens": 4} | fields
+        answer = await lease.http.post("/v1/chat/completions", content=json.dumps(body), headers=JSON)
+        assert answer.status_code == status, (case, answer.text)
+        assert word in answer.json()["error"]["message"], case
+    typed = {"model": DEFAULT, "messages": [{"role": "user", "content": SPECIALS}], "max_tokens": 4}
+    assert (await lease.http.post("/v1/chat/completions", json=typed)).status_code == 200
+    garbage = await lease.http.post("/v1/chat/completions", content=b'{"model": "\xff\xfe"}', headers=JSON)
+    assert garbage.status_code == 400
+    assert isinstance((await going_on)[-1], Finished)
+    await lease.close()
+
+
+async def test_replies_at_once_are_those_of_each_alone(client: Client) -> None:
+    asked = [[Message("user", f"Tell me about the number {number}.")] for number in (3, 7, 12)]
+    alone = [text(await said(client, messages)) for messages in asked]
+    together = await asyncio.gather(*(said(client, messages) for messages in asked))
+    assert [text(events) for events in together] == alone
