@@ -223,7 +223,7 @@ def build(config: Any, weights: Weights, linear: Linear = lambda weight, bias: p
     `linear` makes a module of a weight and a bias.
     """
     shape = Shape.of(config)
-    rotary = Rotary(config, shape.head_dim)
+    rotary = Rotary(config, shape.head_dim, _vector(weights, "model.norm.weight").device)
     with torch.device("meta"):
         model = Model(shape, rotary)
     for name, part in linears(shape, weights):

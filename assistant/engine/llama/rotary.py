@@ -16,8 +16,9 @@ SCALINGS = ("default", "linear", "dynamic", "llama3", "yarn")
 class Rotary:
     """Rotations of the positions up to the longest seen, complex64 (T, D/2), computed as they are needed."""
 
-    def __init__(self, config: Any, head_dim: int) -> None:
+    def __init__(self, config: Any, head_dim: int, device: "torch.device | None" = None) -> None:
         self._config = config
+        self._device = device
         self._head_dim = head_dim
         self._kind = config.rope_parameters["rope_type"]
         self._frequencies, self._length = self._compute(None)
@@ -36,7 +37,7 @@ class Rotary:
         if self._kind == "dynamic" and end <= self._config.max_position_embeddings:
             self._frequencies, self._length = self._compute(None)
         angles = torch.outer(torch.arange(start, end, dtype=torch.float32), self._frequencies)
-        return torch.polar(torch.full_like(angles, self._length), angles)
+        return torch.polar(torch.full_like(angles, self._length), angles).to(self._device)
 
     def _compute(self, seq_len: int | None) -> tuple[Tensor, float]:
         """Frequencies (D/2,) and the factor on the length of what is rotated (yarn's)."""

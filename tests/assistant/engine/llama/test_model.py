@@ -4,7 +4,9 @@ import pytest
 import torch
 import transformers as tf
 
-from assistant.engine.llama.model import build, unsupported
+from assistant.engine.llama.blocks import Blocks, quantise
+from assistant.engine.llama.model import Tree, build, plain, unsupported
+from assistant.engine.llama.packed import BlockLinear
 
 SMALL = {
     "vocab_size": 199,
@@ -89,3 +91,31 @@ def test_a_prompt_in_pieces_is_the_prompt_at_once(name):
             pieces.append(ours(prompt[start : start + size], kv, start, last=size))
             start += size
     torch.testing.assert_close(torch.cat(pieces), whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+@pytest.mark.parametrize("name", CASES)
+@torch.inference_mode()
+def test_everything_is_on_the_device_of_the_weights(name: str, in_blocks: bool) -> None:
+    """On `meta`, which refuses to compute with what lies on the CPU as a GPU does."""
+    theirs, device = reference(name, torch.bfloat16), torch.device("meta")
+    weights = {name: value.to(device) for name, value in theirs.state_dict().items()}
+    if in_blocks:
+        weights |= {
+            name: quantise(value, 8).to(device)
+            for name, value in theirs.state_dict().items()
+            if value.ndim == 2 and value.shape[1] % 32 == 0
+        }
+    model = build(
+        theirs.config,
+        weights,
+        lambda weight, bias: (BlockLinear if isinstance(weight, Blocks) else plain)(weight, bias),
+    )
+    ids, kv = torch.arange(8, device=device), model.empty_kv(64, torch.bfloat16)
+    for logits in (
+        model(ids, kv, 0),
+        model(ids[:1], kv, 8),
+        model(ids[:4], kv, 9, last=4),
+        model(ids[:3], kv, 13, last=3, tree=Tree([-1, 0, 0], device)),
+    ):
+        assert logits.device == device and logits.dtype == torch.bfloat16
