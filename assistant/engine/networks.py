@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assistant.engine import adapters, placement, product_speed, weights
+from assistant.engine import adapters, placement, product_speed, quantised, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.blocks import GROUP, Blocks, quantise
@@ -43,7 +43,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 
 def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     try:
-        tensors = {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
+        tensors = _tensors(folder, at)
         model = llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else partial(_torch, at))
     except KeyError as error:
         raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
@@ -63,6 +63,18 @@ def _many_dtype() -> torch.dtype | None:
     """bfloat16 where torch multiplies large matrices faster in it than in float32."""
     fastest = product_speed.fastest_dtype(cache_folder() / "product-speed.json")
     return torch.bfloat16 if fastest == torch.bfloat16 else None
+
+
+def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
+    """The weights in the precision that is asked for, by Hugging Face's names."""
+
+    def convert() -> dict[str, Weight]:
+        return {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
+
+    if at.precision not in BITS:
+        return convert()
+    files = weights.weight_files(folder)
+    return quantised.weights(cache_folder() / "quantised", files, at.precision, at.device, convert)
 
 
 def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
