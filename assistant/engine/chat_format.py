@@ -26,8 +26,8 @@ PLAIN = (
 SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
 """Tokens around reasoning: text that is shown, even where the tokenizer calls them special."""
 
-TURNS_KEPT = 1024
-"""Turns whose ids are remembered."""
+TURNS_KEPT, LONGEST_KEPT = 512, 1 << 15
+"""Turns whose ids are remembered, and the characters of the longest."""
 
 OPENING = re.compile(r"(<think(ing)?>|\[THINK\])\s*$", re.IGNORECASE)
 OPENING_TOKENS = 8
@@ -141,7 +141,10 @@ class ChatFormat:
         """A turn that was in an earlier prompt is not tokenised again."""
         if self._turns is None:
             return self._whole_ids(text)
-        return [token for turn in self._turns.findall(text) for token in self._turn_ids(turn)]
+        ids: list[int] = []
+        for turn in self._turns.findall(text):
+            ids += self._turn_ids(turn) if len(turn) <= LONGEST_KEPT else self._whole_ids(turn)
+        return ids
 
     def _whole_ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []

@@ -21,7 +21,7 @@ def dequantise(raw: Tensor, kind: str, shape: list[int], dtype: torch.dtype) -> 
         return raw.view(plain).reshape(shape).to(dtype)
     raw = raw.reshape(-1, raw.shape[-1])
     weights = torch.empty(raw.shape[0], shape[-1], dtype=dtype, device=raw.device)
-    step = max(1, CHUNK_WEIGHTS // shape[-1]) if raw.device.type == "cpu" else raw.shape[0]
+    step = max(1, CHUNK_WEIGHTS // shape[-1] if raw.device.type == "cpu" else raw.shape[0])
     for start in range(0, raw.shape[0], step):
         rows = raw[start : start + step]
         weights[start : start + step] = _rows(rows, kind).reshape(rows.shape[0], shape[-1])

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from assistant.engine.gguf import stamp
 from assistant.engine.llama.blocks import Blocks
+from assistant.engine.llama.model import Weights
 
-Weights = Mapping[str, Tensor | Blocks]
 FORM = 1
 """Raised whenever other blocks come out of the same weights."""
 WORTH_S = 1.0
 """Seconds of quantising from which a second copy of the weights on the disk is worth it."""
+ABANDONED_S = 3600.0
+"""Seconds after which a file that was begun belongs to nobody: its process was killed."""
 
 
 def weights(
@@ -29,7 +32,7 @@ def weights(
 
     A store that can't be read or written does no harm.
     """
-    stamps = json.dumps([FORM, [[str(file.resolve()), *_stamp(file)] for file in sources]])
+    stamps = json.dumps([FORM, [[str(file.resolve()), *stamp(file)] for file in sources]])
     file = store / f"{hashlib.sha256(str(sources[0].resolve()).encode()).hexdigest()[:16]}-{precision}.safetensors"
     with suppress(OSError, SafetensorError, KeyError, ValueError):
         return _read(file, stamps, device)
@@ -39,11 +42,6 @@ def weights(
         with suppress(OSError, SafetensorError):
             _write(file, stamps, made)
     return made
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _read(file: Path, stamps: str, device: torch.device) -> Weights:
@@ -65,7 +63,7 @@ def _write(file: Path, stamps: str, made: Weights) -> None:
     _remove_orphans(file.parent)
     tensors = {name: (one.rows if isinstance(one, Blocks) else one).cpu().contiguous() for name, one in made.items()}
     kinds = {name: one.kind for name, one in made.items() if isinstance(one, Blocks)}
-    temporary = file.with_suffix(f".{os.getpid()}")
+    temporary = file.with_suffix(f".{os.getpid()}.part")
     try:
         save_file(tensors, temporary, metadata={"sources": stamps, "kinds": json.dumps(kinds)})
         temporary.chmod(0o600)
@@ -75,7 +73,11 @@ def _write(file: Path, stamps: str, made: Weights) -> None:
 
 
 def _remove_orphans(store: Path) -> None:
-    """Delete what was made of models that are gone."""
+    """Delete what was made of models that are gone, and what was never finished."""
+    for file in store.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > ABANDONED_S:
+                file.unlink()
     for file in store.glob("*.safetensors"):
         with suppress(OSError, SafetensorError, KeyError, ValueError), safe_open(file, framework="pt") as opened:
             _, sources = json.loads((opened.metadata() or {})["sources"])

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assistant.engine.ggml import dequantise
-from assistant.engine.gguf import GGML, WEIGHTS
+from assistant.engine.gguf import GGML, WEIGHTS, stamp
 from assistant.engine.llama.blocks import BYTES, Blocks
 from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
@@ -132,15 +132,15 @@ def sha256(folder: Path) -> str:
     if "sha256" in (ggml := _read_ggml(folder)):
         return str(ggml["sha256"])
     files = weight_files(folder)
-    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    stamps = [stamp(file) for file in files]
     with suppress(ModelIncomplete):
-        if (kept := _json(folder / _HASH)).get("files") == stamp:
+        if (kept := _json(folder / _HASH)).get("files") == stamps:
             return str(kept["sha256"])
     hashes = [_file_sha256(file) for file in files]
     lines = "".join(f"{one}  {file.name}\n" for one, file in zip(hashes, files, strict=True))
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(lines.encode()).hexdigest()
     with suppress(OSError):  # a folder that can't be written to is hashed each time
-        (folder / _HASH).write_text(json.dumps({"sha256": whole, "files": stamp}), encoding="utf-8")
+        (folder / _HASH).write_text(json.dumps({"sha256": whole, "files": stamps}), encoding="utf-8")
     return whole
 
 

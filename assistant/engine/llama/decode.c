@@ -464,7 +464,7 @@ INLINE void add_values(Head *heads, const float *values, int dim, const int coun
     if (i < dim) add_columns(heads, values, i, first, last, dim, count, 1);
 }
 
-INLINE void weigh_heads(Head *heads, const float *keys, int dim, const int count) {
+INLINE void attend_heads(Head *heads, const float *keys, const float *values, int dim, const int count) {
     const float *queries[4];
     __m512 scores[4];
     for (int n = 0; n < count; n++) queries[n] = heads[n].query;
@@ -473,24 +473,19 @@ INLINE void weigh_heads(Head *heads, const float *keys, int dim, const int count
         __mmask16 seen = (__mmask16)((1u << heads[n].last) - (1u << heads[n].first));
         weigh(heads[n].part, scores[n], seen, dim, heads[n].weights);
     }
+    add_values(heads, values, dim, count);
 }
 
 static void attend_tile(Head *heads, int count, const uint16_t *keys, const uint16_t *values, int dim) {
-    float tile[TILE * MOST_DIM];
-    widen_across(keys, dim, tile);
+    float k[TILE * MOST_DIM], v[TILE * MOST_DIM];
+    widen_across(keys, dim, k);
+    widen(values, TILE * dim, v);
     int n = 0;
-    for (; n + 4 <= count; n += 4) weigh_heads(heads + n, tile, dim, 4);
+    for (; n + 4 <= count; n += 4) attend_heads(heads + n, k, v, dim, 4);
     switch (count - n) {
-    case 3: weigh_heads(heads + n, tile, dim, 3); break;
-    case 2: weigh_heads(heads + n, tile, dim, 2); break;
-    case 1: weigh_heads(heads + n, tile, dim, 1);
-    }
-    widen(values, TILE * dim, tile);
-    for (n = 0; n + 4 <= count; n += 4) add_values(heads + n, tile, dim, 4);
-    switch (count - n) {
-    case 3: add_values(heads + n, tile, dim, 3); break;
-    case 2: add_values(heads + n, tile, dim, 2); break;
-    case 1: add_values(heads + n, tile, dim, 1);
+    case 3: attend_heads(heads + n, k, v, dim, 3); break;
+    case 2: attend_heads(heads + n, k, v, dim, 2); break;
+    case 1: attend_heads(heads + n, k, v, dim, 1);
     }
 }
 

@@ -1,5 +1,6 @@
 """What was quantised once is the same when it is read again, and is made anew where anything is different."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,10 +81,13 @@ def test_a_store_that_is_damaged_or_cannot_be_written(source: Path, tmp_path: Pa
     assert quantised.weights(blocked, [source], "int4", CPU, make) and make.made == 3
 
 
-def test_what_was_made_of_a_model_that_is_gone_goes_too(source: Path, tmp_path: Path) -> None:
+def test_what_was_made_of_a_model_that_is_gone_or_never_finished_goes_too(source: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"more")
     quantised.weights(tmp_path / "store", [source], "int4", CPU, Maker())
+    killed = tmp_path / "store" / "half.1234.part"
+    killed.write_bytes(b"half")
+    os.utime(killed, (0, 0))
     source.unlink()
     quantised.weights(tmp_path / "store", [other], "int4", CPU, Maker())
     assert len(list((tmp_path / "store").iterdir())) == 1
