@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from assistant.engine import adapters
+from assistant.engine import adapters, weights
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.engine.adapters import Adapter, Adapters
 from assistant.engine.network import Ask
@@ -54,6 +54,7 @@ class TransformersNetwork:
         self.device = model.device
         self._adapters = Adapters(self._attached)
         self._adapted = ""
+        self._cache_argument = weights.cache_argument(model)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def cache(self) -> TransformersKV:
@@ -92,10 +93,10 @@ class TransformersNetwork:
     def _forward(self, ask: Ask) -> Tensor:
         assert isinstance(ask.conversation.kv, TransformersKV)
         self._adapt(ask.conversation.adapter)
-        options = {"logits_to_keep": ask.last} if self._takes_logits_to_keep else {}
-        out = self.model(
-            input_ids=self._input(ask.ids), past_key_values=ask.conversation.kv.layers, use_cache=True, **options
-        )
+        options: dict[str, Any] = {self._cache_argument: ask.conversation.kv.layers, "use_cache": True}
+        if self._takes_logits_to_keep:
+            options["logits_to_keep"] = ask.last
+        out = self.model(input_ids=self._input(ask.ids), **options)
         ask.conversation.ids += ask.ids
         ask.conversation.peak_tokens = len(ask.conversation.ids)
         logits: Tensor = out.logits[0, -ask.last :]

@@ -81,10 +81,15 @@ def read_config(folder: Path) -> Any:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
-    forward = inspect.signature(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].forward)
-    if "past_key_values" not in forward.parameters:
+    if not cache_argument(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]):
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which has no KV cache; we can't run that.")
     return config
+
+
+def cache_argument(model: Any) -> str:
+    """What the KV cache is called in the forward pass of a model of transformers, renamed in 5.24; empty: it has none."""
+    known = inspect.signature(model.forward).parameters
+    return next((name for name in ("cache", "past_key_values") if name in known), "")
 
 
 def check(folder: Path) -> None:
