@@ -81,7 +81,8 @@ def read_config(folder: Path) -> Any:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
-    if not cache_argument(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]):
+    attends = hasattr(config.get_text_config(decoder=True), "num_attention_heads")  # Mamba doesn't
+    if not attends or not cache_argument(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]):
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which has no KV cache; we can't run that.")
     return config
 

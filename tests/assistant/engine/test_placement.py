@@ -55,6 +55,7 @@ def test_a_cpu_that_multiplies_bfloat16_uses_it(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_gpu_that_is_too_small_gets_fewer_bits_before_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
+    monkeypatch.setattr(placement, "_multiplies_bfloat16", lambda: False)
     monkeypatch.setattr(placement, "_devices", lambda _: [gpu, CPU])
     free = {"cuda": 3e9, "cpu": 50e9}
     monkeypatch.setattr(placement, "free_bytes", lambda device: int(free[device.type]))
