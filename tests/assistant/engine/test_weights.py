@@ -112,7 +112,6 @@ def test_pickle_is_never_read(folder: Path) -> None:
         ({"model_type": "brand-new"}, "'brand-new'"),
         ({"model_type": "clip"}, "'clip', which doesn't write text"),
         ({"model_type": "openai-gpt"}, "'openai-gpt', which has no KV cache"),
-        ({"model_type": "mamba"}, "'mamba', which has no KV cache"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised with gptq"),
         ({"num_hidden_layers": "two"}, "'llama', which we can't run"),
     ],
