@@ -9,6 +9,7 @@ from assistant.paths import Paths
 from assistant.server.process import SPIN_COUNT
 
 os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # for tests that run the engine in their own process
+os.environ.setdefault("TRITON_INTERPRET", "1")  # the kernels of GPUs, before anything imports Triton
 
 
 @pytest.fixture

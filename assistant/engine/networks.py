@@ -1,9 +1,11 @@
 """A model's folder -> its network: our own forward pass for the Llama family, transformers' for all else."""
 
+import importlib.util
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,10 @@ from assistant.engine.network import Network
 from assistant.errors import ModelIncomplete
 from assistant.paths import cache_folder
 
+if TYPE_CHECKING:
+    from assistant.engine.llama.graph import GraphStepper
+
+log = logging.getLogger(__name__)
 Weight = Tensor | Blocks
 BITS = {"int8": 8, "int4": 4}
 READ_BY_ROWS = ("lm_head.weight", "model.embed_tokens.weight")
@@ -44,7 +50,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     try:
         tensors = _tensors(folder, at)
-        model = llama.build(config, tensors, _stepped if _can_step(config, tensors, at) else partial(_torch, at))
+        model = llama.build(config, tensors, _linear(config, tensors, at))
     except KeyError as error:
         raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
     except (RuntimeError, ValueError) as error:
@@ -56,7 +62,7 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
         return (found.dequantise() if isinstance(found, Blocks) else found.float()).cpu()
 
     native.NativeLinear.many_dtype = _many_dtype()
-    return LlamaNetwork(model, at.device, lambda path: adapters.read(path, config, weight))
+    return LlamaNetwork(model, at.device, lambda path: adapters.read(path, config, weight), _graph(model))
 
 
 def _many_dtype() -> torch.dtype | None:
@@ -91,6 +97,45 @@ def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
     if bits and weight.shape[1] % GROUP == 0:
         return quantise(weight, bits).to(at.device)
     return weight.to(at.device, at.dtype)
+
+
+def _linear(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> llama.Linear:
+    """What makes the linears for the fastest decode step that there is here."""
+    if _can_step(config, tensors, at):
+        return _stepped
+    return _graphed if at.dtype == torch.bfloat16 and _has_triton(at.device) else partial(_torch, at)
+
+
+def _has_triton(device: torch.device) -> bool:
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def _graphed(weight: Weight, bias: Tensor | None) -> nn.Module:
+    """A linear for the kernels of a GPU. Projections of different kinds come joined, as float32; 8 bits hold them."""
+    from assistant.engine.llama.graph import GraphLinear
+
+    if isinstance(weight, Tensor) and weight.dtype == torch.float32:
+        weight = quantise(weight, 8)
+    return GraphLinear(weight, bias)
+
+
+def _graph(model: llama.Model) -> "GraphStepper | None":
+    """The decode step on a GPU, where it runs and gives what `model` gives."""
+    if not _has_triton(model.norm.device):
+        return None
+    from assistant.engine.llama import graph
+
+    if graph.unsupported(model):
+        return None
+    try:
+        with torch.inference_mode():
+            stepper = graph.GraphStepper(model)
+            if stepper.agrees():
+                return stepper
+        log.warning("The CUDA graph's logits aren't those of the plain forward pass: it is not used.")
+    except Exception as error:  # whatever a driver, a compiler or a GPU doesn't like
+        log.warning("The CUDA graph can't be built here, so decoding is slower: %s", error)
+    return None
 
 
 def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> bool:

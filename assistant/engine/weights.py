@@ -88,7 +88,7 @@ def read_config(folder: Path) -> Any:
 
 
 def cache_argument(model: Any) -> str:
-    """What the KV cache is called in the forward pass of a model of transformers, renamed in 5.24; empty: it has none."""
+    """What the forward pass of a model of transformers calls its KV cache, since 5.24 `cache`; empty: it has none."""
     known = inspect.signature(model.forward).parameters
     return next((name for name in ("cache", "past_key_values") if name in known), "")
 

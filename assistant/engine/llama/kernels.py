@@ -6,9 +6,9 @@ turns its queries and writes its own key and value. Everything that changes from
 GPU's memory, so that one CUDA graph serves every conversation at every length. Activations are float32, but for
 queries and attention's weights, which are bfloat16 as keys and values are.
 
-Weights, planar, for `product` of y (N,) = W x: `B16` bfloat16 (N, K). `Q8` int8 (N, K) with float16 scales (N, K / 32).
-`Q4` bytes (N, K / 2) with scales and minima; byte 16 g + i of a row holds weight 32 g + i below and 32 g + 16 + i above,
-as in ggml's blocks.
+Weights, planar, for y (N,) = W x: `B16` bfloat16 (N, K). `Q8` int8 (N, K) with float16 scales (N, K / 32). `Q4` bytes
+(N, K / 2) with scales and minima; byte 16 g + i of a row holds weight 32 g + i below and 32 g + 16 + i above, as in
+ggml's blocks.
 """
 
 import triton
@@ -140,9 +140,9 @@ def attention(
     """out (heads, dim) of one token's qkv (heads + 2 * kv_heads, dim); its key and value join the cache.
 
     `cursor`: token, position, address of kv (layers, 2, kv_heads, T, dim) bfloat16, T, address of the position's
-    rotations (dim,). Each program takes a share of the positions for one key head; the last to arrive joins what `parts`
-    (kv_heads, splits, group, dim + 2) then hold. `group`: query heads of a key head, up to a power of two from 16 on,
-    which tensor cores want. `keys`: positions at once. Flash-Decoding, https://pytorch.org/blog/flash-decoding.
+    rotations (dim,). Each program takes a share of the positions for one key head; the last to arrive joins what
+    `parts` (kv_heads, splits, group, dim + 2) hold then. `group`: query heads of a key head, up to a power of two from
+    16 on, which tensor cores want. `keys`: positions at once. Flash-Decoding, https://pytorch.org/blog/flash-decoding.
     """
     head, split = tl.program_id(0), tl.program_id(1)
     sharing: tl.constexpr = heads // kv_heads
@@ -211,8 +211,8 @@ def join(
 
 
 @triton.jit
-def unpack(weights, scales, minima, out, count, k: tl.constexpr, kind: tl.constexpr, block: tl.constexpr):
-    """`count` weights of planar rows of k, as bfloat16 in their order: for the products of many rows."""
+def unpack(weights, scales, minima, out, count, kind: tl.constexpr, block: tl.constexpr):
+    """`count` planar weights as bfloat16 in their order: for the products of many rows."""
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < count
     d = tl.load(scales + at // 32, inside, 0.0).to(tl.float32)

@@ -41,6 +41,10 @@ class AdaptedLinear(nn.Module):
         """W x, in memory of its own."""
         raise NotImplementedError
 
+    def embedding(self) -> nn.Module | None:
+        """Its rows as an embedding that is held only once; None where it can't give them."""
+        return None
+
     def adapted(self, y: Tensor, x: Tensor) -> Tensor:
         """y = W x changed in place by the adapter."""
         for part in self.low_rank:
@@ -64,3 +68,6 @@ class PlainLinear(AdaptedLinear):
 
     def product(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight)
+
+    def embedding(self) -> nn.Module:
+        return nn.Embedding(self.weight.shape[0], self.weight.shape[1], _weight=self.weight)

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assistant.engine.llama.blocks import Blocks
-from assistant.engine.llama.low_rank import PlainLinear
-from assistant.engine.llama.native import NativeEmbedding, NativeLinear
+from assistant.engine.llama.low_rank import AdaptedLinear, PlainLinear
 from assistant.engine.llama.packed import BlockEmbedding
 from assistant.engine.llama.rotary import SCALINGS, Rotary, side_by_side
 
@@ -246,12 +245,9 @@ def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> PlainLinear:
 
 def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
     """The rows of the embedding: those of the head where it is tied, so that they are held once."""
+    if "lm_head.weight" not in weights and isinstance(head, AdaptedLinear) and (shared := head.embedding()):
+        return shared
     rows = weights["model.embed_tokens.weight"]
-    tied = "lm_head.weight" not in weights
-    if tied and isinstance(head, NativeLinear):
-        return NativeEmbedding(head)
-    if tied and isinstance(head, PlainLinear):
-        rows = head.weight
     if isinstance(rows, Blocks):
         return BlockEmbedding(rows, _vector(weights, "model.norm.weight").dtype)
     return nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)

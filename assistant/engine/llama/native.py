@@ -184,6 +184,9 @@ class NativeLinear(AdaptedLinear):
         self.c = CLinear(self.packed.data_ptr(), _address(self._bias), None, kind, self.n, self.k, 0)
         self._held: list[Any] = []
 
+    def embedding(self) -> nn.Module:
+        return NativeEmbedding(self)
+
     def adapt(self, parts: Sequence[LowRank]) -> None:
         self.low_rank = parts
         made = (CLowRank * len(parts))()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from assistant.engine.llama import native
 from assistant.engine.llama.low_rank import AdaptedLinear
 from assistant.engine.llama.model import Model, Tree
 from assistant.engine.network import Ask, Conversation
+
+if TYPE_CHECKING:
+    from assistant.engine.llama.graph import GraphStepper
 
 LEAST_CACHE_TOKENS = 256
 
@@ -48,17 +52,26 @@ def _room(length: int) -> int:
 
 
 class LlamaNetwork:
-    """Our own forward pass. On a CPU for which decode.c has a fast path a few tokens at a time go through that."""
+    """Our own forward pass. A few tokens at a time go through decode.c on a CPU that it can use, and single tokens
+    through a CUDA graph on a GPU."""
 
     trees = True
 
-    def __init__(self, model: Model, device: torch.device, read_adapter: Callable[[Path], Adapter]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device,
+        read_adapter: Callable[[Path], Adapter],
+        graph: "GraphStepper | None" = None,
+    ) -> None:
+        """`graph` takes what asks for one token, if there is one."""
         self.model = model
         self.device = device
         self._adapters = Adapters(read_adapter)
         self._adapted: Adapter | None = None
         self.together = isinstance(model.head, native.NativeLinear)
         self._stepper = native.Stepper(model) if self.together else None
+        self._graph = graph
         self._kv_dtype = torch.float16 if self.together else model.norm.dtype
 
     def cache(self) -> LlamaKV:
@@ -100,6 +113,8 @@ class LlamaNetwork:
         self._adapted = adapter
         if self._stepper is not None:
             self._stepper.refresh()
+        if self._graph is not None:
+            self._graph.refresh()
 
     def _linear(self, name: str) -> AdaptedLinear:
         found = self.model.get_submodule(name)
@@ -113,7 +128,7 @@ class LlamaNetwork:
         return self.model.hidden(torch.tensor(ids, device=self.device), kv, 0).float()
 
     def close(self) -> None:
-        del self.model, self._stepper
+        del self.model, self._stepper, self._graph
 
     def _is_stepped(self, ask: Ask) -> bool:
         """Whether decode.c takes it: not a tree, and not so many tokens that 16-bit products of torch are faster."""
@@ -135,6 +150,8 @@ class LlamaNetwork:
         return list(torch.split(logits, [ask.last for ask in asks]))
 
     def _forward(self, ask: Ask) -> Tensor:
+        if self._graph is not None and len(ask.ids) == 1 and not ask.parents:
+            return self._graph(ask.ids[0], _tensor(ask), len(ask.conversation.ids))
         ids, tree = torch.tensor(ask.ids, device=self.device), None
         if ask.parents:
             tree = Tree(ask.parents, self.device)
