@@ -6,7 +6,7 @@ import torch
 
 
 def captured(
-    run: Callable[[], None], device: torch.device, undo: Callable[[], None] = lambda: None
+    run: Callable[[], None], device: torch.device, undo: Callable[[], object] = lambda: None
 ) -> Callable[[], None]:
     """What does as `run` does, always with the tensors that it finds now. On other devices than a GPU `run` itself.
 

@@ -24,6 +24,8 @@ from assistant.events import Finished, FinishReason, Prefilled, Timing, Token, T
 
 PREFILL_TOKENS = 512
 """Prompt tokens computed at once: between two such pieces a stop request is heard, and other replies go on."""
+GPU_PREFILL_TOKENS = 4096
+"""The same on a GPU, which reads them in a tenth of a second and is not busy with fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Loaded:
     model_hash: Callable[[], str]
     constraints: Constraints
     times: PassTimes = field(default_factory=PassTimes)
+
+    @property
+    def prefill_tokens(self) -> int:
+        """Prompt tokens computed at once."""
+        return GPU_PREFILL_TOKENS if str(self.network.device).startswith("cuda") else PREFILL_TOKENS
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens as they are written."""
@@ -57,11 +64,11 @@ class Prompt:
     stops: tuple[str, ...] = ()
 
 
-def read_prompt(conversation: Conversation, ids: Sequence[int]) -> Generator[Ask, Tensor, Tensor]:
+def read_prompt(model: Loaded, conversation: Conversation, ids: Sequence[int]) -> Generator[Ask, Tensor, Tensor]:
     """Logits (V,) after `ids`, the beginning of which the conversation holds already."""
-    logits = None
-    for start in range(len(conversation.ids), len(ids), PREFILL_TOKENS):
-        logits = yield Ask(conversation, ids[start : start + PREFILL_TOKENS])
+    logits, piece = None, model.prefill_tokens
+    for start in range(len(conversation.ids), len(ids), piece):
+        logits = yield Ask(conversation, ids[start : start + piece])
     assert logits is not None, "a conversation never holds the last token of a prompt"
     return logits[-1]
 
@@ -87,7 +94,7 @@ class Reply:
         self._began_s = time.monotonic()
         conversation, cached = self._model.conversations.take(self._prompt.ids, self._adapter)
         try:
-            logits = yield from read_prompt(conversation, self._prompt.ids)
+            logits = yield from read_prompt(self._model, conversation, self._prompt.ids)
             yield Prefilled(len(self._prompt.ids), cached, self._prompt.dropped_messages, self._model.context_tokens)
             if self._prompt.opening:
                 yield Token(self._prompt.opening, choice=self._number)

@@ -40,7 +40,7 @@ def score(model: Loaded, prompt: Sequence[int], continuations: Sequence[Sequence
     conversation, cached = model.conversations.take(prompt, adapter)
     scores: list[list[float]] = []
     try:
-        first = (yield from read_prompt(conversation, prompt)).float().log_softmax(-1)
+        first = (yield from read_prompt(model, conversation, prompt)).float().log_softmax(-1)
         for some in _portions(continuations):
             if model.network.trees:
                 scores += yield from _by_tree(conversation, first, some)
@@ -98,7 +98,7 @@ def _by_itself(
         del conversation.ids[len(prompt) :]
     else:  # a state that can't be turned back
         conversation.kv, conversation.ids = model.network.cache(), []
-        yield from read_prompt(conversation, prompt)
+        yield from read_prompt(model, conversation, prompt)
     return _picked([first, *after], ids)
 
 

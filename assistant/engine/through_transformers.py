@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from assistant.engine import adapters, weights
+from assistant.engine import adapters, static_kv, weights
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.engine.adapters import Adapter, Adapters
 from assistant.engine.network import Ask
+from assistant.engine.static_kv import StaticKV
+
+log = logging.getLogger(__name__)
 
 
 class TransformersKV:
@@ -49,15 +53,21 @@ class TransformersNetwork:
     together = False
     trees = False
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, static: bool | None = None) -> None:
+        """`static`: whether decoding is one CUDA graph over a static cache; None: where that is possible."""
         self.model = model
         self.device = model.device
         self._adapters = Adapters(self._attached)
         self._adapted = ""
+        self._graphs = True
         self._cache_argument = weights.cache_argument(model)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def cache(self) -> TransformersKV:
+        self._static = (self.device.type == "cuda" and static_kv.possible(model)) if static is None else static
+
+    def cache(self) -> "TransformersKV | StaticKV":
+        if self._static:
+            return StaticKV(self.model.config)
         return TransformersKV(DynamicCache(config=self.model.config))
 
     def use(self, folder: Path) -> str:
@@ -91,15 +101,35 @@ class TransformersNetwork:
         del self.model
 
     def _forward(self, ask: Ask) -> Tensor:
-        assert isinstance(ask.conversation.kv, TransformersKV)
+        kv, used = ask.conversation.kv, len(ask.conversation.ids)
+        assert isinstance(kv, TransformersKV | StaticKV)
         self._adapt(ask.conversation.adapter)
-        options: dict[str, Any] = {self._cache_argument: ask.conversation.kv.layers, "use_cache": True}
-        if self._takes_logits_to_keep:
-            options["logits_to_keep"] = ask.last
-        out = self.model(input_ids=self._input(ask.ids), **options)
+        if isinstance(kv, StaticKV):
+            kv.grow(used + len(ask.ids), used)
+        logits = self._step(kv, ask.ids[0], used) if isinstance(kv, StaticKV) and used and len(ask.ids) == 1 else None
+        if logits is None:
+            logits = self._logits(kv, self._input(ask.ids), ask.last)
         ask.conversation.ids += ask.ids
         ask.conversation.peak_tokens = len(ask.conversation.ids)
-        logits: Tensor = out.logits[0, -ask.last :]
+        return logits
+
+    def _step(self, kv: StaticKV, token: int, used: int) -> Tensor | None:
+        """Logits (1, V) by a CUDA graph; None where this model can't be captured, which is tried once."""
+        if not self._graphs:
+            return None
+        try:
+            return kv.step(lambda ids: self._logits(kv, ids, 1), token, used)
+        except RuntimeError as error:
+            log.warning("This model's decode step can't be a CUDA graph, so it is slower: %s", error)
+            self._graphs = False
+            return None
+
+    def _logits(self, kv: "TransformersKV | StaticKV", ids: Tensor, last: int) -> Tensor:
+        """Logits (last, V) of ids (1, T), which join the cache."""
+        options: dict[str, Any] = {self._cache_argument: kv.layers, "use_cache": True}
+        if self._takes_logits_to_keep:
+            options["logits_to_keep"] = last
+        logits: Tensor = self.model(input_ids=ids, **options).logits[0, -last:]
         return logits
 
     def _input(self, ids: Sequence[int]) -> Tensor:

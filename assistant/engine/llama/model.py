@@ -198,6 +198,8 @@ class Layer(nn.Module):
 
 def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x over the root of its mean square, times weight; in float32, as transformers does."""
+    if x.is_cuda and weight.ndim == 1:
+        return F.rms_norm(x, weight.shape, weight, eps)  # one kernel instead of nine
     wide = x.float()
     scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
     out: Tensor = weight * (wide * scale).to(x.dtype)

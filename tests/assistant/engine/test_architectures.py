@@ -8,8 +8,10 @@ import pytest
 import torch
 import transformers
 
+from assistant.engine import static_kv
 from assistant.engine.engine import Engine
 from assistant.engine.sampling import Sampling
+from assistant.engine.static_kv import StaticKV
 from assistant.errors import ModelUnsupported
 from assistant.events import Finished, Token
 from tests.assistant.engine import tiny
@@ -37,6 +39,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "StableLm": tiny.SIZES,
 }
 
+NOT_STATIC = ("Gemma2", "Gemma3Text")
+
 
 def saved(name: str, options: dict[str, Any], folder: Path) -> Any:
     """The model, which is in `folder` too."""
@@ -62,7 +66,27 @@ def generated(model: Any, ids: Sequence[int]) -> list[int]:
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_the_same_greedy_tokens(name: str, tmp_path: Path) -> None:
     model = saved(name, ARCHITECTURES[name], tmp_path)
+    check_greedy(model, Engine.load(tmp_path, device="cpu", dtype="float32"))
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_the_same_greedy_tokens_with_a_static_cache(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decodes on a GPU, with the graph's forward pass called instead of captured."""
+    model = saved(name, ARCHITECTURES[name], tmp_path)
+    assert static_kv.possible(model) == (name not in NOT_STATIC)
+    if name in NOT_STATIC:
+        return
+    steps = StaticKV.step
+    taken: list[int] = []
+    monkeypatch.setattr(static_kv, "LEAST_TOKENS", 16)  # so that it grows
+    monkeypatch.setattr(StaticKV, "step", lambda kv, *rest: (taken.append(1), steps(kv, *rest))[1])
     engine = Engine.load(tmp_path, device="cpu", dtype="float32")
+    engine._model.network._static = True  # type: ignore[attr-defined]
+    check_greedy(model, engine)
+    assert len(taken) > TOKENS
+
+
+def check_greedy(model: Any, engine: Engine) -> None:
     texts = ["the quick fox", "the quick fox jumps over the lazy dog 你好", "the quick brown"]
     for text in texts:  # the second goes on from the first, the third from their beginning
         events = list(engine.complete(text, Sampling(temperature=0, max_tokens=TOKENS)))
