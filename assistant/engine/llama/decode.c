@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum { Q4 = 4, Q8 = 8, B16 = 16 };
-enum { TILE = 16, GROUP = 32, MOST_ROWS = 64, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
+enum { TILE = 16, GROUP = 32, KEYS = 32, MOST_ROWS = 64, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct { const float *a, *b, *gain; int32_t first, rows, rank, unused; } LowRank; /* gain * (y + b a x) */
@@ -50,13 +50,19 @@ typedef struct {
 } Model;
 typedef struct {
     const float *x;                /* the token's embedding (C) */
-    uint16_t *kv;                  /* float16 (layers, 2, H_kv, capacity, D); capacity a multiple of 16 */
+    uint16_t *kv;                  /* float16 (layers, 2, H_kv, capacity, D); capacity a multiple of KEYS */
     const float *rotation;         /* cosine and sine for each pair of dimensions (D) */
     int64_t capacity, position;
     int64_t wanted;                /* whether logits after it are asked for */
 } Row;
 
 INLINE __m512 halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE __m512 held(const float *at) {
+    /* in a register: gcc would load it anew for each product, and a core loads no faster than it multiplies (70 -> 58 ms) */
+    __m512 x = _mm512_load_ps(at);
+    __asm__("" : "+v"(x));
+    return x;
+}
 INLINE int smaller(int a, int b) { return a < b ? a : b; }
 INLINE int larger(int a, int b) { return a > b ? a : b; }
 INLINE int up_to(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -393,10 +399,13 @@ static void rotate(float *head, const float *rotation, int dim) {
 
 /* ---- attention ---- */
 
-typedef struct { float most, totals[TILE], out[]; } Part; /* of one query head, over some of the positions */
-typedef struct { int from, to; } Span;                   /* positions */
+enum { ACROSS = KEYS / TILE };
 
-static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + (size_t)index * (dim + 1 + TILE)); }
+typedef struct { float most, unused[TILE - 1], totals[TILE], out[]; } Part; /* of one query head, over some of the positions */
+typedef struct { int from, to; } Span;                                     /* positions */
+
+static size_t part_floats(int dim) { return 2 * TILE + dim; } /* whole lines of the cache */
+static Part *part_at(float *parts, int dim, int index) { return (Part *)(parts + index * part_floats(dim)); }
 
 static void shrink_to(Part *part, int dim, float most) {
     float shrink = part->most == -INFINITY ? 0 : exp1(part->most - most);
@@ -405,59 +414,89 @@ static void shrink_to(Part *part, int dim, float most) {
     part->most = most;
 }
 
-INLINE void score(const float *const *queries, const float *keys, int dim, __m512 *scores, const int count) {
-    /* of 16 keys (dim, 16) for each query; two sums each, so that none waits for itself */
-    __m512 sum[4][2];
-    for (int n = 0; n < count; n++) sum[n][0] = sum[n][1] = _mm512_setzero_ps();
-    for (int i = 0; i < dim; i += 2)
-        for (int odd = 0; odd < 2; odd++) {
-            __m512 key = _mm512_loadu_ps(keys + TILE * (i + odd));
-            for (int n = 0; n < count; n++) sum[n][odd] = _mm512_fmadd_ps(_mm512_set1_ps(queries[n][i + odd]), key, sum[n][odd]);
-        }
-    for (int n = 0; n < count; n++) scores[n] = _mm512_mul_ps(_mm512_add_ps(sum[n][0], sum[n][1]), _mm512_set1_ps(1 / sqrtf(dim)));
-}
+enum { AHEAD = 4096 }; /* halves, about to be read: to the second cache, as in the first they displace what is in use (16 -> 12 ms) */
 
-static void weigh(Part *part, __m512 scores, __mmask16 seen, int dim, float *weights) {
-    /* the weights of 16 keys for one query, 0 for those not seen */
-    if (_mm512_mask_cmp_ps_mask(seen, scores, _mm512_set1_ps(part->most), _CMP_NLE_UQ))
-        shrink_to(part, dim, _mm512_mask_reduce_max_ps(seen, scores));
-    __m512 shares = _mm512_maskz_mov_ps(seen, exp16(_mm512_maskz_sub_ps(seen, scores, _mm512_set1_ps(part->most))));
-    _mm512_storeu_ps(weights, shares);
-    _mm512_storeu_ps(part->totals, _mm512_add_ps(_mm512_loadu_ps(part->totals), shares));
-}
-
-static void widen(const uint16_t *from, int count, float *out) {
-    for (int i = 0; i < count; i += 16) _mm512_storeu_ps(out + i, halves(from + i));
-}
-
-static void widen_across(const uint16_t *from, int dim, float *out) {
-    /* 16 keys (16, dim) -> (dim, 16) */
-    for (int i = 0; i < dim; i += 16) {
-        __m512 square[TILE];
-        for (int j = 0; j < TILE; j++) square[j] = halves(from + j * dim + i);
-        transpose16(square);
-        for (int j = 0; j < TILE; j++) _mm512_storeu_ps(out + (i + j) * TILE, square[j]);
+static void widen(const uint16_t *from, int dim, float *out) {
+    for (int i = 0; i < KEYS * dim; i += 16) {
+        if (i % 32 == 0) _mm_prefetch(from + i + AHEAD, _MM_HINT_T1);
+        _mm512_store_ps(out + i, halves(from + i));
     }
 }
 
-typedef struct { const float *query; Part *part; float weights[TILE]; int first, last; } Head; /* sees first..last of a tile */
+static void widen_across(const uint16_t *from, int dim, float *out) {
+    /* keys (KEYS, dim) -> (KEYS / 16, dim, 16) */
+    for (int part = 0; part < KEYS; part += TILE)
+        for (int i = 0; i < dim; i += 16) {
+            __m512 square[TILE];
+            for (int j = 0; j < TILE; j++) {
+                const uint16_t *at = from + (part + j) * dim + i;
+                if (i % 32 == 0) _mm_prefetch(at + AHEAD, _MM_HINT_T1);
+                square[j] = halves(at);
+            }
+            transpose16(square);
+            for (int j = 0; j < TILE; j++) _mm512_store_ps(out + part * dim + (i + j) * TILE, square[j]);
+        }
+}
+
+/* A query head, which sees first..last of the positions at hand. */
+typedef struct { const float *query; Part *part; int first, last; float weights[KEYS]; } Head;
+
+INLINE void score(Head *heads, const float *keys, int dim, const int count) {
+    /* of keys (KEYS / 16, dim, 16) for each query */
+    __m512 sum[4][ACROSS];
+    for (int n = 0; n < count; n++)
+        for (int a = 0; a < ACROSS; a++) sum[n][a] = _mm512_setzero_ps();
+    for (int i = 0; i < dim; i++) {
+        __m512 key[ACROSS];
+        for (int a = 0; a < ACROSS; a++) key[a] = held(keys + (a * dim + i) * TILE);
+        for (int n = 0; n < count; n++)
+            for (int a = 0; a < ACROSS; a++) sum[n][a] = _mm512_fmadd_ps(_mm512_set1_ps(heads[n].query[i]), key[a], sum[n][a]);
+    }
+    for (int n = 0; n < count; n++)
+        for (int a = 0; a < ACROSS; a++)
+            _mm512_storeu_ps(heads[n].weights + a * TILE, _mm512_mul_ps(sum[n][a], _mm512_set1_ps(1 / sqrtf(dim))));
+}
+
+INLINE __mmask16 seen(const Head *head, int from) {
+    int first = smaller(larger(head->first - from, 0), TILE), last = smaller(larger(head->last - from, 0), TILE);
+    return (__mmask16)((1u << last) - (1u << first));
+}
+
+static void weigh(Head *head, int dim) {
+    /* scores -> weights, 0 for positions not seen */
+    Part *part = head->part;
+    __m512 scores[ACROSS], most = _mm512_set1_ps(-INFINITY), totals;
+    for (int a = 0; a < ACROSS; a++) {
+        scores[a] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), seen(head, a * TILE), head->weights + a * TILE);
+        most = _mm512_max_ps(most, scores[a]);
+    }
+    if (_mm512_cmp_ps_mask(most, _mm512_set1_ps(part->most), _CMP_NLE_UQ)) shrink_to(part, dim, _mm512_reduce_max_ps(most));
+    totals = _mm512_load_ps(part->totals);
+    for (int a = 0; a < ACROSS; a++) {
+        __m512 shares = _mm512_maskz_mov_ps(seen(head, a * TILE), exp16(_mm512_sub_ps(scores[a], _mm512_set1_ps(part->most))));
+        _mm512_storeu_ps(head->weights + a * TILE, shares);
+        totals = _mm512_add_ps(totals, shares);
+    }
+    _mm512_store_ps(part->totals, totals);
+}
 
 INLINE void add_columns(Head *heads, const float *values, int at, int first, int last, int dim, const int count, const int vectors) {
     __m512 sum[4][4]; /* they stay in registers */
     for (int n = 0; n < count; n++)
-        for (int i = 0; i < vectors; i++) sum[n][i] = _mm512_loadu_ps(heads[n].part->out + at + 16 * i);
-    for (int j = first; j < last; j++)
-        for (int i = 0; i < vectors; i++) {
-            __m512 value = _mm512_loadu_ps(values + (size_t)j * dim + at + 16 * i);
-            for (int n = 0; n < count; n++) sum[n][i] = _mm512_fmadd_ps(_mm512_set1_ps(heads[n].weights[j]), value, sum[n][i]);
-        }
+        for (int i = 0; i < vectors; i++) sum[n][i] = _mm512_load_ps(heads[n].part->out + at + 16 * i);
+    for (int j = first; j < last; j++) {
+        __m512 value[4];
+        for (int i = 0; i < vectors; i++) value[i] = held(values + (size_t)j * dim + at + 16 * i);
+        for (int n = 0; n < count; n++)
+            for (int i = 0; i < vectors; i++) sum[n][i] = _mm512_fmadd_ps(_mm512_set1_ps(heads[n].weights[j]), value[i], sum[n][i]);
+    }
     for (int n = 0; n < count; n++)
-        for (int i = 0; i < vectors; i++) _mm512_storeu_ps(heads[n].part->out + at + 16 * i, sum[n][i]);
+        for (int i = 0; i < vectors; i++) _mm512_store_ps(heads[n].part->out + at + 16 * i, sum[n][i]);
 }
 
 INLINE void add_values(Head *heads, const float *values, int dim, const int count) {
     /* a weight of 0 for a position that only another of the heads sees adds nothing */
-    int first = TILE, last = 0, i = 0;
+    int first = KEYS, last = 0, i = 0;
     for (int n = 0; n < count; n++) first = smaller(first, heads[n].first), last = larger(last, heads[n].last);
     for (; i + 64 <= dim; i += 64) add_columns(heads, values, i, first, last, dim, count, 4);
     if (i + 32 <= dim) add_columns(heads, values, i, first, last, dim, count, 2), i += 32;
@@ -465,21 +504,15 @@ INLINE void add_values(Head *heads, const float *values, int dim, const int coun
 }
 
 INLINE void attend_heads(Head *heads, const float *keys, const float *values, int dim, const int count) {
-    const float *queries[4];
-    __m512 scores[4];
-    for (int n = 0; n < count; n++) queries[n] = heads[n].query;
-    score(queries, keys, dim, scores, count);
-    for (int n = 0; n < count; n++) {
-        __mmask16 seen = (__mmask16)((1u << heads[n].last) - (1u << heads[n].first));
-        weigh(heads[n].part, scores[n], seen, dim, heads[n].weights);
-    }
+    score(heads, keys, dim, count);
+    for (int n = 0; n < count; n++) weigh(heads + n, dim);
     add_values(heads, values, dim, count);
 }
 
-static void attend_tile(Head *heads, int count, const uint16_t *keys, const uint16_t *values, int dim) {
-    float k[TILE * MOST_DIM], v[TILE * MOST_DIM];
+static void attend_keys(Head *heads, int count, const uint16_t *keys, const uint16_t *values, int dim) {
+    _Alignas(64) float k[KEYS * MOST_DIM], v[KEYS * MOST_DIM];
     widen_across(keys, dim, k);
-    widen(values, TILE * dim, v);
+    widen(values, dim, v);
     int n = 0;
     for (; n + 4 <= count; n += 4) attend_heads(heads + n, k, v, dim, 4);
     switch (count - n) {
@@ -491,24 +524,20 @@ static void attend_tile(Head *heads, int count, const uint16_t *keys, const uint
 
 static void attend(const uint16_t *keys, const uint16_t *values, int dim, int group, const float *const *queries,
                    const Span *spans, Part *const *parts, Head *heads, int count) {
-    /* `group` query heads (group, dim) of each of `count` rows over its span of one key head (T, dim). 16 positions at
+    /* `group` query heads (group, dim) of each of `count` rows over its span of one key head (T, dim). KEYS positions at
      * a time, widened once for all rows; where they begin doesn't depend on the rows. */
     int begin = spans[0].from, end = 0;
     for (int r = 0; r < count; r++) begin = smaller(begin, spans[r].from), end = larger(end, spans[r].to);
-    for (int t = begin / TILE * TILE; t < end; t += TILE) {
+    for (int t = begin / KEYS * KEYS; t < end; t += KEYS) {
         int seeing = 0;
         for (int r = 0; r < count; r++) {
-            int first = larger(0, spans[r].from - t), last = smaller(TILE, spans[r].to - t);
+            int first = larger(0, spans[r].from - t), last = smaller(KEYS, spans[r].to - t);
             for (int h = 0; h < group && first < last; h++, seeing++) {
                 Head *head = heads + seeing;
                 head->query = queries[r] + h * dim, head->part = parts[r * group + h], head->first = first, head->last = last;
             }
         }
-        for (int i = 0; i < TILE * dim && t + TILE < end; i += 32) { /* the next tile is on its way meanwhile */
-            _mm_prefetch(keys + (size_t)(t + TILE) * dim + i, _MM_HINT_T0);
-            _mm_prefetch(values + (size_t)(t + TILE) * dim + i, _MM_HINT_T0);
-        }
-        attend_tile(heads, seeing, keys + (size_t)t * dim, values + (size_t)t * dim, dim);
+        attend_keys(heads, seeing, keys + (size_t)t * dim, values + (size_t)t * dim, dim);
     }
 }
 
@@ -652,11 +681,11 @@ static void write_row(const Model *m, const Layer *w, const Row *row, uint16_t *
 }
 
 static Span span_of(const Layer *w, int position, int thread, int threads) {
-    /* a thread's share of the positions that a row sees, in whole tiles */
+    /* a thread's share of the positions that a row sees, KEYS at a time */
     int begin = w->window && position + 1 > w->window ? position + 1 - w->window : 0;
-    int tile = begin / TILE, tiles = position / TILE + 1 - tile;
-    return (Span){larger(begin, TILE * (tile + tiles * thread / threads)),
-                  smaller(position + 1, TILE * (tile + tiles * (thread + 1) / threads))};
+    int tile = begin / KEYS, tiles = position / KEYS + 1 - tile;
+    return (Span){larger(begin, KEYS * (tile + tiles * thread / threads)),
+                  smaller(position + 1, KEYS * (tile + tiles * (thread + 1) / threads))};
 }
 
 static void attention(const Step *s, const Layer *w, int layer, Own *own, int thread, int threads) {
@@ -740,7 +769,7 @@ void step(const Model *m, const Row *rows, int count, float *logits, int threads
     s.qkv = malloc(sizeof(float) * count * qkv_width(m));
     s.hidden = malloc(sizeof(float) * count * up_to(2 * m->hidden, TILE));
     s.added = malloc(sizeof(float) * count * up_to(m->width, TILE));
-    s.parts = malloc(sizeof(float) * (m->head_dim + 1 + TILE) * m->heads * count * threads);
+    s.parts = aligned_alloc(64, sizeof(float) * part_floats(m->head_dim) * m->heads * count * threads);
     all(run_step, &s, threads);
     free(s.qkv), free(s.hidden), free(s.added), free(s.parts);
 }

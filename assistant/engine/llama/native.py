@@ -246,7 +246,7 @@ class NativeEmbedding(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One token of one sequence. It stands at `position` of `kv` (layers, 2, H_kv, T, D) float16; T mod 16 is 0."""
+    """One token of one sequence. It stands at `position` of `kv` (layers, 2, H_kv, T, D) float16; T mod 32 is 0."""
 
     token: int
     kv: Tensor
