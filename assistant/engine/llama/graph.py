@@ -4,6 +4,7 @@ Where Triton isn't there, or the graph's first token isn't that of `model.py`, t
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ SPLITS = 16
 KEYS = 64
 """Positions that attention takes at once."""
 LEAST_DOT = 16
-"""Rows that a tensor core's product has at least."""
+"""Rows that a tensor core's product has at least; adapters' ranks are padded to as many."""
 DIMS = (16, 32, 64, 128, 256)
 """Widths of a head that the kernel can be made for: powers of two."""
 
@@ -36,8 +37,7 @@ class GraphLinear(AdaptedLinear):
         self.n, self.k = weight.shape
         self.scales: Tensor | None = None
         self.minima: Tensor | None = None
-        self.adapter: tuple[Tensor, Tensor, Tensor] | None = None
-        """A (R, K), B (N, R) and gain (N,) float32 of all parts together, R a power of two."""
+        self.adapter: "Joined | None" = None
         if isinstance(weight, Tensor):
             self.kind, self.weight = kernels.B16, weight.contiguous()
         else:
@@ -106,20 +106,30 @@ class GraphEmbedding(nn.Module):
         return wide.flatten(1).bfloat16()
 
 
-def _joined(parts: Sequence[LowRank], n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    device = parts[0].a.device
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """All parts of an adapter for one linear, as one: gain * (W x + b a x)."""
+
+    a: GraphLinear
+    """(R, K) float32; R is a power of two."""
+    b: Tensor
+    """(N, R) float32."""
+    gain: Tensor
+    """(N,) float32."""
+
+
+def _joined(parts: Sequence[LowRank], n: int, k: int) -> Joined:
     rank = _power_of_two(max(LEAST_DOT, sum(part.a.shape[0] for part in parts)))
-    a, b, gain = torch.zeros(rank, k), torch.zeros(n, rank), torch.ones(n)
-    a, b, gain = a.to(device), b.to(device), gain.to(device)
+    with parts[0].a.device:
+        a, b, gain = torch.zeros(rank, k), torch.zeros(n, rank), torch.ones(n)
     at = 0
     for part in parts:
-        rows = slice(part.first_row, part.first_row + part.b.shape[0])
-        a[at : at + part.a.shape[0]] = part.a
-        b[rows, at : at + part.a.shape[0]] = part.b
+        rows, columns = slice(part.first_row, part.first_row + part.b.shape[0]), slice(at, at + part.a.shape[0])
+        a[columns], b[rows, columns] = part.a, part.b
         if part.gain is not None:
             gain[rows] = part.gain
-        at += part.a.shape[0]
-    return a, b, gain
+        at = columns.stop
+    return Joined(GraphLinear(a), b, gain)
 
 
 def _power_of_two(number: int) -> int:
@@ -138,38 +148,16 @@ def launch_product(
     base: bool = False,
 ) -> None:
     """y (N,) = W x (K,) as `kernels.product` has it; with `base` without bias and adapter."""
-    adapter = None if base else w.adapter
+    adapter, bias = (None, None) if base else (w.adapter, w.bias)
     inner = b = gain = None
     if adapter is not None:
-        a, b, gain = adapter
-        inner = torch.empty(a.shape[0], device=x.device)
-        _product(a, None, None, None, (None, None, None), 0, kernels.B16, x, norm, eps, False, None, inner)
-    rank = 0 if b is None else b.shape[1]
-    bias = None if base else w.bias
-    _product(w.weight, w.scales, w.minima, bias, (inner, b, gain), rank, w.kind, x, norm, eps, gated, residual, y)
-
-
-def _product(
-    weight: Tensor,
-    scales: Tensor | None,
-    minima: Tensor | None,
-    bias: Tensor | None,
-    adapter: tuple[Tensor | None, Tensor | None, Tensor | None],
-    rank: int,
-    kind: int,
-    x: Tensor,
-    norm: Tensor | None,
-    eps: float,
-    gated: bool,
-    residual: Tensor | None,
-    y: Tensor,
-) -> None:
-    n, k = y.shape[0], x.shape[0]
-    rows = 4 if n <= 4096 else 8
-    room = _power_of_two(k)
+        inner, b, gain = torch.empty(adapter.a.n, device=x.device), adapter.b, adapter.gain
+        launch_product(adapter.a, x, inner, norm=norm, eps=eps)
+    n, room = y.shape[0], _power_of_two(w.k)
+    rank, rows, columns = 0 if b is None else b.shape[1], 4 if n <= 4096 else 8, min(1024, room)
     kernels.product[(-(-n // rows),)](
-        *(x, norm, weight, scales, minima, bias, *adapter, residual, y),
-        *(n, k, kind, eps, gated, rank, rows, min(1024, max(GROUP, room)), room),
+        *(x, norm, w.weight, w.scales, w.minima, bias, inner, b, gain, residual, y),
+        *(n, w.k, w.kind, eps, gated, rank, rows, columns, room),
         num_warps=4,
     )
 
