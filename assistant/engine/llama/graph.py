@@ -37,7 +37,7 @@ class GraphLinear(AdaptedLinear):
         self.n, self.k = weight.shape
         self.scales: Tensor | None = None
         self.minima: Tensor | None = None
-        self.adapter: "Joined | None" = None
+        self.adapter: Joined | None = None
         if isinstance(weight, Tensor):
             self.kind, self.weight = kernels.B16, weight.contiguous()
         else:
@@ -46,7 +46,7 @@ class GraphLinear(AdaptedLinear):
     def _split(self, weight: Blocks) -> None:
         """Integers, scales and minima into memory of their own."""
         blocks = weight.rows.view(self.n, self.k // GROUP, BYTES[weight.kind])
-        halves = blocks[..., : BYTES[weight.kind] // 4 * 2].contiguous().view(torch.float16)
+        halves = blocks[..., :4].contiguous().view(torch.float16)  # the scale and, in Q4_1, the minimum
         self.scales = halves[..., 0].contiguous()
         if weight.kind == "Q8_0":
             self.kind, self.weight = kernels.Q8, blocks[..., 2:].contiguous().view(torch.int8).view(self.n, self.k)
