@@ -32,6 +32,8 @@ class StoredMessage:
     updated_ms: int
     state: str
     error: str
+    corrects_id: int | None = None
+    """The reply in whose place a person wrote this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class ReplyInfo:
     outcome: Outcome
 
 
-_COLUMNS = "id, conversation_id, parent_id, role, content, created_ms, updated_ms, state, error"
+_COLUMNS = "id, conversation_id, parent_id, role, content, created_ms, updated_ms, state, error, corrects_id"
 
 
 def add_user(db: Database, conversation_id: int, parent_id: int | None, content: str) -> int:
@@ -108,16 +110,33 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
     return message_id
 
 
-def _add(db: Database, conversation_id: int, parent_id: int | None, role: str, content: str, state: str) -> int:
+def add_correction(db: Database, corrected: StoredMessage, content: str, *, row_id: int | None = None) -> int:
+    """Store what a person wrote in place of a reply, beside it, and open it. `row_id` is for one that comes back."""
+    with transaction(db):
+        conversation_id, parent_id = corrected.conversation_id, corrected.parent_id
+        message_id = _add(db, conversation_id, parent_id, "assistant", content, "complete", row_id)
+        execute(db, "UPDATE messages SET corrects_id = ? WHERE id = ?", (corrected.id, message_id))
+    return message_id
+
+
+def _add(
+    db: Database,
+    conversation_id: int,
+    parent_id: int | None,
+    role: str,
+    content: str,
+    state: str,
+    row_id: int | None = None,
+) -> int:
     conversations.get(db, conversation_id)  # raises where there is none
     if parent_id is not None:
         _refuse_stranger(db, conversation_id, parent_id)
     now = now_ms()
     message_id = execute(
         db,
-        "INSERT INTO messages (conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (conversation_id, parent_id, role, content, now, now, state),
+        "INSERT INTO messages (id, conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row_id, conversation_id, parent_id, role, content, now, now, state),
     ).lastrowid
     execute(db, "UPDATE conversations SET leaf_id = ?, updated_ms = ? WHERE id = ?", (message_id, now, conversation_id))
     return message_id or 0
@@ -265,6 +284,11 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     if not rows:
         raise StoreError(f"Message {message_id} is not a reply.")
     return _reply_info(rows[0])
+
+
+def was_generated(db: Database, message_id: int) -> bool:
+    """Whether a model of ours made this message, so that `reply_info` knows how. A correction or an import wasn't."""
+    return bool(select(db, "SELECT 1 FROM replies WHERE message_id = ?", (message_id,)))
 
 
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:

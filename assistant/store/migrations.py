@@ -82,3 +82,55 @@ CREATE TABLE state (
     value TEXT NOT NULL
 )
 """
+
+
+@migrations()
+def curation_and_origin(db: Database) -> None:
+    """What a person thinks of what was said, every such act undoable, and where an imported conversation came from."""
+    for statement in _CURATION.split(";\n"):
+        db.conn.execute(statement)
+
+
+_CURATION = """
+ALTER TABLE messages ADD COLUMN corrects_id INTEGER REFERENCES messages(id) ON DELETE SET NULL;
+ALTER TABLE messages ADD COLUMN source_id TEXT;
+CREATE INDEX messages_corrections ON messages(corrects_id) WHERE corrects_id IS NOT NULL;
+ALTER TABLE conversations ADD COLUMN system TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN source_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN content_hash TEXT;
+CREATE UNIQUE INDEX conversations_imported ON conversations(content_hash) WHERE content_hash IS NOT NULL;
+CREATE TABLE judgements (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    rating INTEGER NOT NULL DEFAULT 0 CHECK (rating IN (-1, 0, 1)),
+    decision TEXT NOT NULL DEFAULT 'undecided' CHECK (decision IN ('undecided', 'keep', 'skip')),
+    note TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE tags (
+    message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (message_id, tag)
+);
+CREATE INDEX tags_tag ON tags(tag, message_id);
+CREATE TABLE preferences (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    chosen_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    rejected_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    tie INTEGER NOT NULL DEFAULT 0,
+    blind INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    CHECK (chosen_id <> rejected_id)
+);
+CREATE INDEX preferences_chosen ON preferences(chosen_id);
+CREATE INDEX preferences_rejected ON preferences(rejected_id);
+CREATE TABLE acts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    done_ms INTEGER NOT NULL,
+    undone INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX acts_message ON acts(message_id)
+"""
