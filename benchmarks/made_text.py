@@ -12,7 +12,7 @@ COMMON = (
     "will which there their about would when they has one all more some use out time these other into do so like but "
     "up who them then my no make than could also any only its work first people two may new over such most way after "
     "function data code model value list string number example file write help need want please explain story"
-).split()
+).split()  # noqa: SIM905  a list of them would fill a page
 SYLLABLES = "ba be co da de en er fi ga in ka li lo ma mi no or pa pre ra re sa se sta ta te tion tri un ver vi".split()
 LETTERS = "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然"
 
@@ -20,7 +20,9 @@ LETTERS = "的一是不了在人有我他这中大来上国个到说们为子和
 class MadeText:
     """Words by Zipf's law. The same seed makes the same text."""
 
-    def __init__(self, seed: int, vocabulary: int = 60_000, characters: int = 3_500, chinese_words: int = 25_000) -> None:
+    def __init__(
+        self, seed: int, vocabulary: int = 60_000, characters: int = 3_500, chinese_words: int = 25_000
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         rng = np.random.default_rng(20261124)  # the vocabulary is the same whatever is said with it
         made = ["".join(rng.choice(SYLLABLES, size)) for size in rng.integers(2, 6, vocabulary)]
