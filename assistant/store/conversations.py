@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store.database import execute, select, transaction
+from assistant.store.database import execute, select
 
 TITLE_CHARACTERS = 60
 
