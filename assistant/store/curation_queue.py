@@ -12,7 +12,8 @@ from sqlite_utils import Database
 
 from assistant.store import exchanges
 from assistant.store.database import select
-from assistant.store.exchanges import EVERYTHING, Exchange, Filter
+from assistant.store.exchanges import Exchange
+from assistant.store.filter import EVERYTHING, Filter
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,76 +13,13 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store.database import select
-
-Sort = Literal[
-    "time", "conversation", "model", "adapter", "template", "rating", "decision", "tags", "tokens", "surprise", "length"
-]
-
-COLUMNS: dict[Sort, str] = {
-    "time": "created_ms",
-    "conversation": "conversation_id",
-    "model": "model",
-    "adapter": "adapter",
-    "template": "template",
-    "rating": "rating",
-    "decision": "decision",
-    "tags": "tags",
-    "tokens": "tokens",
-    "surprise": "surprise",
-    "length": "characters",
-}
-"""What exchanges are sorted by, and the column it is in."""
+from assistant.store.filter import COLUMNS, DECISIONS, EVERYTHING, RATINGS, Filter, Sort
 
 FEW = 5_000
 """Up to so many rows are gathered and sorted: 5 ms."""
 
 SHOWN_CHARACTERS = 300
 """How much of a text a row has."""
-
-RATINGS = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which exchanges. None and empty leave everything in; all that is given must hold."""
-
-    since_ms: int | None = None
-    """Replies made at this time or later."""
-    until_ms: int | None = None
-    """Replies made before this time."""
-    conversation: int | None = None
-    """Replies in the conversation of this id."""
-    model: str | None = None
-    """Replies of the model of this name."""
-    adapter: str | None = None
-    """Replies made with the adapter of this hash; empty: with none."""
-    template: str | None = None
-    """Replies made with the template of this name."""
-    rating: str | None = None
-    """`good`, `bad`, `unrated`, or `rated` for either."""
-    decision: str | None = None
-    """`keep`, `skip` or `undecided`."""
-    tags: tuple[str, ...] = ()
-    """Replies that have this tag; given several times, all of them."""
-    corrected: bool | None = None
-    """Replies that a person has corrected, or those that none has."""
-    judged: bool | None = None
-    """Replies that are rated, kept, skipped or corrected, or those that are not."""
-    min_tokens: int | None = None
-    """Replies of at least so many tokens."""
-    max_tokens: int | None = None
-    """Replies of at most so many tokens."""
-    min_surprise: float | None = None
-    """Replies whose mean negative log-probability is at least this, in nats a token."""
-    max_surprise: float | None = None
-    """Replies whose mean negative log-probability is known and at most this, in nats a token."""
-    min_length: int | None = None
-    """Replies of at least so many characters."""
-    max_length: int | None = None
-    """Replies of at most so many characters."""
-
-
-EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +44,8 @@ class Exchange:
     prompt: str
     reply: str
 
+
+_RATED = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
 
 Condition = tuple[str, tuple[Any, ...], str | None]
 """SQL about a row of `exchanges`, its values, and the column whose index finds such rows, if there is one."""
@@ -140,9 +79,9 @@ def conditions(filter_: Filter) -> list[Condition]:
     if f.rating is not None:
         if f.rating not in RATINGS:
             raise StoreError(f"A rating to filter by is one of {', '.join(RATINGS)}, not {f.rating!r}.")
-        found.append((RATINGS[f.rating], (), None if f.rating == "rated" else "rating"))
-    if f.decision not in (None, "keep", "skip", "undecided"):
-        raise StoreError(f"A decision to filter by is keep, skip or undecided, not {f.decision!r}.")
+        found.append((_RATED[f.rating], (), None if f.rating == "rated" else "rating"))
+    if f.decision is not None and f.decision not in DECISIONS:
+        raise StoreError(f"A decision to filter by is one of {', '.join(DECISIONS)}, not {f.decision!r}.")
     found += [("message_id IN (SELECT message_id FROM tags WHERE tag = ?)", (tag,), "message_id") for tag in f.tags]
     if f.judged is not None:
         found.append(("judged" if f.judged else "NOT judged", (), None))
@@ -243,6 +182,12 @@ def count(db: Database, filter_: Filter = EVERYTHING, *, at_most: int | None = N
         (*values, -1 if at_most is None else at_most),
     )
     return int(rows[0][0])
+
+
+def conversations(filter_: Filter) -> tuple[str, tuple[Any, ...]]:
+    """SQL that selects the ids of conversations with a reply that passes, and its values."""
+    where, values = joined(conditions(filter_))
+    return f"SELECT conversation_id FROM exchanges WHERE {where}", values
 
 
 def by_ids(db: Database, ids: Sequence[int]) -> list[Exchange]:

@@ -15,7 +15,8 @@ from sqlite_utils import Database
 
 from assistant.store import exchanges, query
 from assistant.store.database import path_of, select
-from assistant.store.exchanges import EVERYTHING, Exchange, Filter, Sort
+from assistant.store.exchanges import Exchange
+from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
 from assistant.store.sqlite_errors import explained, primary_code
 
