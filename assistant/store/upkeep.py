@@ -90,7 +90,7 @@ class Stats:
 
 def stats(db: Database) -> Stats:
     """What is in the log, hidden conversations left out. Reads all of it once."""
-    one = "SELECT count(*) FROM exchanges WHERE NOT hidden"
+    one = "SELECT count(*) FROM exchanges WHERE hidden = 0"
     conversations, messages, text = select(
         db,
         "SELECT count(DISTINCT c.id), count(*), coalesce(sum(length(CAST(m.content AS BLOB))), 0) FROM messages m "
@@ -99,13 +99,13 @@ def stats(db: Database) -> Stats:
     counts = select(
         db,
         f"SELECT ({one}), ({one} AND rating = 1), ({one} AND rating = -1), ({one} AND decision = 'keep'), "
-        "(SELECT count(*) FROM exchanges WHERE NOT hidden AND decision = 'skip'), "
+        "(SELECT count(*) FROM exchanges WHERE hidden = 0 AND decision = 'skip'), "
         "(SELECT count(*) FROM messages WHERE corrects_id IS NOT NULL), (SELECT count(*) FROM preferences), "
         f"({one} AND tags <> '')",
     )[0]
     replies, good, bad, kept, skipped, corrections, votes, tagged = counts
     models = select(
-        db, "SELECT model, count(*) FROM exchanges WHERE NOT hidden GROUP BY model ORDER BY count(*) DESC, model"
+        db, "SELECT model, count(*) FROM exchanges WHERE hidden = 0 GROUP BY model ORDER BY count(*) DESC, model"
     )
     path = path_of(db)
     return Stats(
