@@ -151,7 +151,7 @@ def pages(db: Database, count: int) -> dict[str, list[float]]:
     for number in range(count):
         sort = sorts[number % len(sorts)]
         offset = int(rng.integers(total))
-        taken["page: anywhere"].append(_ms(lambda s=sort, o=offset: exchanges.page(db, sort=s, offset=o)))  # type: ignore[misc]
+        taken["page: anywhere"].append(_ms(lambda s=sort, o=offset: exchanges.page(db, sort=s, offset=o, total=total)))  # type: ignore[misc]
         last = exchanges.page(db, sort=sort, offset=offset, limit=1)[0]
         taken["page: the next one"].append(_ms(lambda s=sort, a=last: exchanges.page(db, sort=s, after=a)))  # type: ignore[misc]
         filter_ = filters[number % len(filters)]

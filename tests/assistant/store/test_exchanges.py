@@ -110,7 +110,7 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 
 
 @pytest.mark.parametrize(("given_", "passing"), FILTERS)
-@pytest.mark.parametrize("few", [5000, 0])
+@pytest.mark.parametrize("few", [30_000, 0])
 def test_filters(
     db: Database,
     mixed: list[int],
@@ -146,7 +146,7 @@ def test_what_there_is_not_to_filter_by_is_told(db: Database, filter_: Filter) -
 
 @pytest.mark.parametrize("sort", COLUMNS)
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("few", [5000, 0])
+@pytest.mark.parametrize("few", [30_000, 0])
 def test_pages_by_offset_and_by_place_are_the_whole_list(
     db: Database, monkeypatch: pytest.MonkeyPatch, sort: Sort, descending: bool, few: int
 ) -> None:
