@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store.database import execute, select, transaction
+from assistant.store.database import execute, select
 
 TITLE_CHARACTERS = 60
 
@@ -82,9 +82,16 @@ def count(db: Database, search: str = "") -> int:
     return int(select(db, f"SELECT count(*) FROM conversations WHERE {where}", values)[0][0])
 
 
-def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conversation]:
-    """`limit` conversations of the list from `offset`: pinned ones first, then the newest first."""
+def page(
+    db: Database, offset: int, limit: int, search: str = "", among: tuple[str, tuple[Any, ...]] | None = None
+) -> list[Conversation]:
+    """`limit` conversations of the list from `offset`: pinned ones first, then the newest first.
+
+    `among` is SQL that selects ids, with its values, such as `exchanges.conversations` gives.
+    """
     where, values = _listed(search)
+    if among is not None:
+        where, values = f"{where} AND id IN ({among[0]})", (*values, *among[1])
     rows = select(
         db,
         f"SELECT {_COLUMNS} FROM conversations WHERE {where} ORDER BY {_ORDER} LIMIT ? OFFSET ?",
@@ -93,7 +100,7 @@ def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conver
     return [_conversation(row) for row in rows]
 
 
-def _listed(search: str) -> tuple[str, tuple[str, ...]]:
+def _listed(search: str) -> tuple[str, tuple[Any, ...]]:
     if not search:
         return "deleted_ms IS NULL", ()
     pattern = re.sub(r"([%_\\])", r"\\\1", search)
@@ -148,32 +155,13 @@ def configure(
 
 
 def delete(db: Database, conversation_id: int) -> None:
-    """Hide it, until `restore` or `purge_deleted`."""
+    """Hide it, until `restore` or `deletion.purge_hidden`."""
     _set(db, conversation_id, deleted_ms=now_ms())
 
 
 def restore(db: Database, conversation_id: int) -> None:
     """Undo `delete`."""
     _set(db, conversation_id, deleted_ms=None)
-
-
-def purge_deleted(db: Database, *, older_than_ms: int = 0) -> int:
-    """Really delete what was hidden at least `older_than_ms` ago, its bytes overwritten. How many went."""
-    before = (now_ms() - older_than_ms,)
-    with transaction(db):
-        # Loose first: deleting a message deletes its answers, and SQLite follows such a chain no deeper than 1,000.
-        execute(
-            db,
-            "UPDATE messages SET parent_id = NULL "
-            "WHERE conversation_id IN (SELECT id FROM conversations WHERE deleted_ms <= ?)",
-            before,
-        )
-        gone = execute(db, "DELETE FROM conversations WHERE deleted_ms <= ?", before).rowcount
-        if gone:
-            execute(db, "DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
-    if gone:
-        select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # the -wal file still held the text
-    return gone
 
 
 def set_draft(db: Database, conversation_id: int | None, text: str) -> None:

@@ -1,8 +1,6 @@
 """Messages: a tree in which nothing is overwritten, and replies that are stored as they grow."""
 
 import json
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,6 +11,7 @@ from assistant.errors import StoreError
 from assistant.store import conversations
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
+from assistant.store.packing import pack, unpack
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
@@ -32,6 +31,8 @@ class StoredMessage:
     updated_ms: int
     state: str
     error: str
+    corrects_id: int | None = None
+    """The reply in whose place a person wrote this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class ReplyInfo:
     outcome: Outcome
 
 
-_COLUMNS = "id, conversation_id, parent_id, role, content, created_ms, updated_ms, state, error"
+_COLUMNS = "id, conversation_id, parent_id, role, content, created_ms, updated_ms, state, error, corrects_id"
 
 
 def add_user(db: Database, conversation_id: int, parent_id: int | None, content: str) -> int:
@@ -108,16 +109,33 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
     return message_id
 
 
-def _add(db: Database, conversation_id: int, parent_id: int | None, role: str, content: str, state: str) -> int:
+def add_correction(db: Database, corrected: StoredMessage, content: str, *, row_id: int | None = None) -> int:
+    """Store what a person wrote in place of a reply, beside it, and open it. `row_id` is for one that comes back."""
+    with transaction(db):
+        conversation_id, parent_id = corrected.conversation_id, corrected.parent_id
+        message_id = _add(db, conversation_id, parent_id, "assistant", content, "complete", row_id)
+        execute(db, "UPDATE messages SET corrects_id = ? WHERE id = ?", (corrected.id, message_id))
+    return message_id
+
+
+def _add(
+    db: Database,
+    conversation_id: int,
+    parent_id: int | None,
+    role: str,
+    content: str,
+    state: str,
+    row_id: int | None = None,
+) -> int:
     conversations.get(db, conversation_id)  # raises where there is none
     if parent_id is not None:
         _refuse_stranger(db, conversation_id, parent_id)
     now = now_ms()
     message_id = execute(
         db,
-        "INSERT INTO messages (conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (conversation_id, parent_id, role, content, now, now, state),
+        "INSERT INTO messages (id, conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row_id, conversation_id, parent_id, role, content, now, now, state),
     ).lastrowid
     execute(db, "UPDATE conversations SET leaf_id = ?, updated_ms = ? WHERE id = ?", (message_id, now, conversation_id))
     return message_id or 0
@@ -143,8 +161,8 @@ def grow_reply(db: Database, message_id: int, content: str) -> None:
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
     values = {name: getattr(outcome, name) for name in _FIGURES}
-    values["token_ids"] = _pack("i", outcome.token_ids)
-    values["logprobs"] = _pack("f", outcome.logprobs)
+    values["token_ids"] = pack("i", outcome.token_ids)
+    values["logprobs"] = pack("f", outcome.logprobs)
     now = now_ms()
     with transaction(db):
         execute(
@@ -267,6 +285,11 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     return _reply_info(rows[0])
 
 
+def was_generated(db: Database, message_id: int) -> bool:
+    """Whether a model of ours made this message, so that `reply_info` knows how. A correction or an import wasn't."""
+    return bool(select(db, "SELECT 1 FROM replies WHERE message_id = ?", (message_id,)))
+
+
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
     """As `reply_info`, for every reply of a conversation, by the id of its message."""
     rows = select(
@@ -280,22 +303,7 @@ def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
     provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
     outcome = Outcome(
         **dict(zip(_FIGURES, figures, strict=True)),
-        token_ids=_unpack("i", token_ids).tolist(),
-        logprobs=_unpack("f", logprobs).tolist(),
+        token_ids=unpack("i", token_ids),
+        logprobs=unpack("f", logprobs),
     )
     return ReplyInfo(provenance, outcome)
-
-
-def _pack(kind: str, numbers: Sequence[float]) -> bytes:
-    """Little-endian 32-bit numbers, whatever this machine's order."""
-    packed = array(kind, numbers)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def _unpack(kind: str, packed: bytes) -> "array[Any]":
-    numbers = array(kind, packed)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers

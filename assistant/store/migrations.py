@@ -82,3 +82,225 @@ CREATE TABLE state (
     value TEXT NOT NULL
 )
 """
+
+
+@migrations()
+def curation_and_origin(db: Database) -> None:
+    """What a person thinks of what was said, every such act undoable, and where an imported conversation came from."""
+    for statement in _CURATION.split(";\n"):
+        db.conn.execute(statement)
+
+
+_CURATION = """
+ALTER TABLE messages ADD COLUMN corrects_id INTEGER REFERENCES messages(id) ON DELETE SET NULL;
+ALTER TABLE messages ADD COLUMN source_id TEXT;
+CREATE INDEX messages_corrections ON messages(corrects_id) WHERE corrects_id IS NOT NULL;
+ALTER TABLE conversations ADD COLUMN system TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN source_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversations ADD COLUMN content_hash TEXT;
+CREATE UNIQUE INDEX conversations_imported ON conversations(content_hash) WHERE content_hash IS NOT NULL;
+CREATE TABLE judgements (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    rating INTEGER NOT NULL DEFAULT 0 CHECK (rating IN (-1, 0, 1)),
+    decision TEXT NOT NULL DEFAULT 'undecided' CHECK (decision IN ('undecided', 'keep', 'skip')),
+    note TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE tags (
+    message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (message_id, tag)
+);
+CREATE INDEX tags_tag ON tags(tag, message_id);
+CREATE TABLE preferences (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    chosen_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    rejected_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    tie INTEGER NOT NULL DEFAULT 0,
+    blind INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    CHECK (chosen_id <> rejected_id)
+);
+CREATE INDEX preferences_chosen ON preferences(chosen_id);
+CREATE INDEX preferences_rejected ON preferences(rejected_id);
+CREATE TABLE acts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    done_ms INTEGER NOT NULL,
+    undone INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX acts_message ON acts(message_id)
+"""
+
+
+@migrations()
+def exchanges_and_search(db: Database) -> None:
+    """One narrow row for each reply, to be sorted and filtered without touching its text, and an index of words.
+
+    Both are derived: triggers keep them equal to what they are made of, whoever writes, and `derived.rebuild` makes
+    them again. A reply that still grows is in neither, as it is written twice a second.
+    """
+    for statement in _EXCHANGES.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_EXCHANGES = """
+CREATE TABLE exchanges (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    conversation_id INTEGER NOT NULL,
+    prompt_id INTEGER,
+    created_ms INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    template TEXT NOT NULL,
+    rating INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    surprise REAL NOT NULL,
+    characters INTEGER NOT NULL,
+    judged INTEGER NOT NULL,
+    hidden INTEGER NOT NULL
+)
+
+CREATE VIEW told_exchanges AS
+SELECT m.id AS message_id, m.conversation_id, m.parent_id AS prompt_id, m.created_ms,
+    coalesce(r.model, '') AS model, coalesce(r.adapter_hash, '') AS adapter, coalesce(t.name, '') AS template,
+    coalesce(j.rating, 0) AS rating, coalesce(j.decision, 'undecided') AS decision,
+    coalesce((SELECT group_concat(tag, ', ') FROM (SELECT tag FROM tags WHERE message_id = m.id ORDER BY tag)), '')
+        AS tags,
+    coalesce(r.completion_tokens, 0) AS tokens, coalesce(surprise(r.logprobs), -1.0) AS surprise,
+    length(m.content) AS characters,
+    coalesce(j.rating, 0) <> 0 OR coalesce(j.decision, 'undecided') <> 'undecided' OR m.corrects_id IS NOT NULL
+        OR EXISTS (SELECT 1 FROM messages x WHERE x.corrects_id = m.id) AS judged,
+    c.deleted_ms IS NOT NULL AS hidden
+FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN replies r ON r.message_id = m.id
+    LEFT JOIN templates t ON t.hash = r.template_hash LEFT JOIN judgements j ON j.message_id = m.id
+WHERE m.role = 'assistant' AND m.state <> 'growing'
+
+CREATE VIRTUAL TABLE messages_words USING fts5(
+    text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2"
+)
+
+INSERT INTO exchanges SELECT * FROM told_exchanges
+
+INSERT INTO messages_words (rowid, text) SELECT id, words(content) FROM messages WHERE state <> 'growing'
+
+CREATE INDEX exchanges_answers ON exchanges(prompt_id)
+
+CREATE INDEX exchanges_of_conversation ON exchanges(conversation_id)
+
+CREATE INDEX exchanges_created_ms ON exchanges(hidden, created_ms, message_id)
+
+CREATE INDEX exchanges_conversation_id ON exchanges(hidden, conversation_id, message_id)
+
+CREATE INDEX exchanges_model ON exchanges(hidden, model, message_id)
+
+CREATE INDEX exchanges_adapter ON exchanges(hidden, adapter, message_id)
+
+CREATE INDEX exchanges_template ON exchanges(hidden, template, message_id)
+
+CREATE INDEX exchanges_rating ON exchanges(hidden, rating, message_id)
+
+CREATE INDEX exchanges_decision ON exchanges(hidden, decision, message_id)
+
+CREATE INDEX exchanges_tags ON exchanges(hidden, tags, message_id)
+
+CREATE INDEX exchanges_tokens ON exchanges(hidden, tokens, message_id)
+
+CREATE INDEX exchanges_surprise ON exchanges(hidden, surprise, message_id)
+
+CREATE INDEX exchanges_characters ON exchanges(hidden, characters, message_id)
+
+CREATE INDEX exchanges_unjudged ON exchanges(hidden, judged, surprise, message_id)
+
+CREATE TRIGGER messages_added AFTER INSERT ON messages WHEN NEW.state <> 'growing' BEGIN
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    INSERT INTO exchanges SELECT * FROM told_exchanges WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_ended AFTER UPDATE OF state ON messages
+WHEN OLD.state = 'growing' AND NEW.state <> 'growing' BEGIN
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    INSERT INTO exchanges SELECT * FROM told_exchanges WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_resumed AFTER UPDATE OF state ON messages
+WHEN OLD.state <> 'growing' AND NEW.state = 'growing' BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+    DELETE FROM exchanges WHERE message_id = OLD.id;
+END
+
+CREATE TRIGGER messages_rewritten AFTER UPDATE OF content ON messages
+WHEN OLD.state <> 'growing' AND NEW.state <> 'growing' AND OLD.content IS NOT NEW.content BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    UPDATE exchanges SET characters = (SELECT characters FROM told_exchanges WHERE message_id = NEW.id)
+    WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_moved AFTER UPDATE OF parent_id ON messages BEGIN
+    UPDATE exchanges SET prompt_id = NEW.parent_id WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_gone AFTER DELETE ON messages WHEN OLD.state <> 'growing' BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+END
+
+CREATE TRIGGER corrections_added AFTER INSERT ON messages WHEN NEW.corrects_id IS NOT NULL BEGIN
+    UPDATE exchanges SET judged = 1 WHERE message_id = NEW.corrects_id;
+END
+
+CREATE TRIGGER corrections_changed AFTER UPDATE OF corrects_id ON messages BEGIN
+    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    WHERE message_id IN (NEW.id, OLD.corrects_id, NEW.corrects_id);
+END
+
+CREATE TRIGGER corrections_gone AFTER DELETE ON messages WHEN OLD.corrects_id IS NOT NULL BEGIN
+    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    WHERE message_id = OLD.corrects_id;
+END
+
+CREATE TRIGGER replies_added AFTER INSERT ON replies BEGIN
+    UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
+        (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER replies_changed
+AFTER UPDATE OF model, adapter_hash, template_hash, completion_tokens, logprobs ON replies BEGIN
+    UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
+        (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER judgements_added AFTER INSERT ON judgements BEGIN
+    UPDATE exchanges SET (rating, decision, judged) =
+        (SELECT rating, decision, judged FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER judgements_changed AFTER UPDATE OF rating, decision ON judgements BEGIN
+    UPDATE exchanges SET (rating, decision, judged) =
+        (SELECT rating, decision, judged FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER tags_added AFTER INSERT ON tags BEGIN
+    UPDATE exchanges SET tags = (SELECT tags FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER tags_gone AFTER DELETE ON tags BEGIN
+    UPDATE exchanges SET tags = coalesce((SELECT tags FROM told_exchanges WHERE message_id = OLD.message_id), '')
+    WHERE message_id = OLD.message_id;
+END
+
+CREATE TRIGGER conversations_hidden AFTER UPDATE OF deleted_ms ON conversations
+WHEN (OLD.deleted_ms IS NULL) <> (NEW.deleted_ms IS NULL) BEGIN
+    UPDATE exchanges SET hidden = NEW.deleted_ms IS NOT NULL WHERE conversation_id = NEW.id;
+END
+"""

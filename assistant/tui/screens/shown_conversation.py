@@ -100,6 +100,8 @@ class ShownConversation(TellsErrors, Vertical):
         view = self.last_reply
         if self.open_log is None or view is None or view.state == "growing":
             return []
+        if not messages.was_generated(self.open_log.db, view.id):
+            return []
         return figures_of_outcome(messages.reply_info(self.open_log.db, view.id).outcome)
 
     # --- what the log holds

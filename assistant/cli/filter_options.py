@@ -1,0 +1,64 @@
+"""The filters of the log as options: one for each field of `Filter`, its help the field's docstring."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from assistant.cli.field_docs import meanings
+from assistant.store.filter import DECISIONS, RATINGS, Filter
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Milliseconds UTC of `2026-11-24`, `2026-11-24T14:05` (local time), or of `30d`, `12h`, `2w` before now."""
+    if value is None:
+        return None
+    try:
+        if ago := re.fullmatch(r"(\d{1,5})([hdw])", value):
+            when = datetime.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        else:
+            when = datetime.fromisoformat(value)
+        return int(when.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{value!r} is no date such as 2026-11-24, 2026-11-24T14:05, 30d, 12h or 2w."
+        ) from None
+
+
+_DECLARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "since_ms": (("--since",), {"callback": moment, "metavar": "DATE"}),
+    "until_ms": (("--until",), {"callback": moment, "metavar": "DATE"}),
+    "rating": (("--rating",), {"type": click.Choice(RATINGS)}),
+    "decision": (("--decision",), {"type": click.Choice(DECISIONS)}),
+    "tags": (("--tag",), {"multiple": True}),
+    "corrected": (("--corrected/--not-corrected",), {"default": None}),
+    "judged": (("--judged/--not-judged",), {"default": None}),
+}
+"""The fields whose option isn't simply called as they are."""
+
+_TYPES = {"int | None": int, "float | None": float, int | None: int, float | None: float}
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` every filter as an option; it is called with them as one `filter_`."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        chosen = {field.name: given.pop(f"filter_{field.name}") for field in dataclasses.fields(Filter)}
+        return command(filter_=Filter(**chosen), **given)
+
+    help_ = meanings(Filter)
+    for field in reversed(dataclasses.fields(Filter)):
+        names, settings = _DECLARED.get(
+            field.name, ((f"--{field.name.replace('_', '-')}",), {"type": _TYPES.get(field.type, str)})
+        )
+        called = click.option(f"filter_{field.name}", *names, help=help_[field.name].replace("`", ""), **settings)(
+            called
+        )
+    return called
