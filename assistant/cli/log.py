@@ -1,17 +1,15 @@
-"""`assistant log`: list, show and export what was said."""
+"""`assistant log`: list, show, import and export what was said."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from assistant.cli.exchange import export_, import_
 from assistant.cli.output import as_json, print_json, print_table
-from assistant.errors import AssistantError
 from assistant.paths import Paths
 from assistant.safe_text import printable, shorten
 
@@ -21,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.group("log")
 def command() -> None:
-    """List, show and export what was said."""
+    """List, show, import and export what was said."""
+
+
+command.add_command(import_)
+command.add_command(export_)
 
 
 @contextmanager
@@ -69,46 +71,6 @@ def show(conversation_id: int, as_json: bool) -> None:
             print_json(export.as_json(db, conversation_id))
         else:
             click.echo(printable(export.as_markdown(db, conversation_id)), nl=False)
-
-
-@command.command("export")
-@click.argument("conversation_ids", type=int, nargs=-1)
-@click.option("--format", "format_", type=click.Choice(["json", "markdown"]), default="json", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
-@as_json
-def export_(conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool) -> None:
-    """Export conversations, all of them or those of the ids given.
-
-    json: one object a line with every branch and all that is known of each reply.
-    markdown: the open path of each.
-    """
-    from assistant.store import conversations, export
-
-    with _log() as db:
-        ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        if format_ == "markdown":
-            parts = (export.as_markdown(db, one) for one in ids)
-        else:
-            parts = (json.dumps(export.as_json(db, one), ensure_ascii=False) + "\n" for one in ids)
-        _write(parts, output, plain=format_ == "markdown")
-    if output is not None:
-        summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
-        if as_json:
-            print_json(summary)
-        else:
-            click.echo(f"{len(ids)} conversations written to {output}", err=True)
-
-
-def _write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:
-    if output is None:
-        for part in parts:
-            click.echo(printable(part) if plain else part, nl=False)
-        return
-    try:
-        with output.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-    except OSError as error:
-        raise AssistantError(f"Can't write {output}: {error.strerror}. Choose another --output.") from error
 
 
 def _time(time_ms: int) -> str:

@@ -1,0 +1,35 @@
+"""Conversations of the log as text in one of the formats, a piece at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sqlite_utils import Database
+
+from assistant.store.exchange import csv_table, html_page, kto, markdown, openai, own, preference, sharegpt, stored
+from assistant.store.exchange.stored import Stored
+
+_WRITERS: dict[str, Callable[[Stored], Iterator[str]]] = {
+    "json": own.write,
+    "openai": openai.write,
+    "sharegpt": sharegpt.write,
+    "preference": preference.write,
+    "kto": kto.write,
+    "markdown": markdown.write,
+    "html": html_page.write,
+    "csv": csv_table.write,
+}
+FORMATS = tuple(_WRITERS)
+_HEADS = {"html": html_page.head, "csv": csv_table.head}
+_TAILS = {"html": html_page.tail}
+
+
+def export(db: Database, ids: Iterable[int], format_: str) -> Iterator[str]:
+    """The conversations of these ids in that format, memory bounded by a batch of them."""
+    if format_ in _HEADS:
+        yield _HEADS[format_]()
+    write = _WRITERS[format_]
+    for number, conversation in enumerate(stored.read(db, ids, whole=format_ == "json")):
+        if number and format_ == "markdown":
+            yield "\n"
+        yield from write(conversation)
+    if format_ in _TAILS:
+        yield _TAILS[format_]()
