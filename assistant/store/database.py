@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from assistant import __version__
 from assistant.errors import DatabaseTooNew, DatabaseUnwritable
 from assistant.store.migrations import migrations
+from assistant.store.sql_functions import register
 from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
 
@@ -76,6 +77,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _prepare(db: Database, path: Path | None) -> None:
+    register(db.conn)
     db.conn.execute("PRAGMA secure_delete = ON")
     db.conn.execute("PRAGMA synchronous = NORMAL")
     if migrations.pending(db):

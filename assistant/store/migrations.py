@@ -134,3 +134,149 @@ CREATE TABLE acts (
 );
 CREATE INDEX acts_message ON acts(message_id)
 """
+
+
+@migrations()
+def exchanges_and_search(db: Database) -> None:
+    """One narrow row for each reply, to be sorted and filtered without touching its text, and an index of words.
+
+    Both are derived: triggers keep them equal to what they are made of, whoever writes, and `derived.rebuild` makes
+    them again. A reply that still grows is in neither, as it is written twice a second.
+    """
+    for statement in _EXCHANGES.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_EXCHANGES = """
+CREATE TABLE exchanges (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    conversation_id INTEGER NOT NULL,
+    prompt_id INTEGER,
+    created_ms INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    template TEXT NOT NULL,
+    rating INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    surprise REAL NOT NULL,
+    characters INTEGER NOT NULL,
+    hidden INTEGER NOT NULL
+)
+
+CREATE VIEW told_exchanges AS
+SELECT m.id AS message_id, m.conversation_id, m.parent_id AS prompt_id, m.created_ms,
+    coalesce(r.model, '') AS model, coalesce(r.adapter_hash, '') AS adapter, coalesce(t.name, '') AS template,
+    coalesce(j.rating, 0) AS rating, coalesce(j.decision, 'undecided') AS decision,
+    coalesce((SELECT group_concat(tag, ', ') FROM (SELECT tag FROM tags WHERE message_id = m.id ORDER BY tag)), '')
+        AS tags,
+    coalesce(r.completion_tokens, 0) AS tokens, coalesce(surprise(r.logprobs), -1.0) AS surprise,
+    length(m.content) AS characters, c.deleted_ms IS NOT NULL AS hidden
+FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN replies r ON r.message_id = m.id
+    LEFT JOIN templates t ON t.hash = r.template_hash LEFT JOIN judgements j ON j.message_id = m.id
+WHERE m.role = 'assistant' AND m.state <> 'growing'
+
+CREATE VIRTUAL TABLE messages_words USING fts5(
+    text, content='', columnsize=0, prefix='3', tokenize="unicode61 remove_diacritics 2"
+)
+
+INSERT INTO exchanges SELECT * FROM told_exchanges
+
+INSERT INTO messages_words (rowid, text) SELECT id, words(content) FROM messages WHERE state <> 'growing'
+
+CREATE INDEX exchanges_answers ON exchanges(prompt_id)
+
+CREATE INDEX exchanges_of_conversation ON exchanges(conversation_id)
+
+CREATE INDEX exchanges_created_ms ON exchanges(created_ms, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_conversation_id ON exchanges(conversation_id, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_model ON exchanges(model, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_adapter ON exchanges(adapter, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_template ON exchanges(template, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_rating ON exchanges(rating, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_decision ON exchanges(decision, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_tags ON exchanges(tags, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_tokens ON exchanges(tokens, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_surprise ON exchanges(surprise, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_characters ON exchanges(characters, message_id) WHERE NOT hidden
+
+CREATE TRIGGER messages_added AFTER INSERT ON messages WHEN NEW.state <> 'growing' BEGIN
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    INSERT INTO exchanges SELECT * FROM told_exchanges WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_ended AFTER UPDATE OF state ON messages
+WHEN OLD.state = 'growing' AND NEW.state <> 'growing' BEGIN
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    INSERT INTO exchanges SELECT * FROM told_exchanges WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_resumed AFTER UPDATE OF state ON messages
+WHEN OLD.state <> 'growing' AND NEW.state = 'growing' BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+    DELETE FROM exchanges WHERE message_id = OLD.id;
+END
+
+CREATE TRIGGER messages_rewritten AFTER UPDATE OF content ON messages
+WHEN OLD.state <> 'growing' AND NEW.state <> 'growing' AND OLD.content IS NOT NEW.content BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+    INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
+    UPDATE exchanges SET characters = (SELECT characters FROM told_exchanges WHERE message_id = NEW.id)
+    WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_moved AFTER UPDATE OF parent_id ON messages BEGIN
+    UPDATE exchanges SET prompt_id = NEW.parent_id WHERE message_id = NEW.id;
+END
+
+CREATE TRIGGER messages_gone AFTER DELETE ON messages WHEN OLD.state <> 'growing' BEGIN
+    INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
+END
+
+CREATE TRIGGER replies_added AFTER INSERT ON replies BEGIN
+    UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
+        (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER replies_changed
+AFTER UPDATE OF model, adapter_hash, template_hash, completion_tokens, logprobs ON replies BEGIN
+    UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
+        (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER judgements_added AFTER INSERT ON judgements BEGIN
+    UPDATE exchanges SET rating = NEW.rating, decision = NEW.decision WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER judgements_changed AFTER UPDATE OF rating, decision ON judgements BEGIN
+    UPDATE exchanges SET rating = NEW.rating, decision = NEW.decision WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER tags_added AFTER INSERT ON tags BEGIN
+    UPDATE exchanges SET tags = (SELECT tags FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
+END
+
+CREATE TRIGGER tags_gone AFTER DELETE ON tags BEGIN
+    UPDATE exchanges SET tags = coalesce((SELECT tags FROM told_exchanges WHERE message_id = OLD.message_id), '')
+    WHERE message_id = OLD.message_id;
+END
+
+CREATE TRIGGER conversations_hidden AFTER UPDATE OF deleted_ms ON conversations
+WHEN (OLD.deleted_ms IS NULL) <> (NEW.deleted_ms IS NULL) BEGIN
+    UPDATE exchanges SET hidden = NEW.deleted_ms IS NOT NULL WHERE conversation_id = NEW.id;
+END
+"""

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
 from assistant.store.database import execute, free_name, open_database, select, transaction
+from assistant.store.derived import is_derived, rebuild
 from assistant.store.sqlite_errors import explained
 
 
@@ -69,13 +70,16 @@ def _source(damaged: Path) -> sqlite3.Connection:
 
 
 def _copy_all(source: sqlite3.Connection, db: Database, damaged: Path) -> Recovered:
-    tables = [name for name in db.table_names() if not name.startswith(("sqlite_", "_sqlite_"))]
+    tables = [
+        name for name in db.table_names() if not name.startswith(("sqlite_", "_sqlite_")) and not is_derived(name)
+    ]
     db.conn.execute("PRAGMA foreign_keys = OFF")  # rows come in any order, and what they refer to may be lost
     with transaction(db):
         lost = sum(_copy(source, db, table) for table in tables)
         if lost and not any(_count(db, table) for table in tables):
             raise DatabaseDamaged(f"Nothing could be read of {damaged}. It is kept as it is.")
         _mend(db)
+        rebuild(db)
     return Recovered(_count(db, "conversations"), _count(db, "messages"), lost)
 
 

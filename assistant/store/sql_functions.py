@@ -1,0 +1,31 @@
+"""What our triggers call: functions in Python that every connection to the log is given before anything is written.
+
+A program that writes into the log without them gets an error instead of an index that has lost the text.
+"""
+
+import sqlite3
+import sys
+from array import array
+
+from assistant.store.words import words
+
+
+def register(connection: sqlite3.Connection) -> None:
+    """Make `words(text)` and `surprise(logprobs)` known to `connection`."""
+    connection.create_function("words", 1, _words, deterministic=True)
+    connection.create_function("surprise", 1, surprise, deterministic=True)
+
+
+def _words(text: str | None) -> str:
+    return words(text or "")
+
+
+def surprise(logprobs: bytes | None) -> float | None:
+    """Mean negative log-probability, in nats a token, of little-endian 32-bit floats; None where there are none."""
+    if not logprobs:
+        return None
+    numbers = array("f", logprobs)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    mean = -sum(numbers) / len(numbers)
+    return max(mean, 0.0) if abs(mean) < 1e30 else None  # a log-probability of minus infinity has no mean
