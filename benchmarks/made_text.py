@@ -20,7 +20,9 @@ LETTERS = "的一是不了在人有我他这中大来上国个到说们为子和
 class MadeText:
     """Words by Zipf's law. The same seed makes the same text."""
 
-    def __init__(self, seed: int, vocabulary: int = 60_000, characters: int = 3_500, chinese_words: int = 25_000) -> None:
+    def __init__(
+        self, seed: int, vocabulary: int = 60_000, characters: int = 3_500, chinese_words: int = 25_000
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         rng = np.random.default_rng(20261124)  # the vocabulary is the same whatever is said with it
         made = ["".join(rng.choice(SYLLABLES, size)) for size in rng.integers(2, 6, vocabulary)]

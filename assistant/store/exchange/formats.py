@@ -20,6 +20,7 @@ from assistant.store.exchange import (
     sharegpt,
 )
 from assistant.store.exchange.json_values import Broken
+from assistant.store.exchange.shape import kind_of
 from assistant.store.exchange.source import Source
 from assistant.store.exchange.transcript import LeftOut, Transcript, WrongShape
 
@@ -131,8 +132,8 @@ def _one(read_one: Callable[[Any, str], Transcript], value: Any, place: str) -> 
         return LeftOut(place, value.reason)
     title = _title(value)
     name = f"{place}, {title!r}" if title else place
-    if not isinstance(value, dict | list):
-        return LeftOut(name, "it is no object")
+    if not isinstance(value, dict) and not (read_one is openai.read and isinstance(value, list)):
+        return LeftOut(name, f"it is {kind_of(value)}, not an object")
     try:
         return read_one(value, place)
     except WrongShape as error:

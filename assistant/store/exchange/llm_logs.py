@@ -57,7 +57,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             db.execute("PRAGMA cell_size_check = ON")
             db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             yield db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own complaint may quote damaged bytes
         raise ImportRefused(f"{path} can't be read as a log of llm: {error}. Nothing was imported.") from error
 
 

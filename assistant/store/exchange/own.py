@@ -91,7 +91,7 @@ def read(value: Mapping[str, Any], place: str) -> Transcript:
         model=given(value, "model", ""),
         template=given(value, "template", ""),
         inputs={name: checked(text, f"input {name}", str) for name, text in inputs.items()},
-        sampling=object_of(value, "sampling"),
+        sampling=_sampling(value),
         draft=given(value, "draft", ""),
         system=given(value, "system", ""),
         source=given(value, "source", ""),
@@ -130,9 +130,24 @@ def _turn(row: Mapping[str, Any], left: Counter[str]) -> Turn:
         error=given(row, "error", ""),
         judgement=_judgement(object_of(row, "judgement")),
         corrects=_key(row, "corrects_id"),
-        provenance=_true(_made(Provenance, needed(reply, "provenance", dict)), left) if reply else None,
+        provenance=_true(_provenance(reply), left) if reply else None,
         outcome=_made(Outcome, object_of(reply, "outcome")) if reply else None,
     )
+
+
+def _provenance(reply: Mapping[str, Any]) -> Provenance:
+    made: dict[str, Any] = needed(reply, "provenance", dict)
+    return _made(Provenance, {"seed": None, **made, "sampling": _sampling(made)})
+
+
+def _sampling(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling settings, held to be plain values or lists of them."""
+    settings = object_of(value, "sampling")
+    for name, setting in settings.items():
+        for one in setting if isinstance(setting, list) else [setting]:
+            if isinstance(one, dict | list):
+                raise WrongShape(f"the sampling setting {name!r:.40} is {kind_of(one)}")
+    return settings
 
 
 def _vote(value: Mapping[str, Any]) -> Vote:
@@ -169,7 +184,7 @@ def _made(kind: type[Made], value: Mapping[str, Any]) -> Made:
 
 
 def _need(field: "Field[Any]") -> bool:
-    if field.default is MISSING and field.default_factory is MISSING and field.name != "seed":
+    if field.default is MISSING and field.default_factory is MISSING:
         raise WrongShape(f"a reply has no {field.name!r}")
     return False
 

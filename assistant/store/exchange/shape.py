@@ -1,6 +1,5 @@
 """Values of a JSON file, taken out with their kinds checked. A wrong kind raises `WrongShape` saying what was seen."""
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_origin
@@ -58,7 +57,7 @@ def time_ms(value: object) -> int | None:
     """
     if isinstance(value, str):
         return _text_ms(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:  # NaN is not either
         return None
     if value > 1e14:  # as milliseconds past the year 5138
         value = value / 1e6
