@@ -18,6 +18,7 @@ _WRITERS: dict[str, Callable[[Stored], Iterator[str]]] = {
     "csv": csv_table.write,
 }
 FORMATS = tuple(_WRITERS)
+_TO_READ = ("markdown", "html")
 _HEADS = {"html": html_page.head, "csv": csv_table.head}
 _TAILS = {"html": html_page.tail}
 
@@ -27,9 +28,13 @@ def export(db: Database, ids: Iterable[int], format_: str) -> Iterator[str]:
     if format_ in _HEADS:
         yield _HEADS[format_]()
     write = _WRITERS[format_]
-    for number, conversation in enumerate(stored.read(db, ids, whole=format_ == "json")):
-        if number and format_ == "markdown":
+    first = True
+    for conversation in stored.read(db, ids, whole=format_ == "json"):
+        if format_ in _TO_READ and not conversation.path:  # nothing was said in it
+            continue
+        if format_ == "markdown" and not first:
             yield "\n"
+        first = False
         yield from write(conversation)
     if format_ in _TAILS:
         yield _TAILS[format_]()
