@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store.database import execute, select, transaction
+from assistant.store.database import execute, select
 
 TITLE_CHARACTERS = 60
 
@@ -148,32 +148,13 @@ def configure(
 
 
 def delete(db: Database, conversation_id: int) -> None:
-    """Hide it, until `restore` or `purge_deleted`."""
+    """Hide it, until `restore` or `deletion.purge_hidden`."""
     _set(db, conversation_id, deleted_ms=now_ms())
 
 
 def restore(db: Database, conversation_id: int) -> None:
     """Undo `delete`."""
     _set(db, conversation_id, deleted_ms=None)
-
-
-def purge_deleted(db: Database, *, older_than_ms: int = 0) -> int:
-    """Really delete what was hidden at least `older_than_ms` ago, its bytes overwritten. How many went."""
-    before = (now_ms() - older_than_ms,)
-    with transaction(db):
-        # Loose first: deleting a message deletes its answers, and SQLite follows such a chain no deeper than 1,000.
-        execute(
-            db,
-            "UPDATE messages SET parent_id = NULL "
-            "WHERE conversation_id IN (SELECT id FROM conversations WHERE deleted_ms <= ?)",
-            before,
-        )
-        gone = execute(db, "DELETE FROM conversations WHERE deleted_ms <= ?", before).rowcount
-        if gone:
-            execute(db, "DELETE FROM templates WHERE hash NOT IN (SELECT template_hash FROM replies)")
-    if gone:
-        select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # the -wal file still held the text
-    return gone
 
 
 def set_draft(db: Database, conversation_id: int | None, text: str) -> None:

@@ -16,6 +16,9 @@ from assistant.store.migrations import migrations
 from assistant.store.sql_functions import register
 from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
+CACHE_KIB = 32_000
+"""Pages kept in memory, taken as they are needed. SQLite's own 2 MB don't hold the inner pages of a large log."""
+
 
 def open_database(path: Path) -> Database:
     """The log at `path`, made if there is none, brought up to this version's schema.
@@ -80,6 +83,7 @@ def _prepare(db: Database, path: Path | None) -> None:
     register(db.conn)
     db.conn.execute("PRAGMA secure_delete = ON")
     db.conn.execute("PRAGMA synchronous = NORMAL")
+    db.conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     if migrations.pending(db):
         _migrate(db, path)
     # Only now: a step that rebuilds a table drops the old one, which must not delete what refers to it.

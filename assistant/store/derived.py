@@ -1,6 +1,8 @@
 """What is derived from messages, replies and judgements: exchanges and the index of words. Triggers keep both up to
 date; here they are made anew, checked and cleaned."""
 
+import time
+
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
@@ -27,12 +29,41 @@ def rebuild(db: Database) -> None:
         )
 
 
-def forget(db: Database) -> None:
-    """Take the words of deleted messages out of the index's pages too: until then they are only marked as gone.
+MERGED_PAGES = 500
+"""One step of `forget`: some 20 ms."""
 
-    Reads and writes the whole index.
+
+def forget(db: Database, *, within_s: float | None = None) -> bool:
+    """Take the words of deleted messages out of the index's pages too, where until then they are only marked as gone.
+
+    Reads and writes the whole index: half a second for each 10 MB of text. With `within_s` it is broken off, False is
+    returned, and `go_on_forgetting` does more another time.
     """
-    execute(db, "INSERT INTO messages_words (messages_words) VALUES ('optimize')")
+    if within_s is None:
+        execute(db, "INSERT INTO messages_words (messages_words) VALUES ('optimize')")
+        execute(db, "DELETE FROM state WHERE key = 'forgetting'")
+        return True
+    execute(db, "INSERT OR REPLACE INTO state (key, value) VALUES ('forgetting', '1')")
+    return _merge(db, -MERGED_PAGES, within_s)
+
+
+def go_on_forgetting(db: Database, *, within_s: float) -> bool:
+    """Do more of what `forget` left. True when nothing is left."""
+    return not select(db, "SELECT 1 FROM state WHERE key = 'forgetting'") or _merge(db, MERGED_PAGES, within_s)
+
+
+def _merge(db: Database, pages: int, within_s: float) -> bool:
+    """A negative number of pages begins a merge of the whole index, a positive one goes on with it."""
+    until = time.monotonic() + within_s
+    while True:
+        before = db.conn.total_changes
+        execute(db, "INSERT INTO messages_words (messages_words, rank) VALUES ('merge', ?)", (pages,))
+        if db.conn.total_changes - before < 2:  # https://sqlite.org/fts5.html#the_merge_command
+            execute(db, "DELETE FROM state WHERE key = 'forgetting'")
+            return True
+        if time.monotonic() > until:
+            return False
+        pages = abs(pages)
 
 
 def troubles(db: Database) -> list[str]:

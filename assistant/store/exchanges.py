@@ -66,6 +66,8 @@ class Filter:
     """Replies that have this tag; given several times, all of them."""
     corrected: bool | None = None
     """Replies that a person has corrected, or those that none has."""
+    judged: bool | None = None
+    """Replies that are rated, kept, skipped or corrected, or those that are not."""
     min_tokens: int | None = None
     """Replies of at least so many tokens."""
     max_tokens: int | None = None
@@ -142,6 +144,8 @@ def conditions(filter_: Filter) -> list[Condition]:
     if f.decision not in (None, "keep", "skip", "undecided"):
         raise StoreError(f"A decision to filter by is keep, skip or undecided, not {f.decision!r}.")
     found += [("message_id IN (SELECT message_id FROM tags WHERE tag = ?)", (tag,), "message_id") for tag in f.tags]
+    if f.judged is not None:
+        found.append(("judged" if f.judged else "NOT judged", (), None))
     if f.corrected is not None:
         within = "EXISTS" if f.corrected else "NOT EXISTS"
         found.append((f"{within} (SELECT 1 FROM messages c WHERE c.corrects_id = exchanges.message_id)", (), None))
@@ -231,6 +235,8 @@ def count(db: Database, filter_: Filter = EVERYTHING, *, at_most: int | None = N
     held = conditions(filter_)
     where, values = joined(held)
     index = few(db, held) if held else "INDEXED BY exchanges_rating"
+    if filter_ == Filter(judged=False):
+        index = "INDEXED BY exchanges_unjudged"
     rows = select(
         db,
         f"SELECT count(*) FROM (SELECT 1 FROM exchanges {index} WHERE {where} LIMIT ?)",

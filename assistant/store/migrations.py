@@ -162,6 +162,7 @@ CREATE TABLE exchanges (
     tokens INTEGER NOT NULL,
     surprise REAL NOT NULL,
     characters INTEGER NOT NULL,
+    judged INTEGER NOT NULL,
     hidden INTEGER NOT NULL
 )
 
@@ -172,13 +173,16 @@ SELECT m.id AS message_id, m.conversation_id, m.parent_id AS prompt_id, m.create
     coalesce((SELECT group_concat(tag, ', ') FROM (SELECT tag FROM tags WHERE message_id = m.id ORDER BY tag)), '')
         AS tags,
     coalesce(r.completion_tokens, 0) AS tokens, coalesce(surprise(r.logprobs), -1.0) AS surprise,
-    length(m.content) AS characters, c.deleted_ms IS NOT NULL AS hidden
+    length(m.content) AS characters,
+    coalesce(j.rating, 0) <> 0 OR coalesce(j.decision, 'undecided') <> 'undecided' OR m.corrects_id IS NOT NULL
+        OR EXISTS (SELECT 1 FROM messages x WHERE x.corrects_id = m.id) AS judged,
+    c.deleted_ms IS NOT NULL AS hidden
 FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN replies r ON r.message_id = m.id
     LEFT JOIN templates t ON t.hash = r.template_hash LEFT JOIN judgements j ON j.message_id = m.id
 WHERE m.role = 'assistant' AND m.state <> 'growing'
 
 CREATE VIRTUAL TABLE messages_words USING fts5(
-    text, content='', columnsize=0, prefix='3', tokenize="unicode61 remove_diacritics 2"
+    text, content='', columnsize=0, tokenize="unicode61 remove_diacritics 2"
 )
 
 INSERT INTO exchanges SELECT * FROM told_exchanges
@@ -210,6 +214,8 @@ CREATE INDEX exchanges_tokens ON exchanges(tokens, message_id) WHERE NOT hidden
 CREATE INDEX exchanges_surprise ON exchanges(surprise, message_id) WHERE NOT hidden
 
 CREATE INDEX exchanges_characters ON exchanges(characters, message_id) WHERE NOT hidden
+
+CREATE INDEX exchanges_unjudged ON exchanges(surprise, message_id) WHERE NOT judged AND NOT hidden
 
 CREATE TRIGGER messages_added AFTER INSERT ON messages WHEN NEW.state <> 'growing' BEGIN
     INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));
@@ -244,6 +250,20 @@ CREATE TRIGGER messages_gone AFTER DELETE ON messages WHEN OLD.state <> 'growing
     INSERT INTO messages_words (messages_words, rowid, text) VALUES ('delete', OLD.id, words(OLD.content));
 END
 
+CREATE TRIGGER corrections_added AFTER INSERT ON messages WHEN NEW.corrects_id IS NOT NULL BEGIN
+    UPDATE exchanges SET judged = 1 WHERE message_id = NEW.corrects_id;
+END
+
+CREATE TRIGGER corrections_changed AFTER UPDATE OF corrects_id ON messages BEGIN
+    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    WHERE message_id IN (NEW.id, OLD.corrects_id, NEW.corrects_id);
+END
+
+CREATE TRIGGER corrections_gone AFTER DELETE ON messages WHEN OLD.corrects_id IS NOT NULL BEGIN
+    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    WHERE message_id = OLD.corrects_id;
+END
+
 CREATE TRIGGER replies_added AFTER INSERT ON replies BEGIN
     UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
         (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
@@ -258,11 +278,15 @@ AFTER UPDATE OF model, adapter_hash, template_hash, completion_tokens, logprobs 
 END
 
 CREATE TRIGGER judgements_added AFTER INSERT ON judgements BEGIN
-    UPDATE exchanges SET rating = NEW.rating, decision = NEW.decision WHERE message_id = NEW.message_id;
+    UPDATE exchanges SET (rating, decision, judged) =
+        (SELECT rating, decision, judged FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
 END
 
 CREATE TRIGGER judgements_changed AFTER UPDATE OF rating, decision ON judgements BEGIN
-    UPDATE exchanges SET rating = NEW.rating, decision = NEW.decision WHERE message_id = NEW.message_id;
+    UPDATE exchanges SET (rating, decision, judged) =
+        (SELECT rating, decision, judged FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;
 END
 
 CREATE TRIGGER tags_added AFTER INSERT ON tags BEGIN

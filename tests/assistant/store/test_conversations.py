@@ -4,7 +4,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, messages
+from assistant.store import conversations, deletion, messages
 from assistant.store.conversations import title_of
 
 
@@ -45,8 +45,8 @@ def test_delete_can_be_undone_until_it_is_purged(db: Database) -> None:
     conversations.restore(db, one)
     assert titles(db) == ["secret"]
     conversations.delete(db, one)
-    assert conversations.purge_deleted(db, older_than_ms=60_000) == 0
-    assert conversations.purge_deleted(db) == 1
+    assert deletion.purge_hidden(db, older_than_ms=60_000) == 0
+    assert deletion.purge_hidden(db) == 1
     assert db["messages"].count == 0
     with pytest.raises(StoreError, match="no conversation"):
         conversations.get(db, one)
@@ -56,7 +56,7 @@ def test_what_is_purged_leaves_no_bytes(db: Database) -> None:
     one = add(db, "x")
     messages.add_user(db, one, None, "UNMISTAKABLE" * 500)
     conversations.delete(db, one)
-    conversations.purge_deleted(db)
+    deletion.purge_hidden(db)
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     path = db.conn.execute("PRAGMA database_list").fetchone()[2]
     with open(path, "rb") as file:  # noqa: PTH123

@@ -7,7 +7,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, curation, deletion, messages
 from assistant.store.curation import Judgement
 from assistant.store.database import check
 from assistant.store.messages import Outcome, Provenance
@@ -128,7 +128,7 @@ def test_what_is_deleted_leaves_the_journal(db: Database) -> None:
     curation.correct(db, one, "SECRET")
     curation.undo(db)
     conversations.delete(db, 1)
-    conversations.purge_deleted(db)
+    deletion.purge_hidden(db)
     for table in ("acts", "judgements", "tags", "preferences"):
         assert db[table].count == 0
     assert curation.undo(db) == ""
