@@ -38,7 +38,10 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
     parents = _parents(turns, left)
     start = _start_ms(transcript, turns, now_ms)
     order, times = _order(turns, parents, start)
-    turns = [replace(turn, created_ms=time) for turn, time in zip(turns, times, strict=True)]
+    turns = [
+        turn if turn.created_ms == time else replace(turn, created_ms=time)
+        for turn, time in zip(turns, times, strict=True)
+    ]
     if transcript.exact:
         kept = [replace(turns[at], parent=_key(turns, parents[at])) for at in order]
         leaf = transcript.leaf
@@ -172,8 +175,9 @@ def _heard(turn: Turn, above: _Above, left: Counter[str]) -> Turn | None:
     if turn.role in ROLES and turn.content.strip():
         if turn.role == "user":
             return turn
-        thoughts = f"<think>\n{above.thoughts}\n</think>\n\n" if above.thoughts else ""
-        return replace(turn, content=thoughts + turn.content)
+        if not above.thoughts:
+            return turn
+        return replace(turn, content=f"<think>\n{above.thoughts}\n</think>\n\n{turn.content}")
     if not turn.content.strip():
         left["empty messages passed over"] += turn.role in ROLES
     elif turn.role == "system":
@@ -205,7 +209,8 @@ def _joined(spoken: Sequence[tuple[int, int | None, Turn]], left: Counter[str]) 
             kept[group].append(turn)
             left["messages joined to one of the same side"] += 1
         else:
-            kept.append([replace(turn, parent=None if parent is None else name_of[parent])])
+            name = None if parent is None else name_of[parent]
+            kept.append([turn if turn.parent == name else replace(turn, parent=name)])
             group = len(kept) - 1
         group_of[at] = group
         name_of[at] = kept[group][0].key

@@ -18,14 +18,16 @@ from assistant.store.messages import FIGURES, Outcome, Provenance, pack
 
 BATCH_ROWS = 2000
 
+# In the order in which they are inserted: what is known of a message comes before it, so that the triggers that derive
+# one table from all of these make each row once, in its last state.
 _COLUMNS = {
     "conversations": "id title title_is_automatic created_ms updated_ms pinned model template inputs sampling draft "
     "leaf_id system source source_id content_hash",
-    "messages": "id conversation_id parent_id role content created_ms updated_ms state error corrects_id source_id",
     "templates": "hash name text first_used_ms",
     "replies": "message_id model adapter_hash template_hash sampling seed token_ids logprobs " + " ".join(FIGURES),
     "judgements": "message_id rating decision note",
     "tags": "message_id tag",
+    "messages": "id conversation_id parent_id role content created_ms updated_ms state error corrects_id source_id",
     "preferences": "chosen_id rejected_id tie blind created_ms",
 }
 _TABLES = {name: columns.split() for name, columns in _COLUMNS.items()}
