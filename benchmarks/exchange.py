@@ -19,9 +19,30 @@ from typing import Any
 
 EXPORTS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
 TURNS = 10
-WORDS = (
-    "the sea light keeper ship of rock storm and glass lamp oil what how because 灯塔 船 海 光 为什么 因为 石头".split()
-)
+WORDS = [
+    "the",
+    "sea",
+    "light",
+    "keeper",
+    "ship",
+    "of",
+    "rock",
+    "storm",
+    "and",
+    "glass",
+    "lamp",
+    "oil",
+    "what",
+    "how",
+    "because",
+    "灯塔",
+    "船",
+    "海",
+    "光",
+    "为什么",
+    "因为",
+    "石头",
+]
 
 
 def text(rng: random.Random, mean_words: int) -> str:
@@ -132,7 +153,8 @@ def judge(log: Path) -> None:
     db = open_database(log)
     execute(
         db,
-        "INSERT INTO judgements (message_id, rating) SELECT id, 1 FROM messages WHERE role = 'assistant' AND id % 5 = 0",
+        "INSERT INTO judgements (message_id, rating) "
+        "SELECT id, 1 FROM messages WHERE role = 'assistant' AND id % 5 = 0",
     )
     db.close()
 

@@ -55,7 +55,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")
-            db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
             yield db
     except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own complaint may quote damaged bytes
         raise ImportRefused(f"{path} can't be read as a log of llm: {error}. Nothing was imported.") from error

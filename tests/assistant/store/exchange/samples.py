@@ -196,7 +196,7 @@ INSERT INTO responses VALUES ('r1', 'gpt-4o', 'A name?', 'Be brief.', NULL, '{"t
     'c1', 1500, '2024-05-01T10:00:00.000000', 12, 3, NULL, NULL);
 INSERT INTO responses VALUES ('r2', 'gpt-4o', 'Another?', NULL, NULL, '{}', 'Polly', NULL,
     'c1', 900, '2024-05-01T10:01:00.000000', 20, 3, NULL, NULL);
-INSERT INTO responses VALUES ('r3', 'm2', 'Alone', NULL, NULL, NULL, 'Yes', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO responses (id, model, prompt, response) VALUES ('r3', 'm2', 'Alone', 'Yes');
 INSERT INTO prompt_attachments VALUES ('r2', 'a1', 0);
 INSERT INTO fragments VALUES (1, 'h', 'A long text');
 INSERT INTO prompt_fragments VALUES ('r2', 1, 0);
@@ -222,7 +222,8 @@ INSERT INTO turns VALUES ('1', 't1', 'q', 'a', 'gpt-5', NULL, '{}', NULL, 5, 2, 
     ('2', 't1', 'q', 'b', 'gpt-5', NULL, '{}', NULL, 5, 2, NULL, 800, '2026-05-01T10:00:09', NULL);
 """
 FIRST_LLM = """
-CREATE TABLE log (id INTEGER PRIMARY KEY, model TEXT, timestamp TEXT, prompt TEXT, system TEXT, response TEXT, chat_id INTEGER);
+CREATE TABLE log (id INTEGER PRIMARY KEY, model TEXT, timestamp TEXT, prompt TEXT, system TEXT, response TEXT,
+    chat_id INTEGER);
 INSERT INTO log VALUES (1, 'gpt-3.5', '2023-04-01 10:00:00', 'One', NULL, 'first', NULL),
     (2, 'gpt-3.5', '2023-04-01 10:01:00', 'Two', NULL, 'second', 1), (3, 'm', NULL, 'Else', 'S', 'third', NULL);
 """
