@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assistant.cli.filter_options import filter_options
 from assistant.cli.output import as_json, print_json
 from assistant.errors import AssistantError
 from assistant.paths import Paths
@@ -15,6 +16,7 @@ from assistant.safe_text import printable, shorten
 
 if TYPE_CHECKING:
     from assistant.store.exchange.importer import Progress, Report
+    from assistant.store.exchanges import Filter
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
 """Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
@@ -78,13 +80,19 @@ def _some(names: list[str], count: int) -> str:
 @click.argument("conversation_ids", type=int, nargs=-1)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@filter_options
 @as_json
-def export_(conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool) -> None:
+def export_(
+    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: "Filter"
+) -> None:
     """Export conversations, all of them or those of the ids given.
 
     json: one object a line with every branch and all that is known of each reply; imported, it gives the same log back.
     openai, sharegpt: the open path of each, a line each. preference: pairs of a chosen and a rejected reply. kto: every
     judged reply with its label. markdown, html: the open paths, to read. csv: every message, a row each.
+
+    With filters: the conversations that hold such a reply; in openai, sharegpt, preference, kto and csv such replies
+    alone, on whatever branch, with what led to them.
     """
     from assistant.store import conversations
     from assistant.store.database import open_database
@@ -95,7 +103,7 @@ def export_(conversation_ids: tuple[int, ...], format_: str, output: Path | None
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        write(export(db, ids, format_), output, plain=format_ in ("markdown", "csv"))
+        write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
     finally:
         db.close()
     if output is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from assistant.store.exchange.stored import Stored
+from assistant.store.messages import StoredMessage
 
 _NAMES = "conversation_id title message_id parent_id open time role model rating decision tags note state content"
 COLUMNS = _NAMES.split()
@@ -26,7 +27,7 @@ def write(conversation: Stored) -> Iterator[str]:
     rows = csv.writer(table)
     open_ids = {row.id for row in conversation.path}
     title = _inert(conversation.fields["title"])
-    for row in conversation.rows:
+    for row in _wanted(conversation):
         judgement = conversation.judgement(row.id)
         rows.writerow(
             (
@@ -47,6 +48,16 @@ def write(conversation: Stored) -> Iterator[str]:
             )
         )
     yield table.getvalue()
+
+
+def _wanted(conversation: Stored) -> Iterator[StoredMessage]:
+    """All messages; with a filter the chosen replies and what they answer."""
+    chosen = conversation.chosen
+    if chosen is None:
+        yield from conversation.rows
+        return
+    wanted = chosen | {conversation.by_id[one].parent_id for one in chosen}
+    yield from (row for row in conversation.rows if row.id in wanted)
 
 
 def _inert(text: str) -> str:

@@ -1,6 +1,5 @@
 """The format of a file, found from what is in it, and its conversations read."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -142,4 +141,4 @@ def _one(read_one: Callable[[Any, str], Transcript], value: Any, place: str) -> 
 
 def _title(value: Any) -> str:
     title = value.get("title") or value.get("name") if isinstance(value, dict) else None
-    return re.sub(r"\s+", " ", title)[:60] if isinstance(title, str) else ""
+    return " ".join(title.split())[:60] if isinstance(title, str) else ""

@@ -6,7 +6,6 @@ The whole import is one transaction: a mistake, a full disk or a power cut half 
 ends, other programs read the log as it was, and their writes wait.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -58,7 +57,7 @@ class Report:
     left_out: int = 0
     named_doubles: list[str] = field(default_factory=list)
     named_left_out: list[LeftOut] = field(default_factory=list)
-    left: Counter[str] = field(default_factory=Counter)
+    left: dict[str, int] = field(default_factory=dict)
     """What of the imported conversations was left out or kept in another way, with how often."""
 
 
@@ -121,7 +120,8 @@ def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report
         writer.add(settled, content_hash)
     report.conversations += 1
     report.messages += len(settled.turns)
-    report.left.update(settled.left)
+    for what, count in settled.left.items():
+        report.left[what] = report.left.get(what, 0) + count
     return None
 
 

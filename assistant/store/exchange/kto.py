@@ -16,7 +16,8 @@ def write(conversation: Stored) -> Iterator[str]:
     for row in conversation.rows:
         judgement = conversation.judgement(row.id)
         rating = judgement.rating or labels.get(row.id, 0)
-        if rating and row.role == "assistant" and row.content.strip() and judgement.decision != "skip":
+        wanted = judgement.decision != "skip" and conversation.is_chosen(row.id)
+        if rating and wanted and row.role == "assistant" and row.content.strip():
             prompt = conversation.messages(conversation.path_to(row.id)[:-1])
             completion = [{"role": "assistant", "content": row.content}]
             line = {"prompt": prompt, "completion": completion, "label": rating > 0}

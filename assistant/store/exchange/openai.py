@@ -70,6 +70,6 @@ def _part(part: object, left: Counter[str]) -> str:
 
 
 def write(conversation: Stored) -> Iterator[str]:
-    """The open path as one line. Nothing for one in which nothing was said."""
-    if conversation.path:
-        yield json.dumps({"messages": conversation.messages()}, ensure_ascii=False) + "\n"
+    """The open path, or each that a filter chose, as one line. Nothing where nothing was said."""
+    for path in conversation.paths:
+        yield json.dumps({"messages": conversation.messages(path)}, ensure_ascii=False) + "\n"

@@ -19,7 +19,7 @@ def write(conversation: Stored) -> Iterator[str]:
         if (chosen_id, rejected) in seen or chosen == rejected or not chosen.strip() or not rejected.strip():
             continue
         seen.add((chosen_id, rejected))
-        if conversation.judgement(chosen_id).decision != "skip":
+        if conversation.judgement(chosen_id).decision != "skip" and conversation.is_chosen(chosen_id):
             prompt = conversation.messages(conversation.path_to(chosen_id)[:-1])
             pair = {"prompt": prompt, "chosen": _reply(chosen), "rejected": _reply(rejected)}
             yield json.dumps(pair, ensure_ascii=False) + "\n"

@@ -56,7 +56,9 @@ def _said(message: Mapping[str, Any], left: Counter[str]) -> tuple[str, str]:
 
 
 def write(conversation: Stored) -> Iterator[str]:
-    """The open path as one line. Nothing for one in which nothing was said."""
-    if conversation.path:
-        said = [{"from": _NAMES.get(one["role"], "system"), "value": one["content"]} for one in conversation.messages()]
+    """The open path, or each that a filter chose, as one line. Nothing where nothing was said."""
+    for path in conversation.paths:
+        said = [
+            {"from": _NAMES.get(one["role"], "system"), "value": one["content"]} for one in conversation.messages(path)
+        ]
         yield json.dumps({"conversations": said}, ensure_ascii=False) + "\n"

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from assistant.store import messages
+from assistant.store import exchanges, messages
 from assistant.store.curation import Judgement, Preference
 from assistant.store.database import select
 from assistant.store.exchange.transcript import NOT_JUDGED
+from assistant.store.exchanges import EVERYTHING, Filter
 from assistant.store.messages import ReplyInfo, StoredMessage
 from prompts import template as templates
 from prompts.errors import PromptError
@@ -43,6 +44,8 @@ class Stored:
     """Those in which a message of it was chosen, with the text of the rejected one, which may lie elsewhere."""
     made_under: Mapping[int, str]
     """Message id -> text of the template a reply was made with."""
+    chosen: frozenset[int] | None = None
+    """The replies that a filter lets through; None without a filter."""
 
     @cached_property
     def by_id(self) -> dict[int, StoredMessage]:
@@ -60,6 +63,19 @@ class Stored:
             return str(self.fields["system"])
         made = [self.made_under[row.id] for row in self.path if row.id in self.made_under]
         return _system_of(made[-1], self.fields["inputs"]) if made else ""
+
+    @cached_property
+    def paths(self) -> list[list[StoredMessage]]:
+        """The open path; with a filter, that to each chosen reply, unless it leads on to another chosen one."""
+        if self.chosen is None:
+            return [self.path] if self.path else []
+        paths = [self.path_to(one) for one in sorted(self.chosen)]
+        behind = {row.id for path in paths for row in path[:-1]}
+        return [path for path in paths if path[-1].id not in behind]
+
+    def is_chosen(self, message_id: int) -> bool:
+        """Whether the filter lets a reply through."""
+        return self.chosen is None or message_id in self.chosen
 
     def path_to(self, message_id: int | None) -> list[StoredMessage]:
         """The messages from the root to that one; none for None."""
@@ -93,17 +109,21 @@ def _system_of(template_text: str, inputs: str) -> str:
     return first.content if first is not None and first.role == "system" else ""
 
 
-def read(db: Database, ids: Iterable[int], *, whole: bool = False) -> Iterator[Stored]:
-    """The conversations of these ids, in their order; those that are not there are passed over.
+def read(db: Database, ids: Iterable[int], *, filter_: Filter = EVERYTHING, whole: bool = False) -> Iterator[Stored]:
+    """The conversations of these ids that hold a reply which passes, in their order.
 
-    `whole` adds all that is known of each reply, its token probabilities too.
+    Without a filter all that are there. `whole` adds all that is known of each reply, its token probabilities too.
     """
     rest = iter(ids)
     while batch := list(islice(rest, BATCH)):
-        yield from _batch(db, batch, whole)
+        yield from _batch(db, batch, filter_, whole)
 
 
-def _batch(db: Database, ids: list[int], whole: bool) -> Iterator[Stored]:
+def _batch(db: Database, ids: list[int], filter_: Filter, whole: bool) -> Iterator[Stored]:
+    chosen = None
+    if filter_ != EVERYTHING:
+        chosen = _chosen(db, ids, filter_)
+        ids = [one for one in ids if one in chosen]
     there = f"({', '.join('?' * len(ids))})"
     found = {
         row[0]: dict(zip(_CONVERSATION, row, strict=True))
@@ -120,7 +140,23 @@ def _batch(db: Database, ids: list[int], whole: bool) -> Iterator[Stored]:
     for one in ids:
         if one in found:
             replies = messages.replies_of(db, one) if whole else {}
-            yield Stored(found[one], rows[one], judgements, replies, models, votes.get(one, ()), made_under)
+            passed = None if chosen is None else frozenset(chosen[one])
+            yield Stored(found[one], rows[one], judgements, replies, models, votes.get(one, ()), made_under, passed)
+
+
+def _chosen(db: Database, ids: list[int], filter_: Filter) -> dict[int, list[int]]:
+    """Conversation -> its replies that pass."""
+    where, values = exchanges.joined(exchanges.conditions(filter_))
+    marks = ", ".join("?" * len(ids))
+    chosen: dict[int, list[int]] = {}
+    for conversation_id, message_id in select(
+        db,
+        "SELECT conversation_id, message_id FROM exchanges INDEXED BY exchanges_of_conversation "
+        f"WHERE conversation_id IN ({marks}) AND {where}",
+        (*ids, *values),
+    ):
+        chosen.setdefault(conversation_id, []).append(message_id)
+    return chosen
 
 
 def _judgements(db: Database, there: str, ids: list[int]) -> dict[int, Judgement]:

@@ -48,7 +48,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(memory: Database, take: Ta
 
 
 @pytest.mark.parametrize("name", samples.JSON_FILES)
-def test_importing_again_adds_nothing(memory: Database, take: Take, name: str) -> None:
+def test_importing_again_adds_nothing(take: Take, name: str) -> None:
     first, second = take(samples.JSON_FILES[name]), take(samples.JSON_FILES[name])
     assert first.conversations
     assert (second.conversations, second.doubles) == (0, first.conversations)
@@ -80,7 +80,7 @@ def test_what_was_deleted_can_be_imported_again(memory: Database, take: Take) ->
     assert check(memory) == []
 
 
-def test_progress_is_told(memory: Database, take: Take) -> None:
+def test_progress_is_told(take: Take) -> None:
     seen: list[Progress] = []
     take(rows(200, 4000), progress=seen.append)
     assert [one.conversations for one in seen] == [50, 100, 150, 200, 200]
@@ -117,7 +117,7 @@ def test_any_date_is_taken(memory: Database, take: Take, value: Any) -> None:
     assert 0 < created < 253_402_300_800_000
 
 
-def test_a_field_missing_costs_one_conversation(memory: Database, take: Take) -> None:
+def test_a_field_missing_costs_one_conversation(take: Take) -> None:
     broken = {**samples.CLAUDE[0], "chat_messages": [{"text": "no sender"}]}
     report = take([broken, *samples.CLAUDE])
     assert (report.conversations, report.left_out) == (1, 1)

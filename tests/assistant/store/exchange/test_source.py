@@ -115,7 +115,7 @@ def test_an_encrypted_zip_is_told(memory: Database, tmp_path: Path) -> None:
 
 def test_a_zip_of_something_else_says_what_it_holds(memory: Database, tmp_path: Path) -> None:
     file = zipped(tmp_path / "x.zip", {"photo.png": "x", "notes.txt": "y"})
-    with pytest.raises(ImportRefused, match="It holds 'photo.png', 'notes.txt'"):
+    with pytest.raises(ImportRefused, match=r"It holds 'photo\.png', 'notes\.txt'"):
         import_file(memory, file)
 
 
