@@ -29,8 +29,11 @@ def ratings(source: Source) -> dict[str, int]:
     file = source.beside(FEEDBACK)
     if file is None:
         return {}
-    rows = [row for _, row in json_values.values(file) if isinstance(row, dict)]
-    return {str(row.get("id")): _RATINGS.get(str(row.get("rating")).lower(), 0) for row in rows}
+    found = {}
+    for _, row in json_values.values(file):
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("rating"), str):
+            found[row["id"]] = _RATINGS.get(row["rating"].lower(), 0)
+    return found
 
 
 def read(value: Mapping[str, Any], place: str, rated: Mapping[str, int]) -> Transcript:

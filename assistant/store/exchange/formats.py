@@ -137,6 +137,8 @@ def _one(read_one: Callable[[Any, str], Transcript], value: Any, place: str) -> 
         return read_one(value, place)
     except WrongShape as error:
         return LeftOut(name, str(error))
+    except RecursionError:  # quoting what is nested nearly as deeply as the decoder takes
+        return LeftOut(name, "it is nested too deeply")
 
 
 def _title(value: Any) -> str:

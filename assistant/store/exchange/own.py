@@ -26,7 +26,8 @@ Made = TypeVar("Made", Provenance, Outcome)
 
 def is_one(value: object) -> bool:
     """Whether a value of a file is a conversation of this format."""
-    return isinstance(value, dict) and str(value.get("format")).startswith("assistant-conversation/")
+    format_ = value.get("format") if isinstance(value, dict) else None
+    return isinstance(format_, str) and format_.startswith("assistant-conversation/")
 
 
 def write(conversation: Stored) -> Iterator[str]:

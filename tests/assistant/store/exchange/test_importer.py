@@ -1,7 +1,9 @@
 """All or nothing, without doubles, told beforehand."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from assistant.errors import DatabaseUnwritable
+from assistant.errors import DatabaseUnwritable, ImportRefused
 from assistant.store import conversations, messages
 from assistant.store.database import check, open_database
 from assistant.store.exchange.exporter import export
@@ -101,8 +103,6 @@ def test_stopping_leaves_nothing(memory: Database, take: Take, dry_run: bool) ->
 
 
 def test_a_file_that_breaks_off_takes_nothing_in(memory: Database, take: Take) -> None:
-    from assistant.errors import ImportRefused
-
     with pytest.raises(ImportRefused, match="after 2999 whole conversations"):
         take(json.dumps(rows(3000))[:-5])
     assert memory["conversations"].count == 0
@@ -123,6 +123,19 @@ def test_a_field_missing_costs_one_conversation(take: Take) -> None:
     assert (report.conversations, report.left_out) == (1, 1)
     assert report.named_left_out[0].name == "item 1, 'Tides'"
     assert report.named_left_out[0].reason == "it has no 'sender'"
+
+
+@pytest.mark.parametrize("depth", [100, 900, 940, 970, 2000])
+@pytest.mark.parametrize("name", samples.JSON_FILES)
+def test_nesting_anywhere_is_no_trouble(take: Take, name: str, depth: int) -> None:
+    text = json.dumps(samples.JSON_FILES[name])
+    deep = "[" * depth + "]" * depth
+    for at in [at for at, letter in enumerate(text) if letter == ":"][:: 3 if depth == 100 else 5]:
+        end = re.compile(r'\s*("[^"]*"|[\w.]+|(?=[{\[]))').match(text, at + 1)
+        if end is not None and end.group().strip():
+            with contextlib.suppress(ImportRefused):
+                take(text[: at + 1] + deep + text[end.end() :], dry_run=True)
+    assert take(text).conversations
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
