@@ -21,7 +21,7 @@ from sqlite_utils import Database
 
 from assistant.store import conversations, exchanges, messages, search
 from assistant.store.database import open_database, transaction
-from assistant.store.exchanges import Filter
+from assistant.store.filter import COLUMNS, Filter
 from assistant.store.messages import Outcome, Provenance
 from benchmarks.made_text import COMMON, LETTERS, MadeText
 
@@ -142,7 +142,7 @@ def pages(db: Database, count: int) -> dict[str, list[float]]:
     """Pages by any column, anywhere; with a filter within the first 10,000, which is as far as they are counted."""
     rng = np.random.default_rng(5)
     total = exchanges.count(db)
-    sorts, filters = list(exchanges.COLUMNS), list(FILTERS.values())
+    sorts, filters = list(COLUMNS), list(FILTERS.values())
     taken: dict[str, list[float]] = {
         "page: anywhere": [],
         "page: anywhere, with a filter": [],
@@ -151,7 +151,7 @@ def pages(db: Database, count: int) -> dict[str, list[float]]:
     for number in range(count):
         sort = sorts[number % len(sorts)]
         offset = int(rng.integers(total))
-        taken["page: anywhere"].append(_ms(lambda s=sort, o=offset: exchanges.page(db, sort=s, offset=o)))  # type: ignore[misc]
+        taken["page: anywhere"].append(_ms(lambda s=sort, o=offset: exchanges.page(db, sort=s, offset=o, total=total)))  # type: ignore[misc]
         last = exchanges.page(db, sort=sort, offset=offset, limit=1)[0]
         taken["page: the next one"].append(_ms(lambda s=sort, a=last: exchanges.page(db, sort=s, after=a)))  # type: ignore[misc]
         filter_ = filters[number % len(filters)]

@@ -7,13 +7,15 @@ alone, Chinese written without spaces from words of mostly two characters.
 import numpy as np
 from numpy.typing import NDArray
 
-COMMON = (
+_ENGLISH = (
     "the of and to a in is you that it for on with as are this be your can or i have not from by an what we how if "
     "will which there their about would when they has one all more some use out time these other into do so like but "
     "up who them then my no make than could also any only its work first people two may new over such most way after "
     "function data code model value list string number example file write help need want please explain story"
-).split()  # noqa: SIM905  a list of them would fill a page
-SYLLABLES = "ba be co da de en er fi ga in ka li lo ma mi no or pa pre ra re sa se sta ta te tion tri un ver vi".split()
+)
+_SYLLABLES = "ba be co da de en er fi ga in ka li lo ma mi no or pa pre ra re sa se sta ta te tion tri un ver vi"
+COMMON = _ENGLISH.split()
+SYLLABLES = _SYLLABLES.split()
 LETTERS = "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然"
 
 

@@ -1,13 +1,12 @@
 """`assistant config`: where files lie and what can be set."""
 
-import ast
 import dataclasses
-import inspect
 from typing import Any
 
 import click
 
 from assistant import settings
+from assistant.cli.field_docs import meanings
 from assistant.cli.output import as_json, print_json
 from assistant.paths import Paths
 
@@ -31,27 +30,12 @@ def command(as_json: bool) -> None:
 
 
 def _rows(table: Any, prefix: str) -> list[tuple[str, Any, str]]:
-    meanings = _meanings(type(table))
+    told = meanings(type(table))
     return [
-        (prefix + f.name, getattr(table, f.name), meanings[f.name])
+        (prefix + f.name, getattr(table, f.name), told[f.name])
         for f in dataclasses.fields(table)
         if not dataclasses.is_dataclass(getattr(table, f.name))
     ]
-
-
-def _meanings(cls: type) -> dict[str, str]:
-    """Field name -> the docstring under it."""
-    body = ast.parse(inspect.getsource(cls)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    return {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in zip(body.body, body.body[1:], strict=False)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,60 +1,64 @@
-"""Every filter of the Log screen as options of a command."""
+"""The filters of the log as options: one for each field of `Filter`, its help the field's docstring."""
 
+import dataclasses
 import functools
+import re
 from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from assistant.store.exchanges import Filter
+from assistant.cli.field_docs import meanings
+from assistant.store.filter import DECISIONS, RATINGS, Filter
 
-_DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"])
-_OPTIONS = (
-    click.option("--since", type=_DATE, help="Replies made on this day (or at this time) or later."),
-    click.option("--until", type=_DATE, help="Replies made before this day or time."),
-    click.option("--model", help="Replies of this model."),
-    click.option("--adapter", help="Replies made with the adapter of this hash; empty: with none."),
-    click.option("--template", help="Replies made with this template."),
-    click.option("--rating", type=click.Choice(["good", "bad", "unrated", "rated"]), help="Replies so rated."),
-    click.option("--decision", type=click.Choice(["keep", "skip", "undecided"]), help="Replies so decided."),
-    click.option("--tag", "tags", multiple=True, help="Replies that have this tag; several times: all of them."),
-    click.option("--corrected/--not-corrected", default=None, help="Replies a person has corrected, or has not."),
-    click.option("--judged/--not-judged", default=None, help="Replies rated, kept, skipped or corrected, or not."),
-    click.option("--min-tokens", type=int, help="Replies of at least so many tokens."),
-    click.option("--max-tokens", type=int, help="Replies of at most so many tokens."),
-    click.option("--min-surprise", type=float, help="Replies at least so surprising, in nats a token."),
-    click.option("--max-surprise", type=float, help="Replies at most so surprising, in nats a token."),
-    click.option("--min-length", type=int, help="Replies of at least so many characters."),
-    click.option("--max-length", type=int, help="Replies of at most so many characters."),
-)
-_NAMES = (
-    "since until model adapter template rating decision tags corrected judged min_tokens max_tokens min_surprise "
-    "max_surprise min_length max_length"
-)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-def filter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and in their place the argument `filter_`."""
+def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Milliseconds UTC of `2026-11-24`, `2026-11-24T14:05` (local time), or of `30d`, `12h`, `2w` before now."""
+    if value is None:
+        return None
+    try:
+        if ago := re.fullmatch(r"(\d{1,5})([hdw])", value):
+            when = datetime.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        else:
+            when = datetime.fromisoformat(value)
+        return int(when.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{value!r} is no date such as 2026-11-24, 2026-11-24T14:05, 30d, 12h or 2w."
+        ) from None
+
+
+_DECLARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "since_ms": (("--since",), {"callback": moment, "metavar": "DATE"}),
+    "until_ms": (("--until",), {"callback": moment, "metavar": "DATE"}),
+    "rating": (("--rating",), {"type": click.Choice(RATINGS)}),
+    "decision": (("--decision",), {"type": click.Choice(DECISIONS)}),
+    "tags": (("--tag",), {"multiple": True}),
+    "corrected": (("--corrected/--not-corrected",), {"default": None}),
+    "judged": (("--judged/--not-judged",), {"default": None}),
+}
+"""The fields whose option isn't simply called as they are."""
+
+_TYPES = {"int | None": int, "float | None": float, int | None: int, float | None: float}
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` every filter as an option; it is called with them as one `filter_`."""
 
     @functools.wraps(command)
-    def call(**given: Any) -> None:
-        filter_ = _filter({name: given.pop(name) for name in _NAMES.split()})
-        command(**given, filter_=filter_)
+    def called(**given: Any) -> Any:
+        chosen = {field.name: given.pop(f"filter_{field.name}") for field in dataclasses.fields(Filter)}
+        return command(filter_=Filter(**chosen), **given)
 
-    decorated: Callable[..., None] = call
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
-
-
-def _filter(given: dict[str, Any]) -> "Filter":
-    from assistant.store.exchanges import Filter
-
-    since, until = given.pop("since"), given.pop("until")
-    return Filter(since_ms=_ms(since), until_ms=_ms(until), **given)
-
-
-def _ms(time: datetime | None) -> int | None:
-    return None if time is None else round(time.astimezone().timestamp() * 1000)
+    help_ = meanings(Filter)
+    for field in reversed(dataclasses.fields(Filter)):
+        names, settings = _DECLARED.get(
+            field.name, ((f"--{field.name.replace('_', '-')}",), {"type": _TYPES.get(field.type, str)})
+        )
+        called = click.option(f"filter_{field.name}", *names, help=help_[field.name].replace("`", ""), **settings)(
+            called
+        )
+    return called

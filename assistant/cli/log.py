@@ -1,56 +1,51 @@
-"""`assistant log`: list, show, import and export what was said."""
+"""`assistant log`: list and show what was said. Its other commands are in the `log_` files beside this one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
-from assistant.cli.exchange import export_, import_
+from assistant.cli import log_curate, log_exchange, log_search, log_upkeep
+from assistant.cli.filter_options import filter_options
+from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
-from assistant.paths import Paths
 from assistant.safe_text import printable, shorten
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+from assistant.store.filter import EVERYTHING, Filter
 
 
 @click.group("log")
 def command() -> None:
-    """List, show, import and export what was said."""
+    """Find, judge, import, export and keep what was said."""
 
 
-command.add_command(import_)
-command.add_command(export_)
-
-
-@contextmanager
-def _log() -> "Iterator[Database]":
-    from assistant.store.database import open_database
-
-    db = open_database(Paths.from_environment().create().database)
-    try:
-        yield db
-    finally:
-        db.close()
+for _command in (
+    *(log_exchange.import_, log_exchange.export_),
+    *(log_search.search_, log_search.next_),
+    *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
+    *(log_curate.correct, log_curate.prefer, log_curate.undo),
+    *(log_upkeep.backup, log_upkeep.restore, log_upkeep.check, log_upkeep.vacuum, log_upkeep.stats, log_upkeep.delete),
+):
+    command.add_command(_command)
 
 
 @command.command("list")
 @click.option("-n", "--limit", default=20, show_default=True, help="How many at most; 0 for all.")
 @click.option("-s", "--search", default="", help="Only those whose title holds this text.")
+@filter_options
 @as_json
-def list_(limit: int, search: str, as_json: bool) -> None:
-    """List conversations: pinned ones first, then the newest first."""
-    from assistant.store import conversations
+def list_(limit: int, search: str, filter_: Filter, as_json: bool) -> None:
+    """List conversations: pinned ones first, then the newest first. Filters: those with a reply that passes."""
+    from assistant.store import conversations, exchanges
 
-    with _log() as db:
-        found = conversations.page(db, 0, limit if limit > 0 else -1, search)
+    with opened_log() as db:
+        holding = exchanges.conversations(filter_) if filter_ != EVERYTHING else None
+        found = conversations.page(db, 0, limit if limit > 0 else -1, search, holding)
     if as_json:
         print_json([asdict(conversation) for conversation in found])
     elif not found:
-        click.echo("No conversations yet." if not search else f"No conversation's title holds {search!r}.", err=True)
+        click.echo(
+            "No conversations yet." if not search and filter_ == EVERYTHING else "No such conversation.", err=True
+        )
     else:
         rows = [
             [str(one.id), _time(one.updated_ms), one.model, ("* " if one.pinned else "") + shorten(one.title, 60)]
@@ -66,7 +61,7 @@ def show(conversation_id: int, as_json: bool) -> None:
     """Show one conversation: its open path as Markdown, or all of it with --json."""
     from assistant.store import export
 
-    with _log() as db:
+    with opened_log() as db:
         if as_json:
             print_json(export.as_json(db, conversation_id))
         else:

@@ -82,9 +82,16 @@ def count(db: Database, search: str = "") -> int:
     return int(select(db, f"SELECT count(*) FROM conversations WHERE {where}", values)[0][0])
 
 
-def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conversation]:
-    """`limit` conversations of the list from `offset`: pinned ones first, then the newest first."""
+def page(
+    db: Database, offset: int, limit: int, search: str = "", among: tuple[str, tuple[Any, ...]] | None = None
+) -> list[Conversation]:
+    """`limit` conversations of the list from `offset`: pinned ones first, then the newest first.
+
+    `among` is SQL that selects ids, with its values, such as `exchanges.conversations` gives.
+    """
     where, values = _listed(search)
+    if among is not None:
+        where, values = f"{where} AND id IN ({among[0]})", (*values, *among[1])
     rows = select(
         db,
         f"SELECT {_COLUMNS} FROM conversations WHERE {where} ORDER BY {_ORDER} LIMIT ? OFFSET ?",
@@ -93,7 +100,7 @@ def page(db: Database, offset: int, limit: int, search: str = "") -> list[Conver
     return [_conversation(row) for row in rows]
 
 
-def _listed(search: str) -> tuple[str, tuple[str, ...]]:
+def _listed(search: str) -> tuple[str, tuple[Any, ...]]:
     if not search:
         return "deleted_ms IS NULL", ()
     pattern = re.sub(r"([%_\\])", r"\\\1", search)

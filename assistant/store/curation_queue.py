@@ -12,7 +12,8 @@ from sqlite_utils import Database
 
 from assistant.store import exchanges
 from assistant.store.database import select
-from assistant.store.exchanges import EVERYTHING, Exchange, Filter
+from assistant.store.exchanges import Exchange
+from assistant.store.filter import EVERYTHING, Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def up_next(db: Database, filter_: Filter = EVERYTHING, *, conversation_id: int 
         return here
     most_surprising = select(
         db,
-        f"SELECT conversation_id FROM exchanges INDEXED BY exchanges_unjudged WHERE NOT judged AND {passes} "
+        f"SELECT conversation_id FROM exchanges INDEXED BY exchanges_unjudged WHERE judged = 0 AND {passes} "
         "ORDER BY surprise DESC, message_id DESC LIMIT 1",
         values,
     )
@@ -44,7 +45,7 @@ def _unjudged(db: Database, conversation_id: int, passes: str, values: tuple[Any
     rows = select(
         db,
         "SELECT message_id FROM exchanges INDEXED BY exchanges_of_conversation "
-        f"WHERE conversation_id = ? AND NOT judged AND {passes} ORDER BY message_id",
+        f"WHERE conversation_id = ? AND judged = 0 AND {passes} ORDER BY message_id",
         (conversation_id, *values),
     )
     return exchanges.by_ids(db, [row[0] for row in rows])

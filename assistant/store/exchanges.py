@@ -1,8 +1,9 @@
 """Exchanges: every reply with what it answers, sorted by any column and filtered by all of them, a page at a time.
 
-A page is found in the index of the column it is sorted by, without touching a text. A filter that leaves few rows is
-gathered from its own index and sorted; one that leaves many is tried on each row of the sorted index. So a page costs
-little unless several filters, each of which leaves many, leave few together.
+A page is found in the index of the column it is sorted by, without touching rows or texts. A filter that leaves few
+rows is gathered from its own index and sorted. One that leaves some becomes a list of ids, from its own index too, that
+the sorted index is held against. One that leaves many is tried on each row, of which few are needed then. So a page
+costs little unless several filters, each of which leaves many, leave few together.
 """
 
 from collections.abc import Sequence
@@ -13,76 +14,16 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store.database import select
+from assistant.store.filter import COLUMNS, DECISIONS, EVERYTHING, RATINGS, Filter, Sort
 
-Sort = Literal[
-    "time", "conversation", "model", "adapter", "template", "rating", "decision", "tags", "tokens", "surprise", "length"
-]
+FEW = 30_000
+"""Up to so many rows are gathered and sorted: 25 ms."""
 
-COLUMNS: dict[Sort, str] = {
-    "time": "created_ms",
-    "conversation": "conversation_id",
-    "model": "model",
-    "adapter": "adapter",
-    "template": "template",
-    "rating": "rating",
-    "decision": "decision",
-    "tags": "tags",
-    "tokens": "tokens",
-    "surprise": "surprise",
-    "length": "characters",
-}
-"""What exchanges are sorted by, and the column it is in."""
-
-FEW = 5_000
-"""Up to so many rows are gathered and sorted: 5 ms."""
+SOME = 60_000
+"""Up to so many ids are listed: 10 ms. Where more pass, one row in ten does."""
 
 SHOWN_CHARACTERS = 300
 """How much of a text a row has."""
-
-RATINGS = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which exchanges. None and empty leave everything in; all that is given must hold."""
-
-    since_ms: int | None = None
-    """Replies made at this time or later."""
-    until_ms: int | None = None
-    """Replies made before this time."""
-    conversation: int | None = None
-    """Replies in the conversation of this id."""
-    model: str | None = None
-    """Replies of the model of this name."""
-    adapter: str | None = None
-    """Replies made with the adapter of this hash; empty: with none."""
-    template: str | None = None
-    """Replies made with the template of this name."""
-    rating: str | None = None
-    """`good`, `bad`, `unrated`, or `rated` for either."""
-    decision: str | None = None
-    """`keep`, `skip` or `undecided`."""
-    tags: tuple[str, ...] = ()
-    """Replies that have this tag; given several times, all of them."""
-    corrected: bool | None = None
-    """Replies that a person has corrected, or those that none has."""
-    judged: bool | None = None
-    """Replies that are rated, kept, skipped or corrected, or those that are not."""
-    min_tokens: int | None = None
-    """Replies of at least so many tokens."""
-    max_tokens: int | None = None
-    """Replies of at most so many tokens."""
-    min_surprise: float | None = None
-    """Replies whose mean negative log-probability is at least this, in nats a token."""
-    max_surprise: float | None = None
-    """Replies whose mean negative log-probability is known and at most this, in nats a token."""
-    min_length: int | None = None
-    """Replies of at least so many characters."""
-    max_length: int | None = None
-    """Replies of at most so many characters."""
-
-
-EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +48,8 @@ class Exchange:
     prompt: str
     reply: str
 
+
+_RATED = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
 
 Condition = tuple[str, tuple[Any, ...], str | None]
 """SQL about a row of `exchanges`, its values, and the column whose index finds such rows, if there is one."""
@@ -140,12 +83,12 @@ def conditions(filter_: Filter) -> list[Condition]:
     if f.rating is not None:
         if f.rating not in RATINGS:
             raise StoreError(f"A rating to filter by is one of {', '.join(RATINGS)}, not {f.rating!r}.")
-        found.append((RATINGS[f.rating], (), None if f.rating == "rated" else "rating"))
-    if f.decision not in (None, "keep", "skip", "undecided"):
-        raise StoreError(f"A decision to filter by is keep, skip or undecided, not {f.decision!r}.")
+        found.append((_RATED[f.rating], (), None if f.rating == "rated" else "rating"))
+    if f.decision is not None and f.decision not in DECISIONS:
+        raise StoreError(f"A decision to filter by is one of {', '.join(DECISIONS)}, not {f.decision!r}.")
     found += [("message_id IN (SELECT message_id FROM tags WHERE tag = ?)", (tag,), "message_id") for tag in f.tags]
     if f.judged is not None:
-        found.append(("judged" if f.judged else "NOT judged", (), None))
+        found.append((f"judged = {int(f.judged)}", (), None))
     if f.corrected is not None:
         within = "EXISTS" if f.corrected else "NOT EXISTS"
         found.append((f"{within} (SELECT 1 FROM messages c WHERE c.corrects_id = exchanges.message_id)", (), None))
@@ -166,83 +109,117 @@ def page(
     limit: int = 50,
     offset: int = 0,
     after: Exchange | None = None,
+    total: int | None = None,
 ) -> list[Exchange]:
     """`limit` exchanges from `offset`, or those that come next `after` one that was the last of a page.
 
-    `after` costs the same however far down; an offset costs more the farther it is from both ends of the list.
+    `after` costs the same however far down; an offset costs more the farther it is from both ends of the list. `total`
+    saves counting where the caller knows how many there are without a filter.
     """
     held = conditions(filter_)
-    place: Condition | None = None
-    if after is not None:
-        value = -1.0 if sort == "surprise" and after.surprise is None else getattr(after, ATTRIBUTES[sort])
-        value = ", ".join(value) if isinstance(value, tuple) else value
-        row = f"({COLUMNS[sort]}, message_id) {'<' if descending else '>'} (?, ?)"
-        place = (row, (value, after.message_id), None)
     backwards = False
-    if not held and place is None and offset > FEW and (total := count(db)) < 2 * offset:
-        backwards, offset, limit = True, max(0, total - offset - limit), max(0, min(limit, total - offset))
-    ids = _ids(db, held, place, sort, descending != backwards, limit, offset)
+    if not held and after is None and offset > FEW:
+        total = count(db) if total is None else total
+        backwards = total < 2 * offset
+    if backwards and total is not None:
+        offset, limit = max(0, total - offset - limit), max(0, min(limit, total - offset))
+    column, down = COLUMNS[sort], descending != backwards
+    index, where, values = _plan(db, held, column)
+    index = index or f"INDEXED BY exchanges_{column}"
+    order = f"ORDER BY {column} {_DIRECTION[down]}, message_id {_DIRECTION[down]}"
+    ids: list[int] = []
+    for more, place in _places(column, down, _value(after, sort), after):
+        query = f"SELECT message_id FROM exchanges {index} WHERE {where}{more} {order} LIMIT ? OFFSET ?"
+        ids += [row[0] for row in select(db, query, (*values, *place, limit - len(ids), offset))]
     return by_ids(db, ids[::-1] if backwards else ids)
+
+
+_DIRECTION = {True: "DESC", False: "ASC"}
+
+
+def _places(column: str, down: bool, value: Any, after: Exchange | None) -> list[tuple[str, tuple[Any, ...]]]:
+    """What comes after a row: first those of the same value, then the other values. Each is a range of the index."""
+    if after is None:
+        return [("", ())]
+    sign = "<" if down else ">"
+    same = (f" AND {column} = ? AND message_id {sign} ?", (value, after.message_id))
+    return [same, (f" AND {column} {sign} ?", (value,))]
+
+
+def _value(after: Exchange | None, sort: Sort) -> Any:
+    """The value of a row as its column has it."""
+    value = None if after is None else getattr(after, ATTRIBUTES[sort])
+    if sort == "surprise" and value is None:
+        return -1.0
+    return ", ".join(value) if isinstance(value, tuple) else value
 
 
 ATTRIBUTES = {name: {"characters": "length"}.get(column, column) for name, column in COLUMNS.items()}
 
 
-def _ids(
-    db: Database,
-    held: list[Condition],
-    place: Condition | None,
-    sort: Sort,
-    descending: bool,
-    limit: int,
-    offset: int,
-) -> list[int]:
-    column = COLUMNS[sort]
-    index = few(db, held) or f"INDEXED BY exchanges_{column}"
-    where, values = joined([*held, place] if place else held)
-    direction = "DESC" if descending else "ASC"
-    rows = select(
-        db,
-        f"SELECT message_id FROM exchanges {index} WHERE {where} "
-        f"ORDER BY {column} {direction}, message_id {direction} LIMIT ? OFFSET ?",
-        (*values, limit, offset),
-    )
-    return [row[0] for row in rows]
+def _plan(db: Database, held: Sequence[Condition], column: str) -> tuple[str, str, tuple[Any, ...]]:
+    """`INDEXED BY` of a filter that leaves few rows or nothing, the condition, and its values."""
+    if index := few(db, held):
+        return index, *joined(held)
+    listed = [one if one[2] == column else _listed(db, one) for one in held]
+    return "", *joined(listed)
+
+
+def _listed(db: Database, condition: Condition) -> Condition:
+    """A condition as a list of ids, unless that would be long."""
+    sql, values, column = condition
+    if column in (None, "message_id") or _passing(db, condition, SOME + 1) > SOME:
+        return condition
+    ids = f"SELECT message_id FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    return f"message_id IN ({ids})", values, None
+
+
+def _passing(db: Database, condition: Condition, at_most: int) -> int:
+    """How many rows pass a condition that has an index, counted up to `at_most`."""
+    sql, values, column = condition
+    if column == "message_id":
+        some = "SELECT 1 FROM tags WHERE tag = ?"
+    else:
+        some = f"SELECT 1 FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    return int(select(db, f"SELECT count(*) FROM ({some} LIMIT ?)", (*values, at_most))[0][0])
 
 
 def joined(held: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
     """All conditions as one, deleted conversations left out, with the values of all."""
-    return " AND ".join(["NOT hidden", *(one[0] for one in held)]), tuple(v for one in held for v in one[1])
+    return " AND ".join(["hidden = 0", *(one[0] for one in held)]), tuple(v for one in held for v in one[1])
 
 
-def few(db: Database, held: Sequence[Condition]) -> str:
-    """The `INDEXED BY` that leaves the fewest rows, where one leaves no more than `FEW`; else empty."""
-    counted = []
-    for sql, values, column in held:
-        if column == "message_id":
-            number = select(db, "SELECT count(*) FROM (SELECT 1 FROM tags WHERE tag = ? LIMIT ?)", (*values, FEW + 1))
-            counted.append((number[0][0], "NOT INDEXED"))
-        elif column is not None:
-            index = f"INDEXED BY exchanges_{column}"
-            query = f"SELECT count(*) FROM (SELECT 1 FROM exchanges {index} WHERE NOT hidden AND {sql} LIMIT ?)"
-            counted.append((select(db, query, (*values, FEW + 1))[0][0], index))
-    least = min(counted, default=(FEW + 1, ""))
-    return least[1] if least[0] <= FEW else ""
+def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> str:
+    """The `INDEXED BY` that leaves the fewest rows, where one leaves no more than `at_most` (`FEW`); else empty."""
+    at_most = FEW if at_most is None else at_most
+    counted = [
+        (_passing(db, one, at_most + 1), "NOT INDEXED" if one[2] == "message_id" else f"INDEXED BY exchanges_{one[2]}")
+        for one in held
+        if one[2] is not None
+    ]
+    least, index = min(counted, default=(at_most + 1, ""))
+    return index if least <= at_most else ""
 
 
 def count(db: Database, filter_: Filter = EVERYTHING, *, at_most: int | None = None) -> int:
     """How many exchanges pass; counting stops at `at_most`, so that it takes no longer than a page."""
     held = conditions(filter_)
     where, values = joined(held)
-    index = few(db, held) if held else "INDEXED BY exchanges_rating"
-    if filter_ == Filter(judged=False):
-        index = "INDEXED BY exchanges_unjudged"
+    index = few(db, held, SOME)
+    if not index:
+        index = f"INDEXED BY exchanges_{'unjudged' if filter_ == Filter(judged=False) else 'rating'}"
     rows = select(
         db,
         f"SELECT count(*) FROM (SELECT 1 FROM exchanges {index} WHERE {where} LIMIT ?)",
         (*values, -1 if at_most is None else at_most),
     )
     return int(rows[0][0])
+
+
+def conversations(filter_: Filter) -> tuple[str, tuple[Any, ...]]:
+    """SQL that selects the ids of conversations with a reply that passes, and its values."""
+    where, values = joined(conditions(filter_))
+    return f"SELECT conversation_id FROM exchanges WHERE {where}", values
 
 
 def by_ids(db: Database, ids: Sequence[int]) -> list[Exchange]:
@@ -272,8 +249,8 @@ def values_of(db: Database, column: Literal["model", "adapter", "template", "dec
     """The different values of a column, for a menu. A jump through its index: as fast for a million rows."""
     rows = select(
         db,
-        f"WITH RECURSIVE each(value) AS (SELECT min({column}) FROM exchanges WHERE NOT hidden UNION ALL "
-        f"SELECT (SELECT min({column}) FROM exchanges WHERE NOT hidden AND {column} > each.value) FROM each "
+        f"WITH RECURSIVE each(value) AS (SELECT min({column}) FROM exchanges WHERE hidden = 0 UNION ALL "
+        f"SELECT (SELECT min({column}) FROM exchanges WHERE hidden = 0 AND {column} > each.value) FROM each "
         "WHERE each.value IS NOT NULL) SELECT value FROM each WHERE value IS NOT NULL",
     )
     return [row[0] for row in rows]

@@ -193,29 +193,29 @@ CREATE INDEX exchanges_answers ON exchanges(prompt_id)
 
 CREATE INDEX exchanges_of_conversation ON exchanges(conversation_id)
 
-CREATE INDEX exchanges_created_ms ON exchanges(created_ms, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_created_ms ON exchanges(hidden, created_ms, message_id)
 
-CREATE INDEX exchanges_conversation_id ON exchanges(conversation_id, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_conversation_id ON exchanges(hidden, conversation_id, message_id)
 
-CREATE INDEX exchanges_model ON exchanges(model, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_model ON exchanges(hidden, model, message_id)
 
-CREATE INDEX exchanges_adapter ON exchanges(adapter, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_adapter ON exchanges(hidden, adapter, message_id)
 
-CREATE INDEX exchanges_template ON exchanges(template, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_template ON exchanges(hidden, template, message_id)
 
-CREATE INDEX exchanges_rating ON exchanges(rating, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_rating ON exchanges(hidden, rating, message_id)
 
-CREATE INDEX exchanges_decision ON exchanges(decision, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_decision ON exchanges(hidden, decision, message_id)
 
-CREATE INDEX exchanges_tags ON exchanges(tags, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_tags ON exchanges(hidden, tags, message_id)
 
-CREATE INDEX exchanges_tokens ON exchanges(tokens, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_tokens ON exchanges(hidden, tokens, message_id)
 
-CREATE INDEX exchanges_surprise ON exchanges(surprise, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_surprise ON exchanges(hidden, surprise, message_id)
 
-CREATE INDEX exchanges_characters ON exchanges(characters, message_id) WHERE NOT hidden
+CREATE INDEX exchanges_characters ON exchanges(hidden, characters, message_id)
 
-CREATE INDEX exchanges_unjudged ON exchanges(surprise, message_id) WHERE NOT judged AND NOT hidden
+CREATE INDEX exchanges_unjudged ON exchanges(hidden, judged, surprise, message_id)
 
 CREATE TRIGGER messages_added AFTER INSERT ON messages WHEN NEW.state <> 'growing' BEGIN
     INSERT INTO messages_words (rowid, text) VALUES (NEW.id, words(NEW.content));

@@ -15,12 +15,17 @@ from sqlite_utils import Database
 
 from assistant.store import exchanges, query
 from assistant.store.database import path_of, select
-from assistant.store.exchanges import EVERYTHING, Exchange, Filter, Sort
+from assistant.store.exchanges import Exchange
+from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
 from assistant.store.sqlite_errors import explained, primary_code
 
 SORTED_HITS = 1_000
 """Sorted by anything but time, a search sorts its newest hits, so many of them."""
+
+
+LISTED = 30_000
+"""Where a filter leaves no more replies than these, what matches is held against the list of them: 10 ms to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def _matching(db: Database, match: str, filter_: Filter, before: int | None) -> 
         f"(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
     )
     narrowed, narrow_values = "", ()
-    if index := exchanges.few(db, held):
+    if index := exchanges.few(db, held, LISTED):
         some = f"SELECT message_id, prompt_id FROM exchanges {index} WHERE {passes}"
         narrowed = (
             f"AND +w.rowid IN (WITH some AS MATERIALIZED ({some}) "

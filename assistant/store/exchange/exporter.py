@@ -6,7 +6,7 @@ from sqlite_utils import Database
 
 from assistant.store.exchange import csv_table, html_page, kto, markdown, openai, own, preference, sharegpt, stored
 from assistant.store.exchange.stored import Stored
-from assistant.store.exchanges import EVERYTHING, Filter
+from assistant.store.filter import EVERYTHING, Filter
 
 _WRITERS: dict[str, Callable[[Stored], Iterator[str]]] = {
     "json": own.write,

@@ -13,7 +13,7 @@ from assistant.store import exchanges, messages
 from assistant.store.curation import Judgement, Preference
 from assistant.store.database import select
 from assistant.store.exchange.transcript import NOT_JUDGED
-from assistant.store.exchanges import EVERYTHING, Filter
+from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import ReplyInfo, StoredMessage
 from prompts import template as templates
 from prompts.errors import PromptError

@@ -2,7 +2,7 @@ from sqlite_utils import Database
 
 from assistant.store import curation, curation_queue, messages
 from assistant.store.curation_queue import Progress
-from assistant.store.exchanges import Filter
+from assistant.store.filter import Filter
 from assistant.store.messages import Outcome
 from tests.assistant.store.test_curation import MADE
 from tests.assistant.store.test_exchanges import ids, reply

@@ -12,10 +12,11 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
-from assistant.store import conversations, messages
+from assistant.store import conversations, derived, exchanges, messages, search
 from assistant.store.database import backup, check, open_database, open_memory, transaction
 from assistant.store.migrations import migrations
 from assistant.store.recovery import recover, set_aside
+from assistant.store.sql_functions import register
 
 
 def fill(db: Database, count: int = 40) -> int:
@@ -61,6 +62,35 @@ def test_every_old_schema_upgrades_after_a_backup(file: Path) -> None:
             assert kept.execute("SELECT id FROM notes_of_old").fetchall() == [(1,)]
         for each in file.parent.glob("log*"):
             each.unlink()
+
+
+OLD_LOG = """
+INSERT INTO conversations (id, created_ms, updated_ms, leaf_id) VALUES (1, 5, 6, NULL);
+INSERT INTO messages (id, conversation_id, parent_id, role, content, created_ms, updated_ms, state) VALUES
+    (1, 1, NULL, 'user', 'where do whales sing', 5, 5, 'complete'),
+    (2, 1, 1, 'assistant', '鲸鱼在海里唱歌', 6, 6, 'complete'), (3, 1, 1, 'assistant', 'half', 6, 6, 'growing');
+UPDATE conversations SET leaf_id = 2;
+INSERT INTO templates VALUES ('h', 'plain', 'text', 5);
+INSERT INTO replies (message_id, model, template_hash, sampling, completion_tokens, logprobs)
+    VALUES (2, 'm', 'h', '{}', 2, x'000080bf000000c0')
+"""
+"""A log as the first version wrote it; two log-probabilities, -1 and -2."""
+
+
+@pytest.mark.parametrize("count", range(1, len(migrations._migrations) + 1))
+def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> None:
+    names = [step.name for step in migrations._migrations]
+    with closing(sqlite3.connect(file)) as connection:
+        register(connection)
+        migrations.apply(Database(connection), stop_before=names[count] if count < len(names) else None)
+        connection.executescript(OLD_LOG)
+    db = open_database(file)
+    assert check(db) == derived.troubles(db) == []
+    assert [(one.message_id, one.surprise, one.tokens) for one in exchanges.page(db)] == [(2, 1.5, 2)]
+    assert [hit.message_id for hit in search.search(db, "鲸鱼").hits] == [2]
+    assert [hit.message_id for hit in search.search(db, "whales").hits] == [1]
+    assert messages.reply_info(db, 2).outcome.logprobs == [-1.0, -2.0]
+    db.close()
 
 
 def test_a_sound_file_is_not_backed_up_again(db: Database, file: Path) -> None:
@@ -111,6 +141,8 @@ def test_recovery_copies_what_can_be_read(db: Database, file: Path) -> None:
     texts = [row.content.split(" x")[0] for row in messages.path(db, leaf)]
     assert texts[0] == "message 0"
     assert texts[-1] == "message 399"
+    assert derived.troubles(db) == []
+    assert search.count(db, "message 399") == 1
     db.close()
 
 
@@ -179,7 +211,7 @@ def test_a_backup_is_whole_and_private(db: Database, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from assistant.store import conversations, messages
+from assistant.store import conversations, derived, exchanges, messages, search
 from assistant.store.database import open_database
 db = open_database(Path(sys.argv[1]))
 one = conversations.create(db).id

@@ -10,7 +10,8 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store import conversations, curation, derived, exchanges, messages
-from assistant.store.exchanges import Exchange, Filter
+from assistant.store.exchanges import Exchange
+from assistant.store.filter import COLUMNS, Filter, Sort
 from assistant.store.messages import Outcome, Provenance
 from tests.assistant.store.test_curation import ask
 
@@ -109,7 +110,7 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 
 
 @pytest.mark.parametrize(("given_", "passing"), FILTERS)
-@pytest.mark.parametrize("few", [5000, 0])
+@pytest.mark.parametrize("few", [30_000, 0])
 def test_filters(
     db: Database,
     mixed: list[int],
@@ -143,11 +144,11 @@ def test_what_there_is_not_to_filter_by_is_told(db: Database, filter_: Filter) -
         exchanges.page(db, filter_)
 
 
-@pytest.mark.parametrize("sort", exchanges.COLUMNS)
+@pytest.mark.parametrize("sort", COLUMNS)
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("few", [5000, 0])
+@pytest.mark.parametrize("few", [30_000, 0])
 def test_pages_by_offset_and_by_place_are_the_whole_list(
-    db: Database, monkeypatch: pytest.MonkeyPatch, sort: exchanges.Sort, descending: bool, few: int
+    db: Database, monkeypatch: pytest.MonkeyPatch, sort: Sort, descending: bool, few: int
 ) -> None:
     monkeypatch.setattr(exchanges, "FEW", few)
     for number in range(12):

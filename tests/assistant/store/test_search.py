@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from assistant.store import conversations, curation, derived, messages, query, search
 from assistant.store.database import open_memory
-from assistant.store.exchanges import EVERYTHING, Filter
+from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import Outcome
 from assistant.store.words import words
 from tests.assistant.store.test_curation import ask

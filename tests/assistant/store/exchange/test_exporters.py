@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from assistant.store import conversations, curation, messages
 from assistant.store.exchange.exporter import FORMATS, export
-from assistant.store.exchanges import Filter
+from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take

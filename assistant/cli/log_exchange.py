@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.filter_options import filter_options
+from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json
 from assistant.errors import AssistantError
-from assistant.paths import Paths
 from assistant.safe_text import printable, shorten
+from assistant.store.filter import Filter
 
 if TYPE_CHECKING:
     from assistant.store.exchange.importer import Progress, Report
-    from assistant.store.exchanges import Filter
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
 """Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
@@ -33,14 +33,10 @@ def import_(file: Path, dry_run: bool, as_json: bool) -> None:
     ShareGPT, OpenAI messages, Alpaca, prompt and completion (JSON or JSON Lines), and the logs.db of llm.
     All of the file is imported or nothing; what the log has already isn't imported again.
     """
-    from assistant.store.database import open_database
     from assistant.store.exchange.importer import import_file
 
-    db = open_database(Paths.from_environment().create().database)
-    try:
+    with opened_log() as db:
         report = import_file(db, file, dry_run=dry_run, progress=_show)
-    finally:
-        db.close()
     if as_json:
         print_json(asdict(report))
     else:
@@ -83,7 +79,7 @@ def _some(names: list[str], count: int) -> str:
 @filter_options
 @as_json
 def export_(
-    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: "Filter"
+    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: Filter
 ) -> None:
     """Export conversations, all of them or those of the ids given.
 
@@ -95,17 +91,13 @@ def export_(
     alone, on whatever branch, with what led to them.
     """
     from assistant.store import conversations
-    from assistant.store.database import open_database
     from assistant.store.exchange.exporter import export
 
-    db = open_database(Paths.from_environment().create().database)
-    try:
+    with opened_log() as db:
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
         write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
-    finally:
-        db.close()
     if output is not None:
         summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
         if as_json:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.cli import exchange
+from assistant.cli import log_exchange
 from assistant.paths import Paths
 from assistant.store import curation
 from assistant.store.database import open_database
@@ -50,10 +50,10 @@ def test_what_is_no_export_is_one_sentence(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_export_formats_are_those_of_the_store() -> None:
-    assert sorted(exchange.FORMATS) == sorted(exporter.FORMATS)
+    assert sorted(log_exchange.FORMATS) == sorted(exporter.FORMATS)
 
 
-@pytest.mark.parametrize("format_", exchange.FORMATS)
+@pytest.mark.parametrize("format_", log_exchange.FORMATS)
 def test_every_format_goes_out(cli: Cli, file: Path, tmp_path: Path, format_: str) -> None:
     cli("log", "import", str(file))
     output = tmp_path / "out"

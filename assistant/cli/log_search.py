@@ -1,0 +1,128 @@
+"""`assistant log search` and `next`: exchanges found by their words, by all that is known of them, or by need."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from assistant.cli.filter_options import filter_options
+from assistant.cli.opened_log import opened_log
+from assistant.cli.output import as_json, print_json, print_table
+from assistant.safe_text import printable, shorten
+from assistant.store.filter import COLUMNS, Filter, Sort
+
+if TYPE_CHECKING:
+    from assistant.store.exchanges import Exchange
+    from assistant.store.search import Hit
+
+RATED = {1: "+", 0: "·", -1: "-"}
+
+
+@click.command("search")
+@click.argument("words", nargs=-1)
+@filter_options
+@click.option("--sort", type=click.Choice(list(COLUMNS)), default="time", show_default=True, help="Column to sort by.")
+@click.option("--ascending", is_flag=True, help="The smallest or oldest first.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="How many to pass over; not together with words.")
+@click.option("--before", type=int, help="Go on before this message, as next_before of --json tells.")
+@as_json
+def search_(
+    words: tuple[str, ...],
+    filter_: Filter,
+    sort: Sort,
+    ascending: bool,
+    limit: int,
+    offset: int,
+    before: int | None,
+    as_json: bool,
+) -> None:
+    """Search what was said, or without WORDS list every exchange that passes.
+
+    All words must occur, in any order; Chinese needs no spaces. "Quotes" hold a phrase together, a - before excludes
+    (after --), OR between two is a choice.
+    """
+    from assistant.store import exchanges, search
+
+    typed = " ".join(words)
+    with opened_log() as db:
+        if typed:
+            found = search.search(
+                db, typed, filter_, sort=sort, descending=not ascending, limit=limit, before=before, as_typed=False
+            )
+            count = search.count(db, typed, filter_, as_typed=False)
+        else:
+            rows = exchanges.page(db, filter_, sort=sort, descending=not ascending, limit=limit, offset=offset)
+            count = exchanges.count(db, filter_)
+    if not typed:
+        _print_exchanges(rows, count, as_json=as_json)
+    elif as_json:
+        print_json({"count": count, "next_before": found.next_before, "hits": [asdict(hit) for hit in found.hits]})
+    else:
+        for hit in found.hits:
+            click.echo(_told(hit))
+        click.echo(f"{len(found.hits)} of {_counted(count)}", err=True)
+
+
+def _print_exchanges(rows: "list[Exchange]", count: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"count": count, "exchanges": [asdict(row) for row in rows]})
+        return
+    if rows:
+        headings = ["id", "when", "model", "you", "reply", "surprise", "rating", "tags"]
+        print_table([_row(row) for row in rows], headings)
+    click.echo(f"{len(rows)} of {count:,}", err=True)
+
+
+def _row(row: "Exchange") -> list[str]:
+    surprise = "" if row.surprise is None else f"{row.surprise:.2f}"
+    texts = [shorten(" ".join(text.split()), 30) for text in (row.prompt, row.reply)]
+    return [
+        str(row.message_id),
+        _time(row.created_ms),
+        shorten(row.model, 24),
+        *texts,
+        surprise,
+        RATED[row.rating],
+        ", ".join(row.tags),
+    ]
+
+
+def _told(hit: "Hit") -> str:
+    rated = f"  {RATED[hit.exchange.rating]}" if hit.exchange else ""
+    who = "you" if hit.role == "user" else "assistant"
+    title = shorten(hit.title or f"conversation {hit.conversation_id}", 50)
+    about = f"{hit.message_id}  {_time(hit.created_ms)}  {who}{rated}  {title}"
+    text = "".join(
+        click.style(printable(part), bold=True) if is_hit else printable(part) for part, is_hit in hit.snippet
+    )
+    return f"{printable(about, newlines=False)}\n    {text}"
+
+
+def _counted(count: int) -> str:
+    return "10,000+" if count >= 10_000 else f"{count:,}"
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000).strftime("%Y-%m-%d %H:%M")
+
+
+@click.command("next")
+@filter_options
+@as_json
+def next_(filter_: Filter, as_json: bool) -> None:
+    """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
+    from assistant.store import curation_queue
+
+    with opened_log() as db:
+        rows = curation_queue.up_next(db, filter_)
+        progress = curation_queue.progress(db, filter_)
+    if as_json:
+        print_json({**asdict(progress), "exchanges": [asdict(row) for row in rows]})
+        return
+    for row in rows:
+        click.echo(f"{row.message_id}  {_time(row.created_ms)}  {printable(shorten(row.title, 50), newlines=False)}")
+        for text in (row.prompt, row.reply):
+            click.echo(f"    {printable(shorten(' '.join(text.split()), 300), newlines=False)}")
+    click.echo(f"{progress.done:,} of {progress.total:,} judged", err=True)
