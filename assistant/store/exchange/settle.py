@@ -6,7 +6,8 @@
 - Empty turns, and roles that the log can't hold (tools, hidden ones), are passed over: what answered them answers the
   turn before them.
 - A turn that follows one of its own role, and is its only answer, is joined to it with a blank line between.
-- A turn without a time takes its parent's. Parents come first, then the older, then as the file has them.
+- A turn without a time takes its parent's. Parents come first, then the older, then as the file has them; our own
+  export keeps its order.
 Whatever is passed over, joined or moved is counted in `left`.
 """
 
@@ -37,7 +38,7 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
     turns = [_whole_characters(turn, left) for turn in transcript.turns]
     parents = _parents(turns, left)
     start = _start_ms(transcript, turns, now_ms)
-    order, times = _order(turns, parents, start)
+    order, times = _order(turns, parents, start, by_time=not transcript.exact)
     turns = [
         turn if turn.created_ms == time else replace(turn, created_ms=time)
         for turn, time in zip(turns, times, strict=True)
@@ -124,23 +125,25 @@ def _start_ms(transcript: Transcript, turns: Iterable[Turn], now_ms: int) -> int
     return min(known, default=transcript.updated_ms if transcript.updated_ms is not None else now_ms)
 
 
-def _order(turns: Sequence[Turn], parents: Sequence[int | None], start: int) -> tuple[list[int], list[int]]:
+def _order(
+    turns: Sequence[Turn], parents: Sequence[int | None], start: int, *, by_time: bool
+) -> tuple[list[int], list[int]]:
     """The places of the turns as they are to be stored, and the time of each."""
     children: dict[int | None, list[int]] = {}
     for at, parent in enumerate(parents):
         children.setdefault(parent, []).append(at)
     times = [start] * len(turns)
     # Sorted by a time that never lies before the parent's, so that a clock set back moves nobody out of line.
-    ready = [(_time(turns[at], start), at) for at in children.get(None, ())]
+    ready = [(_time(turns[at], start) if by_time else 0, at) for at in children.get(None, ())]
     heapq.heapify(ready)
     order = []
     while ready:
         reached, at = heapq.heappop(ready)
         order.append(at)
-        own = turns[at].created_ms
-        times[at] = reached if own is None else own
+        parent = parents[at]
+        times[at] = _time(turns[at], start if parent is None else times[parent])
         for child in children.get(at, ()):
-            heapq.heappush(ready, (max(reached, _time(turns[child], reached)), child))
+            heapq.heappush(ready, (max(reached, _time(turns[child], reached)) if by_time else 0, child))
     return order, times
 
 
