@@ -5,7 +5,8 @@
     ├── StoreError                the log can't be used
     │   ├── DatabaseDamaged       the file is no sound SQLite database
     │   ├── DatabaseTooNew        written by a newer version of this program
-    │   └── DatabaseUnwritable    read-only folder or file, or a full disk
+    │   ├── DatabaseUnwritable    read-only folder or file, or a full disk
+    │   └── ImportRefused         a file can't be imported; nothing of it was
     ├── ModelError                a model can't be used
     │   ├── ModelUnknown          no model of that name or path
     │   ├── ModelIncomplete       files are missing or damaged
@@ -49,6 +50,10 @@ class DatabaseTooNew(StoreError):
 
 class DatabaseUnwritable(StoreError):
     """The folder or the file is read-only, or the disk is full."""
+
+
+class ImportRefused(StoreError):
+    """A file that can't be imported: of no known format, damaged, or made to do harm. Nothing of it was stored."""
 
 
 class ModelError(AssistantError):

@@ -1,29 +1,25 @@
-"""`assistant log`: list, show and export what was said. Its other commands are in the `log_` files beside this one."""
+"""`assistant log`: list and show what was said. Its other commands are in the `log_` files beside this one."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import click
 
-from assistant.cli import log_curate, log_search, log_upkeep
+from assistant.cli import log_curate, log_exchange, log_search, log_upkeep
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
-from assistant.errors import AssistantError
 from assistant.safe_text import printable, shorten
 from assistant.store.filter import EVERYTHING, Filter
 
 
 @click.group("log")
 def command() -> None:
-    """Find, judge, export and keep what was said."""
+    """Find, judge, import, export and keep what was said."""
 
 
 for _command in (
+    *(log_exchange.import_, log_exchange.export_),
     *(log_search.search_, log_search.next_),
     *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
     *(log_curate.correct, log_curate.prefer, log_curate.undo),
@@ -70,46 +66,6 @@ def show(conversation_id: int, as_json: bool) -> None:
             print_json(export.as_json(db, conversation_id))
         else:
             click.echo(printable(export.as_markdown(db, conversation_id)), nl=False)
-
-
-@command.command("export")
-@click.argument("conversation_ids", type=int, nargs=-1)
-@click.option("--format", "format_", type=click.Choice(["json", "markdown"]), default="json", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
-@as_json
-def export_(conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool) -> None:
-    """Export conversations, all of them or those of the ids given.
-
-    json: one object a line with every branch and all that is known of each reply.
-    markdown: the open path of each.
-    """
-    from assistant.store import conversations, export
-
-    with opened_log() as db:
-        ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        if format_ == "markdown":
-            parts = (export.as_markdown(db, one) for one in ids)
-        else:
-            parts = (json.dumps(export.as_json(db, one), ensure_ascii=False) + "\n" for one in ids)
-        _write(parts, output, plain=format_ == "markdown")
-    if output is not None:
-        summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
-        if as_json:
-            print_json(summary)
-        else:
-            click.echo(f"{len(ids)} conversations written to {output}", err=True)
-
-
-def _write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:
-    if output is None:
-        for part in parts:
-            click.echo(printable(part) if plain else part, nl=False)
-        return
-    try:
-        with output.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-    except OSError as error:
-        raise AssistantError(f"Can't write {output}: {error.strerror}. Choose another --output.") from error
 
 
 def _time(time_ms: int) -> str:

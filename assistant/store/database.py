@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,12 @@ def execute(db: Database, sql: str, values: Sequence[Any] = ()) -> sqlite3.Curso
     with transaction(db):
         cursor: sqlite3.Cursor = db.conn.execute(sql, _storable(values))
     return cursor
+
+
+def execute_many(db: Database, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Run one statement that writes for each of `rows`, in the transaction there is or in its own."""
+    with transaction(db):
+        db.conn.executemany(sql, map(_storable, rows))
 
 
 def select(db: Database, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

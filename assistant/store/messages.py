@@ -160,7 +160,7 @@ def grow_reply(db: Database, message_id: int, content: str) -> None:
 
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
-    values = {name: getattr(outcome, name) for name in _FIGURES}
+    values = {name: getattr(outcome, name) for name in FIGURES}
     values["token_ids"] = pack("i", outcome.token_ids)
     values["logprobs"] = pack("f", outcome.logprobs)
     now = now_ms()
@@ -182,7 +182,8 @@ def end_reply(db: Database, message_id: int, content: str, state: str, outcome: 
         )
 
 
-_FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logprobs")]
+FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logprobs")]
+"""The columns of an outcome that are plain numbers and texts."""
 
 
 def get(db: Database, message_id: int) -> StoredMessage:
@@ -272,7 +273,7 @@ def mark_interrupted(db: Database) -> int:
 
 _REPLIES = (
     "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.token_ids, "
-    f"r.logprobs, {', '.join(f'r.{name}' for name in _FIGURES)} "
+    f"r.logprobs, {', '.join(f'r.{name}' for name in FIGURES)} "
     "FROM replies r JOIN templates t ON t.hash = r.template_hash"
 )
 
@@ -302,7 +303,7 @@ def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
     _, model, name, template_hash, text, sampling, seed, adapter_hash, token_ids, logprobs, *figures = row
     provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
     outcome = Outcome(
-        **dict(zip(_FIGURES, figures, strict=True)),
+        **dict(zip(FIGURES, figures, strict=True)),
         token_ids=unpack("i", token_ids),
         logprobs=unpack("f", logprobs),
     )

@@ -1,0 +1,127 @@
+"""`assistant log import` and `assistant log export`: conversations from and for other programs."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.cli.filter_options import filter_options
+from assistant.cli.opened_log import opened_log
+from assistant.cli.output import as_json, print_json
+from assistant.errors import AssistantError
+from assistant.safe_text import printable, shorten
+from assistant.store.filter import Filter
+
+if TYPE_CHECKING:
+    from assistant.store.exchange.importer import Progress, Report
+
+FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
+"""Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, and change nothing.")
+@as_json
+def import_(file: Path, dry_run: bool, as_json: bool) -> None:
+    """Import conversations of another program, or of our own export.
+
+    The format is found by itself: ChatGPT and Claude (the zip or its conversations.json), our json and markdown,
+    ShareGPT, OpenAI messages, Alpaca, prompt and completion (JSON or JSON Lines), and the logs.db of llm.
+    All of the file is imported or nothing; what the log has already isn't imported again.
+    """
+    from assistant.store.exchange.importer import import_file
+
+    with opened_log() as db:
+        report = import_file(db, file, dry_run=dry_run, progress=_show)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _tell(report)
+
+
+def _show(progress: "Progress") -> None:
+    """One line that is written over, for a person who watches."""
+    if sys.stderr.isatty():
+        end = "\n" if progress.ended else ""
+        click.echo(f"\r{progress.share:4.0%}  {progress.messages:,} messages", nl=False, err=True)
+        click.echo(end, nl=False, err=True)
+
+
+def _tell(report: "Report") -> None:
+    would = "Would import" if report.dry_run else "Imported"
+    click.echo(
+        f"{would} {report.conversations:,} conversations with {report.messages:,} messages "
+        f"from {shorten(report.file, 60)} ({report.format})."
+    )
+    if report.doubles:
+        click.echo(f"{report.doubles:,} are in the log already: {_some(report.named_doubles, report.doubles)}")
+    for what, count in sorted(report.left.items()):
+        click.echo(f"{count:,} {what}")
+    for one in report.named_left_out:
+        click.echo(f"Left out {shorten(one.name, 60)}: {printable(one.reason, newlines=False)}.", err=True)
+    if report.left_out > len(report.named_left_out):
+        click.echo(f"Left out {report.left_out - len(report.named_left_out):,} more.", err=True)
+
+
+def _some(names: list[str], count: int) -> str:
+    shown = ", ".join(shorten(name, 40) for name in names[:5])
+    return f"{shown}, and {count - 5:,} more" if count > 5 else shown
+
+
+@click.command("export")
+@click.argument("conversation_ids", type=int, nargs=-1)
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@filter_options
+@as_json
+def export_(
+    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: Filter
+) -> None:
+    """Export conversations, all of them or those of the ids given.
+
+    json: one object a line with every branch and all that is known of each reply; imported, it gives the same log back.
+    openai, sharegpt: the open path of each, a line each. preference: pairs of a chosen and a rejected reply. kto: every
+    judged reply with its label. markdown, html: the open paths, to read. csv: every message, a row each.
+
+    With filters: the conversations that hold such a reply; in openai, sharegpt, preference, kto and csv such replies
+    alone, on whatever branch, with what led to them.
+    """
+    from assistant.store import conversations
+    from assistant.store.exchange.exporter import export
+
+    with opened_log() as db:
+        for one in conversation_ids:
+            conversations.get(db, one)  # raises where there is none
+        ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
+        write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
+    if output is not None:
+        summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
+        if as_json:
+            print_json(summary)
+        else:
+            click.echo(f"{len(ids)} conversations written to {output}", err=True)
+
+
+def write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:
+    """Write to the file, or to the terminal without control characters where the text is `plain`.
+
+    A file is there whole or as it was before. Raises `AssistantError` where it can't be written.
+    """
+    if output is None:
+        for part in parts:
+            click.echo(printable(part) if plain else part, nl=False)
+        return
+    new = output.with_name(f".{output.name}.part")
+    try:
+        with new.open("w", encoding="utf-8", newline="") as file:
+            new.chmod(0o600)
+            file.writelines(parts)
+        new.replace(output)
+    except OSError as error:
+        raise AssistantError(f"Can't write {output}: {error.strerror}. Choose another --output.") from error
+    finally:
+        new.unlink(missing_ok=True)

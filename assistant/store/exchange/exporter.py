@@ -1,0 +1,45 @@
+"""Conversations of the log as text in one of the formats, a piece at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sqlite_utils import Database
+
+from assistant.store.exchange import csv_table, html_page, kto, markdown, openai, own, preference, sharegpt, stored
+from assistant.store.exchange.stored import Stored
+from assistant.store.filter import EVERYTHING, Filter
+
+_WRITERS: dict[str, Callable[[Stored], Iterator[str]]] = {
+    "json": own.write,
+    "openai": openai.write,
+    "sharegpt": sharegpt.write,
+    "preference": preference.write,
+    "kto": kto.write,
+    "markdown": markdown.write,
+    "html": html_page.write,
+    "csv": csv_table.write,
+}
+FORMATS = tuple(_WRITERS)
+_TO_READ = ("markdown", "html")
+_HEADS = {"html": html_page.head, "csv": csv_table.head}
+_TAILS = {"html": html_page.tail}
+
+
+def export(db: Database, ids: Iterable[int], format_: str, filter_: Filter = EVERYTHING) -> Iterator[str]:
+    """The conversations of these ids in that format, memory bounded by a batch of them.
+
+    With a filter, those that hold a reply which passes; data sets (openai, sharegpt, preference, kto, csv) then have
+    such replies alone, with what led to them, on whatever branch.
+    """
+    if format_ in _HEADS:
+        yield _HEADS[format_]()
+    write = _WRITERS[format_]
+    first = True
+    for conversation in stored.read(db, ids, filter_=filter_, whole=format_ == "json"):
+        if format_ in _TO_READ and not conversation.path:  # nothing was said in it
+            continue
+        if format_ == "markdown" and not first:
+            yield "\n"
+        first = False
+        yield from write(conversation)
+    if format_ in _TAILS:
+        yield _TAILS[format_]()

@@ -1,0 +1,33 @@
+"""KTO's labels, `{"prompt": […], "completion": […], "label": true}`: JSON Lines, one for every judged reply.
+
+Good and bad are the person's ratings; a correction is good and what it corrects is bad, unless rated otherwise.
+What is to be skipped doesn't come.
+"""
+
+import json
+from collections.abc import Iterator
+
+from assistant.store.exchange.stored import Stored
+
+
+def write(conversation: Stored) -> Iterator[str]:
+    """The judged replies of one conversation, a line each."""
+    labels = _labels(conversation)
+    for row in conversation.rows:
+        judgement = conversation.judgement(row.id)
+        rating = judgement.rating or labels.get(row.id, 0)
+        wanted = judgement.decision != "skip" and conversation.is_chosen(row.id)
+        if rating and wanted and row.role == "assistant" and row.content.strip():
+            prompt = conversation.messages(conversation.path_to(row.id)[:-1])
+            completion = [{"role": "assistant", "content": row.content}]
+            line = {"prompt": prompt, "completion": completion, "label": rating > 0}
+            yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _labels(conversation: Stored) -> dict[int, int]:
+    labels = {}
+    for row in conversation.rows:
+        if row.corrects_id is not None:
+            labels[row.id] = 1
+            labels.setdefault(row.corrects_id, -1)
+    return labels
