@@ -255,12 +255,14 @@ CREATE TRIGGER corrections_added AFTER INSERT ON messages WHEN NEW.corrects_id I
 END
 
 CREATE TRIGGER corrections_changed AFTER UPDATE OF corrects_id ON messages BEGIN
-    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    UPDATE exchanges SET judged =
+        coalesce((SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id), judged)
     WHERE message_id IN (NEW.id, OLD.corrects_id, NEW.corrects_id);
 END
 
 CREATE TRIGGER corrections_gone AFTER DELETE ON messages WHEN OLD.corrects_id IS NOT NULL BEGIN
-    UPDATE exchanges SET judged = (SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id)
+    UPDATE exchanges SET judged =
+        coalesce((SELECT judged FROM told_exchanges t WHERE t.message_id = exchanges.message_id), judged)
     WHERE message_id = OLD.corrects_id;
 END
 
