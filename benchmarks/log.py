@@ -11,7 +11,6 @@ import json
 import statistics
 import tempfile
 import time
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,12 +22,14 @@ from assistant.store import conversations, exchanges, messages, search
 from assistant.store.database import open_database, transaction
 from assistant.store.filter import COLUMNS, Filter
 from assistant.store.messages import Outcome, Provenance
-from benchmarks.made_text import COMMON, LETTERS, MadeText
+from assistant.store.packing import pack
+from benchmarks.made_text import COMMON, LETTERS, MadeText, zipf
 
 MADE = Provenance("model", "plain", "hash", "template", {"temperature": 0.7}, 1)
 DAY_MS = 24 * 3600 * 1000
 NOW_MS = 1_790_000_000_000
 MODELS = ["smollm2-135m-instruct", "qwen3-4b-instruct", "llama-3.2-3b-instruct"]
+TOKENS_UNTIL = zipf(49_152, 1.0, 2.7)
 TAGS = ["story", "code", "travel", "旅行", "todo"]
 
 
@@ -82,8 +83,8 @@ def _reply(db: Database, rng: np.random.Generator, message_id: int, size: int, n
             "b" * 64,
             500,
             tokens,
-            array("i", rng.integers(0, 49152, tokens).tolist()).tobytes(),
-            logprobs.tobytes(),
+            pack("i", np.searchsorted(TOKENS_UNTIL, rng.random(tokens)).tolist()),
+            pack("f", logprobs.tolist()),
         ),
     )
     chance = rng.random()

@@ -16,7 +16,10 @@ _ENGLISH = (
 _SYLLABLES = "ba be co da de en er fi ga in ka li lo ma mi no or pa pre ra re sa se sta ta te tion tri un ver vi"
 COMMON = _ENGLISH.split()
 SYLLABLES = _SYLLABLES.split()
-LETTERS = "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然"
+LETTERS = (
+    "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年"
+    "得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然"
+)
 
 
 class MadeText:
@@ -29,13 +32,13 @@ class MadeText:
         rng = np.random.default_rng(20261124)  # the vocabulary is the same whatever is said with it
         made = ["".join(rng.choice(SYLLABLES, size)) for size in rng.integers(2, 6, vocabulary)]
         self.words = np.array([*COMMON, *dict.fromkeys(made)], dtype=object)
-        self.words_until = _zipf(len(self.words), 1.0, 2.7)
+        self.words_until = zipf(len(self.words), 1.0, 2.7)
         letters = np.array([*LETTERS, *(chr(code) for code in range(0x4E00, 0x4E00 + characters))], dtype=object)
-        letters_until = _zipf(len(letters), 1.0, 10.0)
+        letters_until = zipf(len(letters), 1.0, 10.0)
         picked = letters[np.searchsorted(letters_until, rng.random((chinese_words, 2)))]
         singles = [*LETTERS[:40]]
         self.chinese = np.array([*singles, *dict.fromkeys(map("".join, picked))], dtype=object)
-        self.chinese_until = _zipf(len(self.chinese), 1.0, 5.0)
+        self.chinese_until = zipf(len(self.chinese), 1.0, 5.0)
 
     def say(self, median_characters: float, *, chinese: bool) -> str:
         """One message of about that length, lognormal (sigma 0.9), with sentences and lines."""
@@ -57,7 +60,7 @@ class MadeText:
         return "".join(words)
 
 
-def _zipf(count: int, exponent: float, shift: float) -> NDArray[np.float64]:
+def zipf(count: int, exponent: float, shift: float) -> NDArray[np.float64]:
     """Cumulated probabilities of ranks by Zipf and Mandelbrot: 1 / (rank + shift) ** exponent."""
     weights = 1.0 / (np.arange(1, count + 1) + shift) ** exponent
     cumulated: NDArray[np.float64] = np.cumsum(weights / weights.sum())

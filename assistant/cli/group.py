@@ -16,7 +16,7 @@ COMMANDS = {
     "chat": "Open the screen (what `assistant` alone does).",
     "config": "Show where files lie and what can be set.",
     "doctor": "Check this machine, the models and the log.",
-    "log": "List, show, import and export what was said.",
+    "log": "Find, judge, import, export and keep what was said.",
     "models": "List, pull, add, remove and describe models.",
     "prompts": "List and show templates.",
     "serve": "Answer the OpenAI API on a port.",

@@ -36,7 +36,7 @@ MERGED_PAGES = 500
 def forget(db: Database, *, within_s: float | None = None) -> bool:
     """Take the words of deleted messages out of the index's pages too, where until then they are only marked as gone.
 
-    Reads and writes the whole index: half a second for each 10 MB of text. With `within_s` it is broken off, False is
+    Reads and writes the whole index: a third of a second for each 10 MB of text. With `within_s` it is broken off, False is
     returned, and `go_on_forgetting` does more another time.
     """
     if within_s is None:

@@ -1,8 +1,6 @@
 """Messages: a tree in which nothing is overwritten, and replies that are stored as they grow."""
 
 import json
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,6 +11,7 @@ from assistant.errors import StoreError
 from assistant.store import conversations
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
+from assistant.store.packing import pack, unpack
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
@@ -305,22 +304,7 @@ def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
     provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
     outcome = Outcome(
         **dict(zip(FIGURES, figures, strict=True)),
-        token_ids=_unpack("i", token_ids).tolist(),
-        logprobs=_unpack("f", logprobs).tolist(),
+        token_ids=unpack("i", token_ids),
+        logprobs=unpack("f", logprobs),
     )
     return ReplyInfo(provenance, outcome)
-
-
-def pack(kind: str, numbers: Sequence[float]) -> bytes:
-    """Little-endian 32-bit numbers, whatever this machine's order."""
-    packed = array(kind, numbers)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def _unpack(kind: str, packed: bytes) -> "array[Any]":
-    numbers = array(kind, packed)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers

@@ -4,9 +4,8 @@ A program that writes into the log without them gets an error instead of an inde
 """
 
 import sqlite3
-import sys
-from array import array
 
+from assistant.store.packing import unpack
 from assistant.store.words import words
 
 
@@ -21,11 +20,9 @@ def _words(text: str | None) -> str:
 
 
 def surprise(logprobs: bytes | None) -> float | None:
-    """Mean negative log-probability, in nats a token, of little-endian 32-bit floats; None where there are none."""
-    if not logprobs:
+    """Mean negative log-probability of packed numbers, in nats a token; None where there are none."""
+    numbers = unpack("f", logprobs or b"")
+    if not numbers:
         return None
-    numbers = array("f", logprobs)
-    if sys.byteorder == "big":
-        numbers.byteswap()
     mean = -sum(numbers) / len(numbers)
     return max(mean, 0.0) if abs(mean) < 1e30 else None  # a log-probability of minus infinity has no mean

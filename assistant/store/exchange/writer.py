@@ -14,7 +14,8 @@ from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, execute_many, select
 from assistant.store.exchange.llm_logs import NO_TEMPLATE_HASH
 from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn
-from assistant.store.messages import FIGURES, Outcome, Provenance, pack
+from assistant.store.messages import FIGURES, Outcome, Provenance
+from assistant.store.packing import pack
 
 BATCH_ROWS = 2000
 

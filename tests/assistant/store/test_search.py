@@ -129,6 +129,34 @@ def test_an_exchange_is_found_once_and_by_its_question(db: Database) -> None:
     assert found(db, "why", Filter(rating="bad")) == []
 
 
+@pytest.mark.parametrize("looked_up", [5000, 0])
+@pytest.mark.parametrize("listed", [5000, 0])
+@pytest.mark.parametrize(
+    ("filter_", "hits"),
+    [
+        (Filter(rating="good"), [3, 1]),
+        (Filter(rating="good", tags=("t",)), [3]),
+        (Filter(until_ms=1500), [1, 0]),
+        (Filter(since_ms=1000, until_ms=1001, rating="good"), [1]),
+        (Filter(until_ms=-1), []),
+    ],
+)
+def test_every_way_to_filter_finds_the_same(
+    db: Database, monkeypatch: pytest.MonkeyPatch, looked_up: int, listed: int, filter_: Filter, hits: list[int]
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_UP", looked_up)
+    monkeypatch.setattr(search, "LISTED", listed)
+    users = []
+    for number in range(4):
+        user, reply = ask(db, f"whale {number}", "yes")
+        users.append(user)
+        curation.rate(db, reply, number % 2)
+        db.conn.execute("UPDATE messages SET created_ms = ? WHERE id = ?", (1000 * number, reply))
+    curation.tag(db, reply, "t")
+    derived.rebuild(db)
+    assert found(db, "whale", filter_) == [users[one] for one in hits]
+
+
 def test_pages_of_hits_meet(db: Database) -> None:
     for number in range(25):
         ask(db, f"question {number}", f"answer {number}")
