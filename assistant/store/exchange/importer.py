@@ -107,7 +107,8 @@ def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report
     if isinstance(one, LeftOut):
         return _leave_out(report, one)
     settled = settle(one, now_ms())
-    if not settled.turns and not settled.exact:
+    # An empty one of our own is told from others by its time: without one it would come in again and again.
+    if not settled.turns and (not settled.exact or one.created_ms is None):
         return _leave_out(report, LeftOut(settled.name, "nothing was said in it"))
     content_hash = identity.of_transcript(settled)
     if _is_known(db, content_hash):

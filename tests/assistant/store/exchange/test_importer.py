@@ -74,6 +74,12 @@ def test_an_imported_conversation_that_went_on_is_known_too(memory: Database, ta
     assert take("".join(export(memory, [1], "json"))).doubles == 1
 
 
+def test_an_empty_conversation_of_ours_comes_in_once(take: Take) -> None:
+    empty = samples.own()[1]
+    assert (take([empty, empty]).conversations, take([empty]).doubles) == (1, 1)
+    assert take([{**empty, "created_ms": None}]).left_out == 1  # nothing to know it by
+
+
 def test_what_was_deleted_can_be_imported_again(memory: Database, take: Take) -> None:
     take(rows(1))
     conversations.delete(memory, 1)
