@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from assistant.cli.output import as_json, human_bytes, print_json
+from assistant.cli.output import as_json, counted, human_bytes, print_json
 from assistant.errors import AssistantError
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -158,7 +158,7 @@ def _log(paths: Paths) -> Iterator[Finding]:
     count = conversations.count(db)
     db.close()
     advice = f"Set it aside and recover it: open `assistant`. First trouble: {troubles[0]}" if troubles else ""
-    yield Finding("log", f"{count} conversations, {human_bytes(paths.database.stat().st_size)}", advice)
+    yield Finding("log", f"{counted(count, 'conversation')}, {human_bytes(paths.database.stat().st_size)}", advice)
 
 
 def _terminal(_paths: Paths) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import click
 
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
-from assistant.cli.output import as_json, print_json
+from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import AssistantError
 from assistant.safe_text import printable, shorten
 from assistant.store.filter import Filter
@@ -54,11 +54,11 @@ def _show(progress: "Progress") -> None:
 def _tell(report: "Report") -> None:
     would = "Would import" if report.dry_run else "Imported"
     click.echo(
-        f"{would} {report.conversations:,} conversations with {report.messages:,} messages "
+        f"{would} {counted(report.conversations, 'conversation')} with {counted(report.messages, 'message')} "
         f"from {shorten(report.file, 60)} ({report.format})."
     )
     if report.doubles:
-        click.echo(f"{report.doubles:,} are in the log already: {_some(report.named_doubles, report.doubles)}")
+        click.echo(f"In the log already, {report.doubles:,}: {_some(report.named_doubles, report.doubles)}")
     for what, count in sorted(report.left.items()):
         click.echo(f"{count:,} {what}")
     for one in report.named_left_out:
@@ -103,7 +103,7 @@ def export_(
         if as_json:
             print_json(summary)
         else:
-            click.echo(f"{len(ids)} conversations written to {output}", err=True)
+            click.echo(f"{counted(len(ids), 'conversation')} written to {output}", err=True)
 
 
 def write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:

@@ -8,7 +8,7 @@ import click
 
 from assistant.cli.filter_options import moment
 from assistant.cli.opened_log import opened_log
-from assistant.cli.output import as_json, human_bytes, print_json
+from assistant.cli.output import as_json, counted, human_bytes, print_json
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
@@ -97,10 +97,12 @@ def stats(as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    click.echo(f"{found.conversations:,} conversations, {found.messages:,} messages, {found.replies:,} of them replies")
+    click.echo(
+        f"{counted(found.conversations, 'conversation')}, {counted(found.messages, 'message')}, {found.replies:,} of them replies"
+    )
     click.echo(f"{human_bytes(found.text_bytes)} of text in a file of {human_bytes(found.file_bytes)}")
     click.echo(f"{found.good:,} good, {found.bad:,} bad, {found.kept:,} kept, {found.skipped:,} skipped")
-    click.echo(f"{found.corrections:,} corrections, {found.votes:,} votes, {found.tagged:,} tagged")
+    click.echo(f"{counted(found.corrections, 'correction')}, {counted(found.votes, 'vote')}, {found.tagged:,} tagged")
     for model, count in found.models.items():
         click.echo(f"{count:>9,}  {model or 'written or imported'}")
 
@@ -124,12 +126,12 @@ def delete(
         raise click.UsageError("Name conversations, or give --message or --before: one of the three.")
     with opened_log() as db:
         if message_id is not None:
-            _agree(f"Delete {len(_there(db, message_id))} messages for good?", yes=yes)
+            _agree(f"Delete {counted(len(_there(db, message_id)), 'message')} for good?", yes=yes)
             gone = {"messages": deletion.delete_message(db, message_id)}
         else:
             ids = _conversations(db, conversation_ids, before)
             if ids:
-                _agree(f"Delete {len(ids):,} conversations for good?", yes=yes)
+                _agree(f"Delete {counted(len(ids), 'conversation')} for good?", yes=yes)
             gone = {"conversations": deletion.delete_conversations(db, ids)}
         copies = [str(copy) for copy in deletion.copies(db)]
     if as_json:

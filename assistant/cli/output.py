@@ -33,3 +33,8 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 message`, `2,000 messages`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

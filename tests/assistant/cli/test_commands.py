@@ -126,7 +126,7 @@ def test_doctor_tells_what_to_do(cli: Cli, home: Paths) -> None:
     assert not findings["template"]["ok"]
     assert findings["python"]["ok"]
     assert findings["torch"]["ok"]
-    assert findings["log"]["seen"].startswith("1 conversations")
+    assert findings["log"]["seen"].startswith("1 conversation,")
 
 
 def test_ask_without_a_question(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

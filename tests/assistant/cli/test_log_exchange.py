@@ -24,14 +24,14 @@ def file(tmp_path: Path) -> Path:
 def test_import_tells_what_it_would_do_and_what_it_did(cli: Cli, file: Path) -> None:
     told = cli("log", "import", str(file), "--dry-run")
     assert told.code == 0
-    assert told.out.startswith("Would import 1 conversations with 5 messages from ")
+    assert told.out.startswith("Would import 1 conversation with 5 messages from ")
     assert "1 pictures left out" in told.out
     assert told.err == "Left out item 2, 'Broken': 'mapping' is a number, not an object.\n"
     assert json.loads(cli("log", "list", "--json").out) == []
     done = cli("log", "import", str(file))
-    assert done.out.startswith("Imported 1 conversations with 5 messages")
+    assert done.out.startswith("Imported 1 conversation with 5 messages")
     again = cli("log", "import", str(file))
-    assert "1 are in the log already: Lighthouses 灯塔" in again.out
+    assert "In the log already, 1: Lighthouses 灯塔" in again.out
 
 
 def test_import_as_json(cli: Cli, file: Path) -> None:
