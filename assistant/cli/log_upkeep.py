@@ -98,7 +98,8 @@ def stats(as_json: bool) -> None:
         print_json(asdict(found))
         return
     click.echo(
-        f"{counted(found.conversations, 'conversation')}, {counted(found.messages, 'message')}, {found.replies:,} of them replies"
+        f"{counted(found.conversations, 'conversation')}, {counted(found.messages, 'message')}, "
+        f"{found.replies:,} of them replies"
     )
     click.echo(f"{human_bytes(found.text_bytes)} of text in a file of {human_bytes(found.file_bytes)}")
     click.echo(f"{found.good:,} good, {found.bad:,} bad, {found.kept:,} kept, {found.skipped:,} skipped")
