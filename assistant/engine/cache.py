@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from assistant.engine.network import Conversation, KVCache
 
+LEAST_ROOM_TOKENS = 256
 WORTH_COPYING_TOKENS = 16
 """A shorter common beginning is computed anew rather than copied."""
 
@@ -58,6 +59,11 @@ class Conversations:
             return None
         del best.ids[shared:]
         return best
+
+
+def room(tokens: int) -> int:
+    """Tokens that a cache for so many has room for: a power of two, so that one that grows is seldom copied."""
+    return max(LEAST_ROOM_TOKENS, 1 << max(0, tokens - 1).bit_length())
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

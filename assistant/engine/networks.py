@@ -111,12 +111,10 @@ def _has_triton(device: torch.device) -> bool:
 
 
 def _graphed(weight: Weight, bias: Tensor | None) -> nn.Module:
-    """A linear for the kernels of a GPU. Projections of different kinds come joined, as float32; 8 bits hold them."""
+    """A linear for the kernels of a GPU."""
     from assistant.engine.llama.graph import GraphLinear
 
-    if isinstance(weight, Tensor) and weight.dtype == torch.float32:
-        weight = quantise(weight, 8)
-    return GraphLinear(weight, bias)
+    return GraphLinear(_narrow(weight), bias)
 
 
 def _graph(model: llama.Model) -> "GraphStepper | None":
@@ -147,10 +145,13 @@ def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placemen
 
 
 def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
-    """A linear for decode.c. Projections of different kinds come joined, as float32; 8 bits hold them."""
-    if isinstance(weight, Tensor) and weight.dtype == torch.float32:
-        weight = quantise(weight, 8)
-    return native.NativeLinear(weight, bias)
+    """A linear for decode.c."""
+    return native.NativeLinear(_narrow(weight), bias)
+
+
+def _narrow(weight: Weight) -> Weight:
+    """Projections of different kinds come joined, as float32; 8 bits hold them."""
+    return quantise(weight, 8) if isinstance(weight, Tensor) and weight.dtype == torch.float32 else weight
 
 
 def _torch(at: placement.Placement, weight: Weight, bias: Tensor | None) -> nn.Module:

@@ -12,9 +12,8 @@ from torch import Tensor
 from transformers import StaticCache
 from transformers.cache_utils import StaticLayer
 
+from assistant.engine.cache import room
 from assistant.engine.cuda_graph import captured
-
-LEAST_TOKENS = 256
 
 
 def possible(model: Any) -> bool:
@@ -28,11 +27,11 @@ class StaticKV:
 
     def __init__(self, config: Any, length: int = 0) -> None:
         self._config = config
-        self.layers = self._room(length)
+        self.layers = self._empty(length)
         self._step: Callable[[], None] | None = None
 
-    def _room(self, length: int) -> StaticCache:
-        return StaticCache(config=self._config, max_cache_len=max(LEAST_TOKENS, 1 << max(0, length - 1).bit_length()))
+    def _empty(self, length: int) -> StaticCache:
+        return StaticCache(config=self._config, max_cache_len=room(length))
 
     @property
     def token_bytes(self) -> int:
@@ -56,7 +55,7 @@ class StaticKV:
     def grow(self, length: int, used: int) -> None:
         """Make room for `length` tokens; the first `used` stay."""
         if length > self.layers.layers[0].max_cache_len:
-            larger = self._room(length)
+            larger = self._empty(length)
             self._fill(larger, used)
             self.layers, self._step = larger, None
 

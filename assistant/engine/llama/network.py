@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from assistant.engine.adapters import Adapter, Adapters
+from assistant.engine.cache import room
 from assistant.engine.llama import native
 from assistant.engine.llama.low_rank import AdaptedLinear
 from assistant.engine.llama.model import Model, Tree
@@ -16,15 +17,13 @@ from assistant.engine.network import Ask, Conversation
 if TYPE_CHECKING:
     from assistant.engine.llama.graph import GraphStepper
 
-LEAST_CACHE_TOKENS = 256
-
 
 class LlamaKV:
     """Keys and values (layers, 2, H_kv, T, D) of one sequence, in memory that grows with it."""
 
     def __init__(self, empty: Callable[[int], Tensor], length: int = 0) -> None:
         self._empty = empty
-        self.tensor = empty(_room(length))
+        self.tensor = empty(room(length))
 
     @property
     def token_bytes(self) -> int:
@@ -33,7 +32,7 @@ class LlamaKV:
     def grow(self, length: int, used: int) -> None:
         """Make room for `length` tokens; the first `used` stay."""
         if length > self.tensor.shape[3]:
-            larger = self._empty(_room(length))
+            larger = self._empty(room(length))
             larger[:, :, :, :used].copy_(self.tensor[:, :, :, :used])
             self.tensor = larger
 
@@ -44,11 +43,6 @@ class LlamaKV:
         made = LlamaKV(self._empty, length)
         made.tensor[:, :, :, :length].copy_(self.tensor[:, :, :, :length])
         return made
-
-
-def _room(length: int) -> int:
-    """A power of two that is at least `length`."""
-    return max(LEAST_CACHE_TOKENS, 1 << max(0, length - 1).bit_length())
 
 
 class LlamaNetwork:

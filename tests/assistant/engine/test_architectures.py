@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from assistant.engine import static_kv
+from assistant.engine import cache, static_kv
 from assistant.engine.engine import Engine
 from assistant.engine.sampling import Sampling
 from assistant.engine.static_kv import StaticKV
@@ -78,7 +78,7 @@ def test_the_same_greedy_tokens_with_a_static_cache(name: str, tmp_path: Path, m
         return
     steps = StaticKV.step
     taken: list[int] = []
-    monkeypatch.setattr(static_kv, "LEAST_TOKENS", 16)  # so that it grows
+    monkeypatch.setattr(cache, "LEAST_ROOM_TOKENS", 16)  # so that it grows
     monkeypatch.setattr(StaticKV, "step", lambda kv, *rest: (taken.append(1), steps(kv, *rest))[1])
     engine = Engine.load(tmp_path, device="cpu", dtype="float32")
     engine._model.network._static = True  # type: ignore[attr-defined]

@@ -19,6 +19,12 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 STEPPED = [name for name in CASES if name not in ("llama-head-dim", "llama-dynamic")]  # what it leaves to torch
 
 
+@pytest.fixture(autouse=True)
+def _products_of_decode_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many rows too, whatever a model that another test loaded has found faster on this CPU."""
+    monkeypatch.setattr(native.NativeLinear, "many_dtype", None)
+
+
 @contextmanager
 def threads_of(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
