@@ -1,19 +1,29 @@
 """What is stored, made ready to show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from assistant.events import Timing
+from assistant.safe_text import shorten
+from assistant.store.curation import Judgement
 from assistant.store.messages import Outcome, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.replies import Reply
 from assistant.tui.widgets.message import MessageView
 
+NOT_JUDGED = Judgement()
+TAGS_SHOWN = 2
+WIDEST_TAG_CELLS = 14
+
 
 def message_views(
-    path: Sequence[tuple[StoredMessage, int, int]], now: datetime, *, retry_key: str
+    path: Sequence[tuple[StoredMessage, int, int]],
+    now: datetime,
+    *,
+    retry_key: str,
+    judgements: Mapping[int, Judgement],
 ) -> list[MessageView]:
-    """The messages of a path, each with its place among its siblings."""
+    """The messages of a path, each with its place among its siblings and what is thought of it."""
     return [
         MessageView(
             id=row.id,
@@ -24,9 +34,20 @@ def message_views(
             sibling=index,
             siblings=count,
             note=f"{row.error} {retry_key} tries again." if row.error else "",
+            marks=marks(judgements.get(row.id, NOT_JUDGED), correction=row.corrects_id is not None),
         )
         for row, index, count in path
     ]
+
+
+def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
+    """What is thought of a message, in as many words as fit beside its name: `+ good`, `#story`, `kept`, `note`."""
+    rating = {1: "+ good", -1: "- bad"}.get(judgement.rating, "")
+    tags = [shorten(f"#{tag}", WIDEST_TAG_CELLS) for tag in judgement.tags[:TAGS_SHOWN]]
+    more = f"+{len(judgement.tags) - TAGS_SHOWN} tags" if len(judgement.tags) > TAGS_SHOWN else ""
+    decision = {"keep": "kept", "skip": "skipped"}.get(judgement.decision, "")
+    told = ["correction" if correction else "", rating, *tags, more, decision, "note" if judgement.note else ""]
+    return tuple(word for word in told if word)
 
 
 def figures_of_outcome(outcome: Outcome) -> list[str]:

@@ -14,9 +14,9 @@ from textual.widgets import TextArea
 from assistant.errors import AssistantError
 from assistant.tui import keys
 from assistant.tui.clock import Now
-from assistant.tui.screens.shown_conversation import Setup, ShownConversation
+from assistant.tui.screens.curated_conversation import CHANGING, JUDGING, CuratedConversation
+from assistant.tui.screens.shown_conversation import Setup
 from assistant.tui.widgets.composer import Composer
-from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ DRAFT_AFTER_S = 0.5
 """What is typed is kept when no key was pressed for this long."""
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
-ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold")
-ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", *ALSO_WHILE_IT_GROWS)
+ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold", *JUDGING)
+ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", *ALSO_WHILE_IT_GROWS, *JUDGING, *CHANGING)
 
 
-class ConversationView(ShownConversation):
+class ConversationView(CuratedConversation):
     """The open conversation, or one that has not begun. What a person does changes the log through the dialogue."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.MESSAGE
@@ -183,10 +183,14 @@ class ConversationView(ShownConversation):
 
     def _can(self, action: str) -> bool:
         """Whether an action on the selected message makes sense now."""
-        view = self._target()
+        view = self.target
         if view is None or (self.reply is not None and action not in ALSO_WHILE_IT_GROWS):
             return False
         match action:
+            case "edit":
+                return view.role == "user" or not self.transcript.has_focus
+            case _ if action in JUDGING or action in CHANGING:
+                return self.can_curate(action, view)
             case "continue_reply":
                 return view.state in ("cut", "stopped", "interrupted") and view is self.shown[-1]
             case "sibling":
@@ -198,13 +202,9 @@ class ConversationView(ShownConversation):
             case _:
                 return True
 
-    def _target(self) -> MessageView | None:
-        selected = self.transcript.selected if self.screen.focused is self.transcript else None
-        return next((view for view in self.shown if view.id == selected), self.shown[-1] if self.shown else None)
-
     def action_regenerate(self) -> None:
         """Another reply in place of the selected one, or to the selected message."""
-        view = self._target()
+        view = self.target
         if self.open_log is None or view is None:
             return
         at = self.shown.index(view) + (view.role == "user")
@@ -212,13 +212,13 @@ class ConversationView(ShownConversation):
             self._start(self.open_log.dialogue.regenerate(self.shown[at].id))
 
     def action_continue_reply(self) -> None:
-        view = self._target()
+        view = self.target
         if self.open_log is not None and view is not None:
             self._start(self.open_log.dialogue.continue_reply(view.id), before=view.text)
 
     def action_edit(self) -> None:
-        """Put the selected message of the person, or the one before the selected reply, into the composer."""
-        view = self._target()
+        """Put the selected message of the person, or the last one where none is selected, into the composer."""
+        view = self.target
         upto = self.shown[: self.shown.index(view) + 1] if view else []
         said = next((each for each in reversed(upto) if each.role == "user"), None)
         if said is None:
@@ -244,7 +244,7 @@ class ConversationView(ShownConversation):
         self.refresh_bindings()
 
     def action_sibling(self, step: int) -> None:
-        view = self._target()
+        view = self.target
         if view is not None:
             self._open_sibling(view.id, step)
 
@@ -272,19 +272,19 @@ class ConversationView(ShownConversation):
     async def action_copy(self) -> None:
         from assistant.tui.screens.copying import copy
 
-        view = self._target()
+        view = self.target
         if view is not None:
             await copy(self, self.transcript.answer(view.id), "the message")
 
     def action_copy_code(self) -> None:
         from assistant.tui.screens.copying import copy_block
 
-        view = self._target()
+        view = self.target
         if view is not None:
             copy_block(self, self.transcript.code_blocks(view.id))
 
     def action_fold(self) -> None:
-        view = self._target()
+        view = self.target
         if view is not None:
             self.transcript.toggle_reasoning(view.id)
 
