@@ -306,3 +306,9 @@ WHEN (OLD.deleted_ms IS NULL) <> (NEW.deleted_ms IS NULL) BEGIN
     UPDATE exchanges SET hidden = NEW.deleted_ms IS NOT NULL WHERE conversation_id = NEW.id;
 END
 """
+
+
+@migrations()
+def places_of_votes(db: Database) -> None:
+    """Which of the two stood first when they were voted on: whoever prefers the first, whatever it says, shows."""
+    db.conn.execute("ALTER TABLE preferences ADD COLUMN chosen_first INTEGER CHECK (chosen_first IN (0, 1))")
