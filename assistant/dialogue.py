@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,6 +54,17 @@ class ReplyEnded:
 
 
 Step = ReplyStarted | Event | ReplyEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """What one reply is made with in place of what its conversation is set to. `adapter` is the name of one of ours."""
+
+    model: str
+    template: str
+    inputs: Mapping[str, str]
+    sampling: Mapping[str, Any]
+    adapter: str = ""
 
 
 def sampling_for(settings: Settings, template: Template, conversation: Conversation) -> Sampling:
@@ -177,11 +188,20 @@ class Dialogue:
             async for step in steps:
                 yield step
 
-    async def regenerate(self, message_id: int) -> AsyncGenerator[Step, None]:
-        """Another reply to the same message: a sibling of reply `message_id`."""
+    async def regenerate(self, message_id: int, *, maker: Maker | None = None) -> AsyncGenerator[Step, None]:
+        """Another reply to the same message, by `maker` where one is given: a sibling of reply `message_id`."""
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
-        async with aclosing(self._reply(conversation, old.parent_id)) as steps:
+        if maker is not None:
+            conversation = replace(
+                conversation,
+                model=maker.model,
+                template=maker.template,
+                inputs=dict(maker.inputs),
+                sampling=dict(maker.sampling),
+            )
+        adapter = maker.adapter if maker else ""
+        async with aclosing(self._reply(conversation, old.parent_id, adapter=adapter)) as steps:
             async for step in steps:
                 yield step
 
@@ -207,6 +227,7 @@ class Dialogue:
         *,
         user_id: int | None = None,
         continued: StoredMessage | None = None,
+        adapter: str = "",
     ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
@@ -219,6 +240,7 @@ class Dialogue:
                 template_text=template.text,
                 sampling=sampling.as_dict(),
                 seed=sampling.seed,
+                adapter_hash=adapter,
             )
             message_id = messages.begin_reply(self._db, conversation.id, parent_id, provenance)
         else:
@@ -229,7 +251,9 @@ class Dialogue:
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
             yield ReplyStarted(message_id, user_id)
-            chat = self._client.chat(conversation.model, prompt, sampling, continue_final=continued is not None)
+            chat = self._client.chat(
+                conversation.model, prompt, sampling, continue_final=continued is not None, adapter=adapter
+            )
             async with aclosing(chat) as events:
                 async for event in events:
                     growing.take(event)
@@ -242,6 +266,8 @@ class Dialogue:
             error = str(trouble)
         finally:
             keeper.cancel()
+            if growing.finished and growing.finished.adapter_hash:
+                messages.name_adapter(self._db, message_id, growing.finished.adapter_hash)
             messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
         yield ReplyEnded(message_id, state, error)
 

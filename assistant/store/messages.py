@@ -46,6 +46,7 @@ class Provenance:
     sampling: dict[str, Any]
     seed: int | None
     adapter_hash: str = ""
+    """Of a reply that was cut off before the engine told the hash, the adapter's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,11 @@ def resume_reply(db: Database, message_id: int) -> None:
 def grow_reply(db: Database, message_id: int, content: str) -> None:
     """Store what has come of a reply, and that its writer lives."""
     execute(db, "UPDATE messages SET content = ?, updated_ms = ? WHERE id = ?", (content, now_ms(), message_id))
+
+
+def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
+    """Store which adapter spoke, as the engine has told it."""
+    execute(db, "UPDATE replies SET adapter_hash = ? WHERE message_id = ?", (adapter_hash, message_id))
 
 
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:

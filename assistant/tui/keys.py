@@ -87,6 +87,28 @@ MODELS: list[BindingType] = [
     Binding("d,delete", "remove", "remove", tooltip="remove the model", id="models.remove"),
 ]
 
+COMPARE: list[BindingType] = [
+    Binding("a", "vote(0)", "A is better", id="compare.a"),
+    Binding("b", "vote(1)", "B is better", id="compare.b"),
+    Binding("equals_sign", "tie", "neither", tooltip="neither is better", id="compare.tie"),
+    Binding("s", "skip", "skip", tooltip="show the makers without a vote", id="compare.skip"),
+    Binding("escape,enter", "leave", "back", id="compare.leave"),
+]
+
+BRANCHES: list[BindingType] = [
+    Binding("up", "move(-1)", "up", show=False, id="branches.up"),
+    Binding("down", "move(1)", "down", show=False, id="branches.down"),
+    Binding("pageup", "page(-1)", "page up", show=False, id="branches.page_up"),
+    Binding("pagedown", "page(1)", "page down", show=False, id="branches.page_down"),
+    Binding("home", "to_start", "first", show=False, id="branches.start"),
+    Binding("end", "to_end", "last", show=False, id="branches.end"),
+    Binding("enter", "open", "open", tooltip="open the path through the message", id="branches.open"),
+    Binding("left", "sibling(-1)", "previous", tooltip="previous version", id="branches.previous_sibling"),
+    Binding("right", "sibling(1)", "next", tooltip="next version", id="branches.next_sibling"),
+    Binding("f", "fork", "fork", tooltip="fork a conversation at the message", id="branches.fork"),
+    Binding("escape", "leave", "back", id="branches.leave"),
+]
+
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
 
@@ -95,6 +117,8 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Chat": CHAT,
     "A message": MESSAGE,
     "Conversations": LIST,
+    "Two replies": COMPARE,
+    "Branches": BRANCHES,
     "Models": MODELS,
     "Dialogs": FORM,
 }
