@@ -65,11 +65,10 @@ def makers(db: Database, ids: tuple[int, int]) -> list[str]:
 def _maker(db: Database, message_id: int, info: ReplyInfo | None, settings: Sequence[str]) -> str:
     if info is None:
         return "you, as a correction" if messages.get(db, message_id).corrects_id is not None else "not by a model here"
-    made, outcome = info.provenance, info.outcome
+    made = info.provenance
     adapter = [f"adapter {made.adapter_hash[:12]}"] if made.adapter_hash else []
     own = [describe({name: made.sampling[name]}) for name in settings]
-    speed = figures_of_outcome(outcome)[1:]
-    return " · ".join([made.model.rpartition("/")[2], made.template, *adapter, *filter(None, own), *speed])
+    return " · ".join([made.model.rpartition("/")[2], made.template, *adapter, *filter(None, own)])
 
 
 def figures_of_outcome(outcome: Outcome) -> list[str]:

@@ -1,7 +1,7 @@
 """One conversation: its messages, the composer below them, and what can be done to a message."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -28,7 +28,18 @@ DRAFT_AFTER_S = 0.5
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
 ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold", *JUDGING)
-ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", *ALSO_WHILE_IT_GROWS, *JUDGING, *CHANGING)
+ON_A_MESSAGE = (
+    "regenerate",
+    "edit",
+    "continue_reply",
+    "sibling",
+    "compare",
+    "compare_makers",
+    "fork",
+    *ALSO_WHILE_IT_GROWS,
+    *JUDGING,
+    *CHANGING,
+)
 
 
 class ConversationView(CuratedConversation):
@@ -44,6 +55,18 @@ class ConversationView(CuratedConversation):
 
     class ModelWanted(Message):
         """Something was sent, but no model is chosen."""
+
+    @dataclass
+    class MakersWanted(Message):
+        """Two new replies in place of `message_id` are to be made and compared."""
+
+        message_id: int
+
+    @dataclass
+    class Forked(Message):
+        """A conversation was forked from this one."""
+
+        conversation_id: int
 
     def __init__(self, *, now: Now, retry_key: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(now=now, retry_key=retry_key, id=id)
@@ -195,6 +218,10 @@ class ConversationView(CuratedConversation):
                 return view.state in ("cut", "stopped", "interrupted") and view is self.shown[-1]
             case "sibling":
                 return view.siblings > 1
+            case "compare":
+                return view.role == "assistant" and view.siblings > 1
+            case "compare_makers":
+                return view.role == "assistant"
             case "copy_code":
                 return view.role == "assistant" and bool(self.transcript.code_blocks(view.id))
             case "fold":
@@ -268,6 +295,40 @@ class ConversationView(CuratedConversation):
         if self.transcript.has_focus:
             self.transcript.select(versions[at])
         self.post_message(self.Changed())
+
+    def open_path(self, message_id: int) -> None:
+        """Open the path through a message, as far as it went last, and select the message."""
+        from assistant.store import messages
+
+        if self.open_log is None or self.conversation_id is None:
+            return
+        if message_id not in [view.id for view in self.shown]:
+            leaf = messages.newest_leaf(self.open_log.db, message_id)
+            messages.open_leaf(self.open_log.db, self.conversation_id, leaf)
+        self.refresh_messages()
+        self.transcript.focus()
+        self.transcript.select(message_id)
+        self.post_message(self.Changed())
+
+    def action_fork(self) -> None:
+        """A new conversation that holds what led to the selected message."""
+        from assistant.store import forking
+
+        view = self.target
+        if self.open_log is not None and view is not None:
+            self.post_message(self.Forked(forking.fork(self.open_log.db, view.id)))
+
+    def action_compare(self) -> None:
+        from assistant.tui.screens.comparing import compare_versions
+
+        view = self.target
+        if view is not None:
+            compare_versions(self, view.id)
+
+    def action_compare_makers(self) -> None:
+        view = self.target
+        if view is not None:
+            self.post_message(self.MakersWanted(view.id))
 
     async def action_copy(self) -> None:
         from assistant.tui.screens.copying import copy
