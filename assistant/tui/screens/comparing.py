@@ -33,7 +33,7 @@ def compare_versions(view: "ConversationView", message_id: int) -> None:
 
     def chosen(other: str | None) -> None:
         if other is not None:
-            _show(view, message_id, int(other))
+            _show(view, message_id, int(other), lambda better: view.open_path(better or message_id))
 
     if not others or not texts.get(message_id, "").strip():
         view.notify("There are no two versions with a text to compare.")
@@ -44,22 +44,13 @@ def compare_versions(view: "ConversationView", message_id: int) -> None:
         view.app.push_screen(PickScreen("Compare with", choices), chosen)
 
 
-def _show(view: "ConversationView", one: int, other: int, *, otherwise: int | None = None) -> None:
-    """Show two replies in random order, then open the better one, else the path through `otherwise`."""
+def _show(view: "ConversationView", one: int, other: int, done: "Callable[[int | None], None]") -> None:
+    """Show two replies in random order. `done` gets the better one."""
     from assistant.tui.screens.compare import CompareScreen
 
     assert view.open_log is not None
     ids = (one, other) if random.random() < 0.5 else (other, one)
-
-    def voted(better: int | None) -> None:
-        _open(view, better or otherwise or one)
-
-    view.app.push_screen(CompareScreen(view.open_log.db, ids), voted)
-
-
-def _open(view: "ConversationView", message_id: int) -> None:
-    view.refresh_messages()
-    view.open_path(message_id)
+    view.app.push_screen(CompareScreen(view.open_log.db, ids), done)
 
 
 # --- versions that are made for it
@@ -69,14 +60,20 @@ def compare_makers(view: "ConversationView", logs: "Logs", message_id: int) -> N
     """Let the reader pick what else the reply could be made with; two are made, as set now and with that, and shown."""
     from assistant.dialogue import Maker
 
-    setup = view.current_setup
+    assert view.conversation is not None
+    setup, before = view.current_setup, view.conversation.leaf_id
     now = Maker(setup.model, setup.template, setup.inputs, setup.sampling)
+
+    def done(better: int | None) -> None:
+        if better is None and before is not None:
+            view.open_leaf(before)
+        view.open_path(better or message_id)
 
     def made(ids: tuple[int, int] | None) -> None:
         if ids is None:
-            _open(view, message_id)
+            done(None)
         else:
-            _show(view, *ids, otherwise=message_id)
+            _show(view, *ids, done)
 
     def chosen(other: Maker) -> None:
         from assistant.tui.screens.make_replies import MakeScreen

@@ -290,8 +290,7 @@ class ConversationView(CuratedConversation):
         at = versions.index(message_id) + step
         if not 0 <= at < len(versions):
             return
-        messages.open_leaf(db, self.conversation_id, messages.newest_leaf(db, versions[at]))
-        self.refresh_messages()
+        self.open_leaf(messages.newest_leaf(db, versions[at]))
         if self.transcript.has_focus:
             self.transcript.select(versions[at])
         self.post_message(self.Changed())
@@ -303,12 +302,18 @@ class ConversationView(CuratedConversation):
         if self.open_log is None or self.conversation_id is None:
             return
         if message_id not in [view.id for view in self.shown]:
-            leaf = messages.newest_leaf(self.open_log.db, message_id)
-            messages.open_leaf(self.open_log.db, self.conversation_id, leaf)
-        self.refresh_messages()
+            self.open_leaf(messages.newest_leaf(self.open_log.db, message_id))
         self.transcript.focus()
         self.transcript.select(message_id)
         self.post_message(self.Changed())
+
+    def open_leaf(self, leaf_id: int) -> None:
+        """Open the path that ends with that message."""
+        from assistant.store import messages
+
+        if self.open_log is not None and self.conversation_id is not None:
+            messages.open_leaf(self.open_log.db, self.conversation_id, leaf_id)
+            self.refresh_messages()
 
     def action_fork(self) -> None:
         """A new conversation that holds what led to the selected message."""

@@ -44,6 +44,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
         self._replies = replies
         self._growing: Reply | None = None
         self._made: list[int] = []
+        self._left = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -67,7 +68,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
             steps = self._log.dialogue.regenerate(self._message_id, maker=maker)
             self._growing = reply = self._replies.start(self._log, self._conversation_id, steps)
             await self._replies.ended(reply)
-            if not self.is_current:  # left, or the program ends
+            if self._left:
                 return
             if not self._is_whole(reply):
                 self.dismiss(None)
@@ -90,6 +91,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
         return False
 
     async def action_dismiss_none(self) -> None:
-        self.dismiss(None)
+        self._left = True
         if self._growing is not None:
             await self._replies.stop(self._growing.key)
+        self.dismiss(None)
