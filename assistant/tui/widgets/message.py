@@ -17,8 +17,8 @@ from assistant.tui.widgets.streaming_markdown import StreamingMarkdown
 _HEAD_LINES = 200
 _HEAD_CHARACTERS = 16_000
 """A longer text shows this much until it is unfolded: a pasted file should not bury the conversation."""
-_NAMES = {"user": "you"}
-_STATES = {"cut": "cut at the limit", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
+NAMES = {"user": "you"}
+STATES = {"cut": "cut at the limit", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class ShownMessage:
 
     def _header(self) -> Block:
         view = self.view
-        name = view.name or _NAMES.get(view.role, view.role)
+        name = view.name or NAMES.get(view.role, view.role)
         left = [Content.styled(name, ".role" if view.role == "assistant" else ".strong")]
         if view.siblings > 1:
             left += [
@@ -108,8 +108,8 @@ class ShownMessage:
             ]
         if view.state == "growing":
             left.append(Content.styled(" ▍", ".role"))
-        elif view.state in _STATES:
-            left.append(Content.styled(f" · {_STATES[view.state]}", ".quiet"))
+        elif view.state in STATES:
+            left.append(Content.styled(f" · {STATES[view.state]}", ".quiet"))
         time = Content.styled(printable(view.time, newlines=False), ".quiet")
         marks = [Content.styled(printable(mark, newlines=False), ".mark") for mark in view.marks]
         return Sides(Content("").join(left), Content("  ").join([*marks, time]))

@@ -36,7 +36,8 @@ def test_the_open_path_goes_straight_down(db: Database, talk: dict[str, int]) ->
     assert drawn(db, 1) == ["q*", ".+b", ".thanks", ".+c", "a*", ".+edited", "more*"]
 
 
-def test_an_edited_first_message_is_a_branch(db: Database, talk: dict[str, int]) -> None:
+@pytest.mark.usefixtures("talk")
+def test_an_edited_first_message_is_a_branch(db: Database) -> None:
     messages.add_user(db, 1, None, "q2")
     assert drawn(db, 1) == [".+q", "..+a", "...+more", "..edited", "..+b", "..thanks", ".c", "q2*"]
 
