@@ -6,6 +6,7 @@ the line follows comes last: the open one, and beside the open path the newest.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -48,7 +49,12 @@ def tree(db: Database, conversation_id: int) -> list[Node]:
         answers.setdefault(parent_id, []).append(message_id)
     open_path = _path(parents, leaf)
     by_id = {row[0]: row for row in rows}
-    return [Node(*by_id[one], depth, begins, one in open_path) for one, depth, begins in _ordered(answers, open_path)]
+    return [_node(by_id[one], depth, begins, one in open_path) for one, depth, begins in _ordered(answers, open_path)]
+
+
+def _node(row: Sequence[Any], depth: int, begins: bool, on_open_path: bool) -> Node:
+    message_id, parent_id, role, head, state, corrects_id = row
+    return Node(message_id, parent_id, role, head, state, corrects_id, depth, begins, on_open_path)
 
 
 def _path(parents: Mapping[int, int | None], leaf: int | None) -> set[int]:

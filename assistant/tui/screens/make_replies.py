@@ -90,8 +90,11 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
         self.notify(printable(told), severity="error", markup=False)
         return False
 
-    async def action_dismiss_none(self) -> None:
+    def action_dismiss_none(self) -> None:
         self._left = True
+        self.run_worker(self._stop())
+
+    async def _stop(self) -> None:
         if self._growing is not None:
             await self._replies.stop(self._growing.key)
         self.dismiss(None)
