@@ -88,8 +88,8 @@ MODELS: list[BindingType] = [
 ]
 
 COMPARE: list[BindingType] = [
-    Binding("a", "vote(0)", "A is better", id="compare.a"),
-    Binding("b", "vote(1)", "B is better", id="compare.b"),
+    Binding("a", "vote(0)", "better", tooltip="A is better", id="compare.a"),
+    Binding("b", "vote(1)", "better", tooltip="B is better", id="compare.b"),
     Binding("equals_sign", "tie", "neither", tooltip="neither is better", id="compare.tie"),
     Binding("s", "skip", "skip", tooltip="show the makers without a vote", id="compare.skip"),
     Binding("escape,enter", "leave", "back", id="compare.leave"),

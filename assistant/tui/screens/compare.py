@@ -54,7 +54,7 @@ class CompareScreen(TellsErrors, Screen[int | None]):
             for at in range(2):
                 with Vertical(classes="side"):
                     yield Transcript(id=f"reply-{at}")
-                    yield Static("", classes="quiet maker", id=f"maker-{at}", markup=False)
+                    yield Static("", classes="maker", id=f"maker-{at}", markup=False)
         yield StatusLine()
 
     def on_mount(self) -> None:
@@ -76,24 +76,24 @@ class CompareScreen(TellsErrors, Screen[int | None]):
         better, other = self._ids[at], self._ids[1 - at]
         curation.prefer(self._db, better, other, blind=True, chosen_first=at == 0)
         self._better = better
-        self._reveal(f"{NAMES[at]} is better, you say.")
+        self._reveal(f"{NAMES[at]} is better.")
 
     def action_tie(self) -> None:
         """Neither is better."""
         from assistant.store import curation
 
         curation.prefer(self._db, *self._ids, tie=True, blind=True, chosen_first=True)
-        self._reveal("Neither is better, you say.")
+        self._reveal("Neither is better.")
 
     def action_skip(self) -> None:
         """No vote."""
-        self._reveal("Skipped: nothing is stored.")
+        self._reveal("Skipped, nothing is stored.")
 
     def _reveal(self, verdict: str) -> None:
         from assistant.tui.views import makers
 
         self._voted = True
-        self.query_one("#question", Static).update(f"{verdict} They were made by:")
+        self.query_one("#question", Static).update(f"{verdict} Who made them stands below.")
         for at, maker in enumerate(makers(self._db, self._ids)):
             self.query_one(f"#maker-{at}", Static).update(printable(maker))
         self.add_class("-revealed")
