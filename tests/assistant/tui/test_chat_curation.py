@@ -115,6 +115,7 @@ async def test_the_same_letters_are_text_in_the_composer(model_home: Paths, db: 
         shown.app.chat.open(private=False, conversation_id=talk)
         await shown.pilot.press(*"ktsnz", "plus", "minus", *"evf")
         assert shown.composer.text == "ktsnz+-evf"
+        assert not {"+ good", "- bad"} & {hint.text for hint in hints_of(shown.app.screen)}
     assert curation.judgements_of(db, talk) == {}
 
 
