@@ -96,12 +96,6 @@ COMPARE: list[BindingType] = [
 ]
 
 BRANCHES: list[BindingType] = [
-    Binding("up", "move(-1)", "up", show=False, id="branches.up"),
-    Binding("down", "move(1)", "down", show=False, id="branches.down"),
-    Binding("pageup", "page(-1)", "page up", show=False, id="branches.page_up"),
-    Binding("pagedown", "page(1)", "page down", show=False, id="branches.page_down"),
-    Binding("home", "to_start", "first", show=False, id="branches.start"),
-    Binding("end", "to_end", "last", show=False, id="branches.end"),
     Binding("enter", "open", "open", tooltip="open the path through the message", id="branches.open"),
     Binding("left", "sibling(-1)", "previous", tooltip="previous version", id="branches.previous_sibling"),
     Binding("right", "sibling(1)", "next", tooltip="next version", id="branches.next_sibling"),
@@ -127,10 +121,15 @@ SECTIONS: dict[str, list[BindingType]] = {
 
 def of_widgets() -> dict[str, list[BindingType]]:
     """The keys that widgets define themselves, by section."""
+    from assistant.tui.widgets.branch_tree import BranchTree
     from assistant.tui.widgets.composer import Composer
     from assistant.tui.widgets.transcript import Transcript
 
-    return {"Typing": list(Composer.BINDINGS), "Messages": list(Transcript.BINDINGS)}
+    return {
+        "Typing": list(Composer.BINDINGS),
+        "Messages": list(Transcript.BINDINGS),
+        "In the tree": list(BranchTree.BINDINGS),
+    }
 
 
 def bindings(rows: Iterable[BindingType]) -> list[Binding]:

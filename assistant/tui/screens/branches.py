@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
 from assistant.safe_text import printable
+from assistant.tui import keys
 from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.branch_tree import BranchRow, BranchTree
 from assistant.tui.widgets.status_line import StatusLine
@@ -27,8 +29,12 @@ class Chosen:
 
 
 class BranchesScreen(TellsErrors, Screen[Chosen | None]):
-    """The messages of one conversation, the cursor on `message_id`. The result is what was chosen, or None."""
+    """The messages of one conversation, the cursor on `message_id`. The result is what was chosen, or None.
 
+    Raises `StoreError` where there is no such conversation.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.BRANCHES
     AUTO_FOCUS = "BranchTree"
     DEFAULT_CSS = """
     BranchesScreen { background: $background; padding: 1 1 0 1; }
@@ -37,36 +43,48 @@ class BranchesScreen(TellsErrors, Screen[Chosen | None]):
     """
 
     def __init__(self, db: "Database", conversation_id: int, message_id: int | None) -> None:
+        from assistant.store import conversations
+
         super().__init__()
         self._db = db
-        self._conversation_id = conversation_id
+        self._title = conversations.get(db, conversation_id).title
+        self._rows = branch_rows(db, conversation_id)
         self._message_id = message_id
 
     def compose(self) -> ComposeResult:
-        from assistant.store import conversations
-
-        title = conversations.get(self._db, self._conversation_id).title
-        heading = f"Branches of {printable(title, newlines=False) or 'the conversation'}"
+        heading = f"Branches of {printable(self._title, newlines=False) or 'the conversation'}"
         yield Static(heading, classes="heading", markup=False)
         yield BranchTree()
         yield StatusLine()
 
     def on_mount(self) -> None:
-        rows = branch_rows(self._db, self._conversation_id)
-        self.query_one(BranchTree).show(rows, self._message_id)
-        beside = sum(not row.on_open_path for row in rows)
-        facts = [f"{len(rows):,} messages", f"{beside:,} beside the open path" if beside else "one path"]
+        self._tree.show(self._rows, self._message_id)
+        beside = sum(not row.on_open_path for row in self._rows)
+        facts = [f"{len(self._rows):,} messages", f"{beside:,} beside the open path" if beside else "one path"]
         self.query_one(StatusLine).facts = facts
 
-    @on(BranchTree.Wanted)
-    def _wanted(self, event: BranchTree.Wanted) -> None:
+    @property
+    def _tree(self) -> BranchTree:
+        return self.query_one(BranchTree)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return action != "sibling" or any(tree.versions > 1 for tree in self.query(BranchTree))
+
+    @on(BranchTree.Opened)
+    def action_open(self) -> None:
+        if (row := self._tree.cursor_row) is not None:
+            self.dismiss(Chosen(row.id))
+
+    def action_fork(self) -> None:
         from assistant.store import forking
 
-        forked = forking.fork(self._db, event.message_id) if event.action == "fork" else None
-        self.dismiss(Chosen(event.message_id, forked))
+        if (row := self._tree.cursor_row) is not None:
+            self.dismiss(Chosen(row.id, forking.fork(self._db, row.id)))
 
-    @on(BranchTree.Left)
-    def _left(self) -> None:
+    def action_sibling(self, step: int) -> None:
+        self._tree.go_to_sibling(step)
+
+    def action_leave(self) -> None:
         self.dismiss(None)
 
 
@@ -88,10 +106,10 @@ def branch_rows(db: "Database", conversation_id: int) -> Sequence[BranchRow]:
             node.begins,
             node.on_open_path,
             "  ".join(
-                [
-                    *([STATES[node.state]] if node.state in STATES else []),
+                (
+                    *((STATES[node.state],) if node.state in STATES else ()),
                     *marks(judged.get(node.id, NOT_JUDGED), correction=node.corrects_id is not None),
-                ]
+                )
             ),
         )
         for node in branches.tree(db, conversation_id)

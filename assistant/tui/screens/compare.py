@@ -29,6 +29,7 @@ class CompareScreen(TellsErrors, Screen[int | None]):
     """Two replies of `db` to the same prompt, in the order to show. The result is the id of the better one, or None.
 
     A vote and a tie are stored, with which was shown first; what is skipped says nothing, and nothing is stored.
+    Raises `StoreError` where one of the two is gone.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = keys.COMPARE
@@ -37,19 +38,21 @@ class CompareScreen(TellsErrors, Screen[int | None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-wide")]  # noqa: RUF012  as Textual declares it
 
     def __init__(self, db: "Database", ids: tuple[int, int]) -> None:
+        from assistant.store import messages
+
         super().__init__()
         self._db = db
         self._ids = ids
+        replies = [messages.get(db, one) for one in ids]
+        self._texts = [reply.content for reply in replies]
+        asked = replies[0].parent_id
+        self._prompt = "" if asked is None else messages.get(db, asked).content[:SHOWN_OF_PROMPT]
         self._voted = False
         self._better: int | None = None
 
     def compose(self) -> ComposeResult:
-        from assistant.store import messages
-
-        replies = [messages.get(self._db, one) for one in self._ids]
-        prompt = "" if replies[0].parent_id is None else messages.get(self._db, replies[0].parent_id).content
         yield Static("Which reply is better?", classes="heading", id="question")
-        yield Static(printable(prompt[:SHOWN_OF_PROMPT], newlines=False), classes="quiet", id="prompt", markup=False)
+        yield Static(printable(self._prompt, newlines=False), classes="quiet", id="prompt", markup=False)
         with Horizontal(id="sides"):
             for at in range(2):
                 with Vertical(classes="side"):
@@ -58,10 +61,7 @@ class CompareScreen(TellsErrors, Screen[int | None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        from assistant.store import messages
-
-        for at, one in enumerate(self._ids):
-            text = messages.get(self._db, one).content
+        for at, (one, text) in enumerate(zip(self._ids, self._texts, strict=True)):
             transcript = self.query_one(f"#reply-{at}", Transcript)
             transcript.show([MessageView(one, "assistant", text, "", name=NAMES[at])])
             transcript.call_after_refresh(transcript.action_to_start)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -14,7 +14,6 @@ from textual.strip import Strip
 from textual.style import Style
 
 from assistant.safe_text import cell_width, shorten
-from assistant.tui import keys
 
 _DEEPEST = 12
 """Branches further from the open path are not set further in: the words need the room."""
@@ -46,7 +45,14 @@ class BranchRow:
 class BranchTree(ScrollView, can_focus=True):
     """Draws the lines in sight and no others, so that thousands of messages scroll like ten."""
 
-    BINDINGS: ClassVar[list[BindingType]] = keys.BRANCHES
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False, id="branches.up"),
+        Binding("down", "move(1)", "Down", show=False, id="branches.down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="branches.page_up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="branches.page_down"),
+        Binding("home", "to_start", "First message", show=False, id="branches.start"),
+        Binding("end", "to_end", "Last message", show=False, id="branches.end"),
+    ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row", "guide", "open", "mark", "cursor"}
     DEFAULT_CSS = """
     BranchTree {
@@ -61,15 +67,8 @@ class BranchTree(ScrollView, can_focus=True):
     }
     """
 
-    @dataclass
-    class Wanted(Message):
-        """`action` (open, fork) is wanted for a message."""
-
-        action: str
-        message_id: int
-
-    class Left(Message):
-        """The reader goes back."""
+    class Opened(Message):
+        """The message under the cursor was clicked again."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -127,12 +126,6 @@ class BranchTree(ScrollView, can_focus=True):
 
     # --- keys
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        row = self.cursor_row
-        if action == "sibling":
-            return row is not None and len(self._siblings[row.parent_id]) > 1
-        return row is not None or action == "leave"
-
     def action_move(self, step: int) -> None:
         self._go_to(self._cursor + step)
 
@@ -145,27 +138,20 @@ class BranchTree(ScrollView, can_focus=True):
     def action_to_end(self) -> None:
         self._go_to(len(self._rows) - 1)
 
-    def action_sibling(self, step: int) -> None:
+    @property
+    def versions(self) -> int:
+        """How many versions of the message under the cursor there are, itself among them."""
+        row = self.cursor_row
+        return 0 if row is None else len(self._siblings[row.parent_id])
+
+    def go_to_sibling(self, step: int) -> None:
         """Go to the version before or after."""
         row = self.cursor_row
         if row is not None:
-            versions = self._siblings[row.parent_id]
-            at = versions.index(self._cursor) + step
-            if 0 <= at < len(versions):
-                self._go_to(versions[at])
-
-    def action_open(self) -> None:
-        self._want("open")
-
-    def action_fork(self) -> None:
-        self._want("fork")
-
-    def action_leave(self) -> None:
-        self.post_message(self.Left())
-
-    def _want(self, action: str) -> None:
-        if (row := self.cursor_row) is not None:
-            self.post_message(self.Wanted(action, row.id))
+            siblings = self._siblings[row.parent_id]
+            at = siblings.index(self._cursor) + step
+            if 0 <= at < len(siblings):
+                self._go_to(siblings[at])
 
     def _go_to(self, line: int) -> None:
         self._cursor = max(0, min(line, len(self._rows) - 1))
@@ -180,6 +166,6 @@ class BranchTree(ScrollView, can_focus=True):
         if line >= len(self._rows):
             return
         if line == self._cursor:
-            self.action_open()
+            self.post_message(self.Opened())
         else:
             self._go_to(line)
