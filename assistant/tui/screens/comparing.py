@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from assistant.dialogue import Maker
     from assistant.tui.logs import Logs
-    from assistant.tui.screens.conversation import ConversationView
+    from assistant.tui.screens.branched_conversation import BranchedConversation
     from prompts.template import Template
 
 FIRST_WORDS = 80
@@ -21,7 +21,7 @@ FIRST_WORDS = 80
 # --- versions that there are
 
 
-def compare_versions(view: "ConversationView", message_id: int) -> None:
+def compare_versions(view: "BranchedConversation", message_id: int) -> None:
     """Compare a reply with its only other version, or with one that the reader picks."""
     from assistant.store import messages
 
@@ -44,7 +44,7 @@ def compare_versions(view: "ConversationView", message_id: int) -> None:
         view.app.push_screen(PickScreen("Compare with", choices), chosen)
 
 
-def _show(view: "ConversationView", one: int, other: int, done: "Callable[[int | None], None]") -> None:
+def _show(view: "BranchedConversation", one: int, other: int, done: "Callable[[int | None], None]") -> None:
     """Show two replies in random order. `done` gets the better one."""
     from assistant.tui.screens.compare import CompareScreen
 
@@ -56,7 +56,7 @@ def _show(view: "ConversationView", one: int, other: int, done: "Callable[[int |
 # --- versions that are made for it
 
 
-def compare_makers(view: "ConversationView", logs: "Logs", message_id: int) -> None:
+def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) -> None:
     """Let the reader pick what else the reply could be made with; two are made, as set now and with that, and shown."""
     from assistant.dialogue import Maker
 
@@ -86,7 +86,7 @@ def compare_makers(view: "ConversationView", logs: "Logs", message_id: int) -> N
     _pick(view, logs, now, chosen)
 
 
-def _pick(view: "ConversationView", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
+def _pick(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
     templates = {one.name: one for one in logs.library.templates() if one.kind == "chat" and one.name != now.template}
     choices = [Choice("again", "The same again", "another seed")]
     choices += [Choice(f"model {name}", name, "another model") for name in logs.models() if name != now.model]
@@ -111,7 +111,7 @@ def _pick(view: "ConversationView", logs: "Logs", now: "Maker", chosen: "Callabl
     view.app.push_screen(PickScreen("Compare what is set now with", choices), picked)
 
 
-def _ask_sampling(view: "ConversationView", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
+def _ask_sampling(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
     from assistant.tui.screens.choose import inherited_sampling
     from assistant.tui.screens.sampling import SamplingScreen
 
@@ -123,7 +123,7 @@ def _ask_sampling(view: "ConversationView", logs: "Logs", now: "Maker", chosen: 
 
 
 def _ask_inputs(
-    view: "ConversationView", template: "Template", now: "Maker", chosen: "Callable[[Maker], None]"
+    view: "BranchedConversation", template: "Template", now: "Maker", chosen: "Callable[[Maker], None]"
 ) -> None:
     from assistant.tui.screens.inputs import InputsScreen
 

@@ -1,7 +1,7 @@
 """One conversation: its messages, the composer below them, and what can be done to a message."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -14,7 +14,8 @@ from textual.widgets import TextArea
 from assistant.errors import AssistantError
 from assistant.tui import keys
 from assistant.tui.clock import Now
-from assistant.tui.screens.curated_conversation import CHANGING, JUDGING, CuratedConversation
+from assistant.tui.screens.branched_conversation import BRANCHING, BranchedConversation
+from assistant.tui.screens.curated_conversation import CHANGING, JUDGING
 from assistant.tui.screens.shown_conversation import Setup
 from assistant.tui.widgets.composer import Composer
 from assistant.tui.widgets.transcript import Transcript
@@ -28,21 +29,10 @@ DRAFT_AFTER_S = 0.5
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
 ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold", *JUDGING)
-ON_A_MESSAGE = (
-    "regenerate",
-    "edit",
-    "continue_reply",
-    "sibling",
-    "compare",
-    "compare_makers",
-    "fork",
-    *ALSO_WHILE_IT_GROWS,
-    *JUDGING,
-    *CHANGING,
-)
+ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", *ALSO_WHILE_IT_GROWS, *CHANGING, *BRANCHING)
 
 
-class ConversationView(CuratedConversation):
+class ConversationView(BranchedConversation):
     """The open conversation, or one that has not begun. What a person does changes the log through the dialogue."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.MESSAGE
@@ -50,23 +40,8 @@ class ConversationView(CuratedConversation):
     class Begun(Message):
         """The conversation has got its row."""
 
-    class Changed(Message):
-        """Its title, its figures or its state may be others now."""
-
     class ModelWanted(Message):
         """Something was sent, but no model is chosen."""
-
-    @dataclass
-    class MakersWanted(Message):
-        """Two new replies in place of `message_id` are to be made and compared."""
-
-        message_id: int
-
-    @dataclass
-    class Forked(Message):
-        """A conversation was forked from this one."""
-
-        conversation_id: int
 
     def __init__(self, *, now: Now, retry_key: str, id: str | None = None) -> None:  # noqa: A002
         super().__init__(now=now, retry_key=retry_key, id=id)
@@ -211,13 +186,11 @@ class ConversationView(CuratedConversation):
             return False
         match action:
             case "edit":
-                return view.role == "user" or not self.transcript.has_focus
+                return view.role == "user" or self.screen.focused is not self.transcript
             case _ if action in JUDGING or action in CHANGING:
                 return self.can_curate(action, view)
             case "continue_reply":
                 return view.state in ("cut", "stopped", "interrupted") and view is self.shown[-1]
-            case "sibling":
-                return view.siblings > 1
             case "compare":
                 return view.role == "assistant" and view.siblings > 1
             case "compare_makers":
@@ -269,71 +242,6 @@ class ConversationView(CuratedConversation):
         self._fill_composer(self._put_aside)
         self._put_aside = ""
         self.refresh_bindings()
-
-    def action_sibling(self, step: int) -> None:
-        view = self.target
-        if view is not None:
-            self._open_sibling(view.id, step)
-
-    @on(Transcript.SiblingWanted)
-    def _sibling_clicked(self, event: Transcript.SiblingWanted) -> None:
-        self._open_sibling(event.message_id, event.step)
-
-    def _open_sibling(self, message_id: int, step: int) -> None:
-        """Open the branch of the version before or after a message."""
-        from assistant.store import messages
-
-        if self.open_log is None or self.conversation_id is None or self.reply is not None:
-            return
-        db = self.open_log.db
-        versions = messages.siblings(db, message_id)
-        at = versions.index(message_id) + step
-        if not 0 <= at < len(versions):
-            return
-        self.open_leaf(messages.newest_leaf(db, versions[at]))
-        if self.transcript.has_focus:
-            self.transcript.select(versions[at])
-        self.post_message(self.Changed())
-
-    def open_path(self, message_id: int) -> None:
-        """Open the path through a message, as far as it went last, and select the message."""
-        from assistant.store import messages
-
-        if self.open_log is None or self.conversation_id is None:
-            return
-        if message_id not in [view.id for view in self.shown]:
-            self.open_leaf(messages.newest_leaf(self.open_log.db, message_id))
-        self.transcript.focus()
-        self.transcript.select(message_id)
-        self.post_message(self.Changed())
-
-    def open_leaf(self, leaf_id: int) -> None:
-        """Open the path that ends with that message."""
-        from assistant.store import messages
-
-        if self.open_log is not None and self.conversation_id is not None:
-            messages.open_leaf(self.open_log.db, self.conversation_id, leaf_id)
-            self.refresh_messages()
-
-    def action_fork(self) -> None:
-        """A new conversation that holds what led to the selected message."""
-        from assistant.store import forking
-
-        view = self.target
-        if self.open_log is not None and view is not None:
-            self.post_message(self.Forked(forking.fork(self.open_log.db, view.id)))
-
-    def action_compare(self) -> None:
-        from assistant.tui.screens.comparing import compare_versions
-
-        view = self.target
-        if view is not None:
-            compare_versions(self, view.id)
-
-    def action_compare_makers(self) -> None:
-        view = self.target
-        if view is not None:
-            self.post_message(self.MakersWanted(view.id))
 
     async def action_copy(self) -> None:
         from assistant.tui.screens.copying import copy
