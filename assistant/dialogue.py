@@ -17,7 +17,7 @@ from sqlite_utils import Database
 
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
-from assistant.errors import AssistantError, EngineDied, StoreError
+from assistant.errors import AdapterUnknown, AssistantError, EngineDied, StoreError
 from assistant.events import Event, Finished, Prefilled, Token
 from assistant.settings import Settings
 from assistant.store import conversations, messages
@@ -206,9 +206,17 @@ class Dialogue:
                 yield step
 
     async def continue_reply(self, message_id: int) -> AsyncGenerator[Step, None]:
-        """Go on with a reply that was cut, stopped or interrupted, in its own row."""
+        """Go on with a reply that was cut, stopped or interrupted, in its own row and with the model that began it.
+
+        Raises `AdapterUnknown` for one that an adapter began: of that only the hash is known.
+        """
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
+        if messages.was_generated(self._db, message_id):
+            made = messages.reply_info(self._db, message_id).provenance
+            if made.adapter_hash:
+                raise AdapterUnknown("An adapter began this reply, and only it could go on with it. Make another one.")
+            conversation = replace(conversation, model=made.model)
         async with aclosing(self._reply(conversation, old.parent_id, continued=old)) as steps:
             async for step in steps:
                 yield step

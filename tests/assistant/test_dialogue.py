@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from assistant.client import Client
 from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, turns
+from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
@@ -249,3 +250,18 @@ async def test_a_reply_of_an_adapter_that_was_cut_off_names_it(
     await all_of(dialogue.regenerate(first, maker=Maker("fake", "plain", {}, {}, adapter="sea")))
     cut = conversations.get(db, conversation).leaf_id or 0
     assert messages.reply_info(db, cut).provenance.adapter_hash == "sea"
+    with pytest.raises(AdapterUnknown, match="Make another one"):
+        await all_of(dialogue.continue_reply(cut))
+    assert messages.get(db, cut).state == "interrupted"
+
+
+async def test_a_reply_goes_on_with_the_model_that_began_it(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("One", reason="length"), Reply(" two."))
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    reply = conversations.get(db, conversation).leaf_id or 0
+    conversations.configure(db, conversation, model="another")
+    await all_of(dialogue.continue_reply(reply))
+    assert messages.get(db, reply).content == "One two."
+    assert engine.requests[-1]["model"] == "fake"
