@@ -13,7 +13,7 @@ from assistant.store.messages import FIGURES
 
 TITLE = "{} (fork)"
 _CONVERSATION = "model, template, inputs, sampling, system"
-_MESSAGE = "role, content, created_ms, state, error"
+_MESSAGE = "role, content, created_ms, error"
 _REPLY = ", ".join(("model", "adapter_hash", "template_hash", "sampling", "seed", "token_ids", "logprobs", *FIGURES))
 
 
@@ -42,11 +42,11 @@ def fork(db: Database, message_id: int) -> int:
 
 def _copy(db: Database, message_id: int, conversation_id: int, parent_id: int | None) -> int:
     """The id of the copy of one message."""
-    copied = _MESSAGE.replace("state", "CASE state WHEN 'growing' THEN 'stopped' ELSE state END")
     copy = execute(
         db,
-        f"INSERT INTO messages (conversation_id, parent_id, updated_ms, {_MESSAGE}) "
-        f"SELECT ?, ?, ?, {copied} FROM messages WHERE id = ?",
+        f"INSERT INTO messages (conversation_id, parent_id, updated_ms, {_MESSAGE}, state) "
+        f"SELECT ?, ?, ?, {_MESSAGE}, CASE state WHEN 'growing' THEN 'stopped' ELSE state END "
+        "FROM messages WHERE id = ?",
         (conversation_id, parent_id, now_ms(), message_id),
     ).lastrowid
     assert copy is not None
