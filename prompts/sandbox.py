@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 """In `# user`: what the person said."""
+LABEL = "label"
+"""In `# user` of a `label` template: one of its classes, which is asked about alone."""
 
 MAX_CHARACTERS = 4_000_000
 """Longest section, rendered. Far beyond any context, far below any memory."""

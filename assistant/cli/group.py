@@ -19,6 +19,7 @@ COMMANDS = {
     "log": "Find, judge, import, export and keep what was said.",
     "models": "List, pull, add, remove and describe models.",
     "prompts": "List and show templates.",
+    "run": "Do a template's task for every row of a file.",
     "serve": "Answer the OpenAI API on a port.",
 }
 """Name -> help line; the command itself is `assistant.cli.<name>.command`."""
