@@ -36,7 +36,10 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write(path: Path, some: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """All rows, or nothing at all. A CSV file has `columns`; values that are no text are JSON there. Raises `OutputUnwritable`."""
+    """All rows, or nothing at all. A CSV file has `columns`; values that are no text are JSON there.
+
+    Raises `OutputUnwritable`.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:

@@ -15,7 +15,6 @@ from assistant.errors import AssistantError
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.paths import Paths
     from assistant.settings import Settings
     from assistant.store.conversations import Conversation
 
