@@ -1,5 +1,8 @@
-"""Options that several commands have: a model's name, values of a template's inputs, sampling."""
+"""What several commands share: a model's name, values of inputs, sampling, calibration, a progress bar."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,3 +54,34 @@ def model_name(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -
         pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
         return catalogue.DEFAULT
     return catalogue.installed(paths)[0].name
+
+
+calibration = click.option(
+    "--calibration",
+    type=click.Choice(["auto", "none", "contextual", "batch"]),
+    default="auto",
+    callback=lambda _ctx, _parameter, given: "" if given == "auto" else given,
+    show_default=True,
+    help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
+)
+"""How a run calibrates probabilities; "" leaves it to the number of rows."""
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """A progress bar on a terminal's stderr, with the time that is left."""
+    shown: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if not shown:
+            shown.append(click.progressbar(length=total, file=sys.stderr, show_pos=True).__enter__())
+            shown[0].update(0)
+        shown[0].update(done - shown[0].pos)
+
+    try:
+        yield progress
+    finally:
+        if shown:
+            shown[0].__exit__(None, None, None)

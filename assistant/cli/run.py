@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.options import model_name, pairs, sampling_values
+from assistant.cli.options import calibration, model_name, pairs, progress_bar, sampling_values
 from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import AssistantError
 
@@ -30,13 +30,7 @@ STANDARD = "-"
 @click.option("-a", "--adapter", default="", help="Name of an adapter of that model.")
 @click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
 @click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
-@click.option(
-    "--calibration",
-    type=click.Choice(["auto", "none", "contextual", "batch"]),
-    default="auto",
-    show_default=True,
-    help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
-)
+@calibration
 @as_json
 def command(template: str, source: str, target: str, as_json: bool, **options: Any) -> None:
     """Do a template's task for every row of a file.
@@ -80,9 +74,8 @@ async def _run(name: str, source: Path, target: str, options: dict[str, Any]) ->
         task = Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
         folder = output.parent if output else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = folder / f"{output.name if output else 'output'}.journal"
-        method = "" if options["calibration"] == "auto" else options["calibration"]
-        batch = Batch(task, source, method, journal)
-        with _bar() as progress:
+        batch = Batch(task, source, options["calibration"], journal)
+        with progress_bar() as progress:
             await batch.ask(lambda done: progress(done, batch.total))
         predictions = await batch.predictions()
         write(output, predictions, batch.columns) if output else write_jsonl(sys.stdout, predictions)
@@ -118,23 +111,3 @@ def _file(source: str) -> Iterator[Path]:
             file.write(first)
             shutil.copyfileobj(sys.stdin.buffer, file)
         yield path
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    """A progress bar on a terminal's stderr, with the time that is left."""
-    shown: list[Any] = []
-
-    def progress(done: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        if not shown:
-            shown.append(click.progressbar(length=total, file=sys.stderr, show_pos=True).__enter__())
-            shown[0].update(0)
-        shown[0].update(done - shown[0].pos)
-
-    try:
-        yield progress
-    finally:
-        if shown:
-            shown[0].__exit__(None, None, None)

@@ -306,3 +306,29 @@ WHEN (OLD.deleted_ms IS NULL) <> (NEW.deleted_ms IS NULL) BEGIN
     UPDATE exchanges SET hidden = NEW.deleted_ms IS NOT NULL WHERE conversation_id = NEW.id;
 END
 """
+
+
+@migrations()
+def template_tests(db: Database) -> None:
+    """How good a template was on a labelled set, item by item, so that two tests can be compared in pairs."""
+    for statement in _TEMPLATE_TESTS.split(";\n"):
+        db.conn.execute(statement)
+
+
+_TEMPLATE_TESTS = """
+CREATE TABLE template_tests (
+    id INTEGER PRIMARY KEY,
+    done_ms INTEGER NOT NULL,
+    template TEXT NOT NULL,
+    template_hash TEXT NOT NULL,
+    model TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    data TEXT NOT NULL,
+    data_hash TEXT NOT NULL,
+    main TEXT NOT NULL,
+    item_values TEXT NOT NULL,
+    report TEXT NOT NULL
+);
+CREATE INDEX template_tests_data ON template_tests(template, data_hash)
+"""
