@@ -75,12 +75,12 @@ class Template:
     """JSON Schema of what an `extract` template finds."""
     reasoning: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def several(self) -> bool:
         """Whether an input can have several labels: each is asked about by itself, as `{{ label }}`."""
         return self.kind == "label" and LABEL in variables(self.sections.get("user", ""))
 
-    @property
+    @cached_property
     def asked(self) -> Labels:
         """The classes that one question chooses from."""
         return labels.YES_NO.get(self.language, labels.YES_NO["en"]) if self.several else self.labels
