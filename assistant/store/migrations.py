@@ -314,6 +314,7 @@ def places_of_votes(db: Database) -> None:
     db.conn.execute("ALTER TABLE preferences ADD COLUMN chosen_first INTEGER CHECK (chosen_first IN (0, 1))")
 
 
+@migrations()
 def template_tests(db: Database) -> None:
     """How good a template was on a labelled set, item by item, so that two tests can be compared in pairs."""
     for statement in _TEMPLATE_TESTS.split(";\n"):
