@@ -1,16 +1,15 @@
 """The rows of the Log screen: what is searched for within a filter, in an order, fetched a page at a time."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from sqlite_utils import Database
+
+from assistant.store import exchanges, query, search
+from assistant.store.exchanges import Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-    from assistant.store.exchanges import Exchange
-    from assistant.store.query import Fragment, Term
-    from assistant.store.search import Hit
+from assistant.store.query import Fragment, Term
+from assistant.store.search import Hit
+from assistant.tui.widgets.reasoning import split
 
 PAGE_ROWS = 50
 COUNTED = 10_000
@@ -26,9 +25,9 @@ class LogRow:
     conversation_id: int
     created_ms: int
     title: str
-    prompt: "tuple[Fragment, ...]"
-    reply: "tuple[Fragment, ...]"
-    exchange: "Exchange | None"
+    prompt: tuple[Fragment, ...]
+    reply: tuple[Fragment, ...]
+    exchange: Exchange | None
 
     @property
     def reply_id(self) -> int | None:
@@ -63,16 +62,14 @@ class Rows:
     """All rows of a search so far."""
     _seen: set[int] = field(default_factory=set)
     _next_before: int | None = None
-    _last: "dict[int, Exchange]" = field(default_factory=dict)
+    _last: dict[int, Exchange] = field(default_factory=dict)
     """The last exchange of each page as it was fetched: the next page is found after it, whatever was judged since."""
 
     @property
     def is_search(self) -> bool:
-        from assistant.store import query
-
         return bool(query.terms(self.wanted.search))
 
-    def begin(self, db: "Database") -> list[LogRow]:
+    def begin(self, db: Database) -> list[LogRow]:
         """The first page."""
         if self.is_search:
             self.further(db)
@@ -81,10 +78,8 @@ class Rows:
         self.count, self.more = len(rows), len(rows) == PAGE_ROWS
         return rows
 
-    def count_all(self, db: "Database") -> None:
+    def count_all(self, db: Database) -> None:
         """Count what has no search: exactly without a filter, else up to `COUNTED`."""
-        from assistant.store import exchanges
-
         if self.is_search or not self.more:
             return
         if self.wanted.filter_ == EVERYTHING:
@@ -93,16 +88,12 @@ class Rows:
             self.count = exchanges.count(db, self.wanted.filter_, at_most=COUNTED)
             self.more = self.count == COUNTED
 
-    def hits(self, db: "Database") -> int:
+    def hits(self, db: Database) -> int:
         """How many messages are found, up to `COUNTED`."""
-        from assistant.store import search
-
         return search.count(db, self.wanted.search, self.wanted.filter_, at_most=COUNTED)
 
-    def page(self, db: "Database", number: int) -> list[LogRow]:
+    def page(self, db: Database, number: int) -> list[LogRow]:
         """The page of that number; fewer rows where some are gone."""
-        from assistant.store import exchanges
-
         first = number * PAGE_ROWS
         if self.is_search:
             return self._found[first : first + PAGE_ROWS]
@@ -121,15 +112,13 @@ class Rows:
             self._last[number] = found[-1]
         return [row_of(exchange) for exchange in found]
 
-    def further(self, db: "Database") -> None:
+    def further(self, db: Database) -> None:
         """Find more rows than `count`, where there are some."""
         if not self.is_search:
             fetched = self.page(db, self.count // PAGE_ROWS)
             self.count = self.count // PAGE_ROWS * PAGE_ROWS + len(fetched)
             self.more = len(fetched) == PAGE_ROWS
             return
-        from assistant.store import query, search
-
         w = self.wanted
         newest_first = w.sort == "time" and w.descending
         found = search.search(
@@ -152,17 +141,15 @@ class Rows:
         self.count, self.more = len(self._found), found.next_before is not None
 
 
-def row_of(exchange: "Exchange") -> LogRow:
+def row_of(exchange: Exchange) -> LogRow:
     """An exchange as it is listed."""
     e = exchange
-    prompt, reply = (((text, False),) for text in (e.prompt, e.reply))
+    prompt, reply = (((text, False),) for text in (e.prompt, split(e.reply).answer.strip() or e.reply))
     return LogRow(e.message_id, e.conversation_id, e.created_ms, e.title, prompt, reply, e)
 
 
-def row_of_hit(hit: "Hit", terms: "list[Term]") -> LogRow:
+def row_of_hit(hit: Hit, terms: list[Term]) -> LogRow:
     """A hit as it is listed: the text in which it is begins near it, and the hits are marked in both."""
-    from assistant.store import query
-
     e = hit.exchange
     said = hit.role == "user"
     prompt = hit.snippet if said else tuple(query.snippet(e.prompt if e else "", terms))
@@ -171,9 +158,7 @@ def row_of_hit(hit: "Hit", terms: "list[Term]") -> LogRow:
     return LogRow(hit.message_id, hit.conversation_id, created_ms, hit.title, prompt, reply, e)
 
 
-def refreshed(db: "Database", row: LogRow) -> LogRow:
+def refreshed(db: Database, row: LogRow) -> LogRow:
     """The row as the log has it now, its texts as they are shown."""
-    from assistant.store import exchanges
-
     found = [] if row.reply_id is None else exchanges.by_ids(db, [row.reply_id])
     return replace(row, exchange=found[0]) if found else row
