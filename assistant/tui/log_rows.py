@@ -1,10 +1,11 @@
 """The rows of the Log screen: what is searched for within a filter, in an order, fetched a page at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
 
-from assistant.store import exchanges, query, search
+from assistant.store import curation_queue, exchanges, query, search
 from assistant.store.exchanges import Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
@@ -40,6 +41,8 @@ class Wanted:
     """What the reader wants to see."""
 
     search: str = ""
+    queue: bool = False
+    """Unjudged replies of the conversation that is up, in place of a search."""
     filter_: Filter = EVERYTHING
     sort: Sort = "time"
     descending: bool = True
@@ -66,11 +69,20 @@ class Rows:
     """The last exchange of each page as it was fetched: the next page is found after it, whatever was judged since."""
 
     @property
+    def is_list(self) -> bool:
+        """Whether all rows are held here, as those of a search and of the queue are."""
+        return self.wanted.queue or self.is_search
+
+    @property
     def is_search(self) -> bool:
         return bool(query.terms(self.wanted.search))
 
     def begin(self, db: Database) -> list[LogRow]:
-        """The first page."""
+        """The first page, or all rows of the queue."""
+        if self.wanted.queue:
+            self._found = [row_of(exchange) for exchange in curation_queue.up_next(db, self.wanted.filter_)]
+            self.count = len(self._found)
+            return self._found
         if self.is_search:
             self.further(db)
             return self._found[:PAGE_ROWS]
@@ -80,7 +92,7 @@ class Rows:
 
     def count_all(self, db: Database) -> None:
         """Count what has no search: exactly without a filter, else up to `COUNTED`."""
-        if self.is_search or not self.more:
+        if self.is_list or not self.more:
             return
         if self.wanted.filter_ == EVERYTHING:
             self.count, self.more = self.total or exchanges.count(db), False
@@ -95,7 +107,7 @@ class Rows:
     def page(self, db: Database, number: int) -> list[LogRow]:
         """The page of that number; fewer rows where some are gone."""
         first = number * PAGE_ROWS
-        if self.is_search:
+        if self.is_list:
             return self._found[first : first + PAGE_ROWS]
         w, before = self.wanted, self._last.get(number - 1)
         found = exchanges.page(
@@ -140,6 +152,15 @@ class Rows:
         self._next_before, self.complete = found.next_before, found.complete
         self.count, self.more = len(self._found), found.next_before is not None
 
+    def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow]:
+        """Those of `rows` that have changed, as the log has them now."""
+        held = {row.reply_id: row for row in rows if row.reply_id is not None}
+        found = exchanges.by_ids(db, list(held))
+        new = [replace(held[one.message_id], exchange=one) for one in found if held[one.message_id].exchange != one]
+        changed = {row.hit_id: row for row in new}
+        self._found = [changed.get(row.hit_id, row) for row in self._found]
+        return new
+
 
 def row_of(exchange: Exchange) -> LogRow:
     """An exchange as it is listed."""
@@ -156,9 +177,3 @@ def row_of_hit(hit: Hit, terms: list[Term]) -> LogRow:
     reply = tuple(query.snippet(e.reply if e else "", terms)) if said else hit.snippet
     created_ms = e.created_ms if e else hit.created_ms
     return LogRow(hit.message_id, hit.conversation_id, created_ms, hit.title, prompt, reply, e)
-
-
-def refreshed(db: Database, row: LogRow) -> LogRow:
-    """The row as the log has it now, its texts as they are shown."""
-    found = [] if row.reply_id is None else exchanges.by_ids(db, [row.reply_id])
-    return replace(row, exchange=found[0]) if found else row

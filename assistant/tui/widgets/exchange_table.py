@@ -89,24 +89,27 @@ class ExchangeTable(ScrollView, can_focus=True):
         """Show these first rows in place of all before; the cursor is on the first."""
         self._pages.clear()
         self._asked.clear()
-        self._pages[0] = rows
+        for first in range(0, len(rows), PAGE_ROWS):
+            self._pages[first // PAGE_ROWS] = rows[first : first + PAGE_ROWS]
         self._sort = (sort, descending)
         self._cursor, self._hover = 0, None
-        self.grow(len(rows), more=False)
+        self.count = len(rows)
+        self.grow(self.count, more=False)
         self.scroll_to(y=0, animate=False, force=True)
         self._tell()
 
     def grow(self, count: int, *, more: bool) -> None:
         """There are `count` rows, and maybe more."""
-        if count // PAGE_ROWS != self.count // PAGE_ROWS or count != self.count:
-            self._drop(self.count // PAGE_ROWS)
+        if count > self.count:
+            self._drop_last()
         self.count, self._more = count, more
         self.virtual_size = Size(0, count + 1)
         self._cursor = max(0, min(self._cursor, count - 1))
         self.refresh()
 
-    def _drop(self, number: int) -> None:
-        """Forget a page that wasn't full."""
+    def _drop_last(self) -> None:
+        """Forget the last page where it wasn't full."""
+        number = self.count // PAGE_ROWS
         if number in self._pages and len(self._pages[number]) < PAGE_ROWS:
             self._pages.discard(number)
 
@@ -117,12 +120,11 @@ class ExchangeTable(ScrollView, can_focus=True):
         self.refresh()
         self._tell()
 
-    def update(self, row: LogRow) -> None:
-        """Show a row anew, wherever it is."""
-        for number in list(self._pages.keys()):
-            rows = self._pages[number]
-            if any(one.hit_id == row.hit_id for one in rows):
-                self._pages[number] = [row if one.hit_id == row.hit_id else one for one in rows]
+    def update(self, rows: Sequence[LogRow]) -> None:
+        """Show these rows anew, wherever they are."""
+        new = {row.hit_id: row for row in rows}
+        for number in [*self._pages.keys()]:
+            self._pages[number] = [new.get(row.hit_id, row) for row in self._pages[number]]
         self.refresh()
         self._tell()
 
@@ -136,10 +138,10 @@ class ExchangeTable(ScrollView, can_focus=True):
         """The row under the cursor, where there is one and it is there yet."""
         return self._row(self._cursor) if self._cursor < self.count else None
 
-    def rows_of(self, conversation_id: int) -> list[LogRow]:
-        """The rows of a conversation that are held now."""
-        held = [row for number in self._pages.keys() for row in self._pages[number]]
-        return [row for row in held if row.conversation_id == conversation_id]
+    @property
+    def held(self) -> list[LogRow]:
+        """The rows that are held now."""
+        return [row for number in [*self._pages.keys()] for row in self._pages[number]]
 
     def _row(self, index: int) -> LogRow | None:
         number, into = divmod(index, PAGE_ROWS)
