@@ -1,7 +1,7 @@
 """All that the log knows of one exchange, and how it is told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlite_utils import Database
@@ -30,7 +30,7 @@ class Detail:
     reply: StoredMessage | None
     versions: Sequence[StoredMessage] = ()
     info: ReplyInfo | None = None
-    judgement: Judgement = Judgement()
+    judgement: Judgement = field(default_factory=Judgement)
     votes: Sequence[Preference] = ()
 
     @property
