@@ -21,7 +21,7 @@ from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, messages
+from assistant.store import conversations, curation, exchanges, messages
 from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
 from assistant.tui.app import AssistantApp
@@ -59,6 +59,8 @@ class Scene:
     theme: str = "quiet-dark"
     models: bool = True
     damaged: bool = False
+    curated: bool = False
+    """Some replies are rated, tagged, kept, corrected."""
 
 
 SCENES = {
@@ -74,6 +76,14 @@ SCENES = {
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
     "models": Scene(("f4",)),
+    "log": Scene(("f6", "down"), curated=True),
+    "log-search": Scene(("f6", "slash", *"鲸鱼"), curated=True),
+    "log-filter": Scene(("f6", "f", *"good #st"), curated=True),
+    "log-queue": Scene(("f6", "q", "plus"), curated=True),
+    "log-empty": Scene(("f6", "slash", *"zebra"), theme="quiet-light", curated=True),
+    "tag": Scene(("f6", "t", *"st"), curated=True),
+    "correct": Scene(("f6", "e"), curated=True),
+    "note": Scene(("f6", "n"), curated=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -107,6 +117,8 @@ def make_home(home: Paths, scene: Scene) -> None:
     versions = ["Once.", "A whale swam.", STORY]
     story = _say(db, "Lighthouse and whale", [question, versions, "Now as code, please.", [CODE]], 25)
     conversations.remember(db, "open", str(story))
+    if scene.curated:
+        _curate(db)
     db.close()
 
 
@@ -123,7 +135,13 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
         replies = [messages.begin_reply(db, talk, parent, provenance) for _ in turn]
         for reply, text in zip(replies, turn, strict=True):
             figures = Outcome(
-                prompt_tokens=1_030, completion_tokens=174, context_tokens=8192, first_token_s=0.05, total_s=1.37
+                prompt_tokens=1_030,
+                completion_tokens=174,
+                context_tokens=8192,
+                first_token_s=0.05,
+                total_s=1.37,
+                token_ids=[1, 2],
+                logprobs=[-0.4, -len(text) / 100],
             )
             messages.end_reply(db, reply, text, "complete", figures)
         parent = replies[-1]
@@ -132,6 +150,17 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
         db.conn.execute("UPDATE conversations SET updated_ms = ? WHERE id = ?", (then_ms, talk))
         db.conn.execute("UPDATE messages SET created_ms = ? + id * 1000 WHERE conversation_id = ?", (then_ms, talk))
     return talk
+
+
+def _curate(db: Database) -> None:
+    """Judge some of the replies."""
+    first, *others, code = [row.message_id for row in exchanges.page(db, descending=False)]
+    curation.rate(db, code, 1)
+    curation.tag(db, code, "story")
+    curation.tag(db, others[-1], "story")
+    curation.note(db, others[-1], "Good rhythm, but the whale should speak.")
+    curation.decide(db, first, "keep")
+    curation.rate(db, others[0], -1)
 
 
 def make_app(scene: Scene) -> AssistantApp:

@@ -16,6 +16,7 @@ from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.told_errors import TellsErrors
 
 T = TypeVar("T")
+R = TypeVar("R")
 NO_REPLY = "There is no reply here to judge. Choose a row that has one."
 
 
@@ -93,7 +94,7 @@ class CuratingScreen(TellsErrors, Screen[T]):
     def action_tag(self) -> None:
         self._with_reply(lambda db, reply: (curation.tags_of(db, reply), curation.all_tags(db)), self._ask_tag)
 
-    def _with_reply(self, read: Callable[[Database, int], T], then: Callable[[int, T], None]) -> None:
+    def _with_reply(self, read: Callable[[Database, int], R], then: Callable[[int, R], None]) -> None:
         """Read something of the reply under the cursor, and go on with it."""
         row = self.row
         if row is None or row.reply_id is None:
