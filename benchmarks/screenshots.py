@@ -76,14 +76,14 @@ SCENES = {
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
     "models": Scene(("f4",)),
-    "log": Scene(("f6", "down"), curated=True),
-    "log-search": Scene(("f6", "slash", *"鲸鱼"), curated=True),
-    "log-filter": Scene(("f6", "f", *"good #st"), curated=True),
-    "log-queue": Scene(("f6", "q", "plus"), curated=True),
-    "log-empty": Scene(("f6", "slash", *"zebra"), theme="quiet-light", curated=True),
-    "tag": Scene(("f6", "t", *"st"), curated=True),
-    "correct": Scene(("f6", "e"), curated=True),
-    "note": Scene(("f6", "n"), curated=True),
+    "log": Scene(("f8", "down"), curated=True),
+    "log-search": Scene(("f8", "slash", *"鲸鱼"), curated=True),
+    "log-filter": Scene(("f8", "f", *"good #st"), curated=True),
+    "log-queue": Scene(("f8", "q", "plus"), curated=True),
+    "log-empty": Scene(("f8", "slash", *"zebra"), theme="quiet-light", curated=True),
+    "tag": Scene(("f8", "t", *"st"), curated=True),
+    "correct": Scene(("f8", "e"), curated=True),
+    "note": Scene(("f8", "n"), curated=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -148,7 +148,10 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
     then_ms = int(NOW.timestamp() * 1000) - minutes_ago * 60_000
     with db.conn:
         db.conn.execute("UPDATE conversations SET updated_ms = ? WHERE id = ?", (then_ms, talk))
-        db.conn.execute("UPDATE messages SET created_ms = ? + id * 1000 WHERE conversation_id = ?", (then_ms, talk))
+        for table, name in (("messages", "id"), ("exchanges", "message_id")):
+            db.conn.execute(
+                f"UPDATE {table} SET created_ms = ? + {name} * 1000 WHERE conversation_id = ?", (then_ms, talk)
+            )
     return talk
 
 

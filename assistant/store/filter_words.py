@@ -29,7 +29,10 @@ WORDS = (
     "good bad unrated keep skip undecided corrected judged tag: model: adapter: template: since: until: "
     "tokens> surprise> length>"
 )
-"""What can be typed, for a hint."""
+"""What can be typed."""
+
+EXAMPLE = "unrated good keep #tag model: since:30d surprise>2 · → completes"
+"""Some of it, for a hint of one line."""
 
 
 def parse(typed: str, now: datetime) -> Filter:

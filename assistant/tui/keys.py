@@ -29,7 +29,7 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
-    Binding("f6", "log", "the log: search and curate", show=False, id="chat.log"),
+    Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
 ]
 
 MESSAGE: list[BindingType] = [
@@ -89,7 +89,7 @@ LOG: list[BindingType] = [
     Binding("left", "version(-1)", "previous version beside it", show=False, id="log.previous"),
     Binding("right", "version(1)", "next version beside it", show=False, id="log.next"),
     Binding("space", "page_detail", "read on in the exchange", show=False, id="log.read_on"),
-    Binding("f6", "leave", "back to the chat", show=False, id="log.close"),
+    Binding("f8", "leave", "back to the chat", show=False, id="log.close"),
 ]
 
 EXCHANGES: list[BindingType] = [

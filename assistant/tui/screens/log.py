@@ -190,7 +190,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
                 f"Nothing found for “{searched}”{within}. Fewer or other words find more; OR between two is a choice."
             )
         if wanted.filter_ != EVERYTHING:
-            return "Nothing passes the filter. f changes it; ctrl+u in it clears it."
+            return "Nothing passes the filter. f changes it; esc in it clears it."
         return EMPTY_LOG
 
     @on(ExchangeTable.PageWanted)
@@ -242,7 +242,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             self._want(filter_=filter_)
 
     def _filter_hint(self) -> str:
-        return filter_words.WORDS if self.query_one("#filter", Input).has_focus else ""
+        return filter_words.EXAMPLE if self.query_one("#filter", Input).has_focus else ""
 
     def _hint(self, text: str, *, problem: bool = False) -> None:
         hint = self.query_one("#hint", Static)
@@ -352,6 +352,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
                 self._beside = len(detail.others) - 1
             self._detail = detail
             self._draw_detail()
+            self.refresh_bindings()
 
         self.in_background(show(), "detail")
 
@@ -381,6 +382,15 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             self.dismiss(None)
 
     # --- judging it
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action in ("leave", "search", "filter", "sort", "reverse"):
+            return True
+        if isinstance(self.focused, Input):
+            return False
+        if action in ("compare", "version"):
+            return self.version_beside is not None
+        return action in ("queue", "undo", "redo", "page_detail") or self.row is not None
 
     def tell(self, text: str) -> None:
         self.query_one(StatusLine).state = text
