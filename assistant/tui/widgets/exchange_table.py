@@ -116,15 +116,19 @@ class ExchangeTable(ScrollView, can_focus=True):
     def put(self, number: int, rows: Sequence[LogRow]) -> None:
         """A page that was wanted."""
         self._asked.discard(number)
-        self._pages[number] = rows
+        self._keep(number, rows)
         self.refresh()
         self._tell()
+
+    def _keep(self, number: int, rows: Sequence[LogRow]) -> None:
+        self._pages.discard(number)  # the cache doesn't overwrite
+        self._pages[number] = rows
 
     def update(self, rows: Sequence[LogRow]) -> None:
         """Show these rows anew, wherever they are."""
         new = {row.hit_id: row for row in rows}
         for number in [*self._pages.keys()]:
-            self._pages[number] = [new.get(row.hit_id, row) for row in self._pages[number]]
+            self._keep(number, [new.get(row.hit_id, row) for row in self._pages[number]])
         self.refresh()
         self._tell()
 

@@ -97,7 +97,8 @@ def three(db: Database) -> Database:
     return db
 
 
-async def test_every_exchange_is_listed_newest_first(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+@pytest.mark.usefixtures("three")
+async def test_every_exchange_is_listed_newest_first(model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         await shown.counted("3 of 3")
         assert [line.split()[1] for line in shown.lines[1:]] == ["Sea", "旅行", "Bread"]
@@ -105,10 +106,9 @@ async def test_every_exchange_is_listed_newest_first(three: Database, model_home
         assert f"model      {MODEL}" in shown.detail
 
 
+@pytest.mark.usefixtures("three")
 @pytest.mark.parametrize(("typed", "title"), [("whal", "Sea"), ("鲸鱼", "Sea"), ("昆明", "旅行"), ("knead", "Bread")])
-async def test_search_as_it_is_typed(
-    typed: str, title: str, three: Database, model_home: Paths, engine: FakeEngine
-) -> None:
+async def test_search_as_it_is_typed(typed: str, title: str, model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         await shown.press("slash", *typed)
         await shown.counted("1 of 3")
@@ -137,7 +137,8 @@ async def test_filter_words_and_what_is_wrong_with_them(three: Database, model_h
         assert shown.screen.focused is shown.screen.table
 
 
-async def test_the_filter_line_completes_names(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+@pytest.mark.usefixtures("three")
+async def test_the_filter_line_completes_names(model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         line = shown.screen.query_one("#filter", Input)
         await shown.press("f", *"model:")
@@ -147,7 +148,8 @@ async def test_the_filter_line_completes_names(three: Database, model_home: Path
         await shown.counted("3 of 3")
 
 
-async def test_what_to_do_when_nothing_is_found(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+@pytest.mark.usefixtures("three")
+async def test_what_to_do_when_nothing_is_found(model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         await shown.press("slash", *"zebra")
         await shown.until(lambda: "Nothing found for “zebra”" in shown.empty)
@@ -161,7 +163,8 @@ async def test_an_empty_log_says_how_to_fill_it(model_home: Paths, engine: FakeE
         await shown.until(lambda: shown.window.app.chat.is_current)
 
 
-async def test_sorting_by_key_and_by_click(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+@pytest.mark.usefixtures("three")
+async def test_sorting_by_key_and_by_click(model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         await shown.press("r")
         await shown.at("knead")
@@ -331,7 +334,8 @@ async def test_a_row_without_a_reply_is_not_judged(three: Database, model_home: 
         await shown.told("no reply here")
 
 
-async def test_narrow_terminals_lose_columns_first(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+@pytest.mark.usefixtures("three")
+async def test_narrow_terminals_lose_columns_first(model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine, size=(80, 24)) as shown:
         await shown.counted("3 of 3")
         assert shown.lines[0].split() == ["when", "↓", "you", "reply", "surprise", "rating"]
