@@ -71,7 +71,10 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         """Exchanges in the whole log."""
         self._seen = 0
         """The state of the log that the rows show."""
+        self._left = False
+        """The chat is shown."""
         self._growing = False
+        """More rows are on their way."""
         self._detail: Detail | None = None
         self._beside = 0
 
@@ -123,17 +126,20 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         """Show what was said or changed elsewhere since."""
 
         async def look() -> None:
-            if self._seen and await self.ask(changes_elsewhere) != self._seen:
+            if await self.ask(changes_elsewhere) != self._seen:
                 self._total = None
-                self.find(cursor=self.table.cursor)
+                self.find(keep=self.table.row)
 
-        self.in_background(look(), "look")
+        if self._left:  # not where a dialog was answered
+            self._left = False
+            self.in_background(look(), "look")
 
-    def find(self, *, cursor: int = 0) -> None:
-        """Show what is wanted now, with the cursor on that row."""
-        self.in_background(self._find(Rows(self._wanted, self._total), cursor), "find")
+    def find(self, *, keep: LogRow | None = None) -> None:
+        """Show what is wanted now; the cursor is on the first row, or stays on `keep` where that is near."""
+        self.in_background(self._find(Rows(self._wanted, self._total), keep), "find")
 
-    async def _find(self, rows: Rows, cursor: int) -> None:
+    async def _find(self, rows: Rows, keep: LogRow | None) -> None:
+        cursor = self.table.cursor
         first = await self.ask(rows.begin)
         wanted = rows.wanted
         self._rows, self._growing = rows, False
@@ -142,8 +148,8 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         self._show_emptiness()
         await self.ask(rows.count_all)
         self.table.grow(rows.count, more=rows.more)
-        if cursor:
-            self.table.go_to(cursor)
+        if keep is not None:
+            self.table.go_to(next((i for i, row in enumerate(first) if row.hit_id == keep.hit_id), cursor))
         await self._show_count(rows)
         self._seen = await self.ask(changes_elsewhere)
 
@@ -174,10 +180,11 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         empty = rows.count == 0
         if empty:
             self.query_one("#empty", Static).update(self._emptiness())
-        if empty != self.has_class("-empty"):
-            self.set_class(empty, "-empty")
-        if empty and self.focused is None:
-            self.query_one("#search", Input).focus()
+        if empty and not isinstance(self.focused, Input):  # the rows are about to be hidden
+            self.set_focus(None if rows.wanted.queue else self.query_one("#search", Input))
+        self.set_class(empty, "-empty")
+        if not empty and self.focused is None:
+            self.table.focus()
 
     def _emptiness(self) -> str:
         wanted = self._rows.wanted
@@ -371,7 +378,11 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
     @on(ExchangeTable.Opened)
     def _open(self, event: ExchangeTable.Opened) -> None:
-        self.dismiss((event.row.conversation_id, event.row.hit_id))
+        self._go((event.row.conversation_id, event.row.hit_id))
+
+    def _go(self, to: tuple[int, int] | None) -> None:
+        self._left = True
+        self.dismiss(to)
 
     def action_leave(self) -> None:
         if self.focused is self.detail:
@@ -379,7 +390,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         elif self._wanted.queue:
             self.action_queue()
         else:
-            self.dismiss(None)
+            self._go(None)
 
     # --- judging it
 
@@ -395,12 +406,15 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     def tell(self, text: str) -> None:
         self.query_one(StatusLine).state = text
 
-    async def show_acts(self, *, judged: bool) -> None:
+    async def show_acts(self, *, judged: bool = False, stepped: bool = False) -> None:
         held, rows = self.table.held, self._rows
-        self.table.update(await self.ask(lambda db: rows.refreshed(db, held)))
+        changed = await self.ask(lambda db: rows.refreshed(db, held))
+        self.table.update(changed)
         if (row := self.table.row) is not None:
             self._show_detail(row)
         if judged and rows.wanted.queue:
             await self._go_on()
+        elif stepped and rows.wanted.queue and not changed:  # it was in a conversation before
+            self.find()
         elif rows.wanted.queue:
             await self._show_count(rows)

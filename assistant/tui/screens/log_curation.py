@@ -40,8 +40,9 @@ class CuratingScreen(TellsErrors, Screen[T]):
         """Say something in one short line."""
         raise NotImplementedError
 
-    async def show_acts(self, *, judged: bool) -> None:
-        """Show what has changed in the log. `judged`: the row may be done with."""
+    async def show_acts(self, *, judged: bool = False, stepped: bool = False) -> None:
+        """Show what has changed in the log. `judged`: the row may be done with. `stepped`: an act was undone or done
+        again, maybe of another row."""
         raise NotImplementedError
 
     @property
@@ -172,4 +173,4 @@ class CuratingScreen(TellsErrors, Screen[T]):
         what = await self.ask(step)
         self.tell(f"{told}: {what}" if what else nothing)
         if what:
-            await self.show_acts(judged=False)
+            await self.show_acts(stepped=True)
