@@ -1,7 +1,7 @@
 """The log: find any exchange among a million, read it, and judge it without leaving the keyboard."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -107,14 +107,14 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     async def ask(self, question: Callable[[Database], T]) -> T:
         return await self.reader.ask(question)
 
-    def in_background(self, work: Coroutine[Any, Any, None], group: str, *, exclusive: bool = True) -> None:
+    def in_background(self, work: Callable[[], Awaitable[None]], group: str, *, exclusive: bool = True) -> None:
         async def told() -> None:
             try:
-                await work
+                await work()
             except AssistantError as error:
                 self.notify(printable(str(error)), severity="error", markup=False, timeout=10)
 
-        self.run_worker(told(), group=group, exclusive=exclusive)
+        self.run_worker(told, group=group, exclusive=exclusive)
 
     # --- what is found
 
@@ -132,11 +132,12 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
         if self._left:  # not where a dialog was answered
             self._left = False
-            self.in_background(look(), "look")
+            self.in_background(look, "look")
 
     def find(self, *, keep: LogRow | None = None) -> None:
         """Show what is wanted now; the cursor is on the first row, or stays on `keep` where that is near."""
-        self.in_background(self._find(Rows(self._wanted, self._total), keep), "find")
+        rows = Rows(self._wanted, self._total)
+        self.in_background(lambda: self._find(rows, keep), "find")
 
     async def _find(self, rows: Rows, keep: LogRow | None) -> None:
         cursor = self.table.cursor
@@ -209,7 +210,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             if rows is self._rows:
                 self.table.put(number, page)
 
-        self.in_background(bring(), "pages", exclusive=False)
+        self.in_background(bring, "pages", exclusive=False)
 
     @on(ExchangeTable.FurtherWanted)
     def _further(self) -> None:
@@ -224,7 +225,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
                 self._growing = False
                 self.table.grow(rows.count, more=rows.more)
 
-        self.in_background(further(), "further")
+        self.in_background(further, "further")
 
     def _want(self, **changes: Any) -> None:
         wanted = replace(self._wanted, **changes)
@@ -361,7 +362,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             self._draw_detail()
             self.refresh_bindings()
 
-        self.in_background(show(), "detail")
+        self.in_background(show, "detail")
 
     def _draw_detail(self) -> None:
         if self._detail is not None:

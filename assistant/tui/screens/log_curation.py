@@ -1,6 +1,6 @@
 """Judging the row under the cursor: each act is stored, shown in the row, and told with the way back."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
@@ -32,8 +32,8 @@ class CuratingScreen(TellsErrors, Screen[T]):
         """Ask the log, in its thread."""
         raise NotImplementedError
 
-    def in_background(self, work: Coroutine[Any, Any, None], group: str, *, exclusive: bool = True) -> None:
-        """Run `work`; errors of ours are told."""
+    def in_background(self, work: Callable[[], Awaitable[None]], group: str, *, exclusive: bool = True) -> None:
+        """Run `work`, in place of what goes on in an exclusive group; errors of ours are told."""
         raise NotImplementedError
 
     def tell(self, text: str) -> None:
@@ -65,7 +65,7 @@ class CuratingScreen(TellsErrors, Screen[T]):
             self._act_on(row.reply_id, told, act, judged=judged)
 
     def _act_on(self, reply: int, told: str, act: Callable[[Database, int], object], *, judged: bool = False) -> None:
-        self.in_background(self._done(told, lambda db: act(db, reply), judged=judged), "acts", exclusive=False)
+        self.in_background(lambda: self._done(told, lambda db: act(db, reply), judged=judged), "acts", exclusive=False)
 
     async def _done(self, told: str, act: Callable[[Database], object], *, judged: bool) -> None:
         await self.ask(act)
@@ -106,7 +106,7 @@ class CuratingScreen(TellsErrors, Screen[T]):
         async def ask() -> None:
             then(reply, await self.ask(lambda db: read(db, reply)))
 
-        self.in_background(ask(), "dialog")
+        self.in_background(ask, "dialog")
 
     def _ask_correction(self, reply: int, stored: StoredMessage) -> None:
         def written(text: str | None) -> None:
@@ -148,11 +148,8 @@ class CuratingScreen(TellsErrors, Screen[T]):
             if better is not None:
                 first, second = (other.id, this.id) if better == "right" else (this.id, other.id)
                 told = {"left": "the left one is better", "right": "the right one is better"}.get(better, "as good")
-                self.in_background(
-                    self._done(told, lambda db: curation.prefer(db, first, second, tie=better == "tie"), judged=False),
-                    "acts",
-                    exclusive=False,
-                )
+                tie = better == "tie"
+                self._act_on(this.id, told, lambda db, _: curation.prefer(db, first, second, tie=tie))
 
         choices = [
             Choice("left", "The left one", " ".join(this.content[:200].split())),
@@ -164,10 +161,14 @@ class CuratingScreen(TellsErrors, Screen[T]):
     # --- back
 
     def action_undo(self) -> None:
-        self.in_background(self._step(curation.undo, "undone", "There is nothing to undo."), "acts", exclusive=False)
+        self.in_background(
+            lambda: self._step(curation.undo, "undone", "There is nothing to undo."), "acts", exclusive=False
+        )
 
     def action_redo(self) -> None:
-        self.in_background(self._step(curation.redo, "again", "There is nothing to do again."), "acts", exclusive=False)
+        self.in_background(
+            lambda: self._step(curation.redo, "again", "There is nothing to do again."), "acts", exclusive=False
+        )
 
     async def _step(self, step: Callable[[Database], str], told: str, nothing: str) -> None:
         what = await self.ask(step)
