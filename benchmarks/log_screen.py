@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from textual import events
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -33,8 +35,17 @@ TYPED = ["the", "harbour", "wh", "中文", "of and", "q"]
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+def press(app: App[None], key: str) -> None:
+    """Press a key without waiting for what comes of it."""
+    assert app._driver is not None
+    event = events.Key("space" if key == " " else key, key if len(key) == 1 else None)
+    event.set_sender(app)
+    app._driver.send_message(event)
 
 
 def painted(screen: LogScreen) -> bool:
@@ -51,7 +62,7 @@ async def run(paths: Paths) -> tuple[float, float, list[float]]:
         await until(lambda: app.chat.is_attached_to_logs)
         await pilot.pause(0.5)
         started = time.perf_counter()
-        app.simulate_key("f8")
+        press(app, "f8")
         await until(lambda: isinstance(app.screen, LogScreen) and app.screen.is_mounted and painted(app.screen))
         opened = time.perf_counter() - started
         screen = app.screen
@@ -70,7 +81,7 @@ async def searches(pilot: Pilot[None], screen: LogScreen) -> list[float]:
         for key in typed:
             before = screen._rows
             started = time.perf_counter()
-            screen.app.simulate_key("space" if key == " " else key)
+            press(screen.app, key)
             await until(lambda before=before: screen._rows is not before and painted(screen))  # type: ignore[misc]
             taken.append(time.perf_counter() - started)
             await pilot.pause(0.1)  # as fast as ten keys a second

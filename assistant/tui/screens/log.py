@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Label, Rule, Static
+from textual.worker import Worker
 
 from assistant.errors import AssistantError, StoreError
 from assistant.safe_text import printable
@@ -114,7 +115,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             except AssistantError as error:
                 self.notify(printable(str(error)), severity="error", markup=False, timeout=10)
 
-        self.run_worker(told, group=group, exclusive=exclusive)
+        _: Worker[None] = self.run_worker(told, group=group, exclusive=exclusive)
 
     # --- what is found
 
