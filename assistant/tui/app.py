@@ -168,11 +168,10 @@ class AssistantApp(TellsErrors, App[None]):
             self.chat.view.configure(model=name)
 
     def on_chat_screen_log_wanted(self) -> None:
-        from assistant.tui.log_reader import LogReader
         from assistant.tui.screens.log import LogScreen
 
         if self._log_screen is None:
-            self._log_screen = LogScreen(LogReader(self._paths.database), now=self._now)
+            self._log_screen = LogScreen(self._paths.database, now=self._now)
             self.install_screen(self._log_screen, "log")  # it keeps its place until the end
         self.push_screen(self._log_screen, self._exchange_chosen)
 
@@ -198,7 +197,7 @@ class AssistantApp(TellsErrors, App[None]):
             return
         logs, self._logs = self._logs, None
         if self._log_screen is not None:
-            await self._log_screen.reader.close()
+            await self._log_screen.close()
         if logs is not None:
             await self.chat.keep_all()
             await logs.close()
@@ -209,6 +208,7 @@ AFTER_THE_FIRST_FRAME = (
     "assistant.tui.logs",
     "assistant.tui.replies",
     "assistant.tui.views",
+    "assistant.tui.screens.log",
     "assistant.tui.screens.sampling",
     "markdown_it.tree",
     "textual.highlight",

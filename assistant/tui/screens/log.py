@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sqlite_utils import Database
@@ -62,9 +63,11 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     CSS_PATH = "log.tcss"
     AUTO_FOCUS = "ExchangeTable"
 
-    def __init__(self, reader: LogReader, *, now: Now) -> None:
+    def __init__(self, database: Path, *, now: Now) -> None:
         super().__init__()
-        self.reader = reader
+        self._reader = LogReader(database)
+        self._counter = LogReader(database)
+        """Counts, which takes longer than a page, so that nothing else waits for it."""
         self._now = now
         self._wanted = Wanted()
         self._rows = Rows(self._wanted)
@@ -106,7 +109,15 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     # --- the log's thread
 
     async def ask(self, question: Callable[[Database], T]) -> T:
-        return await self.reader.ask(question)
+        return await self._reader.ask(question)
+
+    async def _count(self, question: Callable[[Database], T]) -> T:
+        return await self._counter.ask(question, only_reads=True)
+
+    async def close(self) -> None:
+        """Give the log back; the screen is not used after this."""
+        await self._reader.close()
+        await self._counter.close()
 
     def in_background(self, work: Callable[[], Awaitable[None]], group: str, *, exclusive: bool = True) -> None:
         async def told() -> None:
@@ -142,13 +153,13 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
     async def _find(self, rows: Rows, keep: LogRow | None) -> None:
         cursor = self.table.cursor
-        first = await self.ask(rows.begin)
+        first = await self._reader.ask(rows.begin, only_reads=True)
         wanted = rows.wanted
         self._rows, self._growing = rows, False
         self.table.show(first, sort=wanted.sort, descending=wanted.descending)
         self.table.grow(rows.count, more=rows.more)
         self._show_emptiness()
-        await self.ask(rows.count_all)
+        await self._count(rows.count_all)
         self.table.grow(rows.count, more=rows.more)
         if keep is not None:
             self.table.go_to(next((i for i, row in enumerate(first) if row.hit_id == keep.hit_id), cursor))
@@ -158,14 +169,14 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     async def _show_count(self, rows: Rows) -> None:
         """`1,204 of 98,310`; the progress of the queue."""
         if rows.wanted.queue:
-            progress = await self.ask(lambda db: curation_queue.progress(db, rows.wanted.filter_))
+            progress = await self._count(lambda db: curation_queue.progress(db, rows.wanted.filter_))
             self._show_figures(f"queue · {progress.done:,} of {progress.total:,} judged")
             return
         if self._total is None:
             plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
-            self._total = rows.count if plain else await self.ask(exchanges.count)
+            self._total = rows.count if plain else await self._count(exchanges.count)
         if rows.is_search:
-            count = await self.ask(rows.hits)
+            count = await self._count(rows.hits)
         else:
             count = rows.count
         found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}"
