@@ -179,7 +179,10 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     assert isinstance(app, AssistantApp)
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
-    await pilot.press(*scene.keys)
+    for key in scene.keys:
+        await pilot.press(key)
+        while any(worker.is_running for worker in app.workers):  # the log answers in a thread
+            await pilot.pause(0.01)
     await pilot.pause(0.1)
     for line in app.screen.query(Input):
         line.cursor_blink = False

@@ -69,7 +69,7 @@ MODELS: list[BindingType] = [
 ]
 
 LOG: list[BindingType] = [
-    Binding("escape", "leave", "back", id="log.leave"),
+    Binding("escape,f8", "leave", "back", id="log.leave"),
     Binding("plus,equals_sign", "rate(1)", "good", key_display="+", id="log.good"),
     Binding("minus", "rate(-1)", "bad", key_display="-", id="log.bad"),
     Binding("e", "correct", "correct", tooltip="correct the reply", id="log.correct"),
@@ -89,7 +89,6 @@ LOG: list[BindingType] = [
     Binding("left", "version(-1)", "previous version beside it", show=False, id="log.previous"),
     Binding("right", "version(1)", "next version beside it", show=False, id="log.next"),
     Binding("space", "page_detail", "read on in the exchange", show=False, id="log.read_on"),
-    Binding("f8", "leave", "back to the chat", show=False, id="log.close"),
 ]
 
 EXCHANGES: list[BindingType] = [

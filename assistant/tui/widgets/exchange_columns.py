@@ -112,10 +112,20 @@ def line(row: LogRow, width: int, now: datetime) -> Content:
 
 
 def _fitted(content: Content, room: int, *, right: bool) -> Content:
+    content = _from_hit(content, room)
     if content.cell_length > room:
         content = content.truncate(room, ellipsis=True)
     missing = max(0, room - content.cell_length)
     return content.pad_left(missing) if right else content.pad_right(missing)
+
+
+def _from_hit(content: Content, room: int) -> Content:
+    """`content` from a little before its first hit, where that would be cut off."""
+    hit = next((span for span in content.spans if span.style == ".hit"), None)
+    if hit is None or content[: hit.end].cell_length < room:
+        return content
+    shown = content[max(0, hit.start - room // 4) :]
+    return Content("…") + shown
 
 
 def _joined(cells: Sequence[Content]) -> Content:
