@@ -156,7 +156,10 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         first = await self._reader.ask(rows.begin, only_reads=True)
         wanted = rows.wanted
         self._rows, self._growing = rows, False
-        self.table.show(first, sort=wanted.sort, descending=wanted.descending)
+        if wanted.queue:
+            self.table.show(first, sort="time", descending=False)
+        else:
+            self.table.show(first, sort=wanted.sort, descending=wanted.descending)
         self.table.grow(rows.count, more=rows.more)
         self._show_emptiness()
         await self._count(rows.count_all)
@@ -232,9 +235,11 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         self._growing = True
 
         async def further() -> None:
-            await self.ask(rows.further)
-            if rows is self._rows:
+            try:
+                await self.ask(rows.further)
+            finally:
                 self._growing = False
+            if rows is self._rows:
                 self.table.grow(rows.count, more=rows.more)
 
         self.in_background(further, "further")
@@ -278,7 +283,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         self.table.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """Down leaves a line for the rows, escape empties it or leaves it; up in the first row goes to the search."""
+        """Down leaves a line for the rows, escape empties it or leaves it."""
         if isinstance(line := self.focused, Input) and event.key in ("down", "escape"):
             event.stop()
             event.prevent_default()
@@ -320,7 +325,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         search = self.query_one("#search", Input)
         with search.prevent(Input.Changed):
             search.value = ""
-        self._want(queue=True, search="", sort="time", descending=False)
+        self._want(queue=True, search="")
         self.table.focus()
 
     async def _go_on(self) -> None:

@@ -296,6 +296,7 @@ async def test_the_queue_brings_the_most_surprising_conversation_first(
         await shown.counted("queue · 2 of 3 judged")
         await shown.press("q")
         await shown.counted("3 of 3")
+        await shown.at("Dull")  # the newest first again
 
 
 async def test_enter_goes_to_the_message_in_its_conversation(
