@@ -81,9 +81,9 @@ SCENES = {
     "log-filter": Scene(("f8", "f", *"good #st"), curated=True),
     "log-queue": Scene(("f8", "q", "plus"), curated=True),
     "log-empty": Scene(("f8", "slash", *"zebra"), theme="quiet-light", curated=True),
-    "tag": Scene(("f8", "t", *"st"), curated=True),
-    "correct": Scene(("f8", "e"), curated=True),
-    "note": Scene(("f8", "n"), curated=True),
+    "log-tag": Scene(("f8", "t", *"st"), curated=True),
+    "log-correct": Scene(("f8", "e"), curated=True),
+    "log-note": Scene(("f8", "n"), curated=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }

@@ -173,7 +173,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         """`1,204 of 98,310`; the progress of the queue."""
         if rows.wanted.queue:
             progress = await self._count(lambda db: curation_queue.progress(db, rows.wanted.filter_))
-            self._show_figures(f"queue · {progress.done:,} of {progress.total:,} judged")
+            self._show_figures(rows, f"queue · {progress.done:,} of {progress.total:,} judged")
             return
         if self._total is None:
             plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
@@ -185,10 +185,11 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}"
         if not rows.complete:
             found = f"{rows.count:,} so far"
-        self._show_figures(f"{found} of {self._total:,}")
+        self._show_figures(rows, f"{found} of {self._total:,}")
 
-    def _show_figures(self, text: str) -> None:
-        self.query_one("#count", Static).update(text)
+    def _show_figures(self, rows: Rows, text: str) -> None:
+        if rows is self._rows:
+            self.query_one("#count", Static).update(text)
 
     def _show_emptiness(self) -> None:
         """Say what to do where there is no row."""
@@ -342,9 +343,8 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         ids = [one.message_id for one in left]
         if judged not in ids:
             goal = next((one for one in ids if one > judged), ids[0])
-            held = [one.reply_id for one in self.table.held]
-            if goal in held:
-                self.table.go_to(held.index(goal))
+            if (number := self.table.number_of(goal)) is not None:
+                self.table.go_to(number)
         await self._show_count(self._rows)
 
     # --- the row under the cursor
@@ -355,11 +355,12 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
     @property
     def shown_detail(self) -> Detail | None:
-        return self._detail
+        row, detail = self.table.row, self._detail  # which is a moment behind
+        return detail if row is not None and detail is not None and detail.row.hit_id == row.hit_id else None
 
     @property
     def version_beside(self) -> StoredMessage | None:
-        others = self._detail.others if self._detail else []
+        others = self.shown_detail.others if self.shown_detail else []
         return others[self._beside % len(others)] if others else None
 
     @on(ExchangeTable.Highlighted)

@@ -10,17 +10,14 @@ from assistant.store.filter_words import completed
 
 
 class FilterSuggester(Suggester):
-    """Goes on with the last word. The names are asked for when the first is needed."""
+    """Goes on with the last word; `names` asks the log for what there is."""
 
     def __init__(self, names: Callable[[], Awaitable[Mapping[str, Sequence[str]]]]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._ask = names
-        self._names: Mapping[str, Sequence[str]] | None = None
+        self._names = names
 
     async def get_suggestion(self, value: str) -> str | None:
-        if self._names is None:
-            self._names = await self._ask()
-        return completed(value, self._names)
+        return completed(value, await self._names())
 
 
 def names_in(db: Database) -> dict[str, list[str]]:

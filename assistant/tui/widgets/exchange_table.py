@@ -147,6 +147,14 @@ class ExchangeTable(ScrollView, can_focus=True):
         """The rows that are held now."""
         return [row for number in [*self._pages.keys()] for row in self._pages[number]]
 
+    def number_of(self, reply_id: int) -> int | None:
+        """The number of the row of a reply, where it is held now."""
+        for number in [*self._pages.keys()]:
+            for into, row in enumerate(self._pages[number]):
+                if row.reply_id == reply_id:
+                    return number * PAGE_ROWS + into
+        return None
+
     def _row(self, index: int) -> LogRow | None:
         number, into = divmod(index, PAGE_ROWS)
         page = self._pages.get(number)
