@@ -22,7 +22,7 @@ from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, messages
+from assistant.store import conversations, curation, exchanges, messages
 from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
 from assistant.tui.app import AssistantApp
@@ -60,6 +60,8 @@ class Scene:
     theme: str = "quiet-dark"
     models: bool = True
     damaged: bool = False
+    curated: bool = False
+    """Some replies are rated, tagged, kept, corrected."""
 
 
 SCENES = {
@@ -81,6 +83,14 @@ SCENES = {
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
     "models": Scene(("f4",)),
+    "log": Scene(("f8", "down"), curated=True),
+    "log-search": Scene(("f8", "slash", *"鲸鱼"), curated=True),
+    "log-filter": Scene(("f8", "f", *"good #st"), curated=True),
+    "log-queue": Scene(("f8", "q", "plus"), curated=True),
+    "log-empty": Scene(("f8", "slash", *"zebra"), theme="quiet-light", curated=True),
+    "log-tag": Scene(("f8", "t", *"st"), curated=True),
+    "log-correct": Scene(("f8", "e"), curated=True),
+    "log-note": Scene(("f8", "n"), curated=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -114,6 +124,8 @@ def make_home(home: Paths, scene: Scene) -> None:
     versions = ["Once.", "A whale swam.", STORY]
     story = _say(db, "Lighthouse and whale", [question, versions, "Now as code, please.", [CODE]], 25)
     conversations.remember(db, "open", str(story))
+    if scene.curated:
+        _curate(db)
     db.close()
 
 
@@ -129,19 +141,39 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
         replies = [messages.begin_reply(db, talk, parent, _made_with(seed)) for seed, _ in enumerate(turn)]
         for reply, text in zip(replies, turn, strict=True):
             figures = Outcome(
-                prompt_tokens=1_030, completion_tokens=174, context_tokens=8192, first_token_s=0.05, total_s=1.37
+                prompt_tokens=1_030,
+                completion_tokens=174,
+                context_tokens=8192,
+                first_token_s=0.05,
+                total_s=1.37,
+                token_ids=[1, 2],
+                logprobs=[-0.4, -len(text) / 100],
             )
             messages.end_reply(db, reply, text, "complete", figures)
         parent = replies[-1]
     then_ms = int(NOW.timestamp() * 1000) - minutes_ago * 60_000
     with db.conn:
         db.conn.execute("UPDATE conversations SET updated_ms = ? WHERE id = ?", (then_ms, talk))
-        db.conn.execute("UPDATE messages SET created_ms = ? + id * 1000 WHERE conversation_id = ?", (then_ms, talk))
+        for table, name in (("messages", "id"), ("exchanges", "message_id")):
+            db.conn.execute(
+                f"UPDATE {table} SET created_ms = ? + {name} * 1000 WHERE conversation_id = ?", (then_ms, talk)
+            )
     return talk
 
 
 def _made_with(seed: int) -> Provenance:
     return Provenance(catalogue.DEFAULT, "plain", "0" * 64, "", {"temperature": 0.8, "seed": seed}, seed)
+
+
+def _curate(db: Database) -> None:
+    """Judge some of the replies."""
+    first, *others, code = [row.message_id for row in exchanges.page(db, descending=False)]
+    curation.rate(db, code, 1)
+    curation.tag(db, code, "story")
+    curation.tag(db, others[-1], "story")
+    curation.note(db, others[-1], "Good rhythm, but the whale should speak.")
+    curation.decide(db, first, "keep")
+    curation.rate(db, others[0], -1)
 
 
 def make_app(scene: Scene) -> AssistantApp:
@@ -158,7 +190,10 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
     random.seed(1)  # which reply is shown first
-    await pilot.press(*scene.keys)
+    for key in scene.keys:
+        await pilot.press(key)
+        while any(worker.is_running for worker in app.workers):  # the log answers in a thread
+            await pilot.pause(0.01)
     await pilot.pause(0.1)
     for line in app.screen.query(Input):
         line.cursor_blink = False

@@ -2,17 +2,16 @@
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
 
 from assistant.cli.field_docs import meanings
+from assistant.errors import StoreError
+from assistant.store import filter_words
 from assistant.store.filter import DECISIONS, RATINGS, Filter
-
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -20,15 +19,9 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
     if value is None:
         return None
     try:
-        if ago := re.fullmatch(r"(\d{1,5})([hdw])", value):
-            when = datetime.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        else:
-            when = datetime.fromisoformat(value)
-        return int(when.timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"{value!r} is no date such as 2026-11-24, 2026-11-24T14:05, 30d, 12h or 2w."
-        ) from None
+        return filter_words.moment(value, datetime.now())
+    except StoreError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 _DECLARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

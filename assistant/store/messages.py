@@ -267,6 +267,14 @@ def open_leaf(db: Database, conversation_id: int, leaf_id: int) -> None:
         execute(db, "UPDATE conversations SET leaf_id = ? WHERE id = ?", (leaf_id, conversation_id))
 
 
+def open_at(db: Database, conversation_id: int, message_id: int) -> None:
+    """Make a path through this message the open one: the one that is open where it has it, else the newest."""
+    with transaction(db):
+        leaf_id = conversations.get(db, conversation_id).leaf_id
+        if leaf_id is None or message_id not in (row.id for row in path(db, leaf_id)):
+            open_leaf(db, conversation_id, newest_leaf(db, message_id))
+
+
 def mark_interrupted(db: Database) -> int:
     """Replies whose writer died are interrupted: their text stays. How many there were."""
     cursor = execute(

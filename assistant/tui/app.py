@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from assistant.client import Endpoint
     from assistant.engine.machine import Machine
     from assistant.tui.logs import Logs
+    from assistant.tui.screens.log import LogScreen
 
 
 class AssistantApp(TellsErrors, App[None]):
@@ -52,7 +53,9 @@ class AssistantApp(TellsErrors, App[None]):
         self._engine = engine
         self._machine = machine
         self._version = version
+        self._now = now
         self._logs: Logs | None = None
+        self._log_screen: LogScreen | None = None
         self._quit_asked = False
         """Quit was asked for while the log was still being opened."""
         self.register_theme(theme.DARK)
@@ -164,6 +167,18 @@ class AssistantApp(TellsErrors, App[None]):
             conversations.remember(self._logs.saved.db, "model", name)
             self.chat.view.configure(model=name)
 
+    def on_chat_screen_log_wanted(self) -> None:
+        from assistant.tui.screens.log import LogScreen
+
+        if self._log_screen is None:
+            self._log_screen = LogScreen(self._paths.database, now=self._now)
+            self.install_screen(self._log_screen, "log")  # it keeps its place until the end
+        self.push_screen(self._log_screen, self._exchange_chosen)
+
+    def _exchange_chosen(self, chosen: tuple[int, int] | None) -> None:
+        if chosen is not None:
+            self.chat.open_at(*chosen)
+
     def action_help(self) -> None:
         from assistant.tui.screens.help import HelpScreen
 
@@ -181,6 +196,8 @@ class AssistantApp(TellsErrors, App[None]):
             self._quit_asked = True  # what was typed is kept as soon as there is a log to keep it in
             return
         logs, self._logs = self._logs, None
+        if self._log_screen is not None:
+            await self._log_screen.close()
         if logs is not None:
             await self.chat.keep_all()
             await logs.close()
@@ -191,6 +208,7 @@ AFTER_THE_FIRST_FRAME = (
     "assistant.tui.logs",
     "assistant.tui.replies",
     "assistant.tui.views",
+    "assistant.tui.screens.log",
     "assistant.tui.screens.sampling",
     "markdown_it.tree",
     "textual.highlight",

@@ -25,3 +25,11 @@ def short_time(time_ms: int, now: datetime) -> str:
     if time_ms >= day_start_ms(now, 1):
         return f"yesterday {then:%H:%M}"
     return f"{then.day} {then:%b %H:%M}" if then.year == now.year else f"{then.day} {then:%b %Y}"
+
+
+def column_time(time_ms: int, now: datetime) -> str:
+    """The same in a column of 12 cells: `14:02` today, `12 Nov 14:02` this year, `12 Nov 2025` before."""
+    if day_start_ms(now, 1) <= time_ms < day_start_ms(now):
+        then = datetime.fromtimestamp(time_ms / 1000, tz=now.tzinfo)
+        return f"{then.day} {then:%b %H:%M}"
+    return short_time(time_ms, now)

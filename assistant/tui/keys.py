@@ -29,6 +29,7 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
+    Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
     Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]
 
@@ -103,6 +104,39 @@ BRANCHES: list[BindingType] = [
     Binding("escape", "leave", "back", id="branches.leave"),
 ]
 
+LOG: list[BindingType] = [
+    Binding("escape,f8", "leave", "back", id="log.leave"),
+    Binding("plus,equals_sign", "rate(1)", "good", key_display="+", id="log.good"),
+    Binding("minus", "rate(-1)", "bad", key_display="-", id="log.bad"),
+    Binding("e", "correct", "correct", tooltip="correct the reply", id="log.correct"),
+    Binding("t", "tag", "tag", tooltip="put a tag on, or take one off", id="log.tag"),
+    Binding("k", "decide('keep')", "keep", tooltip="keep for training", id="log.keep"),
+    Binding("s", "decide('skip')", "skip", tooltip="skip in training", id="log.skip"),
+    Binding("z", "undo", "undo", tooltip="undo the last act of curating", id="log.undo"),
+    Binding("v", "compare", "compare", tooltip="choose the better of two versions", id="log.compare"),
+    Binding("n", "note", "note", tooltip="write a note", id="log.note"),
+    Binding("q", "queue", "queue", tooltip="judge one conversation after the other, or end that", id="log.queue"),
+    Binding("u", "decide('undecided')", "undecided", tooltip="neither keep nor skip", show=False, id="log.undecided"),
+    Binding("Z,y", "redo", "redo", tooltip="do again what was undone", show=False, id="log.redo"),
+    Binding("slash", "search", "search", show=False, id="log.search"),
+    Binding("f", "filter", "filter", show=False, id="log.filter"),
+    Binding("o", "sort", "sort by a column", show=False, id="log.sort"),
+    Binding("r", "reverse", "reverse the order", show=False, id="log.reverse"),
+    Binding("left", "version(-1)", "previous version beside it", show=False, id="log.previous"),
+    Binding("right", "version(1)", "next version beside it", show=False, id="log.next"),
+    Binding("space", "page_detail", "read on in the exchange", show=False, id="log.read_on"),
+]
+
+EXCHANGES: list[BindingType] = [
+    Binding("up", "move(-1)", "up", show=False, id="log.up"),
+    Binding("down", "move(1)", "down", show=False, id="log.down"),
+    Binding("pageup", "page(-1)", "page up", show=False, id="log.page_up"),
+    Binding("pagedown", "page(1)", "page down", show=False, id="log.page_down"),
+    Binding("home", "to_start", "first", show=False, id="log.start"),
+    Binding("end", "to_end", "last", show=False, id="log.end"),
+    Binding("enter", "open", "open", tooltip="open it in its conversation", id="log.open"),
+]
+
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
 
@@ -113,6 +147,8 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Conversations": LIST,
     "Two replies": COMPARE,
     "Branches": BRANCHES,
+    "The log": LOG,
+    "Rows of the log": EXCHANGES,
     "Models": MODELS,
     "Dialogs": FORM,
 }

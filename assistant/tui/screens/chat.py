@@ -50,6 +50,9 @@ class ChatScreen(TellsErrors, Screen[None]):
     class ModelsWanted(Message):
         """The reader wants to see the models."""
 
+    class LogWanted(Message):
+        """The reader wants to see the log."""
+
     def __init__(self, settings: Settings, *, now: Now) -> None:
         super().__init__(classes="-list")
         self._settings = settings
@@ -119,6 +122,16 @@ class ChatScreen(TellsErrors, Screen[None]):
         self.remove_class("-list-asked")
         self.view.composer.focus()
         self.refresh_all()
+
+    def open_at(self, conversation_id: int, message_id: int) -> None:
+        """Show a conversation of the log on disk with this message selected, on whatever branch it is."""
+        from assistant.store import messages
+
+        db = self.logs.saved.db
+        messages.open_at(db, conversation_id, message_id)
+        self.open(private=False, conversation_id=conversation_id)
+        self.view.transcript.select(message_id)
+        self.view.transcript.focus()
 
     def _look(self) -> None:
         """Show what another window has changed in the log."""
@@ -332,7 +345,10 @@ class ChatScreen(TellsErrors, Screen[None]):
     def action_models(self) -> None:
         self.post_message(self.ModelsWanted())
 
+    def action_log(self) -> None:
+        self.post_message(self.LogWanted())
+
 
 _NEED_LOGS = (
-    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "to_list", "search",
+    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "log", "to_list", "search",
 )  # fmt: skip

@@ -12,7 +12,10 @@ from assistant.errors import AssistantError, StoreError
 from assistant.safe_text import printable
 from assistant.tui import keys
 from assistant.tui.screens.dialog import Dialog
-from assistant.tui.screens.pick import WIDEST_TITLE_CELLS, Choice, PickScreen, matching
+from assistant.tui.screens.pick import Choice, PickScreen, matching
+
+NEW_TAG_CELLS = 24
+"""Room for a new tag, where those there are are shorter."""
 
 
 class TextDialog(Dialog[str]):
@@ -99,7 +102,7 @@ class TagDialog(PickScreen):
         taken_off = [Choice(tag, f"#{tag}", "on it · enter takes it off") for tag in on_it]
         put_on = [Choice(tag, f"#{tag}", f"{count:,}") for tag, count in known.items() if tag not in on_it]
         super().__init__("Tag", [*taken_off, *put_on])
-        self._title_cells = WIDEST_TITLE_CELLS  # a new tag may be wider than those there are
+        self._title_cells = max(self._title_cells, NEW_TAG_CELLS)
 
     def found(self, typed: str) -> Sequence[Choice]:
         return tags_found(self._choices, typed)

@@ -48,8 +48,8 @@ def test_real_keys_are_taken(key: str) -> None:
 
 
 async def test_a_remapped_key_works_and_the_old_one_does_not(model_home: Paths, engine: FakeEngine) -> None:
-    async with window(model_home, engine, settings=Settings(keys={"chat.toggle_list": "f8"})) as shown:
+    async with window(model_home, engine, settings=Settings(keys={"chat.toggle_list": "f12"})) as shown:
         await shown.pilot.press("ctrl+b")
         assert shown.app.chat.side.display
-        await shown.pilot.press("f8")
+        await shown.pilot.press("f12")
         assert not shown.app.chat.side.display

@@ -1,6 +1,6 @@
 """Classifying a file, rendering a template and listing them, as a person's commands do it.
 
-python -m benchmarks.prompts [--rows 1000]
+python -m benchmarks.tasks [--rows 1000]
 """
 
 import argparse
