@@ -47,6 +47,7 @@ def test_every_old_schema_upgrades_after_a_backup(file: Path) -> None:
         [step.name for step in migrations._migrations[:count]] for count in range(len(migrations._migrations))
     ]:
         with closing(sqlite3.connect(file)) as connection:
+            register(connection)
             old = Database(connection)
             old["notes_of_old"].insert({"id": 1})
             if names:
@@ -89,7 +90,9 @@ def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> No
     assert [(one.message_id, one.surprise, one.tokens) for one in exchanges.page(db)] == [(2, 1.5, 2)]
     assert [hit.message_id for hit in search.search(db, "鲸鱼").hits] == [2]
     assert [hit.message_id for hit in search.search(db, "whales").hits] == [1]
-    assert messages.reply_info(db, 2).outcome.logprobs == [-1.0, -2.0]
+    reply = messages.reply_info(db, 2)
+    assert reply.outcome.logprobs == [-1.0, -2.0]
+    assert (reply.provenance.inputs, reply.outcome.continued_at, reply.outcome.token_lengths) == ({}, None, [])
     db.close()
 
 
