@@ -128,8 +128,8 @@ def test_recovery_copies_what_can_be_read(db: Database, file: Path) -> None:
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 8192] = os.urandom(8192)
+    middle = content.index(b"message 200 ") // 4096 * 4096
+    content[middle : middle + 4096] = os.urandom(4096)
     file.write_bytes(content)
     aside = set_aside(file)
     assert not file.exists()
