@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from assistant.engine import scoring
 from assistant.engine.engine import Engine
-from assistant.engine.schedule import alone
 from assistant.engine.sampling import Sampling
+from assistant.engine.schedule import alone
 from assistant.engine.scoring import Tree
 from assistant.errors import ContextExceeded, RequestRefused
 from assistant.events import Prefilled, Reread, Token
