@@ -88,7 +88,7 @@ class ChunkWriter:
                 if self._wanted.usage and len(self._finished) == self._choices:
                     ending.append(self._chunk([], **figures(self._finished)))
                 return ending
-            case Scored() | Embedded():
+            case Scored() | Reread() | Embedded():
                 raise AssertionError("these are answered whole")
 
     def whole(self, events: Sequence[Event]) -> Body:
