@@ -63,7 +63,8 @@ def test_shades(logprob: float, strength: float, percent: str) -> None:
 
 
 @pytest.mark.slow
-def test_replay(cli: Cli, real_home: Paths) -> None:
+def test_replay(cli: Cli, real_home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
     asked = json.loads(cli("ask", "Name a colour.", "-m", DEFAULT, "-o", "max_tokens=12", "--json").out)
     reply = str(asked["message_id"])
     same = cli("log", "replay", reply)
