@@ -26,7 +26,7 @@ CUE_CHARACTERS = 30
 
 @dataclass(frozen=True, slots=True)
 class _Id:
-    """A national number. `name` is python-stdnum's module for it, `cue` what must stand before one that looks common."""
+    """A national number. `name` is python-stdnum's module, `cue` stands before one that looks common."""
 
     name: str
     pattern: "re.Pattern[str]"
@@ -38,7 +38,7 @@ def _id(name: str, pattern: str, cue: str = "") -> _Id:
 
 
 _IDS = (
-    _id("cn.ric", r"[1-9]\d{16}[\dXx]"),
+    _id("iso7064.mod_11_2", r"[1-9]\d{5}(?:1[89]|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]"),
     _id("us.ssn", r"\d{3}-\d{2}-\d{4}"),
     _id("us.ssn", r"\d{9}", r"\bssn\b|social security"),
     _id("es.dni", r"\d{8}-?[A-Z]"),
@@ -72,7 +72,7 @@ def cards(text: str) -> Iterator[Hit]:
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match[0])
         luhn = luhn or importlib.import_module("stdnum.luhn")
-        if _ISSUER.fullmatch(digits) and len(set(digits)) > 2 and luhn.is_valid(digits):
+        if _ISSUER.fullmatch(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
             yield Hit("card", *match.span(), match[0], digits)
 
 
