@@ -10,9 +10,13 @@ from typing import Any
 from assistant.redaction.hit import Hit
 
 _BEFORE, _AFTER = r"(?<![A-Za-z0-9_.-])", r"(?![A-Za-z0-9_]|[.-]\d)"
-_CARD = re.compile(rf"{_BEFORE}\d(?:[ -]?\d){{12,18}}{_AFTER}")
+_CARD = re.compile(
+    rf"{_BEFORE}(?:\d{{14,19}}|\d{{4}}(?P<gap>[ -])\d{{4}}(?P=gap)\d{{4}}(?:(?P=gap)\d{{2,4}}){{1,2}}"
+    rf"|\d{{4}}[ -]\d{{6}}[ -]\d{{4,5}}){_AFTER}"
+)
+"""Without a gap or with those that are printed on them: 4-4-4-4, or 4-6-5."""
 _ISSUER = re.compile(
-    r"4\d{12}(\d{3}){0,2}|(5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}|(6011|65\d\d)\d{12}|62\d{14,17}"
+    r"4\d{15}(\d{3})?|(5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}|(6011|65\d\d)\d{12}|62\d{14,17}"
     r"|35\d{14}"
 )
 """Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB (ISO/IEC 7812)."""

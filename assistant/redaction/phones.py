@@ -15,10 +15,10 @@ REGIONS = (
 )  # fmt: skip
 _SEPARATOR = r"[ .()/\u00a0\u2010-\u2013-]"
 _CANDIDATE = re.compile(
-    rf"(?<![A-Za-z0-9_+.,/=#$€£¥-])(?:\+{_SEPARATOR}?)?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,15}}(?![A-Za-z0-9_%]|[.,:/-]\d)"
+    rf"(?<!\d:)(?<![A-Za-z0-9_+.,/=#$€£¥-])(?:\+{_SEPARATOR}?)?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,15}}(?!(?!x\d)[A-Za-z0-9_%]|[.,:/-]\d)"
 )
 _CUE = re.compile(
-    r"(?:phone|tel|telephone|telefon|téléphone|teléfono|mobile|mobil|handy|cell|call|ring|text|fax|whatsapp|number"
+    r"(?:phone|tel|telephone|telefon|téléphone|teléfono|telefono|mobile|mobil|handy|portable|celular|cell|call|ring|text|fax|whatsapp|number|nummer|número|numéro|numero"
     r"|电话|電話|手机|手機|联系方式|号码|致电|座机|传真|拨打|微信)\W{0,3}(?:(?:is|me|us|at|on|是|为)\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
@@ -45,7 +45,7 @@ def _number(said: str, before: str) -> str:
     """In E.164; empty where it is none."""
     if said.startswith("+"):
         return _valid(said, (None,))
-    if said.startswith("00"):
+    if said.startswith("00") and re.search(r"\D", said):
         return _valid(f"+{said[2:]}", (None,)) if said[2:3] not in "0(" else ""
     if _CHINESE_MOBILE.fullmatch(said):
         return _valid(said, ("CN",))

@@ -67,7 +67,7 @@ def test_a_private_key_is_one_secret_also_where_it_is_cut() -> None:
 
 
 def test_what_is_replaced_is_found_no_more() -> None:
-    for text, expected in labelled():
+    for text, _ in labelled():
         clean = replaced(text, find(text), lambda hit: f"[{hit.kind.upper()}_1]")
         assert find(clean) == []
 
