@@ -1,5 +1,6 @@
 """A reply made again with what it was made with, and compared with what is stored."""
 
+import hashlib
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -72,12 +73,15 @@ def asked(db: Database, message_id: int) -> Asked:
         how = "a person's correction" if row.corrects_id is not None else "imported"
         raise ReplayRefused(f"Reply {message_id} is {how}: nothing is known of how it was made.")
     info = messages.reply_info(db, message_id)
-    if not info.provenance.template_text:
+    if not (text := info.provenance.template_text):
         raise ReplayRefused(f"Reply {message_id} was imported without its template: its prompt is not known.")
+    if hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != info.provenance.template_hash:
+        raise ReplayRefused(f"The template of reply {message_id} was redacted since.")
     path = messages.path(db, row.parent_id) if row.parent_id is not None else []
-    marks = ", ".join("?" * len(path))
-    if changed := select(db, f"SELECT id FROM messages WHERE redacted AND id IN ({marks})", [one.id for one in path]):
-        raise ReplayRefused(f"Message {changed[0][0]}, which led to reply {message_id}, was redacted since.")
+    marks = ", ".join("?" * (len(path) + 1))
+    said = [row.id, *(one.id for one in path)]
+    if changed := select(db, f"SELECT id FROM messages WHERE redacted AND id IN ({marks})", said):
+        raise ReplayRefused(f"Message {changed[0][0]} was redacted since: reply {message_id} can't be compared.")
     return Asked(row, info, _prompt(db, row, info, path), Sampling().replace(info.provenance.sampling))
 
 
