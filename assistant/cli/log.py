@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from assistant.cli import log_curate, log_exchange, log_reply, log_search, log_upkeep
+from assistant.cli import log_curate, log_exchange, log_redact, log_reply, log_search, log_upkeep
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
@@ -23,6 +23,7 @@ for _command in (
     *(log_search.search_, log_search.next_),
     *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
     log_reply.replay,
+    log_redact.redact,
     *(log_curate.correct, log_curate.prefer, log_curate.undo),
     *(log_upkeep.backup, log_upkeep.restore, log_upkeep.check, log_upkeep.vacuum, log_upkeep.stats, log_upkeep.delete),
 ):

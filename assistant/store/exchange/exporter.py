@@ -36,7 +36,7 @@ def export(
     """The conversations of these ids in that format, memory bounded by a batch of them.
 
     With a filter, those that hold a reply which passes; data sets (openai, sharegpt, preference, kto, csv) then have
-    such replies alone, with what led to them, on whatever branch. With a redactor its placeholders stand for personal data.
+    such replies alone, with what led to them, on whatever branch. A redactor's placeholders stand for personal data.
     """
     if format_ in _HEADS:
         yield _HEADS[format_]()

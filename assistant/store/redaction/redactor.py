@@ -114,7 +114,8 @@ def _number(db: Database, kind: str, fingerprint: str) -> int:
     execute(
         db,
         "INSERT INTO placeholders (kind, number, fingerprint) "
-        "SELECT ?, coalesce(max(number), 0) + 1, ? FROM placeholders WHERE kind = ? ON CONFLICT (fingerprint) DO NOTHING",
+        "SELECT ?, coalesce(max(number), 0) + 1, ? FROM placeholders WHERE kind = ? "
+        "ON CONFLICT (fingerprint) DO NOTHING",
         (kind, fingerprint, kind),
     )
     return int(select(db, known, (fingerprint,))[0][0])
