@@ -28,7 +28,7 @@ DRAFT_AFTER_S = 0.5
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
 ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold")
-ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", *ALSO_WHILE_IT_GROWS)
+ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", "tokens", *ALSO_WHILE_IT_GROWS)
 
 
 class ConversationView(ShownConversation):
@@ -41,6 +41,14 @@ class ConversationView(ShownConversation):
 
     class Changed(Message):
         """Its title, its figures or its state may be others now."""
+
+    class TokensWanted(Message):
+        """The reader wants to see the tokens of a reply."""
+
+        def __init__(self, log: "Log", message_id: int) -> None:
+            super().__init__()
+            self.log = log
+            self.message_id = message_id
 
     class ModelWanted(Message):
         """Something was sent, but no model is chosen."""
@@ -193,7 +201,7 @@ class ConversationView(ShownConversation):
                 return view.siblings > 1
             case "copy_code":
                 return view.role == "assistant" and bool(self.transcript.code_blocks(view.id))
-            case "fold":
+            case "fold" | "tokens":
                 return view.role == "assistant"
             case _:
                 return True
@@ -287,6 +295,11 @@ class ConversationView(ShownConversation):
         view = self._target()
         if view is not None:
             self.transcript.toggle_reasoning(view.id)
+
+    def action_tokens(self) -> None:
+        view = self._target()
+        if self.open_log is not None and view is not None:
+            self.post_message(self.TokensWanted(self.open_log, view.id))
 
     # --- between transcript and composer
 

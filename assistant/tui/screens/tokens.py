@@ -88,7 +88,7 @@ class TokensScreen(Screen[None]):
             token = self._tokens[index]
             share = shades.percent(token.logprob) if token.logprob is not None else "not known"
             here = Content(f"{quoted(token.text)}  {share}  ")
-            here += Content.styled(f"token {index + 1:,} of {len(self._tokens):,}", "$text-muted")
+            here += Content.styled(f"token {index + 1:,} of {len(self._tokens):,}", "$foreground 60%")
             below = below if self._told else _alternatives(token)
         self.query_one("#token", Static).update(here)
         self.query_one("#alternatives", Static).update(below)
@@ -98,12 +98,12 @@ class TokensScreen(Screen[None]):
 
 
 def _alternatives(token: "Token") -> Content:
-    """A line for each, its own marked."""
-    lines = []
-    for top in token.top:
-        mark = "▸" if top.id == token.id else " "
-        lines.append(Content(f"{mark} {shades.percent(top.logprob):>7}  {quoted(top.text)}"))
-    return Content("\n").join(lines)
+    """A line for each, the one that was taken marked."""
+    lines = [
+        f"{shades.percent(top.logprob):<7}  {quoted(top.text)}{'  ◂' if top.id == token.id else ''}"
+        for top in token.top
+    ]
+    return Content("\n".join(lines))
 
 
 def quoted(text: str) -> str:

@@ -28,7 +28,7 @@ STRONGEST = 0.75
 class Piece(NamedTuple):
     """A part of a token on one line, from the cell `x` on."""
 
-    index: int
+    token: int
     text: str
     x: int
 
@@ -71,7 +71,7 @@ class TokenText(ScrollView, can_focus=True, inherit_bindings=False):
         at = y + self.scroll_offset.y
         pieces = self._lines[at] if at < len(self._lines) else []
         plain = self.rich_style
-        segments = [Segment(piece.text, plain + self._style(piece.index)) for piece in pieces]
+        segments = [Segment(piece.text, plain + self._style(piece.token)) for piece in pieces]
         return Strip(segments).adjust_cell_length(self.size.width, plain)
 
     def _style(self, index: int) -> Style:
@@ -101,7 +101,7 @@ class TokenText(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Moved(self.cursor))
 
     def _line_of(self, index: int) -> int:
-        return next((y for y, line in enumerate(self._lines) if line and line[-1].index >= index), 0)
+        return next((y for y, line in enumerate(self._lines) if line and line[-1].token >= index), 0)
 
     def action_move(self, step: int) -> None:
         self._go_to(self.cursor + step)
@@ -111,11 +111,11 @@ class TokenText(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._lines:
             return
         here = self._line_of(self._shown_cursor)
-        x = next((piece.x for piece in self._lines[here] if piece.index == self._shown_cursor), 0)
+        x = next((piece.x for piece in self._lines[here] if piece.token == self._shown_cursor), 0)
         there = max(0, min(here + step, len(self._lines) - 1))
         while 0 < there < len(self._lines) - 1 and not self._lines[there]:
             there += 1 if step > 0 else -1
-        before = [piece.index for piece in self._lines[there] if piece.x <= x]
+        before = [piece.token for piece in self._lines[there] if piece.x <= x]
         if before:
             self._go_to(before[-1])
 
@@ -131,7 +131,7 @@ class TokenText(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y
         if line < len(self._lines):
-            before = [piece.index for piece in self._lines[line] if piece.x <= event.x]
+            before = [piece.token for piece in self._lines[line] if piece.x <= event.x]
             self._go_to(before[-1] if before else self.cursor)
 
 
