@@ -164,9 +164,7 @@ def _apply(
     from assistant.store.exchange import stored
     from assistant.store.redaction.apply import apply
 
-    places = sum(one.count for one in found)
-    if found:
-        agree(f"Replace {counted(len(found), 'value')} in {counted(places, 'place')} of the log for good?", yes=yes)
+    agree(f"Replace {counted(len(found), 'value')} in the log itself, for good?", yes=yes)
     if filter_ != EVERYTHING:
         ids = [one.fields["id"] for one in stored.read(db, ids, filter_=filter_)]
         whole = False

@@ -66,5 +66,5 @@ def test_apply_asks_and_names_copies(cli: Cli, home: Paths, monkeypatch: pytest.
     assert copy in done.err
     assert "I am Anna Schmidt, [EMAIL_1], [PHONE_1]" in cli("log", "show", "1").out
     assert MAIL.encode() not in b"".join(each.read_bytes() for each in home.data.glob("log.db*"))
-    again = json.loads(cli("log", "redact", "--apply", "--json").out)
+    again = json.loads(cli("log", "redact", "--apply", "--yes", "--json").out)
     assert (again["values"], again["erased"]) == (0, True)
