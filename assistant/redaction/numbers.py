@@ -70,6 +70,11 @@ _UNCHECKED = (
 """Without a checksum: their form alone, or what they are called, must do."""
 
 
+_SPOT = re.compile(r"[0-9A-Z](?:[ .+-]?[0-9A-Z]){7,}")
+"""A stretch of digits and capitals: only there are the patterns tried, of which there are many."""
+_DIGITS = re.compile(r"\d\D?\d")
+
+
 def cards(text: str) -> Iterator[Hit]:
     """Card numbers of the large issuers with a right check digit (Luhn)."""
     luhn: Any = None
@@ -92,13 +97,19 @@ def ibans(text: str) -> Iterator[Hit]:
 
 def national_ids(text: str) -> Iterator[Hit]:
     """National numbers of people."""
-    for kind in (*_IDS, *_UNCHECKED):
-        for match in kind.pattern.finditer(text):
-            before = text[max(0, match.start() - CUE_CHARACTERS) : match.start()]
-            if kind.cue and not kind.cue.search(before):
-                continue
-            if kind in _UNCHECKED or importlib.import_module(f"stdnum.{kind.name}").is_valid(match[0]):
-                yield Hit("id", *match.span(), match[0], re.sub(r"[^0-9A-Z]", "", match[0].upper()))
+    for spot in _SPOT.finditer(text):
+        if _DIGITS.search(spot[0]):
+            for kind in (*_IDS, *_UNCHECKED):
+                yield from _ids_at(text, spot, kind)
+
+
+def _ids_at(text: str, spot: "re.Match[str]", kind: _Id) -> Iterator[Hit]:
+    for match in kind.pattern.finditer(text, spot.start(), min(len(text), spot.end() + 3)):
+        before = text[max(0, match.start() - CUE_CHARACTERS) : match.start()]
+        if kind.cue and not kind.cue.search(before):
+            continue
+        if kind in _UNCHECKED or importlib.import_module(f"stdnum.{kind.name}").is_valid(match[0]):
+            yield Hit("id", *match.span(), match[0], re.sub(r"[^0-9A-Z]", "", match[0].upper()))
 
 
 def ips(text: str) -> Iterator[Hit]:

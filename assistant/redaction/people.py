@@ -27,6 +27,10 @@ _CHINESE_STREET = re.compile(
     rf"(?:[{_CHINESE}]{{1,6}}?(?:区|县|旗|镇|乡|街道))?[{_CHINESE}]{{1,8}}?(?:路|街|大道|巷|胡同|弄|道)(?:\s?[0-9０-９]{{1,5}}\s?[号號弄]|[A-Za-z]座)"
     rf"(?:[{_CHINESE}]{{0,8}}[0-9A-Za-z０-９-]{{1,5}}(?:号楼|栋|幢|座|单元|层|楼|室|号)){{0,4}}"
 )
+_ENGLISH_END = re.compile(r"\d[A-Za-z]? [A-Z]")
+_GERMAN_END = re.compile(r"(?:tra(?:ß|ss)e|tr\.|eg|llee|latz|asse|ing) \d")
+_CHINESE_END = re.compile("[路街道巷同弄](?:\\s?[0-9０-９]{1,5}\\s?[号號弄]|[A-Za-z]座)")
+"""What a text with a street of the kind has: looked for first, as few texts have it."""
 _LIVING = re.compile("^(?:我)?(?:现在|目前)?(?:的)?(?:住在|家在|地址是|地址为|位于|寄到|送到|来自|住址是|就在|在)")
 _SAYS_NAME = re.compile(
     r"\b(?:[Mm]y (?:full )?name(?: is|'s|’s)|I(?: am|'m|’m) called|[Nn]ame:|[Mm]ein Name ist|[Ii]ch heiße"
@@ -54,8 +58,8 @@ def emails(text: str) -> Iterator[Hit]:
 
 def addresses(text: str) -> Iterator[Hit]:
     """Streets with the number of a house, and the town where it follows (in Chinese: precedes)."""
-    for pattern in (_STREET, _GERMAN_STREET, _CHINESE_STREET):
-        for match in pattern.finditer(text):
+    for pattern, there in ((_STREET, _ENGLISH_END), (_GERMAN_STREET, _GERMAN_END), (_CHINESE_STREET, _CHINESE_END)):
+        for match in pattern.finditer(text) if there.search(text) else ():
             start = match.start()
             if pattern is _CHINESE_STREET and (words := _LIVING.search(match[0])):
                 start += words.end()

@@ -30,6 +30,12 @@ _PREFIXED = "|".join(
     )
 )
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PREFIXED})(?![A-Za-z0-9])")
+_PREFIXES = (
+    "AKIA", "ASIA", "gh", "glpat-", "sk-", "_live_", "_test_", "xox", "AIza", "ya29.", "hf_", "npm_", "pypi-",
+    "dop_v1_", "SG.", "LTAI", "AKID", "eyJ",
+)  # fmt: skip
+_NAMES = ("key", "secret", "token", "passw", "passphrase", "pwd", "密码", "口令", "密钥", "令牌")
+"""One of each must be in a text that has a secret: looking for them is ten times as fast as the pattern."""
 _KEY_BLOCK = re.compile(r"-----BEGIN ([A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?)-----[\s\S]{0,20000}?(?:-----END \1-----|\Z)")
 _IN_URL = re.compile(r"://([^\s/:@]{1,64}:[^\s/@]{1,128})@(?=[A-Za-z0-9\[])")
 _BEARER = re.compile(r"\b[Bb]earer ([A-Za-z0-9._~+/-]{16,}=*)")
@@ -43,9 +49,17 @@ _CODE = re.compile(r"[(\[{<$|*]|^[A-Z0-9_]+$|^[A-Za-z_]+(?:\.[A-Za-z_]+)+|://")
 
 def secrets(text: str) -> Iterator[Hit]:
     """The secrets in a text."""
-    for pattern, group in ((_KEY_BLOCK, 0), (_TOKEN, 0), (_IN_URL, 1), (_BEARER, 1)):
-        for match in pattern.finditer(text):
+    for pattern, group, there in (
+        (_KEY_BLOCK, 0, "-----BEGIN" in text),
+        (_TOKEN, 0, any(prefix in text for prefix in _PREFIXES)),
+        (_IN_URL, 1, "://" in text),
+        (_BEARER, 1, "earer " in text),
+    ):
+        for match in pattern.finditer(text) if there else ():
             yield Hit("secret", match.start(group), match.end(group), match[group], match[group])
+    lower = text.lower()
+    if not any(name in lower for name in _NAMES):
+        return
     for match in _CALLED_SO.finditer(text):
         value = match[1].rstrip(".!?。！？)")
         if _is_random(value):

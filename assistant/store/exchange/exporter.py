@@ -1,14 +1,16 @@
 """Conversations of the log as text in one of the formats, a piece at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
 from assistant.store.exchange import csv_table, html_page, kto, markdown, openai, own, preference, sharegpt, stored
 from assistant.store.exchange.stored import Stored
 from assistant.store.filter import EVERYTHING, Filter
-from assistant.store.redaction.exported import redacted
-from assistant.store.redaction.redactor import Redactor
+
+if TYPE_CHECKING:
+    from assistant.store.redaction.redactor import Redactor
 
 _WRITERS: dict[str, Callable[[Stored], Iterator[str]]] = {
     "json": own.write,
@@ -31,7 +33,7 @@ def export(
     ids: Iterable[int],
     format_: str,
     filter_: Filter = EVERYTHING,
-    redactor: Redactor | None = None,
+    redactor: "Redactor | None" = None,
 ) -> Iterator[str]:
     """The conversations of these ids in that format, memory bounded by a batch of them.
 
@@ -44,6 +46,8 @@ def export(
     first = True
     for conversation in stored.read(db, ids, filter_=filter_, whole=format_ == "json"):
         if redactor is not None:
+            from assistant.store.redaction.exported import redacted  # 80 ms of patterns
+
             conversation = redacted(conversation, redactor)
         if format_ in _TO_READ and not conversation.path:  # nothing was said in it
             continue
