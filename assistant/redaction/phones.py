@@ -15,11 +15,14 @@ REGIONS = (
 )  # fmt: skip
 _SEPARATOR = r"[ .()/\u00a0\u2010-\u2013-]"
 _CANDIDATE = re.compile(
-    rf"(?<!\d:)(?<![A-Za-z0-9_+.,/=#$€£¥-])(?:\+{_SEPARATOR}?)?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,15}}(?!(?!x\d)[A-Za-z0-9_%]|[.,:/-]\d)"
+    rf"(?<!\d:)(?<![A-Za-z0-9_+.,/=#$€£¥-])(?:\+{_SEPARATOR}?)?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,15}}"
+    r"(?!(?!x\d)[A-Za-z0-9_%]|[.,:/-]\d)"  # an extension may follow: x12
 )
 _CUE = re.compile(
-    r"(?:phone|tel|telephone|telefon|téléphone|teléfono|telefono|mobile|mobil|handy|portable|celular|cell|call|ring|text|fax|whatsapp|number|nummer|número|numéro|numero"
-    r"|电话|電話|手机|手機|联系方式|号码|致电|座机|传真|拨打|微信)\W{0,3}(?:(?:is|me|us|at|on|是|为)\W{1,3}){0,2}$",
+    r"(?:(?<![A-Za-zÀ-ÿ])(?:(?:tele|cell ?|mobile ?)?phone|téléphone|telefon[eo]?|telefoon|teléfono|tel|mobile|mobil"
+    r"|móvil|handy|portable|cellulare|celular|komórka|cell|call|fax|whatsapp)(?:\W{0,2}(?:number|nummer|numer|no|nr))?"
+    r"|(?:电话|電話|手机|手機|联系方式|致电|座机|传真|拨打|微信)(?:号码|號碼|号)?)"
+    r"\W{0,3}(?:(?:is|me|us|at|on|是|为)\W{0,3}){0,2}$",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
