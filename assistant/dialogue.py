@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from assistant import __version__
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
-from assistant.errors import AssistantError, EngineDied, StoreError
+from assistant.errors import AdapterUnknown, AssistantError, EngineDied, StoreError
 from assistant.events import Event, Finished, Prefilled, Token
 from assistant.settings import Settings
 from assistant.store import conversations, messages
@@ -55,6 +55,17 @@ class ReplyEnded:
 
 
 Step = ReplyStarted | Event | ReplyEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """What one reply is made with in place of what its conversation is set to. `adapter` is the name of one of ours."""
+
+    model: str
+    template: str
+    inputs: Mapping[str, str]
+    sampling: Mapping[str, Any]
+    adapter: str = ""
 
 
 def sampling_for(settings: Settings, template: Template, conversation: Conversation) -> Sampling:
@@ -195,18 +206,35 @@ class Dialogue:
             async for step in steps:
                 yield step
 
-    async def regenerate(self, message_id: int) -> AsyncGenerator[Step, None]:
-        """Another reply to the same message: a sibling of reply `message_id`."""
+    async def regenerate(self, message_id: int, *, maker: Maker | None = None) -> AsyncGenerator[Step, None]:
+        """Another reply to the same message, by `maker` where one is given: a sibling of reply `message_id`."""
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
-        async with aclosing(self._reply(conversation, old.parent_id)) as steps:
+        if maker is not None:
+            conversation = replace(
+                conversation,
+                model=maker.model,
+                template=maker.template,
+                inputs=dict(maker.inputs),
+                sampling=dict(maker.sampling),
+            )
+        adapter = maker.adapter if maker else ""
+        async with aclosing(self._reply(conversation, old.parent_id, adapter=adapter)) as steps:
             async for step in steps:
                 yield step
 
     async def continue_reply(self, message_id: int) -> AsyncGenerator[Step, None]:
-        """Go on with a reply that was cut, stopped or interrupted, in its own row."""
+        """Go on with a reply that was cut, stopped or interrupted, in its own row and with the model that began it.
+
+        Raises `AdapterUnknown` for one that an adapter began: of that only the hash is known.
+        """
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
+        if messages.was_generated(self._db, message_id):
+            made = messages.reply_info(self._db, message_id).provenance
+            if made.adapter_hash:
+                raise AdapterUnknown("An adapter began this reply, and only it could go on with it. Make another one.")
+            conversation = replace(conversation, model=made.model)
         async with aclosing(self._reply(conversation, old.parent_id, continued=old)) as steps:
             async for step in steps:
                 yield step
@@ -225,6 +253,7 @@ class Dialogue:
         *,
         user_id: int | None = None,
         continued: StoredMessage | None = None,
+        adapter: str = "",
     ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
@@ -239,6 +268,7 @@ class Dialogue:
                 seed=sampling.seed,
                 inputs=conversation.inputs,
                 version=__version__,
+                adapter_hash=adapter,
             )
             message_id = messages.begin_reply(self._db, conversation.id, parent_id, provenance)
         else:
@@ -251,7 +281,9 @@ class Dialogue:
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
             yield ReplyStarted(message_id, user_id)
-            chat = self._client.chat(conversation.model, prompt, sampling, continue_final=continued is not None)
+            chat = self._client.chat(
+                conversation.model, prompt, sampling, continue_final=continued is not None, adapter=adapter
+            )
             async with aclosing(chat) as events:
                 async for event in events:
                     growing.take(event)
@@ -264,9 +296,9 @@ class Dialogue:
             error = str(trouble)
         finally:
             keeper.cancel()
-            messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
-            if growing.finished is not None and growing.finished.adapter_hash:
+            if growing.finished and growing.finished.adapter_hash:
                 messages.name_adapter(self._db, message_id, growing.finished.adapter_hash)
+            messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
         yield ReplyEnded(message_id, state, error)
 
     async def _keep(self, message_id: int, growing: Growing) -> None:

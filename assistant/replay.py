@@ -154,7 +154,10 @@ async def adapter_of(client: Client, paths: Paths, model: str, adapter_hash: str
     """
     if not adapter_hash:
         return ""
-    for name in Adapters(paths.adapters).names():
+    names = Adapters(paths.adapters).names()
+    if adapter_hash in names:  # cut off before the engine told the hash
+        return adapter_hash
+    for name in names:
         asking = client.chat(model, [Message("user", "?")], Sampling(max_tokens=1), adapter=name)
         async with aclosing(asking) as events:
             async for event in events:

@@ -5,6 +5,7 @@ Deterministic: a made log, a pinned clock, version, machine and colours. The sna
 
 import asyncio
 import os
+import random
 import re
 import sys
 import tempfile
@@ -66,6 +67,12 @@ SCENES = {
     "chat": Scene(),
     "chat-light": Scene(theme="quiet-light"),
     "message": Scene(("up", "up", "up")),
+    "judged": Scene(("up", "up", "up", "plus", "k", "t", *"story", "enter")),
+    "correct": Scene(("up", "up", "up", "e")),
+    "compare": Scene(("up", "up", "up", "v", "enter")),
+    "compared": Scene(("up", "up", "up", "v", "enter", "a")),
+    "makers": Scene(("up", "V")),
+    "branches": Scene(("up", "up", "up", "minus", "f9")),
     "private": Scene(("ctrl+r",)),
     "list": Scene(("ctrl+l", "down")),
     "templates": Scene(("ctrl+n", "slash")),
@@ -114,7 +121,6 @@ def make_home(home: Paths, scene: Scene) -> None:
 
 def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago: int) -> int:
     """A conversation; a list is the versions of one reply, the last one open."""
-    provenance = Provenance(catalogue.DEFAULT, "plain", "0" * 64, "", {}, 1)
     talk = conversations.create(db, model=catalogue.DEFAULT, template="plain").id
     conversations.rename(db, talk, title)
     parent = None
@@ -122,7 +128,7 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
         if isinstance(turn, str):
             parent = messages.add_user(db, talk, parent, turn)
             continue
-        replies = [messages.begin_reply(db, talk, parent, provenance) for _ in turn]
+        replies = [messages.begin_reply(db, talk, parent, _made_with(seed)) for seed, _ in enumerate(turn)]
         for reply, text in zip(replies, turn, strict=True):
             tokens = re.findall(r"\s?\w+|\s?\W", text)
             figures = Outcome(
@@ -144,6 +150,10 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
     return talk
 
 
+def _made_with(seed: int) -> Provenance:
+    return Provenance(catalogue.DEFAULT, "plain", "0" * 64, "", {"temperature": 0.8, "seed": seed}, seed)
+
+
 def make_app(scene: Scene) -> AssistantApp:
     """The program in a home below the current folder, so that the paths it shows are the same everywhere."""
     home = Paths(Path("assistant/config"), Path("assistant/data"))
@@ -157,6 +167,7 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     assert isinstance(app, AssistantApp)
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
+    random.seed(1)  # which reply is shown first
     await pilot.press(*scene.keys)
     await pilot.pause(0.1)
     for line in app.screen.query(Input):

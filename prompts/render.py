@@ -4,24 +4,40 @@ from collections.abc import Mapping, Sequence
 
 from prompts.errors import InputsInvalid
 from prompts.message import Message
-from prompts.sandbox import INPUT, fill
-from prompts.template import Template
+from prompts.sandbox import INPUT, LABEL, fill
+from prompts.template import Example, Template, classes
 
 
-def render(template: Template, turns: Sequence[Message], values: Mapping[str, str]) -> list[Message]:
+def render(
+    template: Template, turns: Sequence[Message], values: Mapping[str, str], question: Mapping[str, str] | None = None
+) -> list[Message]:
     """System message, examples, then `turns` with every user turn as `# user` wraps it.
+
+    `question` is what `# user` may use beside the inputs, such as the label that is asked about.
 
     Raises `InputsInvalid` naming all inputs that are missing or unknown at once.
     """
     inputs = complete(template, values)
+    said = {**inputs, **(question or {})}
     messages = []
     if system := _section(template, "system", inputs).strip():
         messages.append(Message("system", system))
     for example in template.examples:
-        messages += [Message("user", _said(template, example.input, inputs)), Message("assistant", example.output)]
+        messages += [
+            Message("user", _said(template, example.input, said)),
+            Message("assistant", answer(template, example, said)),
+        ]
     for turn in turns:
-        messages.append(Message("user", _said(template, turn.content, inputs)) if turn.role == "user" else turn)
+        messages.append(Message("user", _said(template, turn.content, said)) if turn.role == "user" else turn)
     return messages
+
+
+def answer(template: Template, example: Example, question: Mapping[str, str]) -> str:
+    """What an example's reply says: of a class, the first of its words."""
+    if template.several:
+        yes, no = (words[0] for words in template.asked.values())
+        return yes if question.get(LABEL) in classes(example) else no
+    return template.labels[example.output][0] if template.labels else example.output
 
 
 def complete(template: Template, values: Mapping[str, str]) -> dict[str, str]:

@@ -1,16 +1,19 @@
 """Jinja2, fenced in: no attributes of Python's, no endless loops, no endless output. Imported only when needed."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from prompts.errors import InputsInvalid, PromptError
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 INPUT = "input"
 """In `# user`: what the person said."""
+LABEL = "label"
+"""In `# user` of a `label` template: one of its classes, which is asked about alone."""
 
 MAX_CHARACTERS = 4_000_000
 """Longest section, rendered. Far beyond any context, far below any memory."""
@@ -81,7 +84,7 @@ def fill(source: str, values: Mapping[str, str], place: str) -> str:
 
     pieces, length = [], 0
     try:
-        for count, piece in enumerate(environment().from_string(source).generate(**values)):
+        for count, piece in enumerate(_compiled(source).generate(**values)):
             length += len(piece)
             if length > MAX_CHARACTERS + sum(map(len, values.values())) or count > MAX_ITERATIONS:
                 raise InputsInvalid(f"{place} renders to more than {MAX_CHARACTERS:,} characters. Shorten its loops.")
@@ -89,3 +92,8 @@ def fill(source: str, values: Mapping[str, str], place: str) -> str:
     except (TemplateError, TypeError, ValueError, ArithmeticError, OverflowError, MemoryError) as error:
         raise InputsInvalid(f"{place} can't be rendered: {error}") from error
     return "".join(pieces)
+
+
+@lru_cache(128)
+def _compiled(source: str) -> "Template":
+    return environment().from_string(source)

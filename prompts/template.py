@@ -27,9 +27,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prompts import labels
 from prompts.errors import TemplateInvalid
+from prompts.labels import Labels
 from prompts.message import ROLES
-from prompts.sandbox import INPUT, BadSyntax, variables
+from prompts.sandbox import INPUT, LABEL, BadSyntax, variables
 
 KINDS = ("chat", "text", "label", "extract", "score")
 KEYS = ("name", "kind", "description", "language", "inputs", "sampling", "examples", "labels", "schema", "reasoning")
@@ -47,7 +49,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Example:
-    """One worked exchange, said before the person's own turns."""
+    """One worked exchange, said before the person's own turns. `output` is a text, or the name of a class."""
 
     input: str
     output: str
@@ -67,13 +69,31 @@ class Template:
     sections: Mapping[str, str]
     text: str
     path: Path | None = None
-    task: Mapping[str, Any] = field(default_factory=dict)
-    """`labels`, `schema` and `reasoning` as they stand, for the kinds that use them."""
+    labels: Labels = field(default_factory=dict)
+    """Of the kinds `label` and `score`; those of `score` begin with the class whose probability is the score."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of what an `extract` template finds."""
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def several(self) -> bool:
+        """Whether an input can have several labels: each is asked about by itself, as `{{ label }}`."""
+        return self.kind == "label" and LABEL in variables(self.sections.get("user", ""))
+
+    @cached_property
+    def asked(self) -> Labels:
+        """The classes that one question chooses from."""
+        return labels.YES_NO.get(self.language, labels.YES_NO["en"]) if self.several else self.labels
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the file's text."""
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def classes(example: Example) -> list[str]:
+    """The classes of an example that can have several, which stand with commas between them."""
+    return [name for part in example.output.split(",") if (name := part.strip())]
 
 
 def load(path: Path) -> Template:
@@ -104,20 +124,25 @@ class _Parser:
         matter, body, first_line = self._parts()
         table = self._front_matter(matter)
         sections = self._sections(body, first_line)
+        kind = self._one_of(table, "kind", KINDS, "chat")
+        language = self._string(table, "language") or "en"
         template = Template(
             name=self._name,
-            kind=self._one_of(table, "kind", KINDS, "chat"),
+            kind=kind,
             description=self._string(table, "description"),
-            language=self._string(table, "language") or "en",
+            language=language,
             inputs=self._inputs(table.get("inputs") or {}),
             sampling=self._table(table, "sampling"),
             examples=self._examples(table.get("examples") or []),
             sections={role: source for role, (source, _) in sections.items()},
             text=self._text,
             path=path,
-            task={key: table[key] for key in ("labels", "schema", "reasoning") if key in table},
+            labels=self._labels(table.get("labels"), kind, language),
+            schema=self._schema(table, kind),
+            reasoning=self._table(table, "reasoning"),
         )
         self._check_variables(template, sections)
+        self._check_examples(template)
         return template
 
     def _parts(self) -> tuple[str, str, int]:
@@ -180,7 +205,7 @@ class _Parser:
         inputs = []
         for name, about in table.items():
             line = self._line_of(name)
-            if not isinstance(name, str) or not name.isidentifier() or name == INPUT:
+            if not isinstance(name, str) or not name.isidentifier() or name in (INPUT, LABEL):
                 raise self._wrong(f"{name!r} can't be the name of an input", line)
             about = {"description": about} if isinstance(about, str) else about
             if not isinstance(about, dict) or not set(about) <= {"description", "default"}:
@@ -198,6 +223,37 @@ class _Parser:
                 raise self._wrong(f"each example needs input and output, this one is {row!r}", line)
         return tuple(Example(str(row["input"]), str(row["output"])) for row in rows)
 
+    def _labels(self, value: Any, kind: str, language: str) -> Labels:
+        line = self._line_of("labels")
+        if kind not in ("label", "score"):
+            if value is not None:
+                raise self._wrong(f"labels belong to the kinds label and score, not to {kind}", line)
+            return {}
+        if value is None and kind == "score":
+            return labels.YES_NO.get(language, labels.YES_NO["en"])
+        try:
+            found = labels.parse(value)
+        except ValueError as error:
+            raise self._wrong(str(error), line) from error
+        if kind == "score" and len(found) != 2:
+            raise self._wrong("a score is the probability of one of two labels; name two", line)
+        return found
+
+    def _schema(self, table: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+        schema = self._table(table, "schema")
+        if (kind == "extract") != bool(schema):
+            raise self._wrong(
+                "the kind extract needs a schema, a JSON Schema; others have none", self._line_of("schema")
+            )
+        return schema
+
+    def _check_examples(self, template: Template) -> None:
+        for example in template.examples if template.labels else ():
+            for name in classes(example) if template.several else [example.output]:
+                if name not in template.labels:
+                    known = ", ".join(template.labels)
+                    raise self._wrong(f"an example is {name!r}, which is none of {known}", self._line_of("examples"))
+
     def _check_variables(self, template: Template, sections: Mapping[str, tuple[str, int]]) -> None:
         declared = {one.name for one in template.inputs}
         used: set[str] = set()
@@ -206,9 +262,10 @@ class _Parser:
                 found = variables(source)
             except BadSyntax as error:
                 raise self._wrong(str(error), line + error.line - 1) from error
-            if role == "user" and template.kind == "chat" and INPUT not in found:
+            if role == "user" and INPUT not in found:
                 raise self._wrong("# user must say where the person's turn goes: {{ input }}", line)
             known = declared | ({INPUT} if role == "user" else set())
+            known |= {LABEL} if role == "user" and template.kind == "label" else set()
             if unknown := sorted(found - known):
                 raise self._wrong(f"# {role} uses {', '.join(unknown)}, which inputs does not declare", line)
             used |= found

@@ -51,6 +51,7 @@ class Reply:
     dropped_messages: int = 0
     context_tokens: int = 2048
     timing: Timing = Timing(0.0, 0.05, 0.25)  # noqa: RUF009  frozen
+    adapter_hash: str = ""
 
     def events(self) -> list[Event]:
         pieces = split(self.pieces) if isinstance(self.pieces, str) else list(self.pieces)
@@ -59,7 +60,15 @@ class Reply:
             *(Loading(stage) for stage in self.loading),
             Prefilled(self.prompt_tokens, self.cached_tokens, self.dropped_messages, self.context_tokens),
             *(Token(piece, id=number, logprob=-0.5) for number, piece in enumerate(pieces)),
-            Finished(self.reason, usage, self.timing, seed=7, model_hash="f" * 64, device="cpu"),
+            Finished(
+                self.reason,
+                usage,
+                self.timing,
+                seed=7,
+                model_hash="f" * 64,
+                device="cpu",
+                adapter_hash=self.adapter_hash,
+            ),
         ]
 
 

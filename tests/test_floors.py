@@ -24,6 +24,8 @@ FLOORS = [
     ("assistant.replay", 3),
     ("assistant.reply_tokens", 3),
     ("assistant.redaction", 1),
+    ("assistant.tasks", 3),
+    ("assistant.batch", 3),
     ("assistant.server", 3),
     ("finetune", 3),
     ("assistant.clipboard", 4),

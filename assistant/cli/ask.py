@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assistant.cli.options import model_name, pairs, sampling_values
 from assistant.cli.output import as_json, print_json
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.paths import Paths
     from assistant.settings import Settings
     from assistant.store.conversations import Conversation
 
@@ -32,19 +32,12 @@ class Question:
     log: bool
 
 
-def _pairs(_ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = dict(pair.partition("=")[::2] for pair in given)
-    if wrong := [pair for pair in given if "=" not in pair]:
-        raise click.BadParameter(f"{wrong[0]!r} is not of the form name=value.", param=parameter)
-    return pairs
-
-
 @click.command("ask")
 @click.argument("question", nargs=-1)
 @click.option("-t", "--template", default="", help="Template to ask with; `assistant prompts list` names them.")
-@click.option("-v", "--value", "values", multiple=True, callback=_pairs, help="An input of the template: name=value.")
+@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
 @click.option("-m", "--model", default="", help="Name or path of a model.")
-@click.option("-o", "--option", "sampling", multiple=True, callback=_pairs, help="Sampling: temperature=0, seed=1 …")
+@click.option("-o", "--option", "sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
 @click.option("-c", "--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
 @click.option("--no-log", is_flag=True, help="Leave no trace in the log.")
 @as_json
@@ -64,7 +57,7 @@ def command(
 
     assistant ask "Summarise this." < notes.txt
     """
-    asked = Question(_text(question), template, values, model, _sampling(sampling), go_on, not no_log)
+    asked = Question(_text(question), template, values, model, sampling_values(sampling), go_on, not no_log)
     answer = asyncio.run(_ask(asked, stream=not as_json))
     if as_json:
         print_json(answer)
@@ -76,23 +69,6 @@ def _text(words: tuple[str, ...]) -> str:
     if not parts:
         raise AssistantError('Nothing to ask. Try: assistant ask "What is a lighthouse?"')
     return "\n\n".join(parts)
-
-
-def _sampling(given: dict[str, str]) -> dict[str, Any]:
-    """Sampling values typed as text, read as the numbers they look like; `stop` stays a text."""
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        if name == "stop":
-            values[name] = (text,)
-            continue
-        try:
-            values[name] = int(text)
-        except ValueError:
-            try:
-                values[name] = float(text)
-            except ValueError:
-                values[name] = text
-    return values
 
 
 async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
@@ -112,7 +88,7 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         db = open_database(paths.database) if question.log else open_memory()
         stack.callback(db.close)
-        model = _model(db, paths, chosen, question.model)
+        model = model_name(db, paths, chosen, question.model)
         conversation = _conversation(db, chosen, question, model)
         client = await stack.enter_async_context(Client(paths, chosen))
         dialogue = Dialogue(db, client, Library(paths.templates), chosen)
@@ -147,23 +123,6 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
             "conversation_id": conversation.id if question.log else None,
             "message_id": message_id if question.log else None,
         }
-
-
-def _model(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -> str:
-    """The model asked for, or set, or used last, or the default one, which is pulled when there is none yet."""
-    from assistant.cli.models import pull_with_progress
-    from assistant.engine import catalogue
-    from assistant.store import conversations
-
-    name = asked or chosen.model or conversations.recall(db, "model")
-    if name:
-        catalogue.find(paths, name)  # a clear refusal before the engine is started
-        return name
-    if not catalogue.installed(paths):
-        click.echo(f"No model yet: pulling {catalogue.DEFAULT}.", err=True)
-        pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
-        return catalogue.DEFAULT
-    return catalogue.installed(paths)[0].name
 
 
 def _conversation(db: "Database", chosen: "Settings", question: Question, model: str) -> "Conversation":

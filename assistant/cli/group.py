@@ -18,7 +18,8 @@ COMMANDS = {
     "doctor": "Check this machine, the models and the log.",
     "log": "Find, judge, import, export and keep what was said.",
     "models": "List, pull, add, remove and describe models.",
-    "prompts": "List and show templates.",
+    "prompts": "List, show and test templates.",
+    "run": "Do a template's task for every row of a file.",
     "serve": "Answer the OpenAI API on a port.",
 }
 """Name -> help line; the command itself is `assistant.cli.<name>.command`."""

@@ -1,9 +1,10 @@
-"""`assistant prompts`: list and show templates."""
+"""`assistant prompts`: list, show and test templates."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from assistant.cli import prompts_test
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group("prompts")
 def command() -> None:
-    """List and show templates."""
+    """List, show and test templates."""
+
+
+command.add_command(prompts_test.test)
 
 
 @command.command("list")

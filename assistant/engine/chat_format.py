@@ -29,6 +29,9 @@ SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
 TURNS_KEPT, LONGEST_KEPT = 512, 1 << 15
 """Turns whose ids are remembered, and the characters of the longest."""
 
+ROLES, WORDS = ("user", "assistant", "user"), ("Plugh", "Xyzzy", "Plover")
+"""A conversation that shows what the template writes between its words."""
+
 OPENING = re.compile(r"(<think(ing)?>|\[THINK\])\s*$", re.IGNORECASE)
 OPENING_TOKENS = 8
 """Tokens at the end of a prompt in which such an opening has room."""
@@ -57,8 +60,10 @@ class ChatFormat:
         """Special tokens, which have no text in a reply."""
         self._turn_ids: Callable[[str], list[int]] = lru_cache(TURNS_KEPT)(self._whole_ids)
         self._turns: re.Pattern[str] | None = None
-        self.end_ids = self._end_of_turn()
-        """The control tokens that the template writes after a reply."""
+        self.next_turn_ids = self._next_turn()
+        """What the template writes between a reply and what is said to it."""
+        self.end_ids = frozenset(token for token in self.next_turn_ids[:1] if token in self.hidden_ids)
+        """The control token that the template writes after a reply, if it does."""
         self._turns = self._apart()
 
     def encode(self, messages: Sequence[Message], *, continue_final: bool = False) -> list[int]:
@@ -158,15 +163,13 @@ class ChatFormat:
                     return None
         return re.compile(f".*?(?:{_any_of(ends).pattern}|\\Z)", re.DOTALL) if ends else None
 
-    def _end_of_turn(self) -> frozenset[int]:
-        """The special token that follows a reply in the template, if one does."""
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "Xyzzy"}]
+    def _next_turn(self) -> list[int]:
+        turns = [{"role": role, "content": text} for role, text in zip(ROLES, WORDS, strict=True)]
         try:
-            text = self._tokenizer.apply_chat_template(turns, chat_template=self._template, tokenize=False)
+            after = self._applied(turns).rpartition(WORDS[1])[2]
         except TemplateError:
-            return frozenset()
-        ids = self._encoded(text.rpartition("Xyzzy")[2])
-        return frozenset(token for token in ids[:1] if token in self.hidden_ids)
+            return []
+        return self._inside(after.partition(WORDS[2])[0])
 
 
 def _template(tokenizer: Any) -> str:

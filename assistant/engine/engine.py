@@ -147,7 +147,8 @@ class Engine:
             drop_oldest,
         )
         opening = "" if continue_final else self.chat_format.opening(fitted.ids)
-        prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, self.chat_format.stops)
+        form = self.chat_format
+        prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, form.stops, form.next_turn_ids)
         return Reply(self._model, prompt, sampling, self._used(adapter), choice).steps()
 
     def completing(self, text: str, sampling: Sampling, *, adapter: Path | None = None, choice: int = 0) -> Steps:

@@ -62,6 +62,8 @@ class Prompt:
     opening: str = ""
     """Text that the template has begun the reply with."""
     stops: tuple[str, ...] = ()
+    next_turn: Sequence[int] = ()
+    """Ids that come between the reply and what is said to it."""
 
 
 def read_prompt(model: Loaded, conversation: Conversation, ids: Sequence[int]) -> Generator[Ask, Tensor, Tensor]:
@@ -90,7 +92,7 @@ class Reply:
         self._began_s = self._first_token_s = 0.0
 
     def steps(self) -> Steps:
-        """`Prefilled`, a `Token` for each, `Finished`."""
+        """`Prefilled`, a `Token` for each, `Finished`. Then, while the reply is read, the head of the next turn."""
         self._began_s = time.monotonic()
         conversation, cached = self._model.conversations.take(self._prompt.ids, self._adapter)
         try:
@@ -98,18 +100,22 @@ class Reply:
             yield Prefilled(len(self._prompt.ids), cached, self._prompt.dropped_messages, self._model.context_tokens)
             if self._prompt.opening:
                 yield Token(self._prompt.opening, choice=self._number)
-            reason = yield from self._tokens(conversation, logits)
+            reason, unread = yield from self._tokens(conversation, logits)
             if rest := self._stops.push(self._text.flush()) + self._stops.flush():
                 yield Token(rest, choice=self._number)
             yield self._finished("stop" if self._stops.found else reason, cached)
+            if not self._stops.found:
+                yield from self._read_on(conversation, unread)
         except Exception:
             self._model.conversations.forget(conversation)
             raise
         finally:
             self._model.conversations.give_back(conversation)
 
-    def _tokens(self, conversation: Conversation, logits: Tensor) -> Generator[Any, Tensor, FinishReason]:
-        """A `Token` for each; why they ended."""
+    def _tokens(
+        self, conversation: Conversation, logits: Tensor
+    ) -> Generator[Any, Tensor, tuple[FinishReason, list[int]]]:
+        """A `Token` for each; why they ended, and those of the reply that the conversation doesn't hold."""
         draft: list[int] = []
         drafts = self._drafts()
         rows, took_s = [logits], 0.0
@@ -125,18 +131,26 @@ class Reply:
                 self._count += 1
                 self._first_token_s = self._first_token_s or time.monotonic() - self._began_s
                 if one.token in self._model.end_ids:
-                    return "stop"
+                    return "stop", []
                 yield self._token(one)
                 if self._stops.found:
-                    return "stop"
+                    return "stop", []
             room = self._room - self._count
             if room <= 0:
-                return "length"
+                return "length", [chosen[-1].token]
             draft = drafts.next(room - 1) if drafts else []
-            asked_s = time.monotonic()
             asked_s = time.monotonic()
             rows = list((yield Ask(conversation, [chosen[-1].token, *draft], last=1 + len(draft))))
             took_s = time.monotonic() - asked_s
+
+    def _read_on(self, conversation: Conversation, unread: Sequence[int]) -> Generator[Any, Tensor, None]:
+        """Compute what most likely comes next, so that the next turn's first token waits for its words alone."""
+        ids = [*unread, *self._prompt.next_turn]
+        if self._prompt.next_turn and len(conversation.ids) + len(ids) < self._model.context_tokens:
+            try:
+                yield Ask(conversation, ids)
+            except Exception:  # the reply is said all the same
+                self._model.conversations.forget(conversation)
 
     def _drafts(self) -> Drafts | None:
         """None where a draft could change what is said."""

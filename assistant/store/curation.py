@@ -5,7 +5,7 @@ before and what after, as JSON; it refers to the message with a cascade, so what
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,7 +36,10 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One vote between two replies to the same prompt. Of a tie, neither is better. `blind`: the makers were hidden."""
+    """One vote between two replies to the same prompt. Of a tie, neither is better. `blind`: the makers were hidden.
+
+    `chosen_first`: whether the chosen one was shown as the first; None where they were not shown side by side.
+    """
 
     id: int
     chosen_id: int
@@ -44,6 +47,7 @@ class Preference:
     tie: bool
     blind: bool
     created_ms: int
+    chosen_first: bool | None = None
 
 
 def judgement(db: Database, message_id: int) -> Judgement:
@@ -145,7 +149,15 @@ def correct(db: Database, message_id: int, content: str) -> int:
     return correction
 
 
-def prefer(db: Database, chosen_id: int, rejected_id: int, *, tie: bool = False, blind: bool = False) -> int:
+def prefer(
+    db: Database,
+    chosen_id: int,
+    rejected_id: int,
+    *,
+    tie: bool = False,
+    blind: bool = False,
+    chosen_first: bool | None = None,
+) -> int:
     """The id of a vote for one reply over another to the same prompt. Votes add up; nothing is overwritten.
 
     Raises `StoreError` for a message that is no reply, twice the same one, or replies to different texts.
@@ -155,7 +167,14 @@ def prefer(db: Database, chosen_id: int, rejected_id: int, *, tie: bool = False,
         if chosen_id == rejected_id or not _same_prompt(db, chosen, rejected):
             raise StoreError(f"Messages {chosen_id} and {rejected_id} are not two replies to the same prompt.")
         now = now_ms()
-        values = {"chosen_id": chosen_id, "rejected_id": rejected_id, "tie": tie, "blind": blind, "created_ms": now}
+        values = {
+            "chosen_id": chosen_id,
+            "rejected_id": rejected_id,
+            "tie": tie,
+            "blind": blind,
+            "created_ms": now,
+            "chosen_first": chosen_first,
+        }
         vote = _insert_preference(db, values)
         _journal(db, "preference", chosen_id, None, {"id": vote, **values})
     return vote
@@ -174,10 +193,18 @@ def preferences(db: Database, message_id: int | None = None) -> list[Preference]
     """All votes, or those in which one message took part, oldest first."""
     where = "" if message_id is None else "WHERE chosen_id = ? OR rejected_id = ?"
     values = () if message_id is None else (message_id, message_id)
-    rows = select(
-        db, f"SELECT id, chosen_id, rejected_id, tie, blind, created_ms FROM preferences {where} ORDER BY id", values
-    )
-    return [Preference(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5]) for row in rows]
+    return [preference(row) for row in select(db, f"SELECT {VOTE} FROM preferences p {where} ORDER BY id", values)]
+
+
+VOTE = "p.id, p.chosen_id, p.rejected_id, p.tie, p.blind, p.created_ms, p.chosen_first"
+"""The columns of which `preference` makes a vote, of the table of preferences as `p`."""
+
+
+def preference(row: Sequence[Any]) -> Preference:
+    """The vote that a row of `VOTE` holds."""
+    identity, chosen_id, rejected_id, tie, blind, created_ms, first = row
+    chosen_first = None if first is None else bool(first)
+    return Preference(identity, chosen_id, rejected_id, bool(tie), bool(blind), created_ms, chosen_first)
 
 
 def _reply(db: Database, message_id: int) -> messages.StoredMessage:

@@ -47,6 +47,7 @@ class Provenance:
     sampling: dict[str, Any]
     seed: int | None
     adapter_hash: str = ""
+    """Of a reply that was cut off before the engine told the hash, the adapter's name."""
     inputs: dict[str, str] = field(default_factory=dict)
     """What the template was filled with; empty also where that is not known."""
     version: str = ""
@@ -181,6 +182,11 @@ def grow_reply(db: Database, message_id: int, content: str) -> None:
     execute(db, "UPDATE messages SET content = ?, updated_ms = ? WHERE id = ?", (content, now_ms(), message_id))
 
 
+def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
+    """Store which adapter spoke, as the engine has told it."""
+    execute(db, "UPDATE replies SET adapter_hash = ? WHERE message_id = ?", (adapter_hash, message_id))
+
+
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
     values = {name: getattr(outcome, name) for name in FIGURES if name != "continued_at"}
@@ -308,11 +314,6 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     if not rows:
         raise StoreError(f"Message {message_id} is not a reply.")
     return _reply_info(rows[0])
-
-
-def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
-    """Store which adapter spoke, known when a reply has ended."""
-    execute(db, "UPDATE replies SET adapter_hash = ? WHERE message_id = ?", (adapter_hash, message_id))
 
 
 def was_generated(db: Database, message_id: int) -> bool:

@@ -309,6 +309,38 @@ END
 
 
 @migrations()
+def places_of_votes(db: Database) -> None:
+    """Which of the two stood first when they were voted on: whoever prefers the first, whatever it says, shows."""
+    db.conn.execute("ALTER TABLE preferences ADD COLUMN chosen_first INTEGER CHECK (chosen_first IN (0, 1))")
+
+
+@migrations()
+def template_tests(db: Database) -> None:
+    """How good a template was on a labelled set, item by item, so that two tests can be compared in pairs."""
+    for statement in _TEMPLATE_TESTS.split(";\n"):
+        db.conn.execute(statement)
+
+
+_TEMPLATE_TESTS = """
+CREATE TABLE template_tests (
+    id INTEGER PRIMARY KEY,
+    done_ms INTEGER NOT NULL,
+    template TEXT NOT NULL,
+    template_hash TEXT NOT NULL,
+    model TEXT NOT NULL,
+    adapter TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    data TEXT NOT NULL,
+    data_hash TEXT NOT NULL,
+    main TEXT NOT NULL,
+    item_values TEXT NOT NULL,
+    report TEXT NOT NULL
+);
+CREATE INDEX template_tests_data ON template_tests(template, data_hash)
+"""
+
+
+@migrations()
 def redaction_and_replay(db: Database) -> None:
     """What a reply can be made again with and read by token; which placeholder stands for which personal value.
 

@@ -29,18 +29,38 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
+    Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]
 
 MESSAGE: list[BindingType] = [
     Binding("escape", "leave_edit", "leave the edit", id="chat.leave_edit"),
+    Binding("m", "continue_reply", "continue", tooltip="continue the reply", id="chat.continue"),
     Binding("r,f5", "regenerate", "regenerate", tooltip="regenerate the reply", id="chat.regenerate"),
     Binding("e", "edit", "edit", tooltip="edit the message, as another version", id="chat.edit"),
-    Binding("m", "continue_reply", "continue", tooltip="continue the reply", id="chat.continue"),
+    Binding("e", "correct", "correct", tooltip="correct the reply, as another version", id="chat.correct"),
+    Binding("plus", "rate(1)", "good", tooltip="call the reply good, or take that back", id="chat.good"),
+    Binding("minus", "rate(-1)", "bad", tooltip="call the reply bad, or take that back", id="chat.bad"),
+    Binding("t", "tag", "tag", tooltip="put a tag on, or take it off", id="chat.tag"),
+    Binding("n", "note", "note", tooltip="write a note", id="chat.note"),
+    Binding("k", "decide('keep')", "keep", tooltip="keep the reply for training, or no longer", id="chat.keep"),
+    Binding("s", "decide('skip')", "skip", tooltip="skip the reply in training, or no longer", id="chat.skip"),
+    Binding("v", "compare", "compare", tooltip="compare with another version, blind", id="chat.compare"),
+    Binding("z", "undo", "undo", tooltip="undo the last judgement", id="chat.undo"),
+    Binding("Z", "redo", "redo", tooltip="do again what was undone", show=False, id="chat.redo"),
     Binding("left", "sibling(-1)", "previous", tooltip="previous version", id="chat.previous_sibling"),
     Binding("right", "sibling(1)", "next", tooltip="next version", id="chat.next_sibling"),
     Binding("y", "copy", "copy", tooltip="copy the message", id="chat.copy"),
     Binding("c", "copy_code", "copy code", tooltip="copy a code block", id="chat.copy_code"),
     Binding("p", "tokens", "tokens", tooltip="tokens and their probabilities", show=False, id="chat.tokens"),
+    Binding(
+        "V",
+        "compare_makers",
+        "compare makers",
+        tooltip="compare two models, templates or the like, blind",
+        show=False,
+        id="chat.compare_makers",
+    ),
+    Binding("f", "fork", "fork", tooltip="fork a conversation at the message", show=False, id="chat.fork"),
     Binding("space", "fold", "fold", tooltip="fold or unfold the reasoning", show=False, id="chat.fold"),
 ]
 
@@ -79,6 +99,21 @@ TOKEN_TEXT: list[BindingType] = [
     Binding("end", "to_end", "last token", show=False, id="tokens.end"),
 ]
 TOKENS: list[BindingType] = [Binding("escape", "leave", "back", id="tokens.leave")]
+COMPARE: list[BindingType] = [
+    Binding("a", "vote(0)", "better", tooltip="A is better", id="compare.a"),
+    Binding("b", "vote(1)", "better", tooltip="B is better", id="compare.b"),
+    Binding("equals_sign", "tie", "neither", tooltip="neither is better", id="compare.tie"),
+    Binding("s", "skip", "skip", tooltip="show the makers without a vote", id="compare.skip"),
+    Binding("escape,enter", "leave", "back", id="compare.leave"),
+]
+
+BRANCHES: list[BindingType] = [
+    Binding("enter", "open", "open", tooltip="open the path through the message", id="branches.open"),
+    Binding("left", "sibling(-1)", "previous", tooltip="previous version", id="branches.previous_sibling"),
+    Binding("right", "sibling(1)", "next", tooltip="next version", id="branches.next_sibling"),
+    Binding("f", "fork", "fork", tooltip="fork a conversation at the message", id="branches.fork"),
+    Binding("escape", "leave", "back", id="branches.leave"),
+]
 
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
@@ -88,6 +123,8 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Chat": CHAT,
     "A message": MESSAGE,
     "Conversations": LIST,
+    "Two replies": COMPARE,
+    "Branches": BRANCHES,
     "Models": MODELS,
     "Tokens": [*TOKEN_TEXT, *TOKENS],
     "Dialogs": FORM,
@@ -97,10 +134,15 @@ SECTIONS: dict[str, list[BindingType]] = {
 
 def of_widgets() -> dict[str, list[BindingType]]:
     """The keys that widgets define themselves, by section."""
+    from assistant.tui.widgets.branch_tree import BranchTree
     from assistant.tui.widgets.composer import Composer
     from assistant.tui.widgets.transcript import Transcript
 
-    return {"Typing": list(Composer.BINDINGS), "Messages": list(Transcript.BINDINGS)}
+    return {
+        "Typing": list(Composer.BINDINGS),
+        "Messages": list(Transcript.BINDINGS),
+        "In the tree": list(BranchTree.BINDINGS),
+    }
 
 
 def bindings(rows: Iterable[BindingType]) -> list[Binding]:

@@ -9,8 +9,10 @@ from sqlite_utils import Database
 from assistant.client import Client, Endpoint
 from assistant.dialogue import Dialogue
 from assistant.engine import catalogue
+from assistant.engine.catalogue import Remote
 from assistant.errors import DatabaseDamaged, ModelError
 from assistant.paths import Paths
+from assistant.server.adapters import Adapters
 from assistant.settings import Settings
 from assistant.store import conversations, deletion, messages
 from assistant.store.conversations import Conversation
@@ -65,6 +67,14 @@ class Logs:
             return catalogue.names(self.paths)
         except ModelError:
             return []
+
+    def adapters(self, model: str) -> list[str]:
+        """Names of the adapters that our engine can put on a model; none for one that another server runs."""
+        try:
+            elsewhere = isinstance(catalogue.find(self.paths, model), Remote)
+        except ModelError:
+            return []
+        return [] if elsewhere else Adapters(self.paths.adapters).names()
 
     def model(self) -> str:
         """Name of the model for a new conversation: as set, as chosen last, else any that is here; empty for none."""

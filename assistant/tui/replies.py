@@ -93,10 +93,17 @@ class Replies:
         found = self._growing.get(key)
         return found[0] if found else None
 
-    def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> None:
+    def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> Reply:
         """Read `steps` of a dialogue to their end, in the background. `before` is the text that it goes on from."""
         reply = Reply(log, conversation_id, text=before)
         self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, steps))
+        return reply
+
+    async def ended(self, reply: Reply) -> None:
+        """Wait until a reply has ended, however it does."""
+        found, task = self._growing.get(reply.key, (None, None))
+        if found is reply and task is not None:
+            await asyncio.wait([task])
 
     async def _read(self, reply: Reply, steps: AsyncGenerator[Step]) -> None:
         try:

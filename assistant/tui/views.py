@@ -1,19 +1,33 @@
 """What is stored, made ready to show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from sqlite_utils import Database
+
 from assistant.events import Timing
-from assistant.store.messages import Outcome, StoredMessage
+from assistant.safe_text import shorten
+from assistant.store import messages
+from assistant.store.curation import Judgement
+from assistant.store.messages import Outcome, ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.replies import Reply
+from assistant.tui.screens.sampling import describe
 from assistant.tui.widgets.message import MessageView
+
+NOT_JUDGED = Judgement()
+TAGS_SHOWN = 2
+WIDEST_TAG_CELLS = 14
 
 
 def message_views(
-    path: Sequence[tuple[StoredMessage, int, int]], now: datetime, *, retry_key: str
+    path: Sequence[tuple[StoredMessage, int, int]],
+    now: datetime,
+    *,
+    retry_key: str,
+    judgements: Mapping[int, Judgement],
 ) -> list[MessageView]:
-    """The messages of a path, each with its place among its siblings."""
+    """The messages of a path, each with its place among its siblings and what is thought of it."""
     return [
         MessageView(
             id=row.id,
@@ -24,9 +38,37 @@ def message_views(
             sibling=index,
             siblings=count,
             note=f"{row.error} {retry_key} tries again." if row.error else "",
+            marks=marks(judgements.get(row.id, NOT_JUDGED), correction=row.corrects_id is not None),
         )
         for row, index, count in path
     ]
+
+
+def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
+    """What is thought of a message, in as many words as fit beside its name: `+ good`, `#story`, `kept`, `note`."""
+    rating = {1: "+ good", -1: "- bad"}.get(judgement.rating, "")
+    tags = [shorten(f"#{tag}", WIDEST_TAG_CELLS) for tag in judgement.tags[:TAGS_SHOWN]]
+    more = f"+{len(judgement.tags) - TAGS_SHOWN} tags" if len(judgement.tags) > TAGS_SHOWN else ""
+    decision = {"keep": "kept", "skip": "skipped"}.get(judgement.decision, "")
+    told = ["correction" if correction else "", rating, *tags, more, decision, "note" if judgement.note else ""]
+    return tuple(word for word in told if word)
+
+
+def makers(db: Database, ids: tuple[int, int]) -> list[str]:
+    """Who made each of two replies: the model, the template, the adapter, and the settings in which they differ."""
+    made = [messages.reply_info(db, one) if messages.was_generated(db, one) else None for one in ids]
+    settings = [info.provenance.sampling if info else {} for info in made]
+    differing = [name for name in settings[0] if name in settings[1] and settings[0][name] != settings[1][name]]
+    return [_maker(db, one, info, differing) for one, info in zip(ids, made, strict=True)]
+
+
+def _maker(db: Database, message_id: int, info: ReplyInfo | None, settings: Sequence[str]) -> str:
+    if info is None:
+        return "you, as a correction" if messages.get(db, message_id).corrects_id is not None else "not by a model here"
+    made = info.provenance
+    adapter = [f"adapter {made.adapter_hash[:12]}"] if made.adapter_hash else []
+    own = [describe({name: made.sampling[name]}) for name in settings]
+    return " · ".join([made.model.rpartition("/")[2], made.template, *adapter, *filter(None, own)])
 
 
 def figures_of_outcome(outcome: Outcome) -> list[str]:

@@ -8,7 +8,8 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.client import Client
-from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted, Step, turns
+from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, turns
+from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
@@ -221,3 +222,46 @@ def row(role: str, content: str) -> StoredMessage:
 def test_turns_alternate_and_leave_reasoning_out() -> None:
     path = [row("user", "a"), row("assistant", ""), row("user", "b"), row("assistant", "<think>hm</think>\n\nc")]
     assert [(m.role, m.content) for m in turns(path)] == [("user", "a\n\nb"), ("assistant", "c")]
+
+
+async def test_another_maker_makes_a_sibling_with_a_provenance_of_its_own(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("One."), Reply("Two.", adapter_hash="ab" * 32))
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    first = conversations.get(db, conversation).leaf_id or 0
+    maker = Maker("fake", "tutor", {}, {"temperature": 0.25, "seed": 3}, adapter="sea")
+    await all_of(dialogue.regenerate(first, maker=maker))
+    second = conversations.get(db, conversation).leaf_id or 0
+    assert messages.siblings(db, first) == [first, second]
+    made = messages.reply_info(db, second).provenance
+    assert (made.template, made.seed, made.sampling["temperature"]) == ("tutor", 3, 0.25)
+    assert made.adapter_hash == "ab" * 32
+    assert (engine.requests[-1]["adapter"], engine.requests[-1]["temperature"]) == ("sea", 0.25)
+    assert conversations.get(db, conversation).template == "plain"
+
+
+async def test_a_reply_of_an_adapter_that_was_cut_off_names_it(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("One."), Die(after=1))
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    first = conversations.get(db, conversation).leaf_id or 0
+    await all_of(dialogue.regenerate(first, maker=Maker("fake", "plain", {}, {}, adapter="sea")))
+    cut = conversations.get(db, conversation).leaf_id or 0
+    assert messages.reply_info(db, cut).provenance.adapter_hash == "sea"
+    with pytest.raises(AdapterUnknown, match="Make another one"):
+        await all_of(dialogue.continue_reply(cut))
+    assert messages.get(db, cut).state == "interrupted"
+
+
+async def test_a_reply_goes_on_with_the_model_that_began_it(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    engine.enqueue(Reply("One", reason="length"), Reply(" two."))
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    reply = conversations.get(db, conversation).leaf_id or 0
+    conversations.configure(db, conversation, model="another")
+    await all_of(dialogue.continue_reply(reply))
+    assert messages.get(db, reply).content == "One two."
+    assert engine.requests[-1]["model"] == "fake"

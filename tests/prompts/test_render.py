@@ -75,3 +75,18 @@ def test_what_a_person_says_is_never_rendered(text: str) -> None:
 def test_the_sandbox_refuses(source: str) -> None:
     with pytest.raises(InputsInvalid, match="'test', # system"):
         render(template(system=source), [], {})
+
+
+def test_an_example_of_a_class_says_the_first_of_its_words() -> None:
+    matter = "kind: label\nlabels: {positive: [good, fine], negative: bad}\nexamples:\n  - {input: a, output: positive}"
+    made = parse(f"---\n{matter}\n---\n# user\n{{{{ input }}}}?", name="mood")
+    assert render(made, said(("user", "b")), {}) == said(("user", "a?"), ("assistant", "good"), ("user", "b?"))
+
+
+def test_of_several_labels_each_is_asked_about_alone() -> None:
+    matter = "kind: label\nlabels: [sport, war, art]\nexamples:\n  - {input: a, output: 'sport, art'}"
+    made = parse(f"---\n{matter}\n---\n# user\n{{{{ label }}}}: {{{{ input }}}}?", name="topics")
+    assert made.several
+    for label, answer in {"sport": "yes", "war": "no", "art": "yes"}.items():
+        turns = said(("user", f"{label}: a?"), ("assistant", answer), ("user", f"{label}: b?"))
+        assert render(made, said(("user", "b")), {}, {"label": label}) == turns

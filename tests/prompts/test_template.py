@@ -42,6 +42,12 @@ def test_the_hash_is_that_of_the_text() -> None:
     assert parse(GOOD, name="a").hash != parse(GOOD + "\n", name="a").hash
 
 
+def test_a_score_asks_yes_or_no_in_its_language() -> None:
+    body = "# user\n{{ input }}"
+    assert list(parse(front("kind: score", body), name="a").labels) == ["yes", "no"]
+    assert parse(front("kind: score\nlanguage: zh", body), name="a").labels["yes"] == ("是",)
+
+
 def front(matter: str, body: str = "# system\nhi\n") -> str:
     return f"---\n{matter}\n---\n{body}"
 
@@ -69,6 +75,14 @@ def front(matter: str, body: str = "# system\nhi\n") -> str:
         (front("kind: chat", "# system\n\n{% if %}"), "line 6: Expected an expression"),
         (front("kind: chat", "# user\nhi"), "{{ input }}"),
         (front("examples:\n  - {input: a}"), "each example needs input and output"),
+        (front("labels: [a, b]"), "line 2: labels belong to the kinds label and score"),
+        (front("kind: label"), "labels must be a list of two classes or more"),
+        (front("kind: label\nlabels: {a: x, b: x}"), "line 3: the classes 'a' and 'b' share the word 'x'"),
+        (front("kind: score\nlabels: [a, b, c]"), "line 3: a score is the probability of one of two labels"),
+        (front("kind: label\nlabels: [a, b]\nexamples:\n  - {input: x, output: c}"), "line 4: an example is 'c'"),
+        (front("kind: extract"), "line 1: the kind extract needs a schema"),
+        (front("schema: {type: object}"), "line 2: the kind extract needs a schema"),
+        (front("kind: text", "# user\n{{ label }} {{ input }}"), "uses label, which inputs does not declare"),
     ],
 )
 def test_a_broken_file_is_told_where_and_what(text: str, told: str) -> None:

@@ -51,6 +51,7 @@ def as_object(conversation: Stored) -> dict[str, Any]:
             "tie": vote.tie,
             "blind": vote.blind,
             "created_ms": vote.created_ms,
+            "chosen_first": vote.chosen_first,
         }
         for vote, _ in conversation.votes
         if vote.rejected_id in conversation.by_id
@@ -158,6 +159,7 @@ def _vote(value: Mapping[str, Any]) -> Vote:
         given(value, "tie", False),
         given(value, "blind", False),
         _ms(value, "created_ms"),
+        None if value.get("chosen_first") is None else given(value, "chosen_first", False),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.store import exchanges, messages
-from assistant.store.curation import Judgement, Preference
+from assistant.store.curation import VOTE, Judgement, Preference, preference
 from assistant.store.database import select
 from assistant.store.exchange.transcript import NOT_JUDGED
 from assistant.store.filter import EVERYTHING, Filter
@@ -195,12 +195,10 @@ def _votes(db: Database, there: str, ids: list[int]) -> dict[int, list[tuple[Pre
     votes: dict[int, list[tuple[Preference, str]]] = {}
     for conversation_id, rejected, *vote in select(
         db,
-        "SELECT m.conversation_id, r.content, p.id, p.chosen_id, p.rejected_id, p.tie, p.blind, p.created_ms "
+        f"SELECT m.conversation_id, r.content, {VOTE} "
         "FROM messages m JOIN preferences p ON p.chosen_id = m.id JOIN messages r ON r.id = p.rejected_id "
         f"WHERE m.conversation_id IN {there} ORDER BY p.id",
         ids,
     ):
-        identity, chosen_id, rejected_id, tie, blind, created_ms = vote
-        one = Preference(identity, chosen_id, rejected_id, bool(tie), bool(blind), created_ms)
-        votes.setdefault(conversation_id, []).append((one, rejected))
+        votes.setdefault(conversation_id, []).append((preference(vote), rejected))
     return votes

@@ -50,6 +50,7 @@ class Vote:
     tie: bool = False
     blind: bool = False
     created_ms: int | None = None
+    chosen_first: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _COLUMNS = {
     "judgements": "message_id rating decision note",
     "tags": "message_id tag",
     "messages": "id conversation_id parent_id role content created_ms updated_ms state error corrects_id source_id",
-    "preferences": "chosen_id rejected_id tie blind created_ms",
+    "preferences": "chosen_id rejected_id tie blind created_ms chosen_first",
 }
 _TABLES = {name: columns.split() for name, columns in _COLUMNS.items()}
 _NO_FIGURES = Outcome()
@@ -63,7 +63,14 @@ class Writer:
         for turn in settled.turns:
             self._turn(turn, ids, settled)
         self._rows["preferences"] += [
-            (ids[vote.chosen], ids[vote.rejected], vote.tie, vote.blind, vote.created_ms or settled.updated_ms)
+            (
+                ids[vote.chosen],
+                ids[vote.rejected],
+                vote.tie,
+                vote.blind,
+                vote.created_ms or settled.updated_ms,
+                vote.chosen_first,
+            )
             for vote in settled.votes
             if vote.chosen in ids and vote.rejected in ids and ids[vote.chosen] != ids[vote.rejected]
         ]

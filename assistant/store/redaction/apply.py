@@ -16,6 +16,10 @@ from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 
 
+_JSON = (*JSON, "before", "after", "settings", "report")
+"""Columns that hold JSON: the texts in it are redacted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What was done. `erased` is False where another program kept the old bytes from being overwritten."""
@@ -87,7 +91,7 @@ def _rewrite(db: Database, table: str, key: str, value: Any, columns: Iterable[s
     rows = select(db, f"SELECT {', '.join(names)} FROM {table} WHERE {key} = ?", (value,))
     new: dict[str, str] = {}
     for name, text in zip(names, rows[0] if rows else (), strict=False):
-        clean = redact.in_json(text) if name in (*JSON, "before", "after") else redact(text)
+        clean = redact.in_json(text) if name in _JSON else redact(text)
         if clean != text:
             new[name] = clean
     if new:
@@ -101,6 +105,8 @@ def _elsewhere(db: Database, redact: Redactor) -> None:
     conversations.remember(db, "draft", redact(conversations.recall(db, "draft")))
     for (template_hash,) in select(db, "SELECT hash FROM templates"):
         _rewrite(db, "templates", "hash", template_hash, ("text",), redact)
+    for (test_id,) in select(db, "SELECT id FROM template_tests"):
+        _rewrite(db, "template_tests", "id", test_id, ("data", "settings", "report"), redact)
 
 
 def _erase(db: Database) -> bool:

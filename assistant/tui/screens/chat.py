@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from assistant.dialogue import Step
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Reply
+    from assistant.tui.screens.branches import Chosen
 
 NARROW_COLUMNS = 100
 """A narrower terminal shows the list or the conversation, not both."""
@@ -259,7 +260,7 @@ class ChatScreen(TellsErrors, Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         if action == "stop":
             return self._logs is not None and self.view.reply is not None
-        if action == "rename":
+        if action in ("rename", "branches"):
             return self._logs is not None and self.view.conversation_id is not None
         return self._logs is not None or action not in _NEED_LOGS
 
@@ -288,6 +289,39 @@ class ChatScreen(TellsErrors, Screen[None]):
         from assistant.tui.screens.choose import choose_model
 
         choose_model(self.view, self.logs)
+
+    @on(ConversationView.MakersWanted)
+    def _compare_makers(self, event: ConversationView.MakersWanted) -> None:
+        from assistant.tui.screens.comparing import compare_makers
+
+        compare_makers(self.view, self.logs, event.message_id)
+
+    @on(ConversationView.Forked)
+    def _forked(self, event: ConversationView.Forked) -> None:
+        assert self.view.open_log is not None
+        self.open(private=self.view.open_log.private, conversation_id=event.conversation_id)
+        self.notify("This is the fork. The conversation that it came from is as it was.", timeout=3)
+
+    def action_branches(self) -> None:
+        """Show every branch, and go to what is chosen there."""
+        from assistant.tui.screens.branches import BranchesScreen
+
+        view = self.view
+        if view.open_log is None or view.conversation_id is None or not view.shown:
+            return
+        target = view.target
+        screen = BranchesScreen(view.open_log.db, view.conversation_id, target.id if target else None)
+        self.app.push_screen(screen, self._branch_chosen)
+
+    def _branch_chosen(self, chosen: "Chosen | None") -> None:
+        if chosen is None:
+            return
+        if chosen.forked is not None:
+            self.view.post_message(ConversationView.Forked(chosen.forked))
+        elif self.view.reply is not None:
+            self.notify("A reply is still growing. Stop it first, or wait for its end.")
+        else:
+            self.view.open_path(chosen.message_id)
 
     def action_sampling(self) -> None:
         from assistant.tui.screens.choose import set_sampling

@@ -6,6 +6,7 @@ from assistant.safe_text import printable
 from assistant.tui.screens.pick import Choice, PickScreen
 
 if TYPE_CHECKING:
+    from assistant.engine.sampling import Sampling
     from assistant.tui.logs import Logs
     from assistant.tui.screens.conversation import ConversationView
     from prompts.template import Template
@@ -60,7 +61,6 @@ def _fill_in(view: "ConversationView", template: "Template") -> None:
 
 def set_sampling(view: "ConversationView", logs: "Logs") -> None:
     """Let the reader change the sampling. Raises `PromptError` or `SamplingError` where its defaults are broken."""
-    from assistant.engine.sampling import Sampling
     from assistant.tui.screens.sampling import SamplingScreen
 
     def accepted(own: dict[str, object] | None) -> None:
@@ -68,6 +68,11 @@ def set_sampling(view: "ConversationView", logs: "Logs") -> None:
             view.configure(sampling=own)
 
     setup = view.current_setup
-    template = logs.library.find(setup.template)
-    inherited = Sampling().replace(logs.settings.sampling).replace(template.sampling)
-    view.app.push_screen(SamplingScreen(inherited, setup.sampling), accepted)
+    view.app.push_screen(SamplingScreen(inherited_sampling(logs, setup.template), setup.sampling), accepted)
+
+
+def inherited_sampling(logs: "Logs", template: str) -> "Sampling":
+    """What a conversation under this template has where it has no value of its own. Raises as `set_sampling`."""
+    from assistant.engine.sampling import Sampling
+
+    return Sampling().replace(logs.settings.sampling).replace(logs.library.find(template).sampling)

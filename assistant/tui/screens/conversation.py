@@ -14,9 +14,10 @@ from textual.widgets import TextArea
 from assistant.errors import AssistantError
 from assistant.tui import keys
 from assistant.tui.clock import Now
-from assistant.tui.screens.shown_conversation import Setup, ShownConversation
+from assistant.tui.screens.branched_conversation import BRANCHING, BranchedConversation
+from assistant.tui.screens.curated_conversation import CHANGING, JUDGING
+from assistant.tui.screens.shown_conversation import Setup
 from assistant.tui.widgets.composer import Composer
-from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -27,20 +28,17 @@ DRAFT_AFTER_S = 0.5
 """What is typed is kept when no key was pressed for this long."""
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
-ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold")
-ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "sibling", "tokens", *ALSO_WHILE_IT_GROWS)
+ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold", *JUDGING)
+ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "tokens", *ALSO_WHILE_IT_GROWS, *CHANGING, *BRANCHING)
 
 
-class ConversationView(ShownConversation):
+class ConversationView(BranchedConversation):
     """The open conversation, or one that has not begun. What a person does changes the log through the dialogue."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.MESSAGE
 
     class Begun(Message):
         """The conversation has got its row."""
-
-    class Changed(Message):
-        """Its title, its figures or its state may be others now."""
 
     class TokensWanted(Message):
         """The reader wants to see the tokens of a reply."""
@@ -191,14 +189,20 @@ class ConversationView(ShownConversation):
 
     def _can(self, action: str) -> bool:
         """Whether an action on the selected message makes sense now."""
-        view = self._target()
+        view = self.target
         if view is None or (self.reply is not None and action not in ALSO_WHILE_IT_GROWS):
             return False
         match action:
+            case "edit":
+                return view.role == "user" or self.screen.focused is not self.transcript
+            case _ if action in JUDGING or action in CHANGING:
+                return self.can_curate(action, view)
             case "continue_reply":
                 return view.state in ("cut", "stopped", "interrupted") and view is self.shown[-1]
-            case "sibling":
-                return view.siblings > 1
+            case "compare":
+                return view.role == "assistant" and view.siblings > 1
+            case "compare_makers":
+                return view.role == "assistant"
             case "copy_code":
                 return view.role == "assistant" and bool(self.transcript.code_blocks(view.id))
             case "fold" | "tokens":
@@ -206,13 +210,9 @@ class ConversationView(ShownConversation):
             case _:
                 return True
 
-    def _target(self) -> MessageView | None:
-        selected = self.transcript.selected if self.screen.focused is self.transcript else None
-        return next((view for view in self.shown if view.id == selected), self.shown[-1] if self.shown else None)
-
     def action_regenerate(self) -> None:
         """Another reply in place of the selected one, or to the selected message."""
-        view = self._target()
+        view = self.target
         if self.open_log is None or view is None:
             return
         at = self.shown.index(view) + (view.role == "user")
@@ -220,13 +220,13 @@ class ConversationView(ShownConversation):
             self._start(self.open_log.dialogue.regenerate(self.shown[at].id))
 
     def action_continue_reply(self) -> None:
-        view = self._target()
+        view = self.target
         if self.open_log is not None and view is not None:
             self._start(self.open_log.dialogue.continue_reply(view.id), before=view.text)
 
     def action_edit(self) -> None:
-        """Put the selected message of the person, or the one before the selected reply, into the composer."""
-        view = self._target()
+        """Put the selected message of the person, or the last one where none is selected, into the composer."""
+        view = self.target
         upto = self.shown[: self.shown.index(view) + 1] if view else []
         said = next((each for each in reversed(upto) if each.role == "user"), None)
         if said is None:
@@ -251,53 +251,27 @@ class ConversationView(ShownConversation):
         self._put_aside = ""
         self.refresh_bindings()
 
-    def action_sibling(self, step: int) -> None:
-        view = self._target()
-        if view is not None:
-            self._open_sibling(view.id, step)
-
-    @on(Transcript.SiblingWanted)
-    def _sibling_clicked(self, event: Transcript.SiblingWanted) -> None:
-        self._open_sibling(event.message_id, event.step)
-
-    def _open_sibling(self, message_id: int, step: int) -> None:
-        """Open the branch of the version before or after a message."""
-        from assistant.store import messages
-
-        if self.open_log is None or self.conversation_id is None or self.reply is not None:
-            return
-        db = self.open_log.db
-        versions = messages.siblings(db, message_id)
-        at = versions.index(message_id) + step
-        if not 0 <= at < len(versions):
-            return
-        messages.open_leaf(db, self.conversation_id, messages.newest_leaf(db, versions[at]))
-        self.refresh_messages()
-        if self.transcript.has_focus:
-            self.transcript.select(versions[at])
-        self.post_message(self.Changed())
-
     async def action_copy(self) -> None:
         from assistant.tui.screens.copying import copy
 
-        view = self._target()
+        view = self.target
         if view is not None:
             await copy(self, self.transcript.answer(view.id), "the message")
 
     def action_copy_code(self) -> None:
         from assistant.tui.screens.copying import copy_block
 
-        view = self._target()
+        view = self.target
         if view is not None:
             copy_block(self, self.transcript.code_blocks(view.id))
 
     def action_fold(self) -> None:
-        view = self._target()
+        view = self.target
         if view is not None:
             self.transcript.toggle_reasoning(view.id)
 
     def action_tokens(self) -> None:
-        view = self._target()
+        view = self.target
         if self.open_log is not None and view is not None:
             self.post_message(self.TokensWanted(self.open_log, view.id))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.fuzzy import Matcher
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from assistant.errors import AssistantError
 from assistant.safe_text import cell_width, printable, shorten
 from assistant.tui.screens.dialog import Dialog
 
@@ -33,6 +35,7 @@ class PickScreen(Dialog[str]):
     PickScreen { align: center top; }
     PickScreen > .dialog { margin-top: 3; }
     """
+    PLACEHOLDER: ClassVar[str] = "type to narrow down"
 
     def __init__(self, heading: str, choices: Sequence[Choice], *, current: str = "") -> None:
         super().__init__()
@@ -45,10 +48,12 @@ class PickScreen(Dialog[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(self._heading, classes="heading", markup=False)
-            yield Input(placeholder="type to narrow down", id="query")
+            yield Input(placeholder=self.PLACEHOLDER, id="query")
             yield OptionList(id="choices")
+            yield Label("", classes="problem", markup=False)
 
     def on_mount(self) -> None:
+        self.query_one(".problem").display = False
         self._show(self._choices)
         values = [choice.value for choice in self._choices]
         if self._current in values:
@@ -73,7 +78,18 @@ class PickScreen(Dialog[str]):
 
     @on(Input.Changed, "#query")
     def _narrow_down(self, event: Input.Changed) -> None:
-        self._show(matching(self._choices, event.value))
+        problem = self.query_one(".problem", Label)
+        try:
+            found, wrong = self.found(event.value), ""
+        except AssistantError as error:
+            found, wrong = (), str(error)
+        problem.update(wrong)
+        problem.display = bool(wrong)
+        self._show(found)
+
+    def found(self, typed: str) -> Sequence[Choice]:
+        """The choices that are offered for what was typed. Raises `AssistantError` where it won't do."""
+        return matching(self._choices, typed)
 
     @on(Input.Submitted, "#query")
     def _take_highlighted(self) -> None:

@@ -56,6 +56,12 @@ class ShownConversation(TellsErrors, Vertical):
     def transcript(self) -> Transcript:
         return self.query_one(Transcript)
 
+    @property
+    def target(self) -> MessageView | None:
+        """The message that a key acts on: the selected one, or the last where none has the focus."""
+        selected = self.transcript.selected if self.screen.focused is self.transcript else None
+        return next((view for view in self.shown if view.id == selected), self.shown[-1] if self.shown else None)
+
     # --- which conversation
 
     @property
@@ -141,14 +147,15 @@ class ShownConversation(TellsErrors, Vertical):
             self.transcript.start_stream(view)
 
     def _stored_views(self) -> list[MessageView]:
-        from assistant.store import messages
+        from assistant.store import curation, messages
         from assistant.tui.views import message_views
 
         conversation = self.conversation
         if self.open_log is None or conversation is None or conversation.leaf_id is None:
             return []
         path = messages.path_with_siblings(self.open_log.db, conversation.leaf_id)
-        views = message_views(path, self._now(), retry_key=self._retry_key)
+        judged = curation.judgements_of(self.open_log.db, conversation.id)
+        views = message_views(path, self._now(), retry_key=self._retry_key, judgements=judged)
         if (reply := self.reply) is not None:  # the log is half a second behind
             return [replace(view, text=reply.text) if self._grows_here(view) else view for view in views]
         return views

@@ -86,6 +86,10 @@ class Composer(TextArea):
         self._pasted[mark] = text
         return mark
 
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        """Whether the key is text here. Textual knows no characters for + and -, which would be offered as keys."""
+        return super().check_consume_key(key, character or {"plus": "+", "minus": "-"}.get(key))
+
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable and self._act(event.key):
             event.prevent_default().stop()

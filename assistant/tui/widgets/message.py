@@ -17,8 +17,8 @@ from assistant.tui.widgets.streaming_markdown import StreamingMarkdown
 _HEAD_LINES = 200
 _HEAD_CHARACTERS = 16_000
 """A longer text shows this much until it is unfolded: a pasted file should not bury the conversation."""
-_NAMES = {"user": "you"}
-_STATES = {"cut": "cut at the limit", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
+NAMES = {"user": "you"}
+STATES = {"cut": "cut at the limit", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class MessageView:
     """A quiet line under the text; an error where the state is `failed` or `interrupted`."""
     reasoning_s: float | None = None
     """How long the model thought, where it is known."""
+    marks: tuple[str, ...] = ()
+    """What is thought of it, a word or two each, ready to show."""
+    name: str = ""
+    """What stands at its head; empty: who speaks."""
 
 
 class Notice:
@@ -94,7 +98,8 @@ class ShownMessage:
 
     def _header(self) -> Block:
         view = self.view
-        left = [Content.styled(_NAMES.get(view.role, view.role), ".role" if view.role == "assistant" else ".strong")]
+        name = view.name or NAMES.get(view.role, view.role)
+        left = [Content.styled(name, ".role" if view.role == "assistant" else ".strong")]
         if view.siblings > 1:
             left += [
                 Content.styled(f" · {view.sibling} of {view.siblings}", ".quiet"),
@@ -103,9 +108,11 @@ class ShownMessage:
             ]
         if view.state == "growing":
             left.append(Content.styled(" ▍", ".role"))
-        elif view.state in _STATES:
-            left.append(Content.styled(f" · {_STATES[view.state]}", ".quiet"))
-        return Sides(Content("").join(left), Content.styled(printable(view.time, newlines=False), ".quiet"))
+        elif view.state in STATES:
+            left.append(Content.styled(f" · {STATES[view.state]}", ".quiet"))
+        time = Content.styled(printable(view.time, newlines=False), ".quiet")
+        marks = [Content.styled(printable(mark, newlines=False), ".mark") for mark in view.marks]
+        return Sides(Content("").join(left), Content("  ").join([*marks, time]))
 
     def _note(self) -> list[Block]:
         style = ".error" if self.view.state in ("failed", "interrupted") else ".quiet"

@@ -13,6 +13,8 @@ from textual.widget import Widget
 from assistant.safe_text import cell_width, printable
 
 _GAP = 2
+_NARROWEST_FACT = 8
+"""Fewer cells than this say nothing."""
 
 
 class StatusLine(Widget):
@@ -76,7 +78,7 @@ class StatusLine(Widget):
         for part in parts:
             longer = line + " · " + part if line else part
             if longer.cell_length > room:
-                return line or part.truncate(max(0, room), ellipsis=True)
+                return line or (part.truncate(room, ellipsis=True) if room >= _NARROWEST_FACT else line)
             line = longer
         return line
 

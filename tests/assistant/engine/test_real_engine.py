@@ -57,6 +57,19 @@ def margins(reference: Any, prompt: list[int], reply: list[int]) -> list[float]:
     return [float(one) for one in logits.amax(1) - said]
 
 
+@pytest.mark.parametrize(("most", "ended"), [(3, "length"), (32, "stop")])
+def test_the_next_turn_waits_for_its_own_words_alone(engine: Engine, most: int, ended: str) -> None:
+    text, _, _, finished = said(engine.chat([QUESTION], Sampling(temperature=0, max_tokens=most)))
+    assert finished.reason == ended
+    turns = [QUESTION, Message("assistant", text), Message("user", "And of Spain?")]
+    _, _, begun, _ = said(engine.chat(turns, GREEDY))
+    words, generation_prompt = (
+        ["And", " of", " Spain", "?"],
+        ["<|im_end|>", "\n", "<|im_start|>", "ass", "istant", "\n"],
+    )
+    assert begun.prompt_tokens - begun.cached_tokens == len(words + generation_prompt)
+
+
 def test_a_conversation(engine: Engine) -> None:
     text, _, begun, finished = said(engine.chat([QUESTION], GREEDY))
     assert "Paris" in text

@@ -50,7 +50,7 @@ ACTS: dict[str, Callable[[Database, int, int], Any]] = {
     "note": lambda db, one, _: curation.note(db, one, "n"),
     "tag": lambda db, one, _: curation.tag(db, one, "t"),
     "correction": lambda db, one, _: curation.correct(db, one, "better"),
-    "vote": lambda db, one, other: curation.prefer(db, one, other, blind=True),
+    "vote": lambda db, one, other: curation.prefer(db, one, other, blind=True, chosen_first=False),
 }
 
 
@@ -58,7 +58,7 @@ def everything(db: Database) -> object:
     tables = {
         "judgements": "message_id, rating, decision, note",
         "tags": "message_id, tag",
-        "preferences": "id, chosen_id, rejected_id, tie, blind, created_ms",
+        "preferences": "id, chosen_id, rejected_id, tie, blind, created_ms, chosen_first",
         "messages": "id, parent_id, content, corrects_id",
         "conversations": "id, leaf_id",
     }
@@ -142,6 +142,7 @@ def test_the_same_prompt_in_two_conversations_can_be_compared(db: Database) -> N
     curation.prefer(db, one, other, tie=True)
     vote = curation.preferences(db, other)[0]
     assert (vote.chosen_id, vote.rejected_id, vote.tie, vote.blind) == (one, other, True, False)
+    assert vote.chosen_first is None
     for wrong in (one, stranger):
         with pytest.raises(StoreError, match="same prompt"):
             curation.prefer(db, one, wrong)

@@ -182,7 +182,7 @@ def test_values_for_a_menu(db: Database) -> None:
 
 
 ACTIONS = ["say", "edit", "again", "resume", "end", "correct", "rate", "decide", "tag", "untag", "note", "prefer"]
-ACTIONS += ["undo", "redo", "open", "hide", "restore", "delete", "delete message", "interrupt"]
+ACTIONS += ["undo", "redo", "open", "hide", "restore", "delete", "delete message", "interrupt", "fork"]
 WORDS = ["whale", "鲸鱼 灯塔", "a\0b", "Café", "\ud83d", "x" * 300, ""]
 
 
@@ -217,7 +217,7 @@ def test_any_sequence_keeps_tree_exchanges_and_index_sound(steps: list[tuple[str
 
 def act(db: Database, action: str, number: int) -> None:
     """One thing a person may do, with whatever message `number` leads to."""
-    from assistant.store import deletion
+    from assistant.store import deletion, forking
 
     rows = db.conn.execute("SELECT id, conversation_id, parent_id, role, state FROM messages ORDER BY id").fetchall()
     text = WORDS[number % len(WORDS)]
@@ -270,6 +270,8 @@ def act(db: Database, action: str, number: int) -> None:
             deletion.delete_conversations(db, [conversation])
         case "delete message":
             deletion.delete_message(db, one)
+        case "fork":
+            forking.fork(db, one)
         case "interrupt":
             db.conn.execute("UPDATE messages SET updated_ms = 0 WHERE state = 'growing'")
             messages.mark_interrupted(db)

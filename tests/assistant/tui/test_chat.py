@@ -72,7 +72,7 @@ async def test_edit_fills_the_composer_and_makes_a_sibling_with_a_reply_of_its_o
         await shown.say("Question")
         await shown.reply()
         shown.composer.load_text("")
-        await shown.pilot.press("up", "e")
+        await shown.pilot.press("up", "up", "e")
         assert shown.composer.text == "Question"
         await shown.pilot.press(*" 2", "enter")
         await shown.until(lambda: shown.texts()[-1:] == ["New."])
@@ -89,7 +89,7 @@ async def test_leaving_an_edit_brings_the_draft_back(model_home: Paths, db: Data
         await shown.pilot.press("ctrl+l", "enter")
         shown.composer.load_text("half a thought")
         shown.transcript.focus()
-        await shown.pilot.press("e")
+        await shown.pilot.press("up", "e")
         assert shown.composer.text == "Hello"
         await shown.pilot.press("escape")
         assert shown.composer.text == "half a thought"

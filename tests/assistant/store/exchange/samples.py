@@ -154,7 +154,7 @@ def own_log() -> Any:
     curation.decide(db, replies[0], "keep")
     curation.tag(db, replies[0], "sea")
     curation.note(db, question, "a note")
-    curation.prefer(db, replies[0], replies[1], blind=True)
+    curation.prefer(db, replies[0], replies[1], blind=True, chosen_first=False)
     curation.correct(db, replies[1], "Since it is so.")
     conversations.create(db)
     return db

@@ -137,6 +137,6 @@ def test_any_text_goes_out(memory: Database, take: Take, format_: str) -> None:
 def test_the_whole_is_what_the_samples_hold() -> None:
     whole = samples.own()[0]
     assert whole["draft"] == "not sent"
-    assert whole["votes"][0]["blind"] is True
+    assert (whole["votes"][0]["blind"], whole["votes"][0]["chosen_first"]) == (True, False)
     assert whole["messages"][1]["judgement"]["tags"] == ["sea"]
     assert whole["messages"][3]["corrects_id"] == 3

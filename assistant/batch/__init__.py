@@ -1,0 +1,1 @@
+"""A template's task for every row of a file."""

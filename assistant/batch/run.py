@@ -1,0 +1,136 @@
+"""A task for every row of a file: in order, several at once, and after a kill from where it was.
+
+Outcomes are kept in a journal beside the output; the output is written at the end, all of it or nothing. What a row
+fails with stands in the output and stops nothing.
+"""
+
+import asyncio
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assistant.batch.journal import Journal
+from assistant.batch.rows import InputUnreadable, rows
+from assistant.errors import AssistantError, EngineDied, EngineUnreachable
+from assistant.tasks import Outcome, Row, Task, default_calibration
+from prompts.errors import InputsInvalid
+
+AT_ONCE = 8
+"""Rows that the engine is asked about together."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """One run of `task` over the file `source`. `method` "" chooses the calibration by the number of rows."""
+
+    task: Task
+    source: Path
+    method: str
+    journal_file: Path
+    total: int = 0
+    resumed: int = 0
+    """Rows that an earlier run had done."""
+    failed: int = 0
+    columns: list[str] = field(default_factory=list)
+    """Of the output, in order."""
+    _journal: Journal = field(init=False)
+
+    async def ask(self, progress: Callable[[int], None]) -> None:
+        """Ask about every row that the journal doesn't hold. `progress` gets the number of rows that are done.
+
+        Raises `InputUnreadable` before anything is asked.
+        """
+        self._look()
+        self._journal = Journal(self.journal_file, self._identity())
+        done = self.resumed = self._journal.open()
+        try:
+            progress(done)
+            left = itertools.islice(rows(self.source), done, None)
+            async with aclosing(_asked(self.task, left)) as outcomes:
+                async for outcome in outcomes:
+                    self._journal.add(outcome)
+                    done += 1
+                    progress(done)
+        finally:
+            self._journal.close()
+
+    async def predictions(self) -> Iterator[dict[str, Any]]:
+        """Each row with its `prediction`, `probabilities` where the task has them, and `error` where it failed."""
+        self.method = self.method or (default_calibration(self.total) if self.task.scored else "none")
+        calibrations = await self.task.calibration(self.method, self._journal.outcomes())
+
+        def predicted() -> Iterator[dict[str, Any]]:
+            for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
+                result: dict[str, Any] = {"prediction": None} | ({"probabilities": None} if self.task.scored else {})
+                try:
+                    if "error" in outcome:
+                        raise AssistantError(outcome["error"])
+                    result |= self.task.predict(row, outcome, calibrations)
+                except AssistantError as error:
+                    self.failed += 1
+                    result["error"] = str(error)
+                yield {**row, **result}
+
+        return predicted()
+
+    def end(self) -> None:
+        """The output is written: there is nothing to go on with."""
+        self._journal.remove()
+
+    def _look(self) -> None:
+        """How many rows there are, and their columns."""
+        names: dict[str, None] = {}
+        for row in rows(self.source):
+            self.total += 1
+            names |= dict.fromkeys(row)
+        if not self.total:
+            raise InputUnreadable(f"{self.source} holds no rows.")
+        if self.task.column not in names:
+            known = ", ".join(names)
+            raise InputUnreadable(f"{self.source} has no {self.task.column!r}, but {known}. Name the column of inputs.")
+        result = ("prediction", "probabilities", "error") if self.task.scored else ("prediction", "error")
+        self.columns = list(names | dict.fromkeys(result))
+
+    def _identity(self) -> dict[str, Any]:
+        with self.source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "template": self.task.template.hash,
+            "values": dict(self.task.values),
+            "model": self.task.model,
+            "adapter": self.task.adapter,
+            "sampling": self.task.sampling.as_dict(),
+            "input": digest,
+            "column": self.task.column,
+        }
+
+
+async def _asked(task: Task, some: Iterable[Row]) -> AsyncGenerator[Outcome]:
+    """The outcome of each row in order, `AT_ONCE` of them on their way."""
+    waiting: deque[asyncio.Task[Outcome]] = deque()
+    try:
+        for row in some:
+            waiting.append(asyncio.create_task(_outcome(task, row)))
+            if len(waiting) >= AT_ONCE:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _outcome(task: Task, row: Row) -> Outcome:
+    try:
+        try:
+            return await task.ask(row)
+        except (EngineDied, EngineUnreachable):  # perhaps by another request: once more, with a new one
+            return await task.ask(row)
+    except (AssistantError, InputsInvalid) as error:
+        return {"error": str(error)}

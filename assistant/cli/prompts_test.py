@@ -1,0 +1,150 @@
+"""`assistant prompts test`: how good a template is, on a labelled set."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.cli.options import calibration, model_name, pairs, progress_bar, sampling_values
+from assistant.cli.output import as_json, print_json, print_table
+from assistant.errors import AssistantError
+
+if TYPE_CHECKING:
+    from assistant.batch.evaluation import Evaluation
+    from assistant.store.template_tests import TemplateTest
+
+
+@click.command("test")
+@click.argument("template")
+@click.option("-d", "--data", default="", help="A .jsonl or .csv file. [default: the set beside the template]")
+@click.option("--column", default="input", help="The column that holds the input.", show_default=True)
+@click.option("-m", "--model", default="", help="Name or path of a model.")
+@click.option("-a", "--adapter", default="", help="Name of an adapter of that model.")
+@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
+@click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
+@calibration
+@as_json
+def test(template: str, data: str, as_json: bool, **options: Any) -> None:
+    """Measure a template on a labelled set, and compare it with the test before.
+
+    Rows have an `input`, and a `label` (of kinds label and score) or a `reference` (of the others). The result is kept,
+    and the next test on the same set, of a changed template, another model or adapter, is compared with it in pairs.
+    """
+    result, evaluation, before = asyncio.run(_test(template, data, options))
+    compared = _compared(result, before)
+    if as_json:
+        told = {"template": template, "model": result.model, "adapter": result.adapter, "data": result.data}
+        main = {"value": evaluation.value, "low": evaluation.low, "high": evaluation.high}
+        print_json({**told, "items": len(result.values), **result.report, result.main: main, "before": compared})
+        return
+    about = f"{template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
+    click.echo(f"{about}: {len(result.values):,} items of {result.data}")
+    click.echo(
+        f"{_words(result.main)} {evaluation.value:.3f} (95 % interval {evaluation.low:.3f} to {evaluation.high:.3f})"
+    )
+    _show(result.report, result.main)
+    if compared:
+        verdict = "better" if compared["low"] > 0 else "worse" if compared["high"] < 0 else "no difference is shown"
+        interval = f"{compared['difference']:+.3f} ({compared['low']:+.3f} to {compared['high']:+.3f})"
+        click.echo(f"\nagainst {compared['against']}: {interval}: {verdict}")
+
+
+async def _test(
+    name: str, data: str, options: dict[str, Any]
+) -> "tuple[TemplateTest, Evaluation, TemplateTest | None]":
+    from assistant import settings
+    from assistant.batch.evaluation import check, evaluate
+    from assistant.batch.rows import rows
+    from assistant.batch.run import Batch
+    from assistant.client import Client
+    from assistant.engine.sampling import Sampling
+    from assistant.paths import Paths
+    from assistant.store import template_tests
+    from assistant.store.database import open_database
+    from assistant.store.template_tests import TemplateTest
+    from assistant.tasks import Task
+    from prompts.library import Library
+
+    paths = Paths.from_environment().create()
+    chosen = settings.load(paths.config_file)
+    template = Library(paths.templates).find(name)
+    source = Path(data) if data else _set_beside(template.path)
+    check(template, rows(source), str(source))
+    with closing(open_database(paths.database)) as db:
+        model = model_name(db, paths, chosen, options["model"])
+        asked = {**template.sampling, **sampling_values(options["sampling"])}
+        sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Client(paths, chosen))
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            task = Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
+            batch = Batch(task, source, options["calibration"], folder / "journal")
+            with progress_bar() as progress:
+                await batch.ask(lambda done: progress(done, batch.total))
+            predicted = list(await batch.predictions())
+        evaluation = evaluate(template, predicted, task.column)
+        how = {"calibration": batch.method, "values": dict(task.values), "sampling": sampling.as_dict()}
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        what = (name, template.hash, model, task.adapter, how, source.name, digest)
+        report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
+        result = TemplateTest(*what, evaluation.main, evaluation.values, report)
+        before = template_tests.earlier(db, result)
+        template_tests.add(db, result)
+    return result, evaluation, before
+
+
+def _set_beside(path: Path | None) -> Path:
+    beside = path.with_suffix(".jsonl") if path else None
+    if beside is None or not beside.is_file():
+        raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
+    return beside
+
+
+def _compared(test: "TemplateTest", before: "TemplateTest | None") -> dict[str, Any] | None:
+    from datetime import datetime
+
+    from prompts.metrics import paired
+
+    if before is None:
+        return None
+    difference, low, high = paired(before.values, test.values)
+    changed = [
+        f"template {before.template_hash[:8]}" if before.template_hash != test.template_hash else "",
+        before.model if before.model != test.model else "",
+        (before.adapter or "no adapter") if before.adapter != test.adapter else "",
+        "other settings" if before.settings != test.settings else "",
+    ]
+    when = datetime.fromtimestamp(before.done_ms / 1000).strftime("%Y-%m-%d %H:%M")
+    against = f"{', '.join(filter(None, changed))} on {when}"
+    return {"against": against, "difference": difference, "low": low, "high": high}
+
+
+def _show(report: Mapping[str, Any], main: str) -> None:
+    plain = {name: value for name, value in report.items() if not isinstance(value, dict | list) and name != main}
+    click.echo(", ".join(f"{_words(name)} {value:.3f}" if isinstance(value, float) else f"{_words(name)} {value}"
+                         for name, value in plain.items()))  # fmt: skip
+    entities = report.get("entities", {})
+    if entities:
+        click.echo(", ".join(f"{name} {entities[name]:.3f}" for name in ("precision", "recall", "f1")))
+    if per_class := report.get("per_class") or entities.get("per_class"):
+        rows = [
+            [name, *(f"{row[key]:.2f}" for key in ("precision", "recall", "f1-score")), f"{row['support']:.0f}"]
+            for name, row in per_class.items()
+        ]
+        click.echo()
+        print_table(rows, ["class", "precision", "recall", "F1", "items"])
+    if confusion := report.get("confusion"):
+        names = list(report["per_class"])
+        click.echo()
+        print_table(
+            [[name, *map(str, row)] for name, row in zip(names, confusion, strict=True)], ["is \\ said", *names]
+        )
+
+
+def _words(name: str) -> str:
+    return name.replace("_f1", " F1").replace("_", " ")

@@ -1,0 +1,113 @@
+"""`assistant run`: a template's task for every row of a file."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assistant.cli.options import calibration, model_name, pairs, progress_bar, sampling_values
+from assistant.cli.output import as_json, counted, print_json
+from assistant.errors import AssistantError
+
+if TYPE_CHECKING:
+    from assistant.batch.run import Batch
+
+STANDARD = "-"
+
+
+@click.command("run")
+@click.argument("template")
+@click.option("-i", "--input", "source", required=True, help="A .jsonl, .csv or .txt file; - for standard input.")
+@click.option("-o", "--output", "target", default=STANDARD, help="A .jsonl or .csv file. [default: standard output]")
+@click.option("--column", default="input", help="The column that holds the input.", show_default=True)
+@click.option("-m", "--model", default="", help="Name or path of a model.")
+@click.option("-a", "--adapter", default="", help="Name of an adapter of that model.")
+@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
+@click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
+@calibration
+@as_json
+def command(template: str, source: str, target: str, as_json: bool, **options: Any) -> None:
+    """Do a template's task for every row of a file.
+
+    An output row is the input row with `prediction`, for labels and scores `probabilities`, and `error` where it
+    failed. A run that was stopped goes on where it was when the same command is given again.
+
+    assistant run sentiment -i reviews.csv --column text -o out.csv
+    """
+    with _file(source) as path:
+        batch = asyncio.run(_run(template, path, target, options))
+    told = {"rows": batch.total, "failed": batch.failed, "resumed": batch.resumed, "calibration": batch.method}
+    if as_json and target != STANDARD:
+        print_json({**told, "output": target})
+    else:
+        failed = f", {batch.failed:,} of them with an error" if batch.failed else ""
+        click.echo(f"{counted(batch.total, 'row')}{failed}; calibration: {batch.method}.", err=True)
+
+
+async def _run(name: str, source: Path, target: str, options: dict[str, Any]) -> "Batch":
+    from assistant import settings
+    from assistant.batch.rows import write, write_jsonl
+    from assistant.batch.run import Batch
+    from assistant.client import Client
+    from assistant.engine.sampling import Sampling
+    from assistant.paths import Paths
+    from assistant.store.database import open_database
+    from assistant.tasks import Task
+    from prompts.library import Library
+
+    output = _output(target)
+    paths = Paths.from_environment().create()
+    chosen = settings.load(paths.config_file)
+    template = Library(paths.templates).find(name)
+    with closing(open_database(paths.database)) as db:
+        model = model_name(db, paths, chosen, options["model"])
+    asked = {**template.sampling, **sampling_values(options["sampling"])}
+    sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(paths, chosen))
+        task = Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
+        folder = output.parent if output else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        journal = folder / f"{output.name if output else 'output'}.journal"
+        batch = Batch(task, source, options["calibration"], journal)
+        with progress_bar() as progress:
+            await batch.ask(lambda done: progress(done, batch.total))
+        predictions = await batch.predictions()
+        write(output, predictions, batch.columns) if output else write_jsonl(sys.stdout, predictions)
+        batch.end()
+    return batch
+
+
+def _output(target: str) -> Path | None:
+    """The file to write, None for standard output."""
+    from assistant.batch.rows import WRITABLE
+
+    if target == STANDARD:
+        return None
+    path = Path(target)
+    if path.suffix.lower() not in WRITABLE:
+        raise AssistantError(f"{target}: the output is a {' or '.join(WRITABLE)} file. Name it so.")
+    if not path.parent.is_dir():
+        raise AssistantError(f"{path.parent} is no folder. Make it first.")
+    return path
+
+
+@contextmanager
+def _file(source: str) -> Iterator[Path]:
+    """The file of inputs; standard input is kept in one, as it is read twice."""
+    if source != STANDARD:
+        yield Path(source)
+        return
+    first = sys.stdin.buffer.readline()
+    suffix = ".jsonl" if first.lstrip().startswith(b"{") else ".txt"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "standard-input" + suffix)
+        with path.open("wb") as file:
+            file.write(first)
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield path

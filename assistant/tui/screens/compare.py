@@ -1,0 +1,103 @@
+"""Two replies side by side, their makers hidden until one of them has the vote."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from assistant.safe_text import printable
+from assistant.tui import keys
+from assistant.tui.told_errors import TellsErrors
+from assistant.tui.widgets.message import MessageView
+from assistant.tui.widgets.status_line import StatusLine
+from assistant.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+NARROW_COLUMNS = 72
+"""A narrower terminal shows one above the other."""
+SHOWN_OF_PROMPT = 300
+"""Characters; two lines of the widest screen."""
+NAMES = ("A", "B")
+
+
+class CompareScreen(TellsErrors, Screen[int | None]):
+    """Two replies of `db` to the same prompt, in the order to show. The result is the id of the better one, or None.
+
+    A vote and a tie are stored, with which was shown first; what is skipped says nothing, and nothing is stored.
+    Raises `StoreError` where one of the two is gone.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.COMPARE
+    CSS_PATH = "compare.tcss"
+    AUTO_FOCUS = "#reply-0"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-wide")]  # noqa: RUF012  as Textual declares it
+
+    def __init__(self, db: "Database", ids: tuple[int, int]) -> None:
+        from assistant.store import messages
+
+        super().__init__()
+        self._db = db
+        self._ids = ids
+        replies = [messages.get(db, one) for one in ids]
+        self._texts = [reply.content for reply in replies]
+        asked = replies[0].parent_id
+        self._prompt = "" if asked is None else messages.get(db, asked).content[:SHOWN_OF_PROMPT]
+        self._voted = False
+        self._better: int | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static("Which reply is better?", classes="heading", id="question")
+        yield Static(printable(self._prompt, newlines=False), classes="quiet", id="prompt", markup=False)
+        with Horizontal(id="sides"):
+            for at in range(2):
+                with Vertical(classes="side"):
+                    yield Transcript(id=f"reply-{at}")
+                    yield Static("", classes="maker", id=f"maker-{at}", markup=False)
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        for at, (one, text) in enumerate(zip(self._ids, self._texts, strict=True)):
+            transcript = self.query_one(f"#reply-{at}", Transcript)
+            transcript.show([MessageView(one, "assistant", text, "", name=NAMES[at])])
+            transcript.call_after_refresh(transcript.action_to_start)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return action not in ("vote", "tie", "skip") or not self._voted
+
+    def action_vote(self, at: int) -> None:
+        """One of the two is better."""
+        from assistant.store import curation
+
+        better, other = self._ids[at], self._ids[1 - at]
+        curation.prefer(self._db, better, other, blind=True, chosen_first=at == 0)
+        self._better = better
+        self._reveal(f"{NAMES[at]} is better.")
+
+    def action_tie(self) -> None:
+        """Neither is better."""
+        from assistant.store import curation
+
+        curation.prefer(self._db, *self._ids, tie=True, blind=True, chosen_first=True)
+        self._reveal("Neither is better.")
+
+    def action_skip(self) -> None:
+        """No vote."""
+        self._reveal("Skipped, nothing is stored.")
+
+    def _reveal(self, verdict: str) -> None:
+        from assistant.tui.views import makers
+
+        self._voted = True
+        self.query_one("#question", Static).update(f"{verdict} Who made them stands below.")
+        for at, maker in enumerate(makers(self._db, self._ids)):
+            self.query_one(f"#maker-{at}", Static).update(printable(maker))
+        self.add_class("-revealed")
+        self.refresh_bindings()
+
+    def action_leave(self) -> None:
+        self.dismiss(self._better)

@@ -1,0 +1,137 @@
+"""Choose which two replies to compare, blind: two versions that there are, or two that are made for it."""
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from assistant.tui.screens.pick import Choice, PickScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assistant.dialogue import Maker
+    from assistant.tui.logs import Logs
+    from assistant.tui.screens.branched_conversation import BranchedConversation
+    from prompts.template import Template
+
+FIRST_WORDS = 80
+"""Characters of a version that are shown where one is chosen."""
+
+
+# --- versions that there are
+
+
+def compare_versions(view: "BranchedConversation", message_id: int) -> None:
+    """Compare a reply with its only other version, or with one that the reader picks."""
+    from assistant.store import messages
+
+    assert view.open_log is not None
+    db = view.open_log.db
+    versions = messages.siblings(db, message_id)
+    texts = {one: row.content for one in versions if (row := messages.get(db, one)).state != "growing"}
+    others = [one for one in versions if one != message_id and texts.get(one, "").strip()]
+
+    def chosen(other: str | None) -> None:
+        if other is not None:
+            _show(view, message_id, int(other), lambda better: view.open_path(better or message_id))
+
+    if not others or not texts.get(message_id, "").strip():
+        view.notify("There are no two versions with a text to compare.")
+    elif len(others) == 1:
+        chosen(str(others[0]))
+    else:
+        choices = [Choice(str(one), f"version {versions.index(one) + 1}", texts[one][:FIRST_WORDS]) for one in others]
+        view.app.push_screen(PickScreen("Compare with", choices), chosen)
+
+
+def _show(view: "BranchedConversation", one: int, other: int, done: "Callable[[int | None], None]") -> None:
+    """Show two replies in random order. `done` gets the better one."""
+    from assistant.tui.screens.compare import CompareScreen
+
+    assert view.open_log is not None
+    ids = (one, other) if random.random() < 0.5 else (other, one)
+    view.app.push_screen(CompareScreen(view.open_log.db, ids), done)
+
+
+# --- versions that are made for it
+
+
+def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) -> None:
+    """Let the reader pick what else the reply could be made with; two are made, as set now and with that, and shown."""
+    from assistant.dialogue import Maker
+
+    assert view.conversation is not None
+    setup, before = view.current_setup, view.conversation.leaf_id
+    now = Maker(setup.model, setup.template, setup.inputs, setup.sampling)
+
+    def done(better: int | None) -> None:
+        if better is None and before is not None:
+            view.open_leaf(before)
+        view.open_path(better or message_id)
+
+    def made(ids: tuple[int, int] | None) -> None:
+        if ids is None:
+            done(None)
+        else:
+            _show(view, *ids, done)
+
+    def chosen(other: Maker) -> None:
+        from assistant.tui.screens.make_replies import MakeScreen
+
+        assert view.open_log is not None and view.conversation_id is not None and view.replies is not None
+        view.app.push_screen(
+            MakeScreen(view.open_log, view.conversation_id, message_id, (now, other), view.replies), made
+        )
+
+    _pick(view, logs, now, chosen)
+
+
+def _pick(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
+    templates = {one.name: one for one in logs.library.templates() if one.kind == "chat" and one.name != now.template}
+    choices = [Choice("again", "The same again", "another seed")]
+    choices += [Choice(f"model {name}", name, "another model") for name in logs.models() if name != now.model]
+    choices += [Choice(f"adapter {name}", name, "an adapter of this model") for name in logs.adapters(now.model)]
+    choices.append(Choice("sampling", "Other sampling …", "temperature and the like"))
+    choices += [Choice(f"template {name}", name, f"template · {one.description}") for name, one in templates.items()]
+
+    def picked(value: str | None) -> None:
+        kind, _, name = (value or "").partition(" ")
+        match kind:
+            case "again":
+                chosen(now)
+            case "model":
+                chosen(replace(now, model=name))
+            case "adapter":
+                chosen(replace(now, adapter=name))
+            case "sampling":
+                _ask_sampling(view, logs, now, chosen)
+            case "template":
+                _ask_inputs(view, templates[name], now, chosen)
+
+    view.app.push_screen(PickScreen("Compare what is set now with", choices), picked)
+
+
+def _ask_sampling(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Callable[[Maker], None]") -> None:
+    from assistant.tui.screens.choose import inherited_sampling
+    from assistant.tui.screens.sampling import SamplingScreen
+
+    def accepted(own: dict[str, object] | None) -> None:
+        if own is not None:
+            chosen(replace(now, sampling=own))
+
+    view.app.push_screen(SamplingScreen(inherited_sampling(logs, now.template), now.sampling), accepted)
+
+
+def _ask_inputs(
+    view: "BranchedConversation", template: "Template", now: "Maker", chosen: "Callable[[Maker], None]"
+) -> None:
+    from assistant.tui.screens.inputs import InputsScreen
+
+    def filled_in(values: dict[str, str] | None) -> None:
+        if values is not None:
+            chosen(replace(now, template=template.name, inputs=values))
+
+    if template.inputs:
+        view.app.push_screen(InputsScreen(template, now.inputs), filled_in)
+    else:
+        filled_in({})

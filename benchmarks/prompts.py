@@ -1,0 +1,98 @@
+"""Classifying a file, rendering a template and listing them, as a person's commands do it.
+
+python -m benchmarks.prompts [--rows 1000]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from assistant.batch.run import Batch
+from assistant.client import Client
+from assistant.engine import catalogue, fetch
+from assistant.engine.sampling import Sampling
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.tasks import Task
+from benchmarks.made_text import COMMON
+from prompts import template
+from prompts.message import Message
+from prompts.render import render
+
+TOPICS = template.parse(
+    """---
+kind: label
+description: The topic of a news text
+labels: [sport, politics, business, science, culture]
+examples:
+  - {input: The striker scored twice in the final, output: sport}
+  - {input: Parliament votes on the new budget today, output: politics}
+---
+# system
+You sort news by topic: sport, politics, business, science or culture.
+# user
+Text: {{ input }}
+Topic, in one word:
+""",
+    name="topics",
+)
+
+
+async def classify(paths: Paths, rows: int) -> float:
+    """Seconds for a file of texts of about 40 tokens, the engine being loaded."""
+    source = paths.data / "rows.jsonl"
+    texts = (" ".join(COMMON[(number * 7 + at * 13) % len(COMMON)] for at in range(38)) for number in range(rows))
+    source.write_text("".join(json.dumps({"input": text}) + "\n" for text in texts))
+    async with Client(paths, Settings()) as client:
+        task = Task(client, TOPICS, catalogue.DEFAULT, Sampling(temperature=0), {})
+        await task.ask({"input": "The engine is loaded and the examples are read."})
+        batch = Batch(task, source, "batch", paths.data / "journal")
+        began_s = time.perf_counter()
+        await batch.ask(lambda _: None)
+        list(await batch.predictions())
+        return time.perf_counter() - began_s
+
+
+def listed(paths: Paths) -> float:
+    environment = {**os.environ, "ASSISTANT_HOME": str(paths.data.parent)}
+    began_s = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "assistant", "prompts", "list"], env=environment, capture_output=True, check=True
+    )
+    return time.perf_counter() - began_s
+
+
+def rendered() -> float:
+    began_s = time.perf_counter()
+    for _ in range(100):
+        render(TOPICS, [Message("user", "text " * 40)], {})
+    return (time.perf_counter() - began_s) / 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1000)
+    rows = parser.parse_args().rows
+    cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
+    kept = Paths(cache / "config", cache / "data").create()
+    fetch.pull(kept, catalogue.known(catalogue.DEFAULT), lambda _: None, lambda: False)
+    with tempfile.TemporaryDirectory() as home:
+        paths = Paths(Path(home) / "config", Path(home) / "data").create()
+        paths.models.rmdir()
+        paths.models.symlink_to(kept.models, target_is_directory=True)
+        print(f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f}")
+        took_s = asyncio.run(classify(paths, rows))
+        print(f"{rows:,} texts sorted into 5 classes    {took_s:>8.1f} s   {took_s / rows * 1000:.0f} ms each")
+        print(f"assistant prompts list             {statistics.median(listed(paths) for _ in range(7)):>8.2f} s")
+        print(f"a template rendered                {rendered() * 1000:>8.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""`assistant prompts test` with the real model, and the comparison with the test before."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assistant.paths import Paths
+from tests.assistant.batch.test_run import REVIEWS, SENTIMENT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def data(real_home: Paths, tmp_path: Path) -> Path:
+    real_home.templates.mkdir(parents=True, exist_ok=True)
+    (real_home.templates / "mood.md").write_text(SENTIMENT)
+    path = tmp_path / "mood.jsonl"
+    path.write_text("".join(json.dumps({"input": text, "label": label}) + "\n" for text, label in REVIEWS))
+    return path
+
+
+def measure(*words: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "assistant", "prompts", "test", "mood", *words]
+    return subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_test_is_kept_and_the_next_compared_with_it(data: Path, real_home: Paths) -> None:
+    first = json.loads(measure("-d", str(data), "--json").stdout)
+    assert first["before"] is None
+    assert first["items"] == 10
+    assert first["accuracy"]["low"] <= first["accuracy"]["value"] <= first["accuracy"]["high"]
+    assert first["accuracy"]["value"] >= 0.8 > first["majority"]
+    again = measure("-d", str(data)).stdout
+    assert "against" not in again, "the same test once more"
+    (real_home.templates / "mood.md").write_text(SENTIMENT.replace("one word", "a single word"))
+    changed = measure("-d", str(data)).stdout
+    assert "against template" in changed
+    assert "positive" in changed
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('{"input": "x", "label": "neutral"}', "row 1: the label 'neutral' is none of positive, negative"),
+        ('{"input": "x"}', "row 1: no 'label'"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_set_that_does_not_fit_is_refused(data: Path, rows: str, said: str) -> None:
+    data.write_text(rows)
+    ran = measure("-d", str(data))
+    assert ran.returncode == 1
+    assert said in ran.stderr
+
+
+@pytest.mark.usefixtures("data")
+def test_a_template_without_a_set() -> None:
+    assert "Name one: --data FILE." in measure().stderr
