@@ -15,7 +15,6 @@ from assistant.store.deletion import copies
 from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 
-
 _JSON = (*JSON, "before", "after", "settings", "report")
 """Columns that hold JSON: the texts in it are redacted."""
 
