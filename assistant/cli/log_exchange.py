@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.filter_options import filter_options
+from assistant.cli.log_redact import redactor, words_option
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import AssistantError
@@ -76,10 +77,18 @@ def _some(names: list[str], count: int) -> str:
 @click.argument("conversation_ids", type=int, nargs=-1)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@click.option("--redact", is_flag=True, help="Put placeholders in place of personal data; `log redact` lists it.")
+@words_option
 @filter_options
 @as_json
 def export_(
-    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: Filter
+    conversation_ids: tuple[int, ...],
+    format_: str,
+    output: Path | None,
+    redact: bool,
+    words: tuple[str, ...],
+    as_json: bool,
+    filter_: Filter,
 ) -> None:
     """Export conversations, all of them or those of the ids given.
 
@@ -90,6 +99,8 @@ def export_(
     With filters: the conversations that hold such a reply; in openai, sharegpt, preference, kto and csv such replies
     alone, on whatever branch, with what led to them.
     """
+    if words and not redact:
+        raise click.UsageError("--word goes with --redact.")
     from assistant.store import conversations
     from assistant.store.exchange.exporter import export
 
@@ -97,13 +108,20 @@ def export_(
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
+        redacting = redactor(db, words) if redact else None
+        write(export(db, ids, format_, filter_, redacting), output, plain=format_ in ("markdown", "csv"))
     if output is not None:
         summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
+        if redacting is not None:
+            summary |= {"redacted_values": len(redacting.used), "redacted_places": redacting.count}
         if as_json:
             print_json(summary)
         else:
             click.echo(f"{counted(len(ids), 'conversation')} written to {output}", err=True)
+            if redacting is not None:
+                click.echo(
+                    f"{counted(len(redacting.used), 'value')} replaced in {counted(redacting.count, 'place')}", err=True
+                )
 
 
 def write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:

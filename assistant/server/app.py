@@ -102,7 +102,7 @@ async def _expected(request: Request, error: Exception) -> Response:  # noqa: AR
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = "There are chat/completions, completions, embeddings, score, models and adapters under /v1."
+    known = "There are chat/completions, completions, embeddings, score, logprobs, models and adapters under /v1."
     return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}. {known}", "not_found")
 
 

@@ -338,3 +338,31 @@ CREATE TABLE template_tests (
 );
 CREATE INDEX template_tests_data ON template_tests(template, data_hash)
 """
+
+
+@migrations()
+def redaction_and_replay(db: Database) -> None:
+    """What a reply can be made again with and read by token; which placeholder stands for which personal value.
+
+    A value is kept as a keyed fingerprint alone: what was taken out of the log must not stand in this table.
+    """
+    for statement in _REDACTION.split(";\n"):
+        db.conn.execute(statement)
+
+
+_REDACTION = """
+ALTER TABLE replies ADD COLUMN inputs TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE replies ADD COLUMN version TEXT NOT NULL DEFAULT '';
+ALTER TABLE replies ADD COLUMN continued_at INTEGER;
+ALTER TABLE replies ADD COLUMN token_lengths BLOB NOT NULL DEFAULT x'';
+ALTER TABLE messages ADD COLUMN redacted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE placeholders (
+    kind TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    fingerprint TEXT UNIQUE,
+    PRIMARY KEY (kind, number)
+);
+CREATE TABLE not_personal (
+    fingerprint TEXT PRIMARY KEY
+)
+"""

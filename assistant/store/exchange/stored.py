@@ -46,6 +46,8 @@ class Stored:
     """Message id -> text of the template a reply was made with."""
     chosen: frozenset[int] | None = None
     """The replies that a filter lets through; None without a filter."""
+    given_system: str | None = None
+    """What `system` says instead of what follows from the rest."""
 
     @cached_property
     def by_id(self) -> dict[int, StoredMessage]:
@@ -59,6 +61,8 @@ class Stored:
     @cached_property
     def system(self) -> str:
         """The system message: the conversation's own, else that of the template its last open reply was made with."""
+        if self.given_system is not None:
+            return self.given_system
         if self.fields["system"]:
             return str(self.fields["system"])
         made = [self.made_under[row.id] for row in self.path if row.id in self.made_under]

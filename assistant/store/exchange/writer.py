@@ -25,7 +25,8 @@ _COLUMNS = {
     "conversations": "id title title_is_automatic created_ms updated_ms pinned model template inputs sampling draft "
     "leaf_id system source source_id content_hash",
     "templates": "hash name text first_used_ms",
-    "replies": "message_id model adapter_hash template_hash sampling seed token_ids logprobs " + " ".join(FIGURES),
+    "replies": "message_id model adapter_hash template_hash sampling seed inputs version "
+    "token_ids logprobs token_lengths " + " ".join(FIGURES),
     "judgements": "message_id rating decision note",
     "tags": "message_id tag",
     "messages": "id conversation_id parent_id role content created_ms updated_ms state error corrects_id source_id",
@@ -150,8 +151,11 @@ class Writer:
                 made.template_hash,
                 json.dumps(made.sampling, ensure_ascii=False),
                 made.seed,
+                json.dumps(made.inputs, ensure_ascii=False),
+                made.version,
                 pack("i", outcome.token_ids),
                 pack("f", outcome.logprobs),
+                pack("i", outcome.token_lengths),
                 *(getattr(outcome, name) for name in FIGURES),
             )
         )

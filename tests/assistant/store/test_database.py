@@ -90,7 +90,9 @@ def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> No
     assert [(one.message_id, one.surprise, one.tokens) for one in exchanges.page(db)] == [(2, 1.5, 2)]
     assert [hit.message_id for hit in search.search(db, "鲸鱼").hits] == [2]
     assert [hit.message_id for hit in search.search(db, "whales").hits] == [1]
-    assert messages.reply_info(db, 2).outcome.logprobs == [-1.0, -2.0]
+    reply = messages.reply_info(db, 2)
+    assert reply.outcome.logprobs == [-1.0, -2.0]
+    assert (reply.provenance.inputs, reply.outcome.continued_at, reply.outcome.token_lengths) == ({}, None, [])
     db.close()
 
 
@@ -126,8 +128,8 @@ def test_recovery_copies_what_can_be_read(db: Database, file: Path) -> None:
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 8192] = os.urandom(8192)
+    middle = content.index(b"message 200 ") // 4096 * 4096
+    content[middle : middle + 4096] = os.urandom(4096)
     file.write_bytes(content)
     aside = set_aside(file)
     assert not file.exists()
