@@ -159,11 +159,11 @@ def _model(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -> st
     if name:
         catalogue.find(paths, name)  # a clear refusal before the engine is started
         return name
-    if not catalogue.installed(paths):
+    if not catalogue.chatting(paths):
         click.echo(f"No model yet: pulling {catalogue.DEFAULT}.", err=True)
         pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
         return catalogue.DEFAULT
-    return catalogue.installed(paths)[0].name
+    return catalogue.chatting(paths)[0].name
 
 
 def _conversation(db: "Database", chosen: "Settings", question: Question, model: str) -> "Conversation":
