@@ -65,9 +65,13 @@ def _pooling(folder: Path) -> str:
     modules = json.loads((folder / SENTENCE_MODULES).read_text("utf-8"))
     kinds = [module["type"].rpartition(".")[2] for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]):
-        raise ModelUnsupported(f"{folder} is made of {', '.join(kinds)}, which can't be run here. Choose another model.")
+        raise ModelUnsupported(
+            f"{folder} is made of {', '.join(kinds)}, which can't be run here. Choose another model."
+        )
     modes = json.loads((folder / modules[1]["path"] / "config.json").read_text("utf-8"))
-    chosen = [name.removeprefix("pooling_mode_") for name, on in modes.items() if name.startswith("pooling_") and on is True]
+    chosen = [
+        name.removeprefix("pooling_mode_") for name, on in modes.items() if name.startswith("pooling_") and on is True
+    ]
     if chosen not in (["mean_tokens"], ["cls_token"]):
         raise ModelUnsupported(f"{folder} pools by {', '.join(chosen)}; mean_tokens and cls_token can be run here.")
     return chosen[0].partition("_")[0]

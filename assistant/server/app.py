@@ -33,9 +33,7 @@ def private_app(
     return Gate(_application(routes), key=key)
 
 
-def public_app(
-    worker: Worker, embedding: Embedding, names: openai.Names, adapters: Path, *, key: str = ""
-) -> ASGIApp:
+def public_app(worker: Worker, embedding: Embedding, names: openai.Names, adapters: Path, *, key: str = "") -> ASGIApp:
     """The OpenAI API, and no model but those that are listed: a path would let strangers look around on this disk."""
 
     def check(model: str) -> None:

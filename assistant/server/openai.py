@@ -38,9 +38,7 @@ Check = Callable[[str], None]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def routes(
-    worker: Worker, embedding: Embedding, names: Names, check: Check, adapters_in: Adapters
-) -> list[Route]:
+def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
     """`names` are listed; `check` says whether a request may name a model."""
     find_adapter, adapter_names = adapters_in.find, adapters_in.names
 

