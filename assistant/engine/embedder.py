@@ -1,7 +1,7 @@
 """Texts -> vectors of what they mean, by a small encoder in a folder as the sentence-transformers library writes it.
 
-One text at a time: on a CPU a batch is no faster (measured: 48 ms for each text of 100 tokens, alone or among 16), needs
-padding, and holds up longer whoever waits for the processor.
+One text at a time: on a CPU a batch is no faster (measured: 48 ms for each text of 100 tokens, alone or among 16),
+needs padding, and holds up longer whoever waits for the processor.
 """
 
 import json

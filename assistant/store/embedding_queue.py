@@ -171,7 +171,7 @@ def forget(db: Database) -> None:
 
 
 def distrust(db: Database) -> None:
-    """After the log was put back or recovered: go through all of it again. Texts that are known aren't embedded again."""
+    """After the log was put back or recovered: go through all of it again, and embed what isn't known."""
     file = file_of(db)
     if file is None or not file.exists():
         return

@@ -47,6 +47,7 @@ def test_every_old_schema_upgrades_after_a_backup(file: Path) -> None:
         [step.name for step in migrations._migrations[:count]] for count in range(len(migrations._migrations))
     ]:
         with closing(sqlite3.connect(file)) as connection:
+            register(connection)
             old = Database(connection)
             old["notes_of_old"].insert({"id": 1})
             if names:
