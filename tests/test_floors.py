@@ -20,6 +20,7 @@ FLOORS = [
     ("assistant.wire", 3),
     ("assistant.client", 3),
     ("assistant.dialogue", 3),
+    ("assistant.meaning_index", 3),
     ("assistant.server", 3),
     ("finetune", 3),
     ("assistant.clipboard", 4),

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from assistant.cli import log_curate, log_exchange, log_search, log_upkeep
+from assistant.cli import log_curate, log_doubles, log_exchange, log_meaning, log_search, log_upkeep
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
@@ -20,7 +20,7 @@ def command() -> None:
 
 for _command in (
     *(log_exchange.import_, log_exchange.export_),
-    *(log_search.search_, log_search.next_),
+    *(log_search.search_, log_search.next_, log_meaning.index, log_doubles.doubles_),
     *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
     *(log_curate.correct, log_curate.prefer, log_curate.undo),
     *(log_upkeep.backup, log_upkeep.restore, log_upkeep.check, log_upkeep.vacuum, log_upkeep.stats, log_upkeep.delete),
