@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assistant.store.doubles import Group
 
 
-class Keep(click.ParamType):
+class Keep(click.ParamType[str | int]):
     """`first`, `last` or the id of a message."""
 
     name = "first|last|ID"

@@ -1,4 +1,4 @@
-"""`assistant log index`, and what `assistant log search --by meaning` needs: the model, and the vector of a question."""
+"""`assistant log index`, and what `assistant log search --by meaning` needs: the model, and a question's vector."""
 
 import asyncio
 import sys

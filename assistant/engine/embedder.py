@@ -74,7 +74,7 @@ def _pooling(folder: Path) -> str:
     ]
     if chosen not in (["mean_tokens"], ["cls_token"]):
         raise ModelUnsupported(f"{folder} pools by {', '.join(chosen)}; mean_tokens and cls_token can be run here.")
-    return chosen[0].partition("_")[0]
+    return "mean" if chosen == ["mean_tokens"] else "cls"
 
 
 def _half_the_cores() -> int:

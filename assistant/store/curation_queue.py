@@ -59,7 +59,7 @@ def doubles_up_next(db: Database, filter_: Filter = EVERYTHING) -> list[Exchange
     passes, values = exchanges.joined(exchanges.conditions(filter_))
     rows = select(
         db,
-        f"WITH some AS (SELECT message_id, decision FROM exchanges WHERE message_id IN (SELECT message_id FROM doubles) "
+        "WITH some AS (SELECT message_id, decision FROM exchanges WHERE message_id IN (SELECT message_id FROM doubles) "
         f"AND {passes}), up AS (SELECT d.group_id FROM doubles d JOIN some s USING (message_id) "
         "GROUP BY d.group_id HAVING sum(s.decision <> 'skip') > 1 ORDER BY d.group_id LIMIT 1) "
         "SELECT message_id FROM doubles JOIN some USING (message_id) WHERE group_id IN up ORDER BY message_id",

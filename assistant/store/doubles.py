@@ -2,11 +2,12 @@
 
 Compared is what was asked together with the reply, as "Yes." to two questions is no double. Nearly: of the pairs of
 neighbouring words, of characters in Chinese, at least `NEAR` are in both. Each of a group is that near to its oldest, so
-that a group doesn't drift. Candidates come from MinHash signatures (rensa), which miss one in 500 pairs that are just near
-enough and are never believed: every candidate is compared in full.
+that a group doesn't drift. Candidates come from MinHash signatures (rensa), which miss one in 500 pairs that are just
+near enough and are never believed: every candidate is compared in full.
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -93,7 +94,7 @@ def group_of(db: Database, message_id: int) -> Group:
         if message_id in group.message_ids:
             return group
     raise StoreError(
-        f"Message {message_id} is no double of another, as far as is known. Look again: assistant log doubles"
+        f"Message {message_id} is no double of another, as far as is known. Look again: assistant log doubles --near"
     )
 
 
@@ -132,7 +133,7 @@ def _digest(prompt: str, reply: str) -> bytes:
 def pairs(prompt: str, reply: str) -> set[str]:
     """The pairs of neighbouring words of an exchange, or its only word."""
     words = index_words(f"{prompt}\n{reply}".lower())
-    return {f"{one} {other}" for one, other in zip(words, words[1:], strict=False)} or set(words)
+    return {f"{one} {other}" for one, other in itertools.pairwise(words)} or set(words)
 
 
 class _Oldest:

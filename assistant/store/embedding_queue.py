@@ -83,7 +83,7 @@ def next_batch(db: Database, vectors: Vectors) -> Batch | None:
         ids = {row[1] for row in stale}
         marks = ", ".join("?" * len(ids))
         found = select(db, f"SELECT id, content, state FROM messages WHERE id IN ({marks})", list(ids))
-        gone = dict.fromkeys(ids - {row[0] for row in found}, ())
+        gone: dict[int, tuple[int, ...]] = dict.fromkeys(ids - {row[0] for row in found}, ())
         return _batch(vectors, found, low, high, gone=gone, stale=tuple(row[0] for row in stale))
     for where, bound in (("id > ? ORDER BY id", high), ("id < ? ORDER BY id DESC", low)):
         found = select(db, f"SELECT id, content, state FROM messages WHERE {where} LIMIT ?", (bound, LOOKED_AT))

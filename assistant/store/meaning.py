@@ -36,7 +36,7 @@ def by_meaning(
     Raises `StoreError` where `vector` is of another length than those of the log.
     """
     among = _listed(db, filter_)
-    wanted = 4 * limit
+    wanted = 2 * limit  # of an exchange both sides may be near, and of a long text several pieces
     while True:
         near = [one for one in vectors.nearest(vector, wanted, among) if one[1] >= LEAST_SIMILARITY]
         found = search.standing(db, [message_id for message_id, _ in near], filter_)

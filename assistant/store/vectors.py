@@ -240,11 +240,13 @@ def quantised(vector: Sequence[float]) -> bytes:
     """The numbers of a vector as signed bytes, the largest 127. Its length is lost; cosines don't need it."""
     numbers = np.asarray(vector, np.float32)
     largest = float(np.abs(numbers).max(initial=0.0)) or 1.0
-    return np.rint(numbers * (127 / largest)).astype(np.int8).tobytes()
+    bytes_: bytes = np.rint(numbers * (127 / largest)).astype(np.int8).tobytes()
+    return bytes_
 
 
 def _signs(numbers: bytes) -> bytes:
-    return _sign_words(np.frombuffer(numbers, np.int8)).tobytes()
+    signs: bytes = _sign_words(np.frombuffer(numbers, np.int8)).tobytes()
+    return signs
 
 
 def _sign_words(numbers: NDArray[Any]) -> NDArray[np.uint64]:

@@ -265,6 +265,6 @@ def test_fused_ranks(db: Database, vectors: Vectors) -> None:
     _, only_near = ask(db, "zzz", "ehalw")
     index(db, vectors)
     hits = meaning.hybrid(db, vectors, "whale", vector("whale"), limit=3).hits
-    assert [hit.message_id for hit in hits][0] == both
+    assert hits[0].message_id == both
     assert {hit.message_id for hit in hits} == {both, only_words, only_near}
     assert ("whale", True) in hits[0].snippet and hits[0].similarity == pytest.approx(1.0, abs=0.01)
