@@ -2,8 +2,8 @@
 
 python benchmarks/meaning.py [--messages 1000000] [--queries 100] [--folder DIR]
 
-The log is that of `benchmarks/log.py`, with made vectors: 10,000 topics and noise, as embedding a million texts for real
-takes a night. What is nearest is compared with what an exact search says. The real model is timed on its own.
+The log is that of `benchmarks/log.py`, with made vectors: 10,000 topics and noise, as embedding a million texts for
+real takes a night. What is nearest is compared with what an exact search says. The real model is timed on its own.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def made_vectors(count: int, seed: int) -> NDArray[np.float32]:
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-def fill(db: Database, vectors: Vectors, count: int) -> float:
+def fill(vectors: Vectors, count: int) -> float:
     """Give every message a made vector, as keeping what the engine made would. Seconds."""
     started = time.perf_counter()
     for first in range(0, count, 20_000):
@@ -117,7 +117,7 @@ def measure(file: Path, count: int, runs: int) -> None:
             make(db, count)
         with closing(open_vectors(db, "made")) as vectors:
             if vectors.get("high") is None:
-                _tell("fill, vectors a second", count / fill(db, vectors, count))
+                _tell("fill, vectors a second", count / fill(vectors, count))
             _tell("file of vectors, MB", vectors.file.stat().st_size / 1e6)
         with closing(Vectors(file.with_suffix(".meaning"))) as vectors:
             queries = made_vectors(runs, 99)

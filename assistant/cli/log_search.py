@@ -57,6 +57,8 @@ def search_(
 
     typed = " ".join(words)
     if by != "words":
+        if sort != "time" or ascending or offset or before is not None:
+            raise click.UsageError(f"--by {by} has an order of its own: leave --sort, --offset and the like away.")
         _search_meaning(typed, by, filter_, limit, as_json=as_json)
         return
     with opened_log() as db:

@@ -1,9 +1,9 @@
 """Exchanges that are there twice, word for word or nearly, gathered in groups of which one is worth keeping.
 
 Compared is what was asked together with the reply, as "Yes." to two questions is no double. Nearly: of the pairs of
-neighbouring words, of characters in Chinese, at least `NEAR` are in both. Each of a group is that near to its oldest, so
-that a group doesn't drift. Candidates come from MinHash signatures (rensa), which miss one in 500 pairs that are just
-near enough and are never believed: every candidate is compared in full.
+neighbouring words, of characters in Chinese, at least `NEAR` are in both. Each of a group is that near to its oldest,
+so that a group doesn't drift. Candidates come from MinHash signatures (rensa), which miss one in 500 pairs that are
+just near enough and are never believed: every candidate is compared in full.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ def find(
 
 
 def _whole(rows: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """(reply, its group, exact), the oldest of each group too; a copy of one that is near belongs to that one's group."""
+    """(reply, its group, exact), the oldest of each group too; a copy of one that is near belongs to its group."""
     near_to = {message_id: first for message_id, first, exact in rows if not exact}
     whole = [(message_id, near_to.get(first, first), exact) for message_id, first, exact in rows]
     return whole + [(group, group, 1) for group in {row[1] for row in whole}]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from assistant.errors import StoreError
+from assistant.errors import DatabaseDamaged, StoreError
 from assistant.store.database import execute, select
 from assistant.store.vectors import Vectors, file_of, quantised
 from assistant.store.words import CJK_RUN
@@ -48,7 +48,8 @@ def open_vectors(db: Database, model: str) -> Vectors:
     file = file_of(db)
     if file is None:
         raise StoreError("A private log is not searched by meaning.")
-    execute(db, "INSERT OR IGNORE INTO state (key, value) VALUES ('meaning', '1')")
+    if not select(db, "SELECT 1 FROM state WHERE key = 'meaning'"):
+        execute(db, "INSERT OR IGNORE INTO state (key, value) VALUES ('meaning', '1')")
     return Vectors(file, model)
 
 
@@ -83,12 +84,14 @@ def next_batch(db: Database, vectors: Vectors) -> Batch | None:
         ids = {row[1] for row in stale}
         marks = ", ".join("?" * len(ids))
         found = select(db, f"SELECT id, content, state FROM messages WHERE id IN ({marks})", list(ids))
-        gone: dict[int, tuple[int, ...]] = dict.fromkeys(ids - {row[0] for row in found}, ())
-        return _batch(vectors, found, low, high, gone=gone, stale=tuple(row[0] for row in stale))
+        there = {row[0] for row in found}
+        messages, texts = _hashed(vectors, [*((one, "", "gone") for one in ids - there), *found])
+        return Batch(messages, texts, low, high, tuple(row[0] for row in stale if row[1] in messages))
     for where, bound in (("id > ? ORDER BY id", high), ("id < ? ORDER BY id DESC", low)):
         found = select(db, f"SELECT id, content, state FROM messages WHERE {where} LIMIT ?", (bound, LOOKED_AT))
         if found:
-            return _batch(vectors, found, low, high)
+            messages, texts = _hashed(vectors, found)
+            return Batch(messages, texts, min(low, *messages), max(high, *messages), ())
     return None
 
 
@@ -100,27 +103,22 @@ def _done(db: Database, vectors: Vectors) -> tuple[int, int]:
     return vectors.get("low"), high
 
 
-def _batch(
-    vectors: Vectors,
-    rows: Sequence[tuple[int, str, str]],
-    low: int,
-    high: int,
-    *,
-    gone: dict[int, tuple[int, ...]] | None = None,
-    stale: tuple[int, ...] = (),
-) -> Batch:
-    """Of these messages as many as make a batch, or all that are stale. A growing reply comes when it has ended."""
-    messages, texts = dict(gone or {}), dict[int, str]()
+def _hashed(
+    vectors: Vectors, rows: Sequence[tuple[int, str, str]]
+) -> tuple[dict[int, tuple[int, ...]], dict[int, str]]:
+    """(message -> its texts, the texts that aren't known) for as many of these messages, in order, as make a batch.
+
+    A growing reply has no text yet: it is stale when it has ended.
+    """
+    messages, texts = dict[int, tuple[int, ...]](), dict[int, str]()
     for message_id, content, state in rows:
-        if len(texts) >= TEXTS and not stale:
+        if len(texts) >= TEXTS:
             break
         hashed = {text_hash(piece): piece for piece in pieces(content)} if state != "growing" else {}
         known = vectors.of_texts(hashed.keys())
         texts |= {one: piece for one, piece in hashed.items() if one not in known}
         messages[message_id] = tuple(hashed)
-        if not stale:
-            low, high = min(low, message_id), max(high, message_id)
-    return Batch(messages, texts, low, high, stale)
+    return messages, texts
 
 
 def keep(db: Database, vectors: Vectors, batch: Batch, made: Sequence[Sequence[float]]) -> None:
@@ -164,7 +162,10 @@ def forget(db: Database) -> None:
         return
     if file.exists():
         with closing(Vectors(file)) as vectors:
-            vectors.remove({row[1] for row in stale})
+            try:
+                vectors.remove({row[1] for row in stale})
+            except DatabaseDamaged:
+                vectors.begin_anew()
     execute(
         db, "DELETE FROM meaning_stale WHERE id <= ? AND message_id NOT IN (SELECT id FROM messages)", (stale[-1][0],)
     )

@@ -26,10 +26,15 @@ from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, explained
 BLOCK = 1024
 """Vectors of one block."""
 
-RANKED_AGAIN = 8
+RANKED_AGAIN = 4
 """So many candidates for each message asked for are ranked by their numbers."""
 
 LEAST_RANKED = 400
+
+COMPARED_AT_ONCE = 1 << 15
+
+FAR = 1 << 15
+"""The distance of what isn't there: more than the bits of any vector."""
 
 _LAYOUT = 1
 _SCHEMA = f"""
@@ -65,8 +70,8 @@ class Vectors:
         except DatabaseDamaged:
             wrong = True
         if wrong:
-            self._begin_anew()
-        if model is not None:
+            self.begin_anew()
+        if model is not None and self.get("model") != model:
             with self.writing():
                 self.set("model", model)
         self._version = 0
@@ -74,20 +79,24 @@ class Vectors:
         self._signs: NDArray[np.uint64] = np.zeros((0, 0), np.uint64)  # [words, vectors]
 
     def _open(self) -> None:
-        with explained(self.file):
+        with _explained(self.file):
             os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = sqlite3.connect(self.file, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
-            for pragma in ("journal_mode = WAL", "secure_delete = ON", "synchronous = NORMAL"):
+            for pragma in ("journal_mode = WAL", "secure_delete = ON", "synchronous = NORMAL", "cache_size = -32000"):
                 self._connection.execute(f"PRAGMA {pragma}")
-            with self.writing():
-                (layout,) = self._connection.execute("PRAGMA user_version").fetchone()
-                if layout == 0:
-                    for statement in _SCHEMA.split(";\n"):
-                        self._connection.execute(statement)
-        if layout not in (0, _LAYOUT):
-            raise DatabaseDamaged(f"{self.file} was written by another version.")
+            if self._layout() == 0:
+                with self.writing():
+                    if self._layout() == 0:  # else another program was first
+                        for statement in _SCHEMA.split(";\n"):
+                            self._connection.execute(statement)
+            if self._layout() != _LAYOUT:
+                raise DatabaseDamaged(f"{self.file} was written by another version.")
 
-    def _begin_anew(self) -> None:
+    def _layout(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def begin_anew(self) -> None:
+        """Throw the file away, which can be damaged, and make an empty one."""
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
@@ -99,7 +108,7 @@ class Vectors:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """All or nothing, alone."""
-        with explained(self.file):
+        with _explained(self.file):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -168,17 +177,20 @@ class Vectors:
         return sorted(best.items(), key=lambda one: (-one[1], -one[0]))[:count]
 
     def _candidates(self, signs: NDArray[np.uint64], count: int, among: Collection[int] | None) -> NDArray[np.int64]:
-        """Ids of at least `count` vectors whose signs differ least, of several at the same distance all; or fewer."""
+        """Ids of about `count` vectors whose signs differ least, at most twice as many; or fewer."""
         live = self._owners > 0
         if among is not None:
-            live &= np.isin(self._owners, np.fromiter(among, np.int64, len(among)))
-        places = None if live.all() else np.flatnonzero(live)
-        distances = np.zeros(len(self._owners) if places is None else len(places), np.uint16)
-        for words, word in zip(self._signs, signs, strict=True):
-            distances += np.bitwise_count((words if places is None else words[places]) ^ word)
-        within = np.cumsum(np.bincount(distances, minlength=1))
-        near = np.flatnonzero(distances <= np.searchsorted(within, count))[: 2 * count]
-        return (near if places is None else places[near]) + 1
+            wanted = np.zeros(int(self._owners.max()) + 1, np.bool_)
+            listed = np.fromiter(among, np.int64, len(among))
+            wanted[listed[listed < len(wanted)]] = True
+            live &= wanted[self._owners]
+        few = np.flatnonzero(live) if among is not None else None
+        distances = _distances(self._signs if few is None else self._signs[:, few], signs)
+        if few is None:
+            distances[~live] = FAR
+        within = np.cumsum(np.bincount(distances)[:FAR])
+        near = np.flatnonzero(distances <= min(int(np.searchsorted(within, count)), FAR - 1))[: 2 * count]
+        return (near if few is None else few[near]) + 1
 
     def _ranked(self, ids: NDArray[np.int64], wanted: NDArray[np.float32]) -> Iterator[tuple[int, float]]:
         """(message, cosine) for each of these vectors."""
@@ -231,9 +243,29 @@ class Vectors:
             self._version = max(self._version, version)
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with explained(self.file):
+        with _explained(self.file):
             rows: list[tuple[Any, ...]] = self._connection.execute(sql, values).fetchall()
         return rows
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """As for the log, but what is damaged here is no loss."""
+    try:
+        with explained(file):
+            yield
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(f"The vectors in {file} are damaged. Delete that file: it is made anew.") from error
+
+
+def _distances(signs: NDArray[np.uint64], of: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """In how many bits each column of `signs` differs from `of`; a part at a time, as what fits the cache is faster."""
+    distances = np.zeros(signs.shape[1], np.uint16)
+    for first in range(0, len(distances), COMPARED_AT_ONCE):
+        part = slice(first, first + COMPARED_AT_ONCE)
+        for words, word in zip(signs, of, strict=True):
+            distances[part] += np.bitwise_count(words[part] ^ word)
+    return distances
 
 
 def quantised(vector: Sequence[float]) -> bytes:

@@ -92,8 +92,7 @@ async def test_what_chats_and_what_embeds(client: Client) -> None:
     assert len((await client.embed(DEFAULT, ["a"]))[0]) == 576
     assert len((await client.embed(MEANING, ["a"], background=True))[0]) == 384
     with pytest.raises((ModelUnsupported, RequestRefused), match="can't chat"):
-        async for _ in client.chat(MEANING, [Message("user", "hi")], Sampling(max_tokens=1)):
-            pass
+        await anext(client.chat(MEANING, [Message("user", "hi")], Sampling(max_tokens=1)), None)
 
 
 def test_only_one_embeds(home: Paths) -> None:
@@ -124,6 +123,7 @@ def test_without_the_model_words_are_searched_and_it_says_how(home: Paths, cli: 
     ran = cli("log", "search", "--by", "meaning", "whales")
     assert (ran.code, ran.out) == (1, "") and f"assistant models pull {MEANING}" in ran.err
     assert cli("log", "search", "--by", "meaning").code == 2
+    assert cli("log", "search", "--by", "both", "whales", "--sort", "tokens").code == 2
     assert f"assistant models pull {MEANING}" in cli("log", "index").err
 
 

@@ -218,7 +218,7 @@ def test_another_program_sees_what_was_added(db: Database, vectors: Vectors) -> 
     other.close()
 
 
-def test_more_than_a_block_against_all_compared_exactly(db: Database, vectors: Vectors) -> None:
+def test_more_than_a_block_against_all_compared_exactly(vectors: Vectors) -> None:
     rng = np.random.default_rng(3)
     made = rng.standard_normal((2 * BLOCK + 50, 384)).astype(np.float32)
     with vectors.writing():
@@ -268,3 +268,30 @@ def test_fused_ranks(db: Database, vectors: Vectors) -> None:
     assert hits[0].message_id == both
     assert {hit.message_id for hit in hits} == {both, only_words, only_near}
     assert ("whale", True) in hits[0].snippet and hits[0].similarity == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_damaged_file_doesnt_keep_what_is_deleted(db: Database, vectors: Vectors) -> None:
+    _, reply = ask(db, "secret", "more secret")
+    for number in range(300):
+        ask(db, f"{number}", f"reply {number}")
+    index(db, vectors)
+    vectors.close()
+    whole = vectors.file.read_bytes()
+    vectors.file.write_bytes(whole[:8192] + b"\xff" * 40_000 + whole[48_192:])
+    deletion.delete_message(db, reply)
+    assert quantised(vector("more secret")) not in bytes_of(db)
+    again = open_vectors(db, "letters")
+    assert index(db, again)
+    assert found(db, again, "reply 7")
+    again.close()
+
+
+def test_many_rewritten_at_once_come_in_small_batches(db: Database, vectors: Vectors) -> None:
+    for number in range(40):
+        ask(db, f"question {number}", f"reply {number}")
+    index(db, vectors)
+    db.conn.execute("UPDATE messages SET content = content || '!'")
+    batch = next_batch(db, vectors)
+    assert batch is not None and len(batch.texts) == embedding_queue.TEXTS == len(batch.messages) == len(batch.stale)
+    assert len(index(db, vectors)) == 80
+    assert db.conn.execute("SELECT count(*) FROM meaning_stale").fetchone() == (0,)
