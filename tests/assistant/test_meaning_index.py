@@ -74,11 +74,8 @@ async def test_a_window_embeds_by_itself_and_waits_for_a_chat(db: Database, clie
     await client.attach()
     sampling = Sampling(temperature=0, max_tokens=150)
     async with aclosing(client.chat(DEFAULT, [Message("user", "Tell a long story.")], sampling)) as reply:
-        begun: list[float] = []
         vectors = open_vectors(db, MEANING)
-        async for event in reply:
-            if isinstance(event, Token):
-                begun.append(progress(db, vectors)[0])
+        begun = [progress(db, vectors)[0] async for event in reply if isinstance(event, Token)]
     assert begun[-1] - begun[0] <= 16, "at most the batch that was at work"
     while progress(db, vectors)[0] < 80:
         assert not worker.done()
@@ -92,7 +89,7 @@ async def test_what_chats_and_what_embeds(client: Client) -> None:
     assert len((await client.embed(DEFAULT, ["a"]))[0]) == 576
     assert len((await client.embed(MEANING, ["a"], background=True))[0]) == 384
     with pytest.raises((ModelUnsupported, RequestRefused), match="can't chat"):
-        await anext(client.chat(MEANING, [Message("user", "hi")], Sampling(max_tokens=1)), None)
+        _ = [event async for event in client.chat(MEANING, [Message("user", "hi")], Sampling(max_tokens=1))]
 
 
 def test_only_one_embeds(home: Paths) -> None:
