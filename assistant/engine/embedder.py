@@ -5,12 +5,15 @@ needs padding, and holds up longer whoever waits for the processor.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
+from assistant.engine.bert import Bert, is_bert
 from assistant.engine.catalogue import SENTENCE_MODULES
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
@@ -18,7 +21,9 @@ from assistant.errors import ModelIncomplete, ModelUnsupported
 class Embedder:
     """A loaded encoder on the CPU."""
 
-    def __init__(self, network: Any, tokenizer: Tokenizer, *, first_token: bool, threads: int) -> None:
+    def __init__(
+        self, network: Callable[[Tensor], Tensor], tokenizer: Tokenizer, *, first_token: bool, threads: int
+    ) -> None:
         self._network = network
         self._tokenizer = tokenizer
         self._first_token = first_token
@@ -30,17 +35,11 @@ class Embedder:
 
         Raises `ModelIncomplete` or `ModelUnsupported`.
         """
-        from transformers import AutoModel, logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         try:
             pooling = _pooling(folder)
             longest = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))["max_seq_length"]
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            network = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
+            network = Bert(folder) if is_bert(folder) else _through_transformers(folder)
         except ModelUnsupported:
             raise
         except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
@@ -48,16 +47,32 @@ class Embedder:
             raise ModelIncomplete(f"The model in {folder} can't be used: {reason}. Get its files again.") from error
         tokenizer.enable_truncation(longest)
         tokenizer.no_padding()
-        return cls(network.eval(), tokenizer, first_token=pooling == "cls", threads=threads or _half_the_cores())
+        return cls(network, tokenizer, first_token=pooling == "cls", threads=threads or _half_the_cores())
 
     def embed(self, text: str) -> tuple[tuple[float, ...], int]:
         """(a vector of length 1, the tokens read). What is beyond the model's longest text is left out."""
         torch.set_num_threads(self._threads)  # of this thread alone; a chat keeps its own
-        ids = torch.tensor([self._tokenizer.encode(text).ids])
-        with torch.inference_mode():
-            hidden = self._network(input_ids=ids).last_hidden_state[0]  # [S, D]; no padding, so nothing to mask
+        ids = torch.tensor(self._tokenizer.encode(text).ids)
+        hidden = self._network(ids)  # [S, D]; no padding, so nothing to mask
         pooled = hidden[0] if self._first_token else hidden.mean(0)
-        return tuple(torch.nn.functional.normalize(pooled, dim=0).tolist()), ids.shape[1]
+        return tuple(torch.nn.functional.normalize(pooled, dim=0).tolist()), len(ids)
+
+
+def _through_transformers(folder: Path) -> Callable[[Tensor], Tensor]:
+    from transformers import AutoModel, logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model: Any = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    ).eval()
+
+    def run(ids: Tensor) -> Tensor:
+        with torch.inference_mode():
+            hidden: Tensor = model(input_ids=ids[None]).last_hidden_state[0]
+        return hidden
+
+    return run
 
 
 def _pooling(folder: Path) -> str:

@@ -1,9 +1,6 @@
 """Vectors of texts, made beside the thread that runs chat models: a chat goes on, and goes first."""
 
 import asyncio
-import contextlib
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,9 +16,6 @@ LOOK_S = 0.05
 
 REST_S = 2.0
 """How long the engine must have had nothing to do before background requests go on: a chat may be about to."""
-
-NICENESS = 10
-"""Of the thread for background requests, where threads have one (Linux): others get ten times its share."""
 
 
 class Embeds(Protocol):
@@ -45,7 +39,7 @@ class Embedding:
         self._busy = busy
         self._busy_s = -REST_S
         self._at_once = ThreadPoolExecutor(1, "embedding")
-        self._background = ThreadPoolExecutor(1, "embedding in the background", _step_back)
+        self._background = ThreadPoolExecutor(1, "embedding in the background")
         self._loading = threading.Lock()
         self._model = ""
         self._held: Embeds | None = None
@@ -86,9 +80,3 @@ class Embedding:
                     return None
                 self._held, self._model = held, model
             return self._held
-
-
-def _step_back() -> None:
-    if sys.platform == "linux":  # elsewhere a process has one niceness for all its threads
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

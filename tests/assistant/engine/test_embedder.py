@@ -81,3 +81,11 @@ def test_a_damaged_folder_is_told(folder: Path, tmp_path: Path) -> None:
     (mine / "tokenizer.json").write_text("{")
     with pytest.raises(ModelIncomplete, match="Get its files again"):
         Embedder.load(mine)
+
+
+def test_an_encoder_of_another_kind_runs_through_transformers(folder: Path, embedder: Embedder, tmp_path: Path) -> None:
+    mine = copied(folder, tmp_path / "mine")
+    config = json.loads((mine / "config.json").read_text())
+    (mine / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu_new"}))
+    near = torch.tensor(Embedder.load(mine).embed(TEXTS[0])[0]) @ torch.tensor(embedder.embed(TEXTS[0])[0])
+    assert 0.999 < float(near) < 1.0 - 1e-7
