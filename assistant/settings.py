@@ -41,6 +41,8 @@ class Settings:
     """Model of a new conversation; empty: the one chosen last, or the catalogue's default."""
     template: str = "plain"
     """Template of a new conversation."""
+    meaning_model: str = "all-minilm-l6-v2"
+    """Model for search by meaning, used once it is pulled; empty: none. Another one knows the whole log anew."""
     theme: str = ""
     """Name of a theme; empty: the one chosen last."""
     redact_words: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ FLOORS = [
     ("assistant.redaction", 1),
     ("assistant.tasks", 3),
     ("assistant.batch", 3),
+    ("assistant.meaning_index", 3),
     ("assistant.server", 3),
     ("finetune", 3),
     ("assistant.clipboard", 4),

@@ -5,7 +5,16 @@ from datetime import datetime
 
 import click
 
-from assistant.cli import log_curate, log_exchange, log_redact, log_reply, log_search, log_upkeep
+from assistant.cli import (
+    log_curate,
+    log_doubles,
+    log_exchange,
+    log_meaning,
+    log_redact,
+    log_reply,
+    log_search,
+    log_upkeep,
+)
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
@@ -20,7 +29,7 @@ def command() -> None:
 
 for _command in (
     *(log_exchange.import_, log_exchange.export_),
-    *(log_search.search_, log_search.next_),
+    *(log_search.search_, log_search.next_, log_meaning.index, log_doubles.doubles_),
     *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
     log_reply.replay,
     log_redact.redact,

@@ -143,9 +143,9 @@ class Client:
         except BadAnswer as error:
             raise unanswered(error, lease.endpoint, begun=True) from error
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """A vector of length 1 for each text. Our own engine only."""
-        body = {"model": await self._own(model, "embed texts"), "input": list(texts)}
+    async def embed(self, model: str, texts: Sequence[str], *, background: bool = False) -> list[list[float]]:
+        """A vector of length 1 for each text. Our own engine only. `background`: when it has nothing else to do."""
+        body = {"model": await self._own(model, "embed texts"), "input": list(texts), "background": background}
         lease = await self._attach()
         answered = await call(lease.http, "POST", "/v1/embeddings", lease.endpoint, body)
         return [one["embedding"] for one in answered["data"]]

@@ -15,6 +15,7 @@ from assistant.engine.network import Steps
 from assistant.errors import RequestRefused
 from assistant.events import Embedded, Event, Reread, Scored
 from assistant.server.adapters import Adapters
+from assistant.server.embedding import Embedding
 from assistant.server.schemas import (
     ChatRequest,
     CompletionRequest,
@@ -38,7 +39,7 @@ Check = Callable[[str], None]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
+def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
     """`names` are listed; `check` says whether a request may name a model."""
     find_adapter, adapter_names = adapters_in.find, adapters_in.names
 
@@ -107,7 +108,12 @@ def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) ->
     async def embeddings(request: Request) -> Response:
         asked = await read(request, EmbeddingsRequest)
         texts = asked.input
-        embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
+        check(asked.model)
+        embedded: Event | None = await unless_gone(
+            request, embedding.embed(asked.model, texts, background=asked.background)
+        )
+        if embedded is None:
+            embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
         assert isinstance(embedded, Embedded)
         return JSONResponse(embeddings_body(asked.model, embedded, base64=asked.encoding_format == "base64"))
 

@@ -241,6 +241,8 @@ class EmbeddingsRequest(_Supported):
     model: str = Field(min_length=1)
     input: list[Text] = Field(min_length=1, max_length=2048)
     encoding_format: Literal["float", "base64"] | None = None
+    background: bool = False
+    """Ours alone: wait while the engine has anything else to do. Of a model that chats, without effect."""
 
     @field_validator("input", mode="before")
     @classmethod

@@ -35,6 +35,7 @@ def purge_hidden(db: Database, *, older_than_ms: int = 0) -> int:
     rows = select(db, "SELECT id FROM conversations WHERE deleted_ms <= ?", (before,))
     if not rows:
         derived.go_on_forgetting(db, within_s=AT_START_S)
+        derived.forget_vectors(db)
         return 0
     with transaction(db):
         gone = sum(_erase(db, row[0]) for row in rows)
@@ -103,8 +104,10 @@ def erase_unused_templates(db: Database) -> None:
 
 
 def leave_no_bytes(db: Database, *, within_s: float | None = None) -> None:
-    """Overwrite what is left of deleted rows: in the index, whose pages keep deleted words, and in the -wal file."""
+    """Overwrite what is left of deleted rows: in the index, whose pages keep deleted words, in the -wal file, and the
+    vectors of what they meant."""
     derived.forget(db, within_s=within_s)
+    derived.forget_vectors(db)
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 

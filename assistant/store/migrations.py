@@ -366,3 +366,41 @@ CREATE TABLE not_personal (
     fingerprint TEXT PRIMARY KEY
 )
 """
+
+
+@migrations()
+def meaning_and_doubles(db: Database) -> None:
+    """What the vectors of meaning, which lie in a file of their own, must follow; and which replies are doubles.
+
+    Nothing is noted until there are vectors.
+    """
+    for statement in _MEANING.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_MEANING = """
+CREATE TABLE meaning_stale (id INTEGER PRIMARY KEY AUTOINCREMENT, message_id INTEGER NOT NULL)
+
+CREATE TRIGGER meaning_ended AFTER UPDATE OF state ON messages
+WHEN OLD.state = 'growing' AND NEW.state <> 'growing' AND EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (NEW.id);
+END
+
+CREATE TRIGGER meaning_rewritten AFTER UPDATE OF content ON messages
+WHEN OLD.state <> 'growing' AND NEW.state <> 'growing' AND OLD.content IS NOT NEW.content
+AND EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (NEW.id);
+END
+
+CREATE TRIGGER meaning_gone AFTER DELETE ON messages WHEN EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (OLD.id);
+END
+
+CREATE TABLE doubles (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    group_id INTEGER NOT NULL,
+    exact INTEGER NOT NULL
+)
+
+CREATE INDEX doubles_group ON doubles(group_id)
+"""

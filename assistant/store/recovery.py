@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
 from assistant.store.database import execute, free_name, open_database, select, transaction
-from assistant.store.derived import is_derived, rebuild
+from assistant.store.derived import distrust_vectors, is_derived, rebuild
 from assistant.store.sqlite_errors import explained
 
 
@@ -49,6 +49,8 @@ def recover(damaged: Path, into: Path) -> Recovered:
         _refuse_existing(into)  # another window may have made one meanwhile
         with explained(into):
             new.rename(into)
+        with closing(open_database(into)) as db:
+            distrust_vectors(db)
     except BaseException:
         for suffix in ("", "-wal", "-shm"):
             new.with_name(new.name + suffix).unlink(missing_ok=True)

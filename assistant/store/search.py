@@ -4,9 +4,10 @@ The index gives messages in the order of their ids without ranking all that matc
 costs no more than a rare one. What a person said is found too: it stands for the newest reply to it that passes.
 """
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,8 @@ class Hit:
     title: str
     snippet: tuple[Fragment, ...]
     exchange: Exchange | None
+    similarity: float | None = None
+    """How near its meaning is, 1 being the same; None where it was found by its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def search(
                 break
             found.setdefault(reply_id or message_id, (message_id, reply_id))
             last = message_id
-    hits = _told(db, list(found.values()), terms)
+    hits = told(db, list(found.values()), terms)
     if not newest_first:
         return Found(_sorted(hits, sort, descending)[:limit], None, not stopped)
     return Found(hits, last if full or stopped else None, not stopped)
@@ -127,6 +130,12 @@ def _matches(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool
             stopped.append(True)
 
 
+_REPLY = (
+    "coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
+    "(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
+)
+"""The reply that a message stands for: itself, or the newest answer to it that passes."""
+
 _SHOWN = (
     "EXISTS (SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id "
     "WHERE m.id = w.rowid AND m.role = 'user' AND c.deleted_ms IS NULL)"
@@ -141,10 +150,7 @@ def _matching(db: Database, match: str, filter_: Filter, before: int | None) -> 
     """
     held = exchanges.conditions(filter_)
     passes, values = exchanges.joined(held)
-    reply = (
-        f"coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
-        f"(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
-    )
+    reply = _REPLY.format(passes=passes)
     narrowed, narrow_values = "", ()
     many = bool(held) and _many(db, match)
     if many and filter_.until_ms is not None:
@@ -181,7 +187,21 @@ def _least(one: int | None, other: int) -> int:
     return other if one is None else min(one, other)
 
 
-def _told(db: Database, found: list[tuple[int, int | None]], terms: list[Term]) -> list[Hit]:
+def standing(db: Database, message_ids: Sequence[int], filter_: Filter = EVERYTHING) -> list[tuple[int, int | None]]:
+    """Those of these messages that pass, in this order, each with the reply that it stands for."""
+    held = exchanges.conditions(filter_)
+    passes, values = exchanges.joined(held)
+    rows = select(
+        db,
+        f"WITH w(rowid) AS (SELECT value FROM json_each(?)) SELECT w.rowid, {_REPLY.format(passes=passes)} AS reply "
+        f"FROM w WHERE {'reply IS NOT NULL' if held else f'(reply IS NOT NULL OR {_SHOWN})'}",
+        (json.dumps(list(message_ids)), *values, *values),
+    )
+    replies = dict(rows)
+    return [(one, replies[one]) for one in message_ids if one in replies]
+
+
+def told(db: Database, found: Sequence[tuple[int, int | None]], terms: list[Term]) -> list[Hit]:
     """The hits with their texts, in this order; what was deleted meanwhile is left out."""
     ids = [message_id for message_id, _ in found]
     rows = select(

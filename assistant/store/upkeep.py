@@ -37,6 +37,7 @@ def restore(db: Database, source: Path) -> Path:
         for suffix in ("", "-wal", "-shm"):
             new.with_name(new.name + suffix).unlink(missing_ok=True)
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
+    derived.distrust_vectors(db)
     return kept
 
 
