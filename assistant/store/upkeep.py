@@ -63,6 +63,7 @@ def vacuum(db: Database) -> tuple[int, int]:
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.stat().st_size
     derived.forget(db)
+    derived.forget_vectors(db)
     with explained(file):
         db.conn.execute("VACUUM")
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
