@@ -167,20 +167,15 @@ def _plan(db: Database, held: Sequence[Condition], column: str) -> tuple[str, st
 
 def _listed(db: Database, condition: Condition) -> Condition:
     """A condition as a list of ids, unless that would be long."""
-    sql, values, column = condition
-    if column in (None, "message_id") or _passing(db, condition, SOME + 1) > SOME:
+    if condition[2] in (None, "message_id") or _passing(db, condition, SOME + 1) > SOME:
         return condition
-    ids = f"SELECT message_id FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    ids, values = _ids(condition)
     return f"message_id IN ({ids})", values, None
 
 
 def _passing(db: Database, condition: Condition, at_most: int) -> int:
     """How many rows pass a condition that has an index, counted up to `at_most`."""
-    sql, values, column = condition
-    if column == "message_id":
-        some = "SELECT 1 FROM tags WHERE tag = ?"
-    else:
-        some = f"SELECT 1 FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    some, values = _ids(condition)
     return int(select(db, f"SELECT count(*) FROM ({some} LIMIT ?)", (*values, at_most))[0][0])
 
 
@@ -199,6 +194,23 @@ def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> 
     ]
     least, index = min(counted, default=(at_most + 1, ""))
     return index if least <= at_most else ""
+
+
+def ids_of_fewest(db: Database, held: Sequence[Condition], at_most: int) -> tuple[str, tuple[Any, ...]]:
+    """SQL that lists the replies of the condition that leaves the fewest, and its values; empty over `at_most`.
+
+    It reads an index alone. The other conditions, and whether the conversation is hidden, are still to be tried.
+    """
+    counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
+    least, number = min(counted, default=(at_most + 1, 0))
+    return _ids(held[number]) if least <= at_most else ("", ())
+
+
+def _ids(condition: Condition) -> tuple[str, tuple[Any, ...]]:
+    sql, values, column = condition
+    if column == "message_id":
+        return "SELECT message_id FROM tags WHERE tag = ?", values
+    return f"SELECT message_id FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}", values
 
 
 def count(db: Database, filter_: Filter = EVERYTHING, *, at_most: int | None = None) -> int:

@@ -6,7 +6,7 @@ costs no more than a rare one. What a person said is found too: it stands for th
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from assistant.store import exchanges, query
 from assistant.store.database import path_of, select
-from assistant.store.exchanges import Exchange
+from assistant.store.exchanges import Condition, Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
 from assistant.store.sqlite_errors import explained, primary_code
@@ -24,11 +24,11 @@ SORTED_HITS = 1_000
 """Sorted by anything but time, a search sorts its newest hits, so many of them."""
 
 
-LISTED = 5_000
-"""Where a filter leaves no more replies than these, what matches is held against the list of them: 5 ms to make."""
+LOOKED_UP = 300
+"""So many of the newest matches are looked up one by one, whatever the filter: 2 ms, or 20 from a cold disk."""
 
-LOOKED_UP = 1_000
-"""Up to so many matches are looked up one by one, whatever the filter: 3 ms, or 10 from a cold disk."""
+LISTED = 100_000
+"""Up to so many replies are listed where a filter lets too few of the newest matches through: 25 ms to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,8 @@ def search(
     found: dict[int, tuple[int, int | None]] = {}  # reply, or message without one -> the hit and its reply
     last: int | None = None
     full = False
-    sql, values = _matching(db, query.match_expression(terms), filter_, before)
     with _deadline(db, within_s) as stopped:
-        for message_id, reply_id in _matches(db, sql, values, stopped):
+        for message_id, reply_id in _matches(db, query.match_expression(terms), filter_, before, stopped):
             if full := len(found) == wanted:
                 break
             found.setdefault(reply_id or message_id, (message_id, reply_id))
@@ -98,7 +97,8 @@ def count(
     terms = query.terms(typed, as_typed=as_typed)
     if not terms:
         return 0
-    sql, values = _matching(db, query.match_expression(terms), filter_, None)
+    held = exchanges.conditions(filter_)
+    sql, values = _listed(db, query.match_expression(terms), held, filter_, None)
     return int(select(db, f"SELECT count(*) FROM ({sql} LIMIT ?)", (*values, at_most))[0][0])
 
 
@@ -115,8 +115,27 @@ def _deadline(db: Database, within_s: float | None) -> Iterator[list[bool]]:
         db.conn.set_progress_handler(None, 0)
 
 
-def _matches(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) -> Iterator[tuple[int, int | None]]:
-    """Each message that matches, newest first, with the reply that it stands for; until the time is up."""
+def _matches(
+    db: Database, match: str, filter_: Filter, before: int | None, stopped: list[bool]
+) -> Iterator[tuple[int, int | None]]:
+    """Each message that matches and passes, newest first, with the reply that it stands for; until the time is up.
+
+    Where few match, or many of those pass, the newest ones looked up are enough. The rest is held against a list.
+    """
+    held = exchanges.conditions(filter_)
+    if held:
+        tried = 0
+        for tried, (message_id, reply_id) in enumerate(_rows(db, *_looked_up(match, held, before), stopped), start=1):
+            before = message_id
+            if reply_id is not None:
+                yield message_id, reply_id
+        if tried < LOOKED_UP or stopped:
+            return
+    yield from _rows(db, *_listed(db, match, held, filter_, before), stopped)
+
+
+def _rows(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) -> Iterator[tuple[int, int | None]]:
+    """The rows of a query, until the time is up."""
     with explained(path_of(db)):
         try:
             with closing(db.conn.execute(sql, values)) as rows:  # its first step is taken at once
@@ -132,42 +151,51 @@ _SHOWN = (
     "WHERE m.id = w.rowid AND m.role = 'user' AND c.deleted_ms IS NULL)"
 )
 
+Query = tuple[str, tuple[Any, ...]]
+"""SQL that gives (message, reply), newest first, and its values."""
 
-def _matching(db: Database, match: str, filter_: Filter, before: int | None) -> tuple[str, tuple[Any, ...]]:
-    """The query: (message, reply) newest first, and its values.
 
-    Each match is looked up, which is soon done where few match or one in a hundred passes. Where many match and few
-    pass, what matches is held against the list of what passes; where what passes is old, it begins there.
-    """
-    held = exchanges.conditions(filter_)
+def _looked_up(match: str, held: Sequence[Condition], before: int | None) -> Query:
+    """The newest matches, each with its reply or, where that doesn't pass, None."""
     passes, values = exchanges.joined(held)
-    reply = (
-        f"coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
-        f"(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
-    )
-    narrowed, narrow_values = "", ()
-    many = bool(held) and _many(db, match)
-    if many and filter_.until_ms is not None:
-        before = _least(before, _newest(db, filter_))
-    if many and (index := exchanges.few(db, held, LISTED)):
-        some = f"SELECT message_id, prompt_id FROM exchanges {index} WHERE {passes}"
-        narrowed = (
-            f"AND +w.rowid IN (WITH some AS MATERIALIZED ({some}) "
-            "SELECT message_id FROM some UNION ALL SELECT prompt_id FROM some)"
-        )
-        narrow_values = values
+    place, place_values = _before(before)
     sql = (
-        f"SELECT w.rowid, {reply} AS reply FROM messages_words w WHERE messages_words MATCH ? "
-        f"{'' if before is None else 'AND w.rowid < ?'} {narrowed} "
+        f"SELECT w.rowid, {_reply(passes)} FROM messages_words w WHERE messages_words MATCH ? {place} "
+        f"ORDER BY w.rowid DESC LIMIT {LOOKED_UP}"
+    )
+    return sql, (*values, *values, match, *place_values)
+
+
+def _listed(db: Database, match: str, held: Sequence[Condition], filter_: Filter, before: int | None) -> Query:
+    """The matches that pass. What a filter leaves is listed from its index, so that only such rows are looked up."""
+    passes, values = exchanges.joined(held)
+    ids, ids_values = exchanges.ids_of_fewest(db, held, LISTED)
+    if not ids and filter_.until_ms is not None:
+        before = _least(before, _newest(db, filter_))
+    place, place_values = _before(before)
+    sql = (
+        f"{f'WITH listed (id) AS MATERIALIZED ({ids})' if ids else ''} "
+        f"SELECT w.rowid, {_reply(passes, 'listed' if ids else '')} AS reply FROM messages_words w "
+        f"WHERE messages_words MATCH ? {place} "
         f"AND {'reply IS NOT NULL' if held else f'(reply IS NOT NULL OR {_SHOWN})'} ORDER BY w.rowid DESC"
     )
-    place = () if before is None else (before,)
-    return sql, (*values, *values, match, *place, *narrow_values)
+    return sql, (*ids_values, *values, *values, match, *place_values)
 
 
-def _many(db: Database, match: str) -> bool:
-    query = "SELECT count(*) FROM (SELECT 1 FROM messages_words WHERE messages_words MATCH ? LIMIT ?)"
-    return bool(select(db, query, (match, LOOKED_UP + 1))[0][0] > LOOKED_UP)
+def _reply(passes: str, listed: str = "") -> str:
+    """The reply that a match is or, if it is a prompt, the newest answer, where it passes; rows of the list alone."""
+    one = f"SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}"
+    answers = (
+        f"SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}"
+    )
+    if listed:
+        one += f" AND w.rowid IN {listed}"
+        answers += f" AND +message_id IN {listed}"
+    return f"coalesce(({one}), ({answers}))"
+
+
+def _before(message_id: int | None) -> tuple[str, tuple[int, ...]]:
+    return ("", ()) if message_id is None else ("AND w.rowid < ?", (message_id,))
 
 
 def _newest(db: Database, filter_: Filter) -> int:
