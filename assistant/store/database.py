@@ -16,8 +16,8 @@ from assistant.store.migrations import migrations
 from assistant.store.sql_functions import register
 from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
-CACHE_KIB = 32_000
-"""Pages kept in memory, taken as they are needed. SQLite's own 2 MB don't hold the inner pages of a large log."""
+CACHE_KIB = 64_000
+"""Pages kept in memory, taken as they are needed. SQLite's own 2 MB don't hold the exchanges of a large log."""
 
 
 def open_database(path: Path) -> Database:

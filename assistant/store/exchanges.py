@@ -181,7 +181,7 @@ def _passing(db: Database, condition: Condition, at_most: int) -> int:
 
 def joined(held: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
     """All conditions as one, deleted conversations left out, with the values of all."""
-    return " AND ".join(["hidden = 0", *(one[0] for one in held)]), tuple(v for one in held for v in one[1])
+    return " AND ".join(one[0] for one in (SHOWN, *held)), tuple(v for one in held for v in one[1])
 
 
 def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> str:
@@ -196,14 +196,23 @@ def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> 
     return index if least <= at_most else ""
 
 
-def ids_of_fewest(db: Database, held: Sequence[Condition], at_most: int) -> tuple[str, tuple[Any, ...]]:
-    """SQL that lists the replies of the condition that leaves the fewest, and its values; empty over `at_most`.
+def listed(
+    db: Database, held: Sequence[Condition], at_most: int
+) -> tuple[str, tuple[Any, ...], list[Condition]] | None:
+    """SQL that lists the replies of the condition that leaves the fewest, its values, and what is still to be tried.
 
-    It reads an index alone. The other conditions, and whether the conversation is hidden, are still to be tried.
+    It reads an index alone. None where each condition leaves more than `at_most`.
     """
     counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
     least, number = min(counted, default=(at_most + 1, 0))
-    return _ids(held[number]) if least <= at_most else ("", ())
+    if least > at_most:
+        return None
+    rest = [one for at, one in enumerate(held) if at != number]
+    return *_ids(held[number]), [SHOWN, *rest] if held[number][2] == "message_id" else rest
+
+
+SHOWN: Condition = ("hidden = 0", (), None)
+"""The condition that a reply's conversation isn't deleted."""
 
 
 def _ids(condition: Condition) -> tuple[str, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.store import exchanges, query
-from assistant.store.database import path_of, select
+from assistant.store.database import changes_elsewhere, path_of, select
 from assistant.store.exchanges import Condition, Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
@@ -27,8 +27,8 @@ SORTED_HITS = 1_000
 LOOKED_UP = 300
 """So many of the newest matches are looked up one by one, whatever the filter: 2 ms, or 20 from a cold disk."""
 
-LISTED = 100_000
-"""Up to so many replies are listed where a filter lets too few of the newest matches through: 25 ms to make."""
+LISTED = 120_000
+"""Up to so many replies are listed where a filter lets too few of the newest matches through: 30 ms to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,41 +157,80 @@ Query = tuple[str, tuple[Any, ...]]
 
 def _looked_up(match: str, held: Sequence[Condition], before: int | None) -> Query:
     """The newest matches, each with its reply or, where that doesn't pass, None."""
-    passes, values = exchanges.joined(held)
+    reply, values = _reply(held)
     place, place_values = _before(before)
     sql = (
-        f"SELECT w.rowid, {_reply(passes)} FROM messages_words w WHERE messages_words MATCH ? {place} "
+        f"SELECT w.rowid, {reply} FROM messages_words w WHERE messages_words MATCH ? {place} "
         f"ORDER BY w.rowid DESC LIMIT {LOOKED_UP}"
     )
-    return sql, (*values, *values, match, *place_values)
+    return sql, (*values, match, *place_values)
 
 
 def _listed(db: Database, match: str, held: Sequence[Condition], filter_: Filter, before: int | None) -> Query:
     """The matches that pass. What a filter leaves is listed from its index, so that only such rows are looked up."""
-    passes, values = exchanges.joined(held)
-    ids, ids_values = exchanges.ids_of_fewest(db, held, LISTED)
-    if not ids and filter_.until_ms is not None:
-        before = _least(before, _newest(db, filter_))
+    few = exchanges.listed(db, held, LISTED)
+    if few:
+        ids, ids_values, rest = few
+        _list(db, ids, ids_values)
+        reply, values = _listed_reply(rest)
+    else:
+        reply, values = _reply(held)
+        if filter_.until_ms is not None:
+            before = _least(before, _newest(db, filter_))
     place, place_values = _before(before)
+    shown = "" if held else f"OR {_SHOWN}"
+    # LIMIT keeps SQLite from merging the two, which would look up each reply twice.
     sql = (
-        f"{f'WITH listed (id) AS MATERIALIZED ({ids})' if ids else ''} "
-        f"SELECT w.rowid, {_reply(passes, 'listed' if ids else '')} AS reply FROM messages_words w "
-        f"WHERE messages_words MATCH ? {place} "
-        f"AND {'reply IS NOT NULL' if held else f'(reply IS NOT NULL OR {_SHOWN})'} ORDER BY w.rowid DESC"
+        f"SELECT rowid, reply FROM (SELECT w.rowid, {reply} AS reply FROM messages_words w "
+        f"WHERE messages_words MATCH ? {place} ORDER BY w.rowid DESC LIMIT -1) w WHERE reply IS NOT NULL {shown}"
     )
-    return sql, (*ids_values, *values, *values, match, *place_values)
+    return sql, (*values, match, *place_values)
 
 
-def _reply(passes: str, listed: str = "") -> str:
-    """The reply that a match is or, if it is a prompt, the newest answer, where it passes; rows of the list alone."""
+def _list(db: Database, ids: str, values: tuple[Any, ...]) -> None:
+    """Put the replies that a condition leaves into the table `listed` of this connection.
+
+    While one types, the same list serves each key until something is written.
+    """
+    wanted = f"{ids} {values}"
+    db.conn.execute("CREATE TABLE IF NOT EXISTS temp.listed (id INTEGER PRIMARY KEY)")
+    db.conn.execute("CREATE TABLE IF NOT EXISTS temp.listed_as (what TEXT, elsewhere INTEGER, here INTEGER)")
+    for what, elsewhere, here in select(db, "SELECT what, elsewhere, here FROM temp.listed_as"):
+        if (what, elsewhere, here) == (wanted, changes_elsewhere(db), db.conn.total_changes):
+            return
+    elsewhere = changes_elsewhere(db)
+    db.conn.execute("DELETE FROM temp.listed_as")
+    db.conn.execute("DELETE FROM temp.listed")
+    db.conn.execute(f"INSERT INTO temp.listed {ids}", values)
+    db.conn.execute("INSERT INTO temp.listed_as VALUES (?, ?, ?)", (wanted, elsewhere, db.conn.total_changes + 1))
+
+
+def _reply(held: Sequence[Condition]) -> Query:
+    """The reply that a match is or, if it is a prompt, the newest answer, where it passes."""
+    passes, values = _passes([exchanges.SHOWN, *held])
     one = f"SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}"
     answers = (
         f"SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}"
     )
-    if listed:
-        one += f" AND w.rowid IN {listed}"
-        answers += f" AND +message_id IN {listed}"
-    return f"coalesce(({one}), ({answers}))"
+    return f"coalesce(({one}), ({answers}))", (*values, *values)
+
+
+def _listed_reply(rest: Sequence[Condition]) -> Query:
+    """As `_reply`, of the listed replies alone; their rows are looked up only where there is `rest` to try."""
+    passes, values = _passes(rest)
+    tried = f"AND EXISTS (SELECT 1 FROM exchanges WHERE message_id = l.id AND {passes})" if rest else ""
+    one = f"SELECT l.id FROM temp.listed l WHERE l.id = w.rowid {tried}"
+    answers = (
+        "SELECT max(l.id) FROM exchanges e INDEXED BY exchanges_answers CROSS JOIN temp.listed l "
+        f"ON l.id = e.message_id WHERE e.prompt_id = w.rowid {tried}"
+    )
+    return f"coalesce(({one}), ({answers}))", (*values, *values)
+
+
+def _passes(held: Sequence[Condition]) -> Query:
+    # The + keeps SQLite from going through all that has a tag for each match.
+    passes = " AND ".join(f"+{sql}" if column == "message_id" else sql for sql, _, column in held)
+    return passes, tuple(value for one in held for value in one[1])
 
 
 def _before(message_id: int | None) -> tuple[str, tuple[int, ...]]:

@@ -28,7 +28,7 @@ def test_log_probabilities_come_back_near(numbers: list[float]) -> None:
 
 
 def test_their_mean_comes_back_nearer() -> None:
-    numbers = [-((place * 0.618) % 1 * 3) ** 2 for place in range(200)]
+    numbers = [-(((place * 0.618) % 1 * 3) ** 2) for place in range(200)]
     assert sum(unpack("f", pack("f", numbers))) == pytest.approx(sum(numbers), rel=0.002)
 
 
