@@ -98,8 +98,12 @@ def ended_before(db: Database, time_ms: int) -> list[int]:
 
 
 def erase_unused_templates(db: Database) -> None:
-    """Delete the templates that no reply was made with: their text may be a person's own."""
-    execute(db, "DELETE FROM templates WHERE NOT EXISTS (SELECT 1 FROM replies WHERE template_hash = templates.hash)")
+    """Delete the templates and settings that no reply was made with: their text may be a person's own."""
+    for table, used in (
+        ("provenances", "outcomes WHERE provenance_id = provenances.id"),
+        ("templates", "provenances WHERE template_hash = templates.hash"),
+    ):
+        execute(db, f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {used})")
 
 
 def leave_no_bytes(db: Database, *, within_s: float | None = None) -> None:

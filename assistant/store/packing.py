@@ -1,9 +1,9 @@
 """The tokens of a reply and their log-probabilities as bytes: 2.5 for a token instead of 8.
 
 An id takes four bits that say how long it is and the bits of that length, as frequent tokens have small ids: 11 or 12
-bits in the mean. A log-probability takes 8, finer the likelier the token is, so that the probability is right to half a
-percentage point and the log-probability to 1.5%; the errors of many cancel out in their mean. What doesn't fit is kept
-as plain numbers or half floats. A reply has too few tokens for a general compressor to learn much from them.
+bits in the mean. A log-probability is a float of 8 bits, four of them its exponent: it is right to 3%, the probability
+to a percentage point, and the errors of many cancel out in their mean. What doesn't fit is kept as plain numbers or
+half floats. A reply has too few tokens for a general compressor to learn much from them.
 
 What earlier versions wrote is read as it is: the first ones plain little-endian 32-bit numbers, later ones streams of
 zlib. Plain numbers have a length that four divides, which ours never has.
@@ -28,11 +28,9 @@ _BY_LENGTH, _CODED = 4, 5
 _SHORTEST_BITS = 4
 _LONGEST_BITS = _SHORTEST_BITS + 15
 
-_LIKELY = 0.05
-_STEPS = 35.8
 _PADDING = 255
-_CODES = [-_LIKELY * math.expm1(code / _STEPS) for code in range(_PADDING)]
-"""What each code of a log-probability stands for: 0 to -60, at first 0.0014 apart, later 2.8%."""
+_CODES = [0.0, *(-math.ldexp(16 + code % 16, code // 16 - 14) for code in range(1, _PADDING))]
+"""What each code of a log-probability stands for: 0, and from -0.001 to -60."""
 
 _HALF_LIMIT = 65504.0
 
@@ -63,8 +61,13 @@ def unpack(kind: Kind, packed: bytes) -> list[Any]:
 
 
 def _coded(numbers: Sequence[float]) -> bytes:
-    codes = [round(math.log1p(number / -_LIKELY) * _STEPS) for number in numbers]
+    codes = [_code(-number) for number in numbers]
     return bytes([_CODED, *codes, *([] if (len(codes) + 1) % 4 else [_PADDING])])
+
+
+def _code(number: float) -> int:
+    fraction, exponent = math.frexp(number)
+    return 0 if number < 2**-11 else max(1, round(fraction * 32) + exponent * 16 + 128)
 
 
 def _decoded(packed: bytes) -> list[float]:

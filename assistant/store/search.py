@@ -125,7 +125,8 @@ def _matches(
     held = exchanges.conditions(filter_)
     if held:
         tried = 0
-        for tried, (message_id, reply_id) in enumerate(_rows(db, *_looked_up(match, held, before), stopped), start=1):
+        for message_id, reply_id in _rows(db, *_looked_up(match, held, before), stopped):
+            tried += 1
             before = message_id
             if reply_id is not None:
                 yield message_id, reply_id

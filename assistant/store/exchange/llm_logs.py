@@ -28,7 +28,7 @@ def is_one(path: Path) -> bool:
     """Whether a SQLite file is such a log."""
     with _opened(path) as db:
         tables = _tables(db)
-        if "_sqlite_migrations" in tables and "replies" in tables:
+        if "_sqlite_migrations" in tables and {"replies", "outcomes"} & tables:
             raise ImportRefused(
                 f"{path} is a log of this program. Export it with `ASSISTANT_HOME` set to its home and "
                 "`assistant log export -o all.jsonl`, and import that."

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
 from assistant.store import conversations, derived, exchanges, messages, search
-from assistant.store.database import backup, check, open_database, open_memory, transaction
+from assistant.store.database import PAGE_BYTES, backup, check, open_database, open_memory, transaction
 from assistant.store.migrations import migrations
 from assistant.store.recovery import recover, set_aside
 from assistant.store.sql_functions import register
@@ -47,6 +47,7 @@ def test_every_old_schema_upgrades_after_a_backup(file: Path) -> None:
         [step.name for step in migrations._migrations[:count]] for count in range(len(migrations._migrations))
     ]:
         with closing(sqlite3.connect(file)) as connection:
+            register(connection)
             old = Database(connection)
             old["notes_of_old"].insert({"id": 1})
             if names:
@@ -123,10 +124,12 @@ def test_a_damaged_file_is_told_and_left_alone(db: Database, file: Path, damage:
 def test_recovery_copies_what_can_be_read(db: Database, file: Path) -> None:
     conversation = fill(db, 400)
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    query = "SELECT pgoffset FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf' ORDER BY path"
+    leaves = [row[0] for row in db.conn.execute(query)]
     db.close()
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 8192] = os.urandom(8192)
+    middle = leaves[len(leaves) // 2 - 1]
+    content[middle : middle + PAGE_BYTES] = os.urandom(PAGE_BYTES)
     file.write_bytes(content)
     aside = set_aside(file)
     assert not file.exists()
