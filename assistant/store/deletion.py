@@ -19,7 +19,7 @@ AT_START_S = 0.2
 def delete_conversations(db: Database, ids: Sequence[int]) -> int:
     """Delete these conversations. How many there were."""
     with transaction(db):
-        gone = sum(_erase(db, conversation_id) for conversation_id in ids)
+        gone = sum(erase(db, conversation_id) for conversation_id in ids)
         erase_unused_templates(db)
     if gone:
         leave_no_bytes(db)
@@ -37,13 +37,14 @@ def purge_hidden(db: Database, *, older_than_ms: int = 0) -> int:
         derived.go_on_forgetting(db, within_s=AT_START_S)
         return 0
     with transaction(db):
-        gone = sum(_erase(db, row[0]) for row in rows)
+        gone = sum(erase(db, row[0]) for row in rows)
         erase_unused_templates(db)
     leave_no_bytes(db, within_s=AT_START_S)
     return gone
 
 
-def _erase(db: Database, conversation_id: int) -> int:
+def erase(db: Database, conversation_id: int) -> int:
+    """Delete one conversation, in a transaction of the caller's. How many there were."""
     # Loose first: deleting a message deletes its answers, and SQLite follows such a chain no deeper than 1,000.
     execute(db, "UPDATE messages SET parent_id = NULL WHERE conversation_id = ?", (conversation_id,))
     return int(execute(db, "DELETE FROM conversations WHERE id = ?", (conversation_id,)).rowcount)

@@ -421,3 +421,11 @@ CREATE TRIGGER outcomes_changed AFTER UPDATE OF provenance_id, completion_tokens
     {_TOLD_OUTCOME}
 END
 """
+
+
+@migrations()
+def imports_under_way(db: Database) -> None:
+    """An import lets others write between its parts; what of it came in is named here until all has."""
+    db.conn.execute(
+        "CREATE TABLE importing (id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL)"
+    )

@@ -74,7 +74,8 @@ def _alone(db: Database) -> bool:
 def vacuum(db: Database) -> tuple[int, int]:
     """Bytes of the file before and after what is free was taken out of it. Deleted words leave the index too.
 
-    A log of an earlier version gets pages of today's size, unless another program has it open. Takes twice the file's size on the disk while it runs.
+    A log of an earlier version gets pages of today's size, unless another program has it open. Takes twice the
+    file's size on the disk while it runs.
     """
     file = Path(path_of(db))
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")

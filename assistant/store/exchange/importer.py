@@ -2,19 +2,21 @@
 
     report = import_file(db, path, dry_run=True)
 
-The whole import is one transaction: a mistake, a full disk or a power cut half way leaves the log as it was. Until it
-ends, other programs read the log as it was, and their writes wait.
+It comes in part by part, so that other programs can write between; they see what has come in so far. A mistake, a full
+disk or a power cut half way leaves the log as it was: `importing` takes out what has come in.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from assistant.store import importing
 from assistant.store.conversations import now_ms
-from assistant.store.database import execute, execute_many, select, transaction
+from assistant.store.database import select, transaction
 from assistant.store.exchange import formats, identity
 from assistant.store.exchange.settle import settle
 from assistant.store.exchange.source import Source
@@ -25,6 +27,10 @@ NAMED = 100
 """So many doubles and conversations left out are named; the rest is counted."""
 STEP_CONVERSATIONS = 50
 """Progress is told every so many conversations."""
+PART_MESSAGES = 1000
+"""So many messages are stored at once: other programs' writes wait a fifth of a second for them."""
+LET_OTHERS_S = 0.008
+"""Between two parts: longer than `database.TRY_AGAIN_S`, so that whoever waits gets in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +81,14 @@ def import_file(
     source = Source(path)
     report = Report(str(path), formats.find(source), dry_run)
     source.done_bytes = 0
-    with _known(db), _all_or_nothing(db, dry_run):
-        writer = None if dry_run else Writer(db)
+    parts = None if dry_run else _Parts(db)
+    with nullcontext() if dry_run else importing.journal(db), _known(db):
         for number, one in enumerate(formats.read(source, report.format), start=1):
-            _take(db, one, writer, report)
+            _take(db, one, parts, report)
             if number % STEP_CONVERSATIONS == 0:
                 progress(_progress(source, report))
-        if writer is not None:
-            writer.flush()
+        if parts is not None:
+            parts.store()
     progress(replace(_progress(source, report), ended=True))
     if report.conversations and not dry_run:
         select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # else the -wal file stays as large as what was imported
@@ -93,16 +99,36 @@ def _progress(source: Source, report: Report) -> Progress:
     return Progress(source.done_bytes, source.total_bytes, report.conversations, report.messages)
 
 
-@contextmanager
-def _all_or_nothing(db: Database, dry_run: bool) -> Iterator[None]:
-    if dry_run:
-        yield
-    else:
-        with transaction(db):
-            yield
+class _Parts:
+    """Conversations that wait to be stored, a part at a time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: list[tuple[Transcript, str]] = []
+        self._messages = 0
+
+    def add(self, settled: Transcript, content_hash: str) -> None:
+        self._waiting.append((settled, content_hash))
+        self._messages += len(settled.turns)
+        if self._messages >= PART_MESSAGES:
+            self.store()
+
+    def store(self) -> None:
+        """Store what waits, in one transaction."""
+        if not self._waiting:
+            return
+        with transaction(self._db):
+            writer = Writer(self._db)
+            for settled, content_hash in self._waiting:
+                writer.add(settled, content_hash)
+            writer.flush()
+            importing.note(self._db, *writer.conversations)
+        self._waiting.clear()
+        self._messages = 0
+        time.sleep(LET_OTHERS_S)
 
 
-def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report: Report) -> None:
+def _take(db: Database, one: Transcript | LeftOut, parts: _Parts | None, report: Report) -> None:
     """Store one conversation, or say why not."""
     if isinstance(one, LeftOut):
         return _leave_out(report, one)
@@ -116,9 +142,9 @@ def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report
         if report.doubles <= NAMED:
             report.named_doubles.append(settled.name)
         return None
-    execute(db, "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", (content_hash,))
-    if writer is not None:
-        writer.add(settled, content_hash)
+    db.conn.execute("INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", (content_hash,))
+    if parts is not None:
+        parts.add(settled, content_hash)
     report.conversations += 1
     report.messages += len(settled.turns)
     for what, count in settled.left.items():
@@ -135,14 +161,18 @@ def _leave_out(report: Report, one: LeftOut) -> None:
 @contextmanager
 def _known(db: Database) -> Iterator[None]:
     """A table, while an import lasts, of the hashes of what the log has without one, and of what came in. On disk."""
-    execute(db, "CREATE TEMP TABLE known (hash TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.conn.execute("CREATE TEMP TABLE known (hash TEXT PRIMARY KEY) WITHOUT ROWID")
     try:
-        execute_many(
-            db, "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", ((one,) for one in identity.of_the_log(db))
+        db.conn.execute("BEGIN")  # no lock but for reading: others write meanwhile
+        db.conn.executemany(
+            "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", ((one,) for one in identity.of_the_log(db))
         )
+        db.conn.execute("COMMIT")
         yield
     finally:
-        execute(db, "DROP TABLE temp.known")
+        if db.conn.in_transaction:
+            db.conn.execute("ROLLBACK")
+        db.conn.execute("DROP TABLE temp.known")
 
 
 def _is_known(db: Database, content_hash: str) -> bool:

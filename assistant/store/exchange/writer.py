@@ -43,9 +43,15 @@ class Writer:
         self._rows: dict[str, list[Sequence[Any]]] = {table: [] for table in _TABLES}
         self._waiting = 0
         self._conversation_id = _last_id(db, "conversations")
+        self._first_id = self._conversation_id + 1
         self._message_id = _last_id(db, "messages")
         # A conversation and its leaf refer to each other: what refers to what is checked when all is there.
         execute(db, "PRAGMA defer_foreign_keys = ON")
+
+    @property
+    def conversations(self) -> tuple[int, int]:
+        """The ids of the first and the last conversation that came in."""
+        return self._first_id, self._conversation_id
 
     def add(self, settled: Transcript, content_hash: str) -> None:
         """Store one conversation, which `settle` has put in order."""

@@ -16,7 +16,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseUnwritable, ImportRefused
-from assistant.store import conversations, messages
+from assistant.store import conversations, derived, importing, messages, search
 from assistant.store.database import check, open_database
 from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import Progress, import_file
@@ -187,10 +187,41 @@ def test_a_kill_half_way_leaves_nothing_half_done(tmp_path: Path) -> None:
             os.kill(importer.pid, signal.SIGKILL)
         assert importer.returncode == -signal.SIGKILL
         with closing(open_database(log)) as db:
+            assert db["conversations"].count > 1
+            importing.take_out_left(db)
             assert (db["conversations"].count, db["messages"].count) == (1, 1)
-            assert check(db) == []
+            assert (db["importing"].count, db["exchanges"].count, search.count(db, "x OR y*")) == (0, 0, 0)
+            assert check(db) == derived.troubles(db) == []
     with closing(open_database(log)) as db:
         assert import_file(db, file).conversations == 8_000
+
+
+def test_others_write_during_an_import_and_keep_what_they_went_on_with(memory: Database, take: Take) -> None:
+    def write(progress: Progress) -> None:
+        if progress.conversations == 1500:
+            leaf = conversations.get(memory, 7).leaf_id
+            messages.add_user(memory, 7, leaf, "And then?")
+        if progress.conversations == 2900:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take(rows(3000), progress=write)
+    assert [row["id"] for row in memory["conversations"].rows] == [7]
+    assert [row["content"][:3] for row in memory["messages"].rows] == ["6 x", "yyy", "And"]
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_an_import_that_runs_is_not_taken_out(tmp_path: Path) -> None:
+    log, file = tmp_path / "log.db", tmp_path / "file.json"
+    file.write_text(json.dumps(rows(2000)))
+    with closing(open_database(log)) as db, closing(open_database(log)) as other:
+
+        def look(progress: Progress) -> None:
+            importing.take_out_left(other)
+
+        assert import_file(db, file, progress=look).conversations == 2000
+        assert db["conversations"].count == 2000
+        assert list(db["importing"].rows) == []
 
 
 def test_another_program_writes_before_and_after(tmp_path: Path) -> None:
