@@ -57,6 +57,8 @@ def _tell(report: "Report") -> None:
         f"{would} {counted(report.conversations, 'conversation')} with {counted(report.messages, 'message')} "
         f"from {shorten(report.file, 60)} ({report.format})."
     )
+    if report.went_on:
+        click.echo(f"Of these messages some go on with {counted(report.went_on, 'conversation')} of the log.")
     if report.doubles:
         click.echo(f"In the log already, {report.doubles:,}: {_some(report.named_doubles, report.doubles)}")
     for what, count in sorted(report.left.items()):
@@ -76,10 +78,16 @@ def _some(names: list[str], count: int) -> str:
 @click.argument("conversation_ids", type=int, nargs=-1)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@click.option("--search", "words", metavar="WORDS", help="Replies that hold these words, or whose prompts do.")
 @filter_options
 @as_json
 def export_(
-    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: Filter
+    conversation_ids: tuple[int, ...],
+    format_: str,
+    output: Path | None,
+    words: str | None,
+    as_json: bool,
+    filter_: Filter,
 ) -> None:
     """Export conversations, all of them or those of the ids given.
 
@@ -90,14 +98,15 @@ def export_(
     With filters: the conversations that hold such a reply; in openai, sharegpt, preference, kto and csv such replies
     alone, on whatever branch, with what led to them.
     """
-    from assistant.store import conversations
+    from assistant.store import conversations, search
     from assistant.store.exchange.exporter import export
 
     with opened_log() as db:
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
+        among = None if words is None else search.all_replies(db, words, filter_)
+        write(export(db, ids, format_, filter_, among), output, plain=format_ in ("markdown", "csv"))
     if output is not None:
         summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
         if as_json:

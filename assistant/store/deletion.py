@@ -68,6 +68,13 @@ def delete_message(db: Database, message_id: int) -> int:
     return len(ids)
 
 
+def erase_last(db: Database, message_id: int) -> None:
+    """Delete a message that nothing answers, in a transaction of the caller's."""
+    one = messages.get(db, message_id)
+    execute(db, "DELETE FROM messages WHERE id = ?", (message_id,))
+    _open_what_is_left(db, one.conversation_id, one.parent_id)
+
+
 def below(db: Database, message_id: int) -> list[int]:
     """A message and all that was said after it."""
     rows = select(

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from assistant.store.database import execute, path_of, select, transaction
-from assistant.store.deletion import erase, erase_unused_templates
+from assistant.store.deletion import erase, erase_last, erase_unused_templates
 from assistant.store.sqlite_errors import explained
 
 STEP_CONVERSATIONS = 50
@@ -37,9 +37,13 @@ def journal(db: Database) -> Iterator[None]:
         execute(db, "DELETE FROM importing")
 
 
-def note(db: Database, first_id: int, last_id: int) -> None:
-    """Name conversations that come in, in the transaction in which they do."""
-    execute(db, "INSERT INTO importing (first_id, last_id) VALUES (?, ?)", (first_id, last_id))
+def note(db: Database, conversations: tuple[int, int], messages: tuple[int, int]) -> None:
+    """Name what comes in, in the transaction in which it does: the first and the last id of both."""
+    execute(
+        db,
+        "INSERT INTO importing (first_id, last_id, first_message_id, last_message_id) VALUES (?, ?, ?, ?)",
+        (*conversations, *messages),
+    )
 
 
 def take_out_left(db: Database) -> None:
@@ -52,8 +56,9 @@ def take_out_left(db: Database) -> None:
 
 def take_out(db: Database) -> None:
     """Delete all that the journal names, but not what a person has gone on with."""
-    while rows := select(db, "SELECT id, first_id, last_id FROM importing ORDER BY id DESC LIMIT 1"):
-        row, first_id, last_id = rows[0]
+    query = "SELECT id, first_id, last_id, first_message_id, last_message_id FROM importing ORDER BY id DESC LIMIT 1"
+    while rows := select(db, query):
+        row, first_id, last_id, *added = rows[0]
         first = max(first_id, last_id - STEP_CONVERSATIONS + 1)
         with transaction(db):
             for (conversation_id,) in select(
@@ -63,12 +68,25 @@ def take_out(db: Database) -> None:
                 (first, last_id),
             ):
                 erase(db, conversation_id)
-            if first == first_id:
+            if first <= first_id:
+                _take_out_added(db, first_id, *added)
                 execute(db, "DELETE FROM importing WHERE id = ?", (row,))
             else:
                 execute(db, "UPDATE importing SET last_id = ? WHERE id = ?", (first - 1, row))
     with transaction(db):
         erase_unused_templates(db)
+
+
+def _take_out_added(db: Database, first_id: int, first: int, last: int) -> None:
+    """Delete the messages that were added to older conversations, the last ones first."""
+    for (message_id,) in select(
+        db,
+        "SELECT id FROM messages WHERE id BETWEEN ? AND ? AND conversation_id < ? AND source_id IS NOT NULL "
+        "ORDER BY id DESC",
+        (first, last, first_id),
+    ):
+        if not select(db, "SELECT 1 FROM messages WHERE parent_id = ?", (message_id,)):
+            erase_last(db, message_id)
 
 
 @contextmanager

@@ -427,5 +427,8 @@ END
 def imports_under_way(db: Database) -> None:
     """An import lets others write between its parts; what of it came in is named here until all has."""
     db.conn.execute(
-        "CREATE TABLE importing (id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL)"
+        "CREATE TABLE importing (id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, "
+        "first_message_id INTEGER NOT NULL, last_message_id INTEGER NOT NULL)"
     )
+    # A conversation that has grown elsewhere since it was imported is found by the name it has there.
+    db.conn.execute("CREATE INDEX conversations_source ON conversations(source_id, source) WHERE source_id <> ''")

@@ -90,6 +90,20 @@ def search(
     return Found(hits, last if full or stopped else None, not stopped)
 
 
+def all_replies(db: Database, typed: str, filter_: Filter = EVERYTHING) -> dict[int, list[int]]:
+    """Conversation -> the replies in it that hold `typed`, or whose prompts do, and pass."""
+    found: dict[int, list[int]] = {}
+    before: int | None = None
+    while True:
+        page = search(db, typed, filter_, limit=SORTED_HITS, before=before, as_typed=False)
+        for one in (hit.exchange for hit in page.hits):
+            if one is not None:
+                found.setdefault(one.conversation_id, []).append(one.message_id)
+        if page.next_before is None:
+            return found
+        before = page.next_before
+
+
 def count(
     db: Database, typed: str, filter_: Filter = EVERYTHING, *, at_most: int = 10_000, as_typed: bool = True
 ) -> int:

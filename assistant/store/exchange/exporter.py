@@ -1,6 +1,6 @@
 """Conversations of the log as text in one of the formats, a piece at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sqlite_utils import Database
 
@@ -24,17 +24,24 @@ _HEADS = {"html": html_page.head, "csv": csv_table.head}
 _TAILS = {"html": html_page.tail}
 
 
-def export(db: Database, ids: Iterable[int], format_: str, filter_: Filter = EVERYTHING) -> Iterator[str]:
+def export(
+    db: Database,
+    ids: Iterable[int],
+    format_: str,
+    filter_: Filter = EVERYTHING,
+    among: Mapping[int, Iterable[int]] | None = None,
+) -> Iterator[str]:
     """The conversations of these ids in that format, memory bounded by a batch of them.
 
     With a filter, those that hold a reply which passes; data sets (openai, sharegpt, preference, kto, csv) then have
-    such replies alone, with what led to them, on whatever branch.
+    such replies alone, with what led to them, on whatever branch. `among` is another filter: the replies of each
+    conversation that pass it, such as `search.all_replies` finds.
     """
     if format_ in _HEADS:
         yield _HEADS[format_]()
     write = _WRITERS[format_]
     first = True
-    for conversation in stored.read(db, ids, filter_=filter_, whole=format_ == "json"):
+    for conversation in stored.read(db, ids, filter_=filter_, among=among, whole=format_ == "json"):
         if format_ in _TO_READ and not conversation.path:  # nothing was said in it
             continue
         if format_ == "markdown" and not first:

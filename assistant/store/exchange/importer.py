@@ -21,7 +21,7 @@ from assistant.store.exchange import formats, identity
 from assistant.store.exchange.settle import settle
 from assistant.store.exchange.source import Source
 from assistant.store.exchange.transcript import LeftOut, Transcript
-from assistant.store.exchange.writer import Writer
+from assistant.store.exchange.writer import Writer, names_in
 
 NAMED = 100
 """So many doubles and conversations left out are named; the rest is counted."""
@@ -60,6 +60,8 @@ class Report:
     messages: int = 0
     doubles: int = 0
     """Conversations that the log, or the file before them, has already."""
+    went_on: int = 0
+    """Conversations that the log had the beginning of; what is new was added to them."""
     left_out: int = 0
     named_doubles: list[str] = field(default_factory=list)
     named_left_out: list[LeftOut] = field(default_factory=list)
@@ -90,7 +92,7 @@ def import_file(
         if parts is not None:
             parts.store()
     progress(replace(_progress(source, report), ended=True))
-    if report.conversations and not dry_run:
+    if report.messages and not dry_run:
         select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # else the -wal file stays as large as what was imported
     return report
 
@@ -120,9 +122,12 @@ class _Parts:
         with transaction(self._db):
             writer = Writer(self._db)
             for settled, content_hash in self._waiting:
-                writer.add(settled, content_hash)
+                if (older := _older(self._db, settled)) is None:
+                    writer.add(settled, content_hash)
+                else:
+                    writer.go_on(settled, older)
             writer.flush()
-            importing.note(self._db, *writer.conversations)
+            importing.note(self._db, writer.conversations, writer.messages)
         self._waiting.clear()
         self._messages = 0
         time.sleep(LET_OTHERS_S)
@@ -143,12 +148,37 @@ def _take(db: Database, one: Transcript | LeftOut, parts: _Parts | None, report:
             report.named_doubles.append(settled.name)
         return None
     db.conn.execute("INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", (content_hash,))
+    older = _older(db, settled)
+    new = len(settled.turns)
+    if older is not None:
+        names = names_in(db, older)
+        new = sum(turn.key not in names for turn in settled.turns)
+        if not new:  # it went on here, or less of it was exported this time
+            report.doubles += 1
+            return None
+        report.went_on += 1
+    else:
+        report.conversations += 1
     if parts is not None:
         parts.add(settled, content_hash)
-    report.conversations += 1
-    report.messages += len(settled.turns)
+    report.messages += new
     for what, count in settled.left.items():
         report.left[what] = report.left.get(what, 0) + count
+    return None
+
+
+GROWING = ("chatgpt", "claude")
+"""Programs whose exports give each message the same name every time."""
+
+
+def _older(db: Database, settled: Transcript) -> int | None:
+    """The conversation of the log that this one is, grown since it was imported."""
+    if settled.source not in GROWING or not settled.source_id or settled.exact:
+        return None
+    query = "SELECT id FROM conversations WHERE source_id = ? AND source_id <> '' AND source = ? AND deleted_ms IS NULL"
+    for (one,) in select(db, f"{query} ORDER BY id DESC", (settled.source_id, settled.source)):
+        if names_in(db, one).keys() & {turn.key for turn in settled.turns}:
+            return int(one)
     return None
 
 

@@ -17,11 +17,9 @@ from typing import Any
 from assistant.errors import ImportRefused
 from assistant.store.exchange.shape import time_ms
 from assistant.store.exchange.transcript import THOUGHT, LeftOut, Transcript, Turn
-from assistant.store.messages import Outcome, Provenance
+from assistant.store.messages import NO_TEMPLATE_HASH, Outcome, Provenance
 
 _Row = tuple[Any, ...]
-NO_TEMPLATE_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-"""SHA-256 of the empty text: the template of a reply that was made without one."""
 
 
 def is_one(path: Path) -> bool:

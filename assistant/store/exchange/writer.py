@@ -12,9 +12,8 @@ from sqlite_utils import Database
 from assistant.store.conversations import title_of
 from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, execute_many, select
-from assistant.store.exchange.llm_logs import NO_TEMPLATE_HASH
 from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn
-from assistant.store.messages import FIGURES, Outcome, Provenance
+from assistant.store.messages import FIGURES, NO_TEMPLATE_HASH, Outcome, Provenance
 from assistant.store.packing import pack
 
 BATCH_ROWS = 2000
@@ -45,6 +44,7 @@ class Writer:
         self._conversation_id = _last_id(db, "conversations")
         self._first_id = self._conversation_id + 1
         self._message_id = _last_id(db, "messages")
+        self._first_message_id = self._message_id + 1
         # A conversation and its leaf refer to each other: what refers to what is checked when all is there.
         execute(db, "PRAGMA defer_foreign_keys = ON")
 
@@ -52,6 +52,11 @@ class Writer:
     def conversations(self) -> tuple[int, int]:
         """The ids of the first and the last conversation that came in."""
         return self._first_id, self._conversation_id
+
+    @property
+    def messages(self) -> tuple[int, int]:
+        """The ids of the first and the last message that came in."""
+        return self._first_message_id, self._message_id
 
     def add(self, settled: Transcript, content_hash: str) -> None:
         """Store one conversation, which `settle` has put in order."""
@@ -66,7 +71,7 @@ class Writer:
         self._message_id += len(ids)
         self._rows["conversations"].append(self._conversation(settled, ids, content_hash))
         for turn in settled.turns:
-            self._turn(turn, ids, settled)
+            self._turn(turn, ids, settled, self._conversation_id)
         self._rows["preferences"] += [
             (ids[vote.chosen], ids[vote.rejected], vote.tie, vote.blind, vote.created_ms or settled.updated_ms)
             for vote in settled.votes
@@ -75,6 +80,29 @@ class Writer:
         self._waiting += len(ids) + 1
         if self._waiting >= BATCH_ROWS:
             self.flush()
+
+    def go_on(self, settled: Transcript, conversation_id: int) -> int:
+        """Add the turns that a conversation has not, each below what it answers. How many there were.
+
+        The open path goes on with it where it ends in what was imported.
+        """
+        self.flush()
+        ids = names_in(self._db, conversation_id)
+        new = [turn for turn in settled.turns if turn.key not in ids]
+        ids |= {turn.key: self._message_id + number for number, turn in enumerate(new, start=1)}
+        self._message_id += len(new)
+        for turn in new:
+            self._turn(turn, ids, settled, conversation_id)
+        self._waiting += len(new)
+        self.flush()
+        execute(
+            self._db,
+            # The hash is that of what was imported first; without one it is made of what is there.
+            "UPDATE conversations SET content_hash = NULL, updated_ms = max(updated_ms, ?), leaf_id = CASE "
+            "WHEN (SELECT source_id FROM messages WHERE id = leaf_id) IS NULL THEN leaf_id ELSE ? END WHERE id = ?",
+            (settled.updated_ms, ids[settled.leaf or settled.turns[-1].key], conversation_id),
+        )
+        return len(new)
 
     def flush(self) -> None:
         """Insert what waits."""
@@ -109,13 +137,13 @@ class Writer:
             content_hash,
         )
 
-    def _turn(self, turn: Turn, ids: Mapping[str, int], settled: Transcript) -> None:
+    def _turn(self, turn: Turn, ids: Mapping[str, int], settled: Transcript, conversation_id: int) -> None:
         message_id = ids[turn.key]
         created = turn.created_ms
         self._rows["messages"].append(
             (
                 message_id,
-                self._conversation_id,
+                conversation_id,
                 None if turn.parent is None else ids[turn.parent],
                 turn.role,
                 turn.content,
@@ -160,6 +188,12 @@ class Writer:
         if one.rating or one.note or one.decision != "undecided":
             self._rows["judgements"].append((message_id, one.rating, one.decision, one.note))
         self._rows["tags"] += [(message_id, tag) for tag in map(_tag, one.tags) if tag]
+
+
+def names_in(db: Database, conversation_id: int) -> dict[str, int]:
+    """The names that the messages of a conversation have in the file they came from -> their ids."""
+    query = "SELECT source_id, id FROM messages WHERE conversation_id = ? AND source_id IS NOT NULL"
+    return dict(select(db, query, (conversation_id,)))
 
 
 def _tag(name: str) -> str:

@@ -243,3 +243,61 @@ def test_another_program_writes_before_and_after(tmp_path: Path) -> None:
         assert db["conversations"].count == 3001
         assert db["messages"].count == 6000 + written
         assert check(db) == []
+
+
+def chatgpt(count: int, branch_at: int | None = None) -> dict[str, Any]:
+    """A conversation of so many messages, as ChatGPT exports it; with another reply in place of one."""
+    mapping: dict[str, Any] = {}
+    for number in range(count):
+        mapping[f"m{number}"] = node(f"m{number}", number, f"m{number - 1}" if number else None)
+    if branch_at is not None:
+        mapping["other"] = node("other", branch_at, f"m{branch_at - 1}")
+    return {"title": "T", "conversation_id": "c1", "mapping": mapping, "current_node": list(mapping)[-1]}
+
+
+def node(key: str, number: int, parent: str | None) -> dict[str, Any]:
+    author = {"role": ("user", "assistant")[number % 2]}
+    content = {"content_type": "text", "parts": [f"said {key}"]}
+    return {"parent": parent, "message": {"author": author, "content": content, "create_time": 1.7e9 + number}}
+
+
+def test_a_conversation_that_has_grown_elsewhere_goes_on(memory: Database, take: Take) -> None:
+    take([chatgpt(2)])
+    told = take([chatgpt(6, branch_at=3)], dry_run=True)
+    done = take([chatgpt(6, branch_at=3)])
+    assert (told.conversations, told.went_on, told.messages) == (done.conversations, done.went_on, done.messages)
+    assert (done.conversations, done.went_on, done.messages) == (0, 1, 5)
+    assert memory["conversations"].count == 1
+    leaf = conversations.get(memory, 1).leaf_id
+    assert leaf is not None
+    assert [one.content for one in messages.path(memory, leaf)] == ["said m0", "said m1", "said m2", "said other"]
+    assert [take([chatgpt(6, branch_at=3)]).doubles, take([chatgpt(2)]).doubles, take([chatgpt(4)]).doubles] == [
+        1,
+        1,
+        1,
+    ]
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_what_was_said_here_stays_open_when_it_grows_elsewhere(memory: Database, take: Take) -> None:
+    take([chatgpt(2)])
+    mine = messages.add_user(memory, 1, 2, "mine")
+    assert take([chatgpt(4)]).went_on == 1
+    assert conversations.get(memory, 1).leaf_id == mine
+    assert memory["messages"].count == 5
+
+
+def test_growth_is_taken_out_again_where_the_import_fails(memory: Database, take: Take) -> None:
+    take([chatgpt(2)])
+    with pytest.raises(ImportRefused):
+        take(json.dumps([chatgpt(6, branch_at=3), *([chatgpt(2000) | {"conversation_id": "c2"}])])[:-5])
+    assert [row["content"] for row in memory["messages"].rows] == ["said m0", "said m1"]
+    assert conversations.get(memory, 1).leaf_id == 2
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_what_another_programs_model_said_was_not_generated_here(memory: Database, take: Take) -> None:
+    take(samples.CHATGPT)
+    replies = [row["message_id"] for row in memory.query("SELECT message_id FROM replies")]
+    assert replies
+    assert not any(messages.was_generated(memory, one) for one in replies)
