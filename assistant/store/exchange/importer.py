@@ -20,8 +20,8 @@ from assistant.store.database import select, transaction
 from assistant.store.exchange import formats, identity
 from assistant.store.exchange.settle import settle
 from assistant.store.exchange.source import Source
-from assistant.store.exchange.transcript import LeftOut, Transcript
-from assistant.store.exchange.writer import Writer, names_in
+from assistant.store.exchange.transcript import LeftOut, Transcript, Vote
+from assistant.store.exchange.writer import Writer, names_in, store_votes_across
 
 NAMED = 100
 """So many doubles and conversations left out are named; the rest is counted."""
@@ -91,6 +91,8 @@ def import_file(
                 progress(_progress(source, report))
         if parts is not None:
             parts.store()
+            if left := parts.store_votes_across():
+                report.left["votes against a reply that did not come in"] = left
     progress(replace(_progress(source, report), ended=True))
     if report.messages and not dry_run:
         select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # else the -wal file stays as large as what was imported
@@ -108,6 +110,8 @@ class _Parts:
         self._db = db
         self._waiting: list[tuple[Transcript, str]] = []
         self._messages = 0
+        self._votes_across: list[tuple[int, Vote, int]] = []
+        self._first_message_id: int | None = None
 
     def add(self, settled: Transcript, content_hash: str) -> None:
         self._waiting.append((settled, content_hash))
@@ -127,10 +131,19 @@ class _Parts:
                 else:
                     writer.go_on(settled, older)
             writer.flush()
+            self._votes_across += writer.votes_across
+            if self._first_message_id is None:
+                self._first_message_id = writer.messages[0]
             importing.note(self._db, writer.conversations, writer.messages)
         self._waiting.clear()
         self._messages = 0
         time.sleep(LET_OTHERS_S)
+
+    def store_votes_across(self) -> int:
+        """Store the votes between conversations that came in. How many were against one that did not."""
+        if not self._votes_across or self._first_message_id is None:
+            return 0
+        return store_votes_across(self._db, self._votes_across, self._first_message_id)
 
 
 def _take(db: Database, one: Transcript | LeftOut, parts: _Parts | None, report: Report) -> None:

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from assistant.store.conversations import title_of
 from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, execute_many, select
-from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn
+from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn, Vote
 from assistant.store.messages import FIGURES, NO_TEMPLATE_HASH, Outcome, Provenance
 from assistant.store.packing import pack
 
@@ -45,6 +45,8 @@ class Writer:
         self._first_id = self._conversation_id + 1
         self._message_id = _last_id(db, "messages")
         self._first_message_id = self._message_id + 1
+        self.votes_across: list[tuple[int, Vote, int]] = []
+        """(chosen message, vote, when) for votes against a reply of another conversation."""
         # A conversation and its leaf refer to each other: what refers to what is checked when all is there.
         execute(db, "PRAGMA defer_foreign_keys = ON")
 
@@ -77,6 +79,12 @@ class Writer:
             for vote in settled.votes
             if vote.chosen in ids and vote.rejected in ids and ids[vote.chosen] != ids[vote.rejected]
         ]
+        if settled.exact:  # its names are those of one log: unique in the file
+            self.votes_across += [
+                (ids[vote.chosen], vote, settled.updated_ms or 0)
+                for vote in settled.votes
+                if vote.chosen in ids and vote.rejected not in ids
+            ]
         self._waiting += len(ids) + 1
         if self._waiting >= BATCH_ROWS:
             self.flush()
@@ -188,6 +196,23 @@ class Writer:
         if one.rating or one.note or one.decision != "undecided":
             self._rows["judgements"].append((message_id, one.rating, one.decision, one.note))
         self._rows["tags"] += [(message_id, tag) for tag in map(_tag, one.tags) if tag]
+
+
+def store_votes_across(db: Database, votes: Sequence[tuple[int, Vote, int]], first_message_id: int) -> int:
+    """Store the votes whose rejected reply came in, at `first_message_id` or later. How many were not."""
+    query = (
+        "SELECT source_id, max(id) FROM messages WHERE id >= ? AND source_id IN (SELECT value FROM json_each(?)) "
+        "GROUP BY source_id HAVING count(*) = 1"
+    )
+    ids = dict(select(db, query, (first_message_id, json.dumps([vote.rejected for _, vote, _ in votes]))))
+    rows = [
+        (chosen, ids[vote.rejected], vote.tie, vote.blind, vote.created_ms or at)
+        for chosen, vote, at in votes
+        if vote.rejected in ids
+    ]
+    columns = _COLUMNS["preferences"].replace(" ", ", ")
+    execute_many(db, f"INSERT INTO preferences ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
+    return len(votes) - len(rows)
 
 
 def names_in(db: Database, conversation_id: int) -> dict[str, int]:

@@ -16,8 +16,9 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseUnwritable, ImportRefused
-from assistant.store import conversations, derived, importing, messages, search
-from assistant.store.database import check, open_database
+from assistant.store import conversations, curation, derived, importing, messages, search
+from assistant.store.database import check, open_database, open_memory
+from assistant.store.exchange import importer
 from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import Progress, import_file
 from tests.assistant.store.exchange import samples
@@ -287,8 +288,11 @@ def test_what_was_said_here_stays_open_when_it_grows_elsewhere(memory: Database,
     assert memory["messages"].count == 5
 
 
-def test_growth_is_taken_out_again_where_the_import_fails(memory: Database, take: Take) -> None:
+def test_growth_is_taken_out_again_where_the_import_fails(
+    memory: Database, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
     take([chatgpt(2)])
+    monkeypatch.setattr(importer, "PART_MESSAGES", 1)
     with pytest.raises(ImportRefused):
         take(json.dumps([chatgpt(6, branch_at=3), *([chatgpt(2000) | {"conversation_id": "c2"}])])[:-5])
     assert [row["content"] for row in memory["messages"].rows] == ["said m0", "said m1"]
@@ -301,3 +305,23 @@ def test_what_another_programs_model_said_was_not_generated_here(memory: Databas
     replies = [row["message_id"] for row in memory.query("SELECT message_id FROM replies")]
     assert replies
     assert not any(messages.was_generated(memory, one) for one in replies)
+
+
+def test_a_vote_between_two_conversations_comes_back(memory: Database, tmp_path: Path) -> None:
+    for text in ("better", "worse"):
+        one = conversations.create(memory).id
+        question = messages.add_user(memory, one, None, "Why?")
+        reply = messages.begin_reply(memory, one, question, samples.MADE)
+        messages.end_reply(memory, reply, text, "complete", messages.Outcome())
+    curation.prefer(memory, 2, 4, blind=True)
+    lines = "".join(export(memory, [1, 2], "json"))
+    with closing(open_memory()) as other:
+        file = tmp_path / "all.jsonl"
+        file.write_text(lines)
+        import_file(other, file)
+        votes = (
+            "SELECT c.content, r.content, blind FROM preferences JOIN messages c ON c.id = chosen_id "
+            "JOIN messages r ON r.id = rejected_id"
+        )
+        assert other.execute(votes).fetchall() == [("better", "worse", 1)]
+        assert other["importing"].count == 0
