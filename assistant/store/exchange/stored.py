@@ -119,7 +119,8 @@ def read(
 ) -> Iterator[Stored]:
     """The conversations of these ids that hold a reply which passes, in their order.
 
-    Without a filter all that are there. `among`: conversation -> the replies that pass another one. `whole` adds all that is known of each reply, its token probabilities too.
+    Without a filter all that are there. `among`: conversation -> the replies that pass another one.
+    `whole` adds all that is known of each reply, its token probabilities too.
     """
     rest = iter(ids)
     while batch := list(islice(rest, BATCH)):

@@ -1,5 +1,6 @@
 """Kill -9, and a disk that is full, in the middle of what rewrites the log: it is as before or as after."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.store import derived, exchanges, importing, messages, search
-from assistant.store.database import backup, check, open_database
+from assistant.store import derived, exchanges, importing, messages, search, upkeep
+from assistant.store.database import PAGE_BYTES, backup, check, open_database
 from assistant.store.migrations import migrations
 from assistant.store.sql_functions import register
 
@@ -102,6 +103,25 @@ def run(file: Path, act: str, kill_after_s: float | None) -> None:
             os.kill(one.pid, signal.SIGKILL)
 
 
+def test_a_backup_of_smaller_pages_is_put_back_and_vacuum_makes_them_larger(file: Path) -> None:
+    old_log(file)
+    with closing(sqlite3.connect(file)) as old:
+        assert old.execute("PRAGMA page_size").fetchone() == (4096,)
+        backup(Database(old), file.with_name("kept.db"))
+    with closing(open_database(file)) as db, closing(open_database(file)) as other:
+        messages.get(other, 1)
+        upkeep.vacuum(db)
+        assert db.conn.execute("PRAGMA page_size").fetchone() == (4096,)  # another program has it open
+    with closing(open_database(file)) as db:
+        upkeep.vacuum(db)
+        assert db.conn.execute("PRAGMA page_size").fetchone() == (PAGE_BYTES,)
+        assert db.conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        db.conn.execute("DELETE FROM messages")
+        upkeep.restore(db, file.with_name("kept.db"))
+        assert db["messages"].count == REPLIES
+        assert upkeep.troubles(db) == []
+
+
 LIMITED = """
 import resource, sys
 from pathlib import Path
@@ -118,7 +138,8 @@ except DatabaseUnwritable as error:
 
 
 def test_an_import_that_no_longer_fits_on_the_disk_leaves_nothing(file: Path, tmp_path: Path) -> None:
-    lines = ['{"prompt": "question %d", "completion": "%s"}' % (number, "answer " * 200) for number in range(6_000)]
+    answer = "answer " * 200
+    lines = [json.dumps({"prompt": f"question {number}", "completion": answer}) for number in range(6_000)]
     (tmp_path / "file.jsonl").write_text("\n".join(lines))
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(file), str(tmp_path / "file.jsonl")], capture_output=True, text=True

@@ -217,7 +217,7 @@ def test_an_import_that_runs_is_not_taken_out(tmp_path: Path) -> None:
     file.write_text(json.dumps(rows(2000)))
     with closing(open_database(log)) as db, closing(open_database(log)) as other:
 
-        def look(progress: Progress) -> None:
+        def look(_: Progress) -> None:
             importing.take_out_left(other)
 
         assert import_file(db, file, progress=look).conversations == 2000
