@@ -63,6 +63,14 @@ def _take_pages_of(db: Database, copy: Database) -> None:
         copy.conn.execute("VACUUM")
 
 
+def _vacuum_to_new_pages(db: Database) -> None:
+    select(db, f"PRAGMA page_size = {PAGE_BYTES}")
+    try:
+        db.conn.execute("VACUUM")  # into the file itself: there is no -wal
+    finally:
+        select(db, "PRAGMA journal_mode = WAL")
+
+
 def _alone(db: Database) -> bool:
     """Leave WAL, in which the page size can't change. False, and still in it, where another program has the log."""
     try:
@@ -82,14 +90,11 @@ def vacuum(db: Database) -> tuple[int, int]:
     before = file.stat().st_size
     derived.forget(db)
     with explained(file):
-        old_pages = select(db, "PRAGMA page_size")[0][0] != PAGE_BYTES
-        if old_pages and _alone(db):
-            select(db, f"PRAGMA page_size = {PAGE_BYTES}")
-        try:
+        if select(db, "PRAGMA page_size")[0][0] != PAGE_BYTES and _alone(db):
+            _vacuum_to_new_pages(db)
+        else:
             db.conn.execute("VACUUM")
-        finally:
-            select(db, "PRAGMA journal_mode = WAL")
-    select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
+            select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
     return before, file.stat().st_size
 
 

@@ -113,6 +113,7 @@ def test_a_backup_of_smaller_pages_is_put_back_and_vacuum_makes_them_larger(file
         upkeep.vacuum(db)
         assert db.conn.execute("PRAGMA page_size").fetchone() == (4096,)  # another program has it open
     with closing(open_database(file)) as db:
+        assert upkeep.troubles(db) == []
         upkeep.vacuum(db)
         assert db.conn.execute("PRAGMA page_size").fetchone() == (PAGE_BYTES,)
         assert db.conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
