@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from assistant.errors import StoreError
 from assistant.store import exchanges, query
 from assistant.store.database import changes_elsewhere, path_of, select
 from assistant.store.exchanges import Condition, Exchange
@@ -146,7 +147,19 @@ def _matches(
                 yield message_id, reply_id
         if tried < LOOKED_UP or stopped:
             return
-    yield from _rows(db, *_listed(db, match, held, filter_, before), stopped)
+    try:
+        rest = _listed(db, match, held, filter_, before)
+    except (sqlite3.OperationalError, StoreError) as error:  # the time is up already
+        if not _is_interrupt(error):
+            raise
+        stopped.append(True)
+        return
+    yield from _rows(db, *rest, stopped)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    return isinstance(cause, sqlite3.Error) and primary_code(cause) == sqlite3.SQLITE_INTERRUPT
 
 
 def _rows(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) -> Iterator[tuple[int, int | None]]:

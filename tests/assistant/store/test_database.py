@@ -94,6 +94,21 @@ def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> No
     db.close()
 
 
+@pytest.mark.parametrize("count", range(1, len(migrations._migrations) + 1))
+def test_an_old_log_is_recovered(file: Path, count: int) -> None:
+    names = [step.name for step in migrations._migrations]
+    with closing(sqlite3.connect(file)) as connection:
+        register(connection)
+        migrations.apply(Database(connection), stop_before=names[count] if count < len(names) else None)
+        connection.executescript(OLD_LOG)
+    new = file.with_name("new.db")
+    assert recover(file, new).messages == 3
+    with closing(open_database(new)) as db:
+        info = messages.reply_info(db, 2)
+        assert (info.provenance.model, info.provenance.template, info.outcome.logprobs) == ("m", "plain", [-1.0, -2.0])
+        assert check(db) == derived.troubles(db) == []
+
+
 def test_a_sound_file_is_not_backed_up_again(db: Database, file: Path) -> None:
     db.close()
     open_database(file).close()
