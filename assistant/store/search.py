@@ -28,8 +28,8 @@ SORTED_HITS = 1_000
 LOOKED_UP = 300
 """So many of the newest matches are looked up one by one, whatever the filter: 2 ms, or 20 from a cold disk."""
 
-LISTED = 120_000
-"""Up to so many replies are listed where a filter lets too few of the newest matches through: 30 ms to make."""
+LISTED = 60_000
+"""Up to so many replies are listed where a filter lets too few of the newest matches through: 15 ms to make."""
 
 
 @dataclass(frozen=True, slots=True)
