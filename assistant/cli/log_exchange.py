@@ -58,6 +58,8 @@ def _tell(report: "Report") -> None:
         f"{would} {counted(report.conversations, 'conversation')} with {counted(report.messages, 'message')} "
         f"from {shorten(report.file, 60)} ({report.format})."
     )
+    if report.went_on:
+        click.echo(f"Of these messages some go on with {counted(report.went_on, 'conversation')} of the log.")
     if report.doubles:
         click.echo(f"In the log already, {report.doubles:,}: {_some(report.named_doubles, report.doubles)}")
     for what, count in sorted(report.left.items()):
@@ -77,6 +79,7 @@ def _some(names: list[str], count: int) -> str:
 @click.argument("conversation_ids", type=int, nargs=-1)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@click.option("--search", "search_words", metavar="WORDS", help="Replies that hold these words, or whose prompts do.")
 @click.option("--redact", is_flag=True, help="Put placeholders in place of personal data; `log redact` lists it.")
 @words_option
 @filter_options
@@ -85,6 +88,7 @@ def export_(
     conversation_ids: tuple[int, ...],
     format_: str,
     output: Path | None,
+    search_words: str | None,
     redact: bool,
     words: tuple[str, ...],
     as_json: bool,
@@ -101,15 +105,16 @@ def export_(
     """
     if words and not redact:
         raise click.UsageError("--word goes with --redact.")
-    from assistant.store import conversations
+    from assistant.store import conversations, search
     from assistant.store.exchange.exporter import export
 
     with opened_log() as db:
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
+        among = None if search_words is None else search.all_replies(db, search_words, filter_)
         redacting = redactor(db, words) if redact else None
-        write(export(db, ids, format_, filter_, redacting), output, plain=format_ in ("markdown", "csv"))
+        write(export(db, ids, format_, filter_, redacting, among), output, plain=format_ in ("markdown", "csv"))
     if output is not None:
         summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
         if redacting is not None:

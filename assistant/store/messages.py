@@ -17,6 +17,9 @@ from assistant.store.packing import pack, unpack
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
 
+NO_TEMPLATE_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""The template of a reply that another program's model made: the hash of nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -325,8 +328,10 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
 
 
 def was_generated(db: Database, message_id: int) -> bool:
-    """Whether a model of ours made this message, so that `reply_info` knows how. A correction or an import wasn't."""
-    return bool(select(db, "SELECT 1 FROM replies WHERE message_id = ?", (message_id,)))
+    """Whether a model of ours made this message, so that `reply_info` knows how. A correction wasn't, nor was what came
+    from another program, even where its model is known."""
+    query = "SELECT 1 FROM replies WHERE message_id = ? AND template_hash <> ?"
+    return bool(select(db, query, (message_id, NO_TEMPLATE_HASH)))
 
 
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:

@@ -1,6 +1,6 @@
 """Conversations of the log as text in one of the formats, a piece at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
@@ -34,17 +34,19 @@ def export(
     format_: str,
     filter_: Filter = EVERYTHING,
     redactor: "Redactor | None" = None,
+    among: Mapping[int, Iterable[int]] | None = None,
 ) -> Iterator[str]:
     """The conversations of these ids in that format, memory bounded by a batch of them.
 
     With a filter, those that hold a reply which passes; data sets (openai, sharegpt, preference, kto, csv) then have
-    such replies alone, with what led to them, on whatever branch. A redactor's placeholders stand for personal data.
+    such replies alone, with what led to them, on whatever branch. `among` is another filter: the replies of each
+    conversation that pass it, such as `search.all_replies` finds. A redactor's placeholders stand for personal data.
     """
     if format_ in _HEADS:
         yield _HEADS[format_]()
     write = _WRITERS[format_]
     first = True
-    for conversation in stored.read(db, ids, filter_=filter_, whole=format_ == "json"):
+    for conversation in stored.read(db, ids, filter_=filter_, among=among, whole=format_ == "json"):
         if redactor is not None:
             from assistant.store.redaction.exported import redacted  # 80 ms of patterns
 
