@@ -20,7 +20,7 @@ def delete_conversations(db: Database, ids: Sequence[int]) -> int:
     """Delete these conversations. How many there were."""
     with transaction(db):
         gone = sum(erase(db, conversation_id) for conversation_id in ids)
-        erase_unused_templates(db)
+        erase_unused(db)
     if gone:
         leave_no_bytes(db)
     return gone
@@ -39,7 +39,7 @@ def purge_hidden(db: Database, *, older_than_ms: int = 0) -> int:
         return 0
     with transaction(db):
         gone = sum(erase(db, row[0]) for row in rows)
-        erase_unused_templates(db)
+        erase_unused(db)
     leave_no_bytes(db, within_s=AT_START_S)
     return gone
 
@@ -64,7 +64,7 @@ def delete_message(db: Database, message_id: int) -> int:
         for one in ids:
             execute(db, "DELETE FROM messages WHERE id = ?", (one,))
         _open_what_is_left(db, root.conversation_id, root.parent_id)
-        erase_unused_templates(db)
+        erase_unused(db)
     leave_no_bytes(db)
     return len(ids)
 
@@ -106,7 +106,7 @@ def ended_before(db: Database, time_ms: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def erase_unused_templates(db: Database) -> None:
+def erase_unused(db: Database) -> None:
     """Delete the templates and settings that no reply was made with: their text may be a person's own."""
     for table, used in (
         ("provenances", "outcomes WHERE provenance_id = provenances.id"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from assistant.store.database import execute, path_of, select, transaction
-from assistant.store.deletion import erase, erase_last, erase_unused_templates
+from assistant.store.deletion import erase, erase_last, erase_unused
 from assistant.store.sqlite_errors import explained
 
 STEP_CONVERSATIONS = 50
@@ -74,7 +74,7 @@ def take_out(db: Database) -> None:
             else:
                 execute(db, "UPDATE importing SET last_id = ? WHERE id = ?", (first - 1, row))
     with transaction(db):
-        erase_unused_templates(db)
+        erase_unused(db)
 
 
 def _take_out_added(db: Database, first_id: int, first: int, last: int) -> None:

@@ -183,8 +183,10 @@ def _mend(db: Database) -> None:
     )
     execute(
         db,
-        "INSERT INTO provenances SELECT DISTINCT provenance_id, '', '', '', 'lost ' || provenance_id, '{}', '' "
-        "FROM outcomes WHERE provenance_id NOT IN (SELECT id FROM provenances)",
+        "INSERT INTO provenances "
+        "(id, model, model_hash, adapter_hash, template_hash, sampling, inputs, version, device) "
+        "SELECT DISTINCT provenance_id, '', '', '', 'lost ' || provenance_id, '{}', '{}', '', '' FROM outcomes "
+        "WHERE provenance_id NOT IN (SELECT id FROM provenances)",
     )
     execute(
         db,

@@ -76,14 +76,7 @@ class Writer:
         for turn in settled.turns:
             self._turn(turn, ids, settled, self._conversation_id)
         self._rows["preferences"] += [
-            (
-                ids[vote.chosen],
-                ids[vote.rejected],
-                vote.tie,
-                vote.blind,
-                vote.created_ms or settled.updated_ms,
-                vote.chosen_first,
-            )
+            _vote(ids[vote.chosen], ids[vote.rejected], vote, settled.updated_ms or 0)
             for vote in settled.votes
             if vote.chosen in ids and vote.rejected in ids and ids[vote.chosen] != ids[vote.rejected]
         ]
@@ -216,14 +209,14 @@ def store_votes_across(db: Database, votes: Sequence[tuple[int, Vote, int]], fir
         "GROUP BY source_id HAVING count(*) = 1"
     )
     ids = dict(select(db, query, (first_message_id, json.dumps([vote.rejected for _, vote, _ in votes]))))
-    rows = [
-        (chosen, ids[vote.rejected], vote.tie, vote.blind, vote.created_ms or at)
-        for chosen, vote, at in votes
-        if vote.rejected in ids
-    ]
+    rows = [_vote(chosen, ids[vote.rejected], vote, at) for chosen, vote, at in votes if vote.rejected in ids]
     columns = _COLUMNS["preferences"].replace(" ", ", ")
-    execute_many(db, f"INSERT INTO preferences ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
+    execute_many(db, f"INSERT INTO preferences ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return len(votes) - len(rows)
+
+
+def _vote(chosen: int, rejected: int, vote: Vote, at_ms: int) -> tuple[Any, ...]:
+    return chosen, rejected, vote.tie, vote.blind, vote.created_ms or at_ms, vote.chosen_first
 
 
 def names_in(db: Database, conversation_id: int) -> dict[str, int]:

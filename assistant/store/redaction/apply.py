@@ -11,7 +11,7 @@ from assistant.errors import StoreError
 from assistant.store import conversations, upkeep
 from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, path_of, select, transaction
-from assistant.store.deletion import copies
+from assistant.store.deletion import copies, erase_unused
 from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 
@@ -42,6 +42,7 @@ def apply(db: Database, ids: Iterable[int], redactor: Redactor, *, whole: bool) 
         if growing := select(db, "SELECT id FROM messages WHERE state = 'growing' LIMIT 1"):
             raise StoreError(f"Reply {growing[0][0]} is still being written; stop it or wait for its end.")
         changed = sum(_conversation(db, one, redactor) for one in ids)
+        erase_unused(db)  # what replies were made with before, unless others still are
         if whole:
             _elsewhere(db, redactor)
         values, places = len(redactor.used), redactor.count
