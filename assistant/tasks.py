@@ -67,7 +67,7 @@ class Task:
             columns = zip(*(one["scores"] for one in outcomes if "scores" in one), strict=True)
             return [labels.batch(column) for column in columns]
         if method == "contextual":
-            asked = [await self._scores(text, self._values({})) for text in labels.CONTENT_FREE]
+            asked = [await self._scores(text, self._saying(text)) for text in labels.CONTENT_FREE]
             return [labels.contextual(column) for column in zip(*asked, strict=True)]
         return [labels.uncalibrated(self.template.asked)] * len(self._questions())
 
@@ -133,6 +133,11 @@ class Task:
     def _values(self, row: Row) -> dict[str, str]:
         own = {one.name: str(row[one.name]) for one in self.template.inputs if row.get(one.name) is not None}
         return {**self.values, **own}
+
+    def _saying(self, text: str) -> dict[str, str]:
+        """`values`, with `text` for the inputs that each row has for itself."""
+        each = [one.name for one in self.template.inputs if one.default is None]
+        return dict.fromkeys(each, text or labels.CONTENT_FREE[0]) | self._values({})
 
     def _input(self, row: Row) -> str:
         value = row.get(self.column)

@@ -1,4 +1,7 @@
-"""All templates: the built-in ones, and a person's own, which take the place of built-in ones of the same name."""
+"""All templates: the built-in ones, and a person's own, which take the place of built-in ones of the same name.
+
+Beside a built-in template that does a task lies its labelled set, NAME.jsonl; docs/library.md says what a row holds.
+"""
 
 import difflib
 from pathlib import Path

@@ -24,7 +24,7 @@ def render(
         messages.append(Message("system", system))
     for example in template.examples:
         messages += [
-            Message("user", _said(template, example.input, said)),
+            Message("user", _said(template, example.input, {**said, **example.values})),
             Message("assistant", answer(template, example, said)),
         ]
     for turn in turns:

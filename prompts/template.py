@@ -20,6 +20,7 @@ YAML front matter, then sections in sandboxed Jinja2. Its name is the file's, it
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,10 +50,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Example:
-    """One worked exchange, said before the person's own turns. `output` is a text, or the name of a class."""
+    """One worked exchange, said before the person's own turns. `output` is a text, the name of a class, or JSON."""
 
     input: str
     output: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that the example has for itself; the others are as they were given."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ def classes(example: Example) -> list[str]:
     return [name for part in example.output.split(",") if (name := part.strip())]
 
 
+def _output(value: Any) -> str:
+    """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
 def load(path: Path) -> Template:
     """The template in a file. Raises `TemplateInvalid` naming file, line and what to do."""
     try:
@@ -126,14 +134,15 @@ class _Parser:
         sections = self._sections(body, first_line)
         kind = self._one_of(table, "kind", KINDS, "chat")
         language = self._string(table, "language") or "en"
+        inputs = self._inputs(table.get("inputs") or {})
         template = Template(
             name=self._name,
             kind=kind,
             description=self._string(table, "description"),
             language=language,
-            inputs=self._inputs(table.get("inputs") or {}),
+            inputs=inputs,
             sampling=self._table(table, "sampling"),
-            examples=self._examples(table.get("examples") or []),
+            examples=self._examples(table.get("examples") or [], {one.name for one in inputs}),
             sections={role: source for role, (source, _) in sections.items()},
             text=self._text,
             path=path,
@@ -214,14 +223,19 @@ class _Parser:
             inputs.append(Input(name, str(about.get("description", "")), None if default is None else str(default)))
         return tuple(inputs)
 
-    def _examples(self, rows: Any) -> tuple[Example, ...]:
+    def _examples(self, rows: Any, inputs: set[str]) -> tuple[Example, ...]:
         line = self._line_of("examples")
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise self._wrong("examples must be a list", line)
         for row in rows:
-            if not isinstance(row, dict) or set(row) != {"input", "output"}:
-                raise self._wrong(f"each example needs input and output, this one is {row!r}", line)
-        return tuple(Example(str(row["input"]), str(row["output"])) for row in rows)
+            if not isinstance(row, dict) or not {INPUT, "output"} <= set(row) <= {INPUT, "output"} | inputs:
+                raise self._wrong(
+                    f"each example needs input and output and may have values of inputs, this one is {row!r}", line
+                )
+        return tuple(
+            Example(str(row[INPUT]), _output(row["output"]), {name: str(row[name]) for name in inputs & set(row)})
+            for row in rows
+        )
 
     def _labels(self, value: Any, kind: str, language: str) -> Labels:
         line = self._line_of("labels")

@@ -12,6 +12,10 @@ from prompts.render import complete, render
 PLAIN = "---\nkind: chat\ndescription: {}\n---\n# system\nhi\n"
 NAMES = ["coder", "concise", "customer-service", "editor", "plain"]
 NAMES += ["reasoner", "role-player", "summariser", "translator", "tutor"]
+TASKS = ["code", "commonsense", "controlled-text", "entities", "intent", "interest", "news-sentiment", "open-question"]
+TASKS += ["paraphrase", "passage-question", "relations", "sentiment", "service-reply", "summary", "topic"]
+TASKS += ["translation", "yes-no-question"]
+BUILT_IN = sorted(name + language for name in NAMES + TASKS for language in ("", "-zh"))
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -21,7 +25,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(f"{name}-zh" for name in NAMES)])
-def test_every_built_in_template_is_sound(name: str) -> None:
+def test_every_chat_template_is_sound(name: str) -> None:
     template = Library(None).find(name)
     assert template.language == ("zh" if name.endswith("-zh") else "en")
     assert template.description
@@ -34,7 +38,7 @@ def test_every_built_in_template_is_sound(name: str) -> None:
 
 def test_the_built_in_ones_are_all_listed() -> None:
     library = Library(None)
-    assert [one.name for one in library.templates()] == sorted([*NAMES, *(f"{name}-zh" for name in NAMES)])
+    assert [one.name for one in library.templates()] == BUILT_IN
     assert library.problems() == []
 
 
@@ -44,13 +48,13 @@ def test_ones_own_takes_the_place_of_a_built_in_one(tmp_path: Path) -> None:
     assert library.find("plain").description == "mine"
     assert library.is_own(library.find("plain"))
     assert not library.is_own(library.find("tutor"))
-    assert len(library.templates()) == 20
+    assert len(library.templates()) == len(BUILT_IN)
 
 
 def test_a_broken_file_leaves_the_others_usable(tmp_path: Path) -> None:
     broken = write(tmp_path, "broken", "no front matter")
     library = Library(tmp_path)
-    assert len(library.templates()) == 20
+    assert len(library.templates()) == len(BUILT_IN)
     assert [str(broken) in str(one) for one in library.problems()] == [True]
     with pytest.raises(TemplateInvalid, match="broken"):
         library.find("broken")
@@ -78,4 +82,4 @@ def test_an_unknown_name_gets_near_ones() -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert len(Library(tmp_path / "none").templates()) == 20
+    assert len(Library(tmp_path / "none").templates()) == len(BUILT_IN)

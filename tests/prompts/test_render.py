@@ -83,6 +83,13 @@ def test_an_example_of_a_class_says_the_first_of_its_words() -> None:
     assert render(made, said(("user", "b")), {}) == said(("user", "a?"), ("assistant", "good"), ("user", "b?"))
 
 
+def test_an_example_has_its_own_inputs() -> None:
+    made = template("  to: x\n  by: {description: x, default: me}", user="{{ to }}, {{ by }}: {{ input }}",
+                    examples="examples:\n  - {input: a, to: b, output: c}")  # fmt: skip
+    expected = said(("user", "b, you: a"), ("assistant", "c"), ("user", "d, you: e"))
+    assert render(made, said(("user", "e")), {"to": "d", "by": "you"}) == expected
+
+
 def test_of_several_labels_each_is_asked_about_alone() -> None:
     matter = "kind: label\nlabels: [sport, war, art]\nexamples:\n  - {input: a, output: 'sport, art'}"
     made = parse(f"---\n{matter}\n---\n# user\n{{{{ label }}}}: {{{{ input }}}}?", name="topics")

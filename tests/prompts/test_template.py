@@ -48,6 +48,12 @@ def test_a_score_asks_yes_or_no_in_its_language() -> None:
     assert parse(front("kind: score\nlanguage: zh", body), name="a").labels["yes"] == ("是",)
 
 
+def test_an_example_may_have_inputs_and_json_of_its_own() -> None:
+    matter = "inputs: {to: x}\nexamples:\n  - {input: a, to: b, output: {found: [Zoë]}}"
+    made = parse(front(matter, "# user\n{{ to }} {{ input }}"), name="a")
+    assert made.examples == (Example("a", '{"found": ["Zoë"]}', {"to": "b"}),)
+
+
 def front(matter: str, body: str = "# system\nhi\n") -> str:
     return f"---\n{matter}\n---\n{body}"
 
@@ -75,6 +81,7 @@ def front(matter: str, body: str = "# system\nhi\n") -> str:
         (front("kind: chat", "# system\n\n{% if %}"), "line 6: Expected an expression"),
         (front("kind: chat", "# user\nhi"), "{{ input }}"),
         (front("examples:\n  - {input: a}"), "each example needs input and output"),
+        (front("examples:\n  - {input: a, output: b, c: d}"), "each example needs input and output"),
         (front("labels: [a, b]"), "line 2: labels belong to the kinds label and score"),
         (front("kind: label"), "labels must be a list of two classes or more"),
         (front("kind: label\nlabels: {a: x, b: x}"), "line 3: the classes 'a' and 'b' share the word 'x'"),
