@@ -196,7 +196,7 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     random.seed(1)  # which reply is shown first
     for key in scene.keys:
         await pilot.press(key)
-        while any(worker.is_running for worker in app.workers):  # the log answers in a thread
+        while any(one.is_running for one in app.workers if one.group != "meaning"):  # the log answers in a thread
             await pilot.pause(0.01)
     await pilot.pause(0.1)
     for line in app.screen.query(Input):
