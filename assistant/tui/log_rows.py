@@ -152,10 +152,12 @@ class Rows:
         self._next_before, self.complete = found.next_before, found.complete
         self.count, self.more = len(self._found), found.next_before is not None
 
-    def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow]:
-        """Those of `rows` that have changed, as the log has them now."""
+    def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow] | None:
+        """Those of `rows` that have changed, as the log has them now; None where one is gone."""
         held = {row.reply_id: row for row in rows if row.reply_id is not None}
         found = exchanges.by_ids(db, list(held))
+        if len(found) < len(held):
+            return None
         new = [replace(held[one.message_id], exchange=one) for one in found if held[one.message_id].exchange != one]
         changed = {row.hit_id: row for row in new}
         self._found = [changed.get(row.hit_id, row) for row in self._found]
