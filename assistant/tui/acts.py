@@ -49,12 +49,12 @@ def vote(db: Database, shown: tuple[int, int], better: int | None) -> str:
     """Store a vote of two replies, shown blind in this order, and open the path through the better. None is a tie."""
     if better is None:
         curation.prefer(db, *shown, tie=True, blind=True, chosen_first=True)
-        return "neither is better"
+        return "vote kept"
     other = shown[0] if better == shown[1] else shown[1]
     with transaction(db):
         curation.prefer(db, better, other, blind=True, chosen_first=better == shown[0])
         messages.open_at(db, messages.get(db, better).conversation_id, better)
-    return "the better one is open now"
+    return "vote kept"
 
 
 def undo(db: Database) -> str:

@@ -70,7 +70,12 @@ class LogScreen(Curating, FoundExchanges):
         with Horizontal(classes="line"):
             yield Label("filter")
             names = FilterSuggester(lambda: self.ask(names_in))
-            yield Input(placeholder="f for words such as unrated", id="filter", select_on_focus=False, suggester=names)
+            yield Input(
+                placeholder="f for words such as unrated · q for the queue",
+                id="filter",
+                select_on_focus=False,
+                suggester=names,
+            )
         yield Static("", id="hint", markup=False)
         yield ExchangeTable(now=self._now)
         yield Static("", id="empty", markup=False)

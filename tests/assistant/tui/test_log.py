@@ -268,7 +268,7 @@ async def test_two_versions_are_compared_blind(three: Database, model_home: Path
         first_is_a = app.screen._pair.ids[0] == first.message_id
         await shown.press("a" if first_is_a else "b", "enter")
         await shown.until(lambda: shown.screen.is_current)
-        await shown.told("the better one is open now · z undoes")
+        await shown.told("vote kept · z undoes")
         await shown.until(lambda: "1 × worse" in shown.detail)
         (vote,) = curation.preferences(three)
         assert conversations.get(three, first.conversation_id).leaf_id == first.message_id
