@@ -1,5 +1,7 @@
 """Acts of curating, one key each: done in the log, and told in a few words. The same key again takes it back."""
 
+from dataclasses import dataclass
+
 from sqlite_utils import Database
 
 from assistant.store import curation, messages
@@ -57,13 +59,30 @@ def vote(db: Database, shown: tuple[int, int], better: int | None) -> str:
     return "vote kept"
 
 
-def undo(db: Database) -> str:
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was undone or done again, in words, and the message that it was about; None where there was nothing."""
+
+    told: str
+    message_id: int | None = None
+    conversation_id: int | None = None
+
+
+def undo(db: Database) -> Undone:
     """Undo the last act, of whatever conversation."""
-    what = curation.undo(db)
-    return f"undone: {what}" if what else "There is nothing to undo."
+    with transaction(db):
+        told = curation.undo(db)
+        return _step(db, f"undone: {told}", undone=True) if told else Undone("There is nothing to undo.")
 
 
-def redo(db: Database) -> str:
+def redo(db: Database) -> Undone:
     """Do again what was undone last."""
-    what = curation.redo(db)
-    return f"done again: {what}" if what else "There is nothing to do again."
+    with transaction(db):
+        told = curation.redo(db)
+        return _step(db, f"done again: {told}", undone=False) if told else Undone("There is nothing to do again.")
+
+
+def _step(db: Database, told: str, *, undone: bool) -> Undone:
+    message_id = curation.stepped_on(db, undone=undone)
+    assert message_id is not None
+    return Undone(told, message_id, messages.get(db, message_id).conversation_id)

@@ -55,6 +55,8 @@ class Rows:
     wanted: Wanted
     total: int | None = None
     """How many exchanges there are in all, where that is known: saves counting for each page."""
+    here: int | None = None
+    """The conversation that the queue brings first."""
     count: int = 0
     """Rows that can be fetched by their number."""
     more: bool = False
@@ -80,7 +82,8 @@ class Rows:
     def begin(self, db: Database) -> list[LogRow]:
         """The first page, or all rows of the queue."""
         if self.wanted.queue:
-            self._found = [row_of(exchange) for exchange in curation_queue.up_next(db, self.wanted.filter_)]
+            up_next = curation_queue.up_next(db, self.wanted.filter_, conversation_id=self.here)
+            self._found = [row_of(exchange) for exchange in up_next]
             self.count = len(self._found)
             return self._found
         if self.is_search:

@@ -11,6 +11,8 @@ from assistant.tui.widgets.status_line import StatusLine
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from assistant.tui.acts import Undone
+
 T = TypeVar("T")
 JUDGING = ("rate", "decide", "tag", "note")
 """Leave the open path as it is, so that they work while a reply grows."""
@@ -39,10 +41,15 @@ class CuratedConversation(Curating, ShownConversation):
     def tell(self, text: str) -> None:
         self.screen.query_one(StatusLine).tell(text)
 
-    def show_act(self, *, judged: bool = False, stepped: bool = False) -> None:  # noqa: ARG002
+    def show_act(self, *, judged: bool = False) -> None:  # noqa: ARG002
         """Show the messages as they are now; the selection keeps its place where another version came there."""
         in_transcript, target = self.screen.focused is self.transcript, self.target
         place = self.shown.index(target) if target is not None else 0
         self.refresh_messages()
         if in_transcript and self.shown and self.transcript.selected is None:
             self.transcript.select(self.shown[min(place, len(self.shown) - 1)].id)
+
+    def show_undone(self, what: "Undone") -> None:
+        self.show_act()
+        if self.screen.focused is self.transcript and what.message_id in [view.id for view in self.shown]:
+            self.transcript.select(what.message_id)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.store.curation import Decision
+    from assistant.tui.acts import Undone
 
 T = TypeVar("T")
 UNDOES = "z undoes"
@@ -31,9 +32,12 @@ class Curating(TellsErrors):
         """Say something in one short line."""
         raise NotImplementedError
 
-    def show_act(self, *, judged: bool = False, stepped: bool = False) -> None:
-        """Show what has changed in the log. `judged`: the message may be done with. `stepped`: an act was undone or
-        done again, maybe of another message."""
+    def show_act(self, *, judged: bool = False) -> None:
+        """Show what has changed in the log. `judged`: the message may be done with."""
+        raise NotImplementedError
+
+    def show_undone(self, what: "Undone") -> None:
+        """Show what was undone or done again, maybe of another message than the one that is judged."""
         raise NotImplementedError
 
     def tell_why_not(self) -> None:
@@ -125,16 +129,14 @@ class Curating(TellsErrors):
     def action_undo(self) -> None:
         from assistant.tui import acts
 
-        self._step(acts.undo)
+        self.consult(acts.undo, self._stepped, act=True)
 
     def action_redo(self) -> None:
         from assistant.tui import acts
 
-        self._step(acts.redo)
+        self.consult(acts.redo, self._stepped, act=True)
 
-    def _step(self, step: "Callable[[Database], str]") -> None:
-        def then(told: str) -> None:
-            self.tell(told)
-            self.show_act(stepped=True)
-
-        self.consult(step, then, act=True)
+    def _stepped(self, what: "Undone") -> None:
+        self.tell(what.told)
+        if what.message_id is not None:
+            self.show_undone(what)

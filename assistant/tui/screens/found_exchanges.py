@@ -98,9 +98,12 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
             self._wanted = wanted
             self.find()
 
-    def find(self, *, keep: LogRow | None = None) -> None:
-        """Show what is wanted now; the cursor is on the first row, or stays on `keep` where that is near."""
-        rows = Rows(self._wanted, self._total)
+    def find(self, *, keep: LogRow | None = None, here: int | None = None) -> None:
+        """Show what is wanted now; the cursor is on the first row, or stays on `keep` where that is near.
+
+        `here` is the conversation that the queue brings first, where it has something to judge.
+        """
+        rows = Rows(self._wanted, self._total, here)
         self._in_background(lambda: self._find(rows, keep), "find")
 
     async def _find(self, rows: Rows, keep: LogRow | None) -> None:
@@ -130,10 +133,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         if self._total is None:
             plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
             self._total = rows.count if plain else await self._count(exchanges.count)
-        if rows.is_search:
-            count = await self._count(rows.hits)
-        else:
-            count = rows.count
+        count = await self._count(rows.hits) if rows.is_search and rows.more else rows.count
         found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}"
         if not rows.complete:
             found = f"{rows.count:,} so far"

@@ -18,6 +18,7 @@ from assistant.store import curation_queue, filter_words
 from assistant.store.filter import Sort
 from assistant.store.messages import StoredMessage
 from assistant.tui import keys, log_detail
+from assistant.tui.acts import Undone
 from assistant.tui.clock import Now
 from assistant.tui.log_detail import Detail
 from assistant.tui.log_rows import LogRow
@@ -271,27 +272,40 @@ class LogScreen(Curating, FoundExchanges):
     def tell_why_not(self) -> None:
         self.tell("There is no reply here to judge. Choose a row that has one.")
 
-    def show_act(self, *, judged: bool = False, stepped: bool = False) -> None:
-        self._in_background(lambda: self._show_act(judged, stepped), "shown acts", exclusive=False)
+    def show_act(self, *, judged: bool = False) -> None:
+        async def show() -> None:
+            if await self._show_changes() and judged and self._rows.wanted.queue:
+                await self._go_on()
 
-    async def _show_act(self, judged: bool, stepped: bool) -> None:
+        self._in_background(show, "shown acts", exclusive=False)
+
+    def show_undone(self, what: Undone) -> None:
+        """Go to the row, where it is one of those that are held; the queue brings its conversation."""
+
+        async def show() -> None:
+            if not await self._show_changes() or what.message_id is None:
+                return
+            if (number := self.table.number_of(what.message_id)) is not None:
+                self.table.go_to(number)
+            elif self._rows.wanted.queue:
+                self.find(here=what.conversation_id)
+
+        self._in_background(show, "shown acts", exclusive=False)
+
+    async def _show_changes(self) -> bool:
+        """Whether the rows are as before, but for what was thought of them; else they are being found anew."""
         held, rows = self.table.held, self._rows
         changed = await self.ask(lambda db: rows.refreshed(db, held))
         if changed is None:  # a correction was taken back
             self._total = None
             self.find(keep=self.table.row)
-            return
+            return False
         self.table.update(changed)
         if (row := self.table.row) is not None:
             self._show_detail(row)
-        if not rows.wanted.queue:
-            return
-        if judged:
-            await self._go_on()
-        elif stepped and not changed:  # it was in a conversation before
-            self.find()
-        else:
+        if rows.wanted.queue:
             await self._show_count(rows)
+        return True
 
     def action_compare(self) -> None:
         """Compare the reply with the version beside it, blind."""

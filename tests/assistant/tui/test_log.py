@@ -321,6 +321,37 @@ async def test_the_queue_brings_the_most_surprising_conversation_first(
         await shown.at("Dull")  # the newest first again
 
 
+async def test_undoing_in_the_queue_goes_back_to_what_was_judged(
+    db: Database, model_home: Paths, engine: FakeEngine
+) -> None:
+    dull, odd = (conversations.create(db, model=MODEL).id for _ in range(2))
+    surprising(db, odd, "Odd", 9.0)
+    surprising(db, dull, "Dull", 1.0)
+    surprising(db, dull, "Duller", 0.5)
+    surprising(db, conversations.create(db, model=MODEL).id, "Between", 4.0)
+    async with log(model_home, engine) as shown:
+        await shown.press("q")
+        await shown.at("Odd")
+        await shown.press("k")
+        await shown.at("Between")
+        await shown.press("k")
+        await shown.at("Dull")
+        await shown.press("z")
+        await shown.at("Between")
+        await shown.press("z")
+        await shown.at("Odd")
+        await shown.press("Z")  # Odd is judged again, and its row is still there
+        await shown.counted("queue · 1 of 4 judged")
+        await shown.at("Odd")
+
+
+@pytest.mark.usefixtures("three")
+async def test_a_search_that_is_complete_counts_its_rows(model_home: Paths, engine: FakeEngine) -> None:
+    async with log(model_home, engine) as shown:
+        await shown.press("slash", *"whales OR 鲸鱼")  # in what was asked and in the answer
+        await shown.counted("1 of 3")
+
+
 async def test_enter_goes_to_the_message_in_its_conversation(
     three: Database, model_home: Paths, engine: FakeEngine
 ) -> None:
