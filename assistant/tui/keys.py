@@ -130,12 +130,14 @@ LOG: list[BindingType] = [
     Binding("n", "note", "note", tooltip="write a note", id="log.note"),
     Binding("Z", "redo", "redo", tooltip="do again what was undone", show=False, id="log.redo"),
     Binding("slash", "search", "search", show=False, id="log.search"),
+    Binding("m", "meaning", "search by meaning too, or by words alone", show=False, id="log.meaning"),
     Binding("f", "filter", "filter", show=False, id="log.filter"),
     Binding("o", "sort", "sort by a column", show=False, id="log.sort"),
     Binding("r", "reverse", "reverse the order", show=False, id="log.reverse"),
     Binding("left", "version(-1)", "previous version beside it", show=False, id="log.previous"),
     Binding("right", "version(1)", "next version beside it", show=False, id="log.next"),
     Binding("space", "page_detail", "read on in the exchange", show=False, id="log.read_on"),
+    Binding("p", "tokens", "probabilities of the reply's tokens", show=False, id="log.tokens"),
 ]
 
 EXCHANGES: list[BindingType] = [

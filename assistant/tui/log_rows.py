@@ -1,6 +1,6 @@
 """The rows of the Log screen: what is searched for within a filter, in an order, fetched a page at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
@@ -9,7 +9,7 @@ from assistant.store import curation_queue, exchanges, query, search
 from assistant.store.exchanges import Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
-from assistant.store.search import Hit
+from assistant.store.search import Found, Hit
 from assistant.tui.widgets.reasoning import split
 
 PAGE_ROWS = 50
@@ -41,6 +41,8 @@ class Wanted:
     """What the reader wants to see."""
 
     search: str = ""
+    meaning: bool = False
+    """What means the like of the search is found too, the nearest first."""
     queue: bool = False
     """Unjudged replies of the conversation that is up, in place of a search."""
     filter_: Filter = EVERYTHING
@@ -63,6 +65,8 @@ class Rows:
     """Whether there are more than `count`; `further` gets them."""
     complete: bool = True
     """False where a search ran out of time."""
+    near: Callable[[Database, Wanted, int], Found] | None = None
+    """Finds by meaning, once the vector of the search is here."""
     _found: list[LogRow] = field(default_factory=list)
     """All rows of a search so far."""
     _seen: set[int] = field(default_factory=set)
@@ -135,8 +139,20 @@ class Rows:
             self.more = len(fetched) == PAGE_ROWS
             return
         w = self.wanted
+        found = self.near(db, w, PAGE_ROWS) if self.near else self._by_words(db)
+        terms = query.terms(w.search)
+        for hit in found.hits:
+            key = hit.exchange.message_id if hit.exchange else hit.message_id
+            if key not in self._seen:  # the reply was found by itself, now what it answers is
+                self._seen.add(key)
+                self._found.append(row_of_hit(hit, terms))
+        self._next_before, self.complete = found.next_before, found.complete
+        self.count, self.more = len(self._found), found.next_before is not None
+
+    def _by_words(self, db: Database) -> Found:
+        w = self.wanted
         newest_first = w.sort == "time" and w.descending
-        found = search.search(
+        return search.search(
             db,
             w.search,
             w.filter_,
@@ -146,14 +162,6 @@ class Rows:
             before=self._next_before,
             within_s=SEARCH_WITHIN_S,
         )
-        terms = query.terms(w.search)
-        for hit in found.hits:
-            key = hit.exchange.message_id if hit.exchange else hit.message_id
-            if key not in self._seen:  # the reply was found by itself, now what it answers is
-                self._seen.add(key)
-                self._found.append(row_of_hit(hit, terms))
-        self._next_before, self.complete = found.next_before, found.complete
-        self.count, self.more = len(self._found), found.next_before is not None
 
     def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow] | None:
         """Those of `rows` that have changed, as the log has them now; None where one is gone."""

@@ -1,5 +1,6 @@
 """What the Log screen has found: rows, brought a page at a time as they come into sight, and how many there are."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,15 @@ from assistant.safe_text import printable
 from assistant.store import curation_queue, exchanges
 from assistant.store.database import changes_elsewhere
 from assistant.store.filter import EVERYTHING
+from assistant.tui.log_meaning import Meaning
 from assistant.tui.log_reader import LogReader
 from assistant.tui.log_rows import COUNTED, LogRow, Rows, Wanted
 from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.exchange_table import ExchangeTable
 
 T = TypeVar("T")
+MEANING_AFTER_S = 0.15
+"""A search is asked for its meaning when nothing was typed for so long; its words are searched with every key."""
 EMPTY_LOG = (
     "The log is empty. Leave with esc and say something, or take in what other programs kept:\n\n"
     "    assistant log import FILE"
@@ -32,8 +36,9 @@ ALL_JUDGED = "Every reply here is judged. q ends the queue; f chooses others."
 class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
     """A screen with a table of exchanges. The log is asked in a thread, so that the screen never waits for it."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, meaning: Meaning) -> None:
         super().__init__()
+        self._meaning = meaning
         self._reader = LogReader(database)
         self._counter = LogReader(database)
         """Counts, which takes longer than a page, so that nothing else waits for it."""
@@ -62,6 +67,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
 
     async def close(self) -> None:
         """Give the log back; the screen is not used after this."""
+        await self.ask(self._meaning.close)
         await self._reader.close()
         await self._counter.close()
 
@@ -104,7 +110,25 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         `here` is the conversation that the queue brings first, where it has something to judge.
         """
         rows = Rows(self._wanted, self._total, here)
-        self._in_background(lambda: self._find(rows, keep), "find")
+
+        async def find() -> None:
+            await self._find(rows, keep)
+            if rows.wanted.meaning and rows.is_search:
+                await self._find(await self._nearer(rows), keep)
+
+        self._in_background(find, "find")
+
+    async def _nearer(self, rows: Rows) -> Rows:
+        """The same search by meaning too, when the reader has stopped typing."""
+        await asyncio.sleep(MEANING_AFTER_S)
+        wanted = rows.wanted
+        vector = await self._meaning.vector(wanted.search)
+        done, total = await self.ask(self._meaning.progress)
+        self._hint(f"Of {total:,} messages {done:,} are known by meaning so far." if done < total else "")
+        return replace(
+            Rows(wanted, rows.total),
+            near=lambda db, w, limit: self._meaning.near(db, w.search, vector, w.filter_, limit),
+        )
 
     async def _find(self, rows: Rows, keep: LogRow | None) -> None:
         cursor = self.table.cursor
@@ -114,7 +138,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         if wanted.queue:
             self.table.show(first, sort="time", descending=False)
         else:
-            self.table.show(first, sort=wanted.sort, descending=wanted.descending)
+            self.table.show(first, sort=None if rows.near else wanted.sort, descending=wanted.descending)
         self.table.grow(rows.count, more=rows.more)
         self._show_emptiness()
         await self._count(rows.count_all)
@@ -134,7 +158,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
             plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
             self._total = rows.count if plain else await self._count(exchanges.count)
         count = await self._count(rows.hits) if rows.is_search and rows.more else rows.count
-        found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}"
+        found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}{' nearest' if rows.near else ''}"
         if not rows.complete:
             found = f"{rows.count:,} so far"
         self._show_figures(rows, f"{found} of {self._total:,}")
@@ -154,6 +178,12 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         self.set_class(empty, "-empty")
         if not empty and self.focused is None:
             self.table.focus()
+
+    def _hint(self, text: str, *, problem: bool = False) -> None:
+        """A line under the filter."""
+        hint = self.query_one("#hint", Static)
+        hint.update(printable(text, newlines=False))
+        hint.set_class(problem, "-problem")
 
     def _emptiness(self) -> str:
         wanted = self._rows.wanted

@@ -10,10 +10,10 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.widgets import Input, Label, Rule, Static
 
-from assistant.errors import StoreError
-from assistant.safe_text import printable
+from assistant.errors import ModelError, StoreError
 from assistant.store import curation_queue, filter_words
 from assistant.store.filter import Sort
 from assistant.store.messages import StoredMessage
@@ -21,6 +21,7 @@ from assistant.tui import keys, log_detail
 from assistant.tui.acts import Undone
 from assistant.tui.clock import Now
 from assistant.tui.log_detail import Detail
+from assistant.tui.log_meaning import Meaning
 from assistant.tui.log_rows import LogRow
 from assistant.tui.screens.comparing import compare_blind
 from assistant.tui.screens.curating import Curating
@@ -57,16 +58,23 @@ class LogScreen(Curating, FoundExchanges):
     CSS_PATH = "log.tcss"
     AUTO_FOCUS = "ExchangeTable"
 
-    def __init__(self, database: Path, *, now: Now) -> None:
-        super().__init__(database)
+    class TokensWanted(Message):
+        """The reader wants to see the tokens of a reply."""
+
+        def __init__(self, message_id: int) -> None:
+            super().__init__()
+            self.message_id = message_id
+
+    def __init__(self, database: Path, meaning: Meaning, *, now: Now) -> None:
+        super().__init__(database, meaning)
         self._now = now
         self._detail: Detail | None = None
         self._beside = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="line"):
-            yield Label("search")
-            yield Input(placeholder="/ words, or a part of one", id="search", select_on_focus=False)
+            yield Label("search", id="kind")
+            yield Input(placeholder="/ words, or a part of one · m by meaning too", id="search", select_on_focus=False)
             yield Static("", id="count")
         with Horizontal(classes="line"):
             yield Label("filter")
@@ -107,11 +115,6 @@ class LogScreen(Curating, FoundExchanges):
     def _filter_hint(self) -> str:
         return filter_words.EXAMPLE if self.query_one("#filter", Input).has_focus else ""
 
-    def _hint(self, text: str, *, problem: bool = False) -> None:
-        hint = self.query_one("#hint", Static)
-        hint.update(printable(text, newlines=False))
-        hint.set_class(problem, "-problem")
-
     def on_descendant_focus(self) -> None:
         if not self.query_one("#hint").has_class("-problem"):
             self._hint(self._filter_hint())
@@ -132,6 +135,24 @@ class LogScreen(Curating, FoundExchanges):
 
     def action_search(self) -> None:
         self.query_one("#search", Input).focus()
+
+    def action_meaning(self) -> None:
+        """Find what means the like too, or the words alone."""
+        wanted = not self._wanted.meaning
+        if wanted:
+            try:
+                self._meaning.check()
+            except ModelError as error:
+                self._hint(str(error), problem=True)
+                return
+        self._hint("")
+        self.query_one("#kind", Label).update("meaning" if wanted else "search")
+        self._want(meaning=wanted, queue=False)
+        self.query_one("#search", Input).focus()
+
+    def action_tokens(self) -> None:
+        if self.judged_id is not None:
+            self.post_message(self.TokensWanted(self.judged_id))
 
     def action_filter(self) -> None:
         self.query_one("#filter", Input).focus()
@@ -247,7 +268,7 @@ class LogScreen(Curating, FoundExchanges):
     # --- judging it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if action in ("leave", "search", "filter", "sort", "reverse"):
+        if action in ("leave", "search", "meaning", "filter", "sort", "reverse"):
             return True
         if isinstance(self.focused, Input):
             return False
