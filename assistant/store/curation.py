@@ -237,6 +237,13 @@ def redo(db: Database) -> str:
     return _step(db, "SELECT {} FROM acts WHERE undone ORDER BY id LIMIT 1", undone=False)
 
 
+def stepped_on(db: Database, *, undone: bool) -> int | None:
+    """The message of the act that was undone last, or of the last one that stands."""
+    query = "undone ORDER BY id" if undone else "NOT undone ORDER BY id DESC"
+    rows = select(db, f"SELECT message_id FROM acts WHERE {query} LIMIT 1")
+    return rows[0][0] if rows else None
+
+
 def _step(db: Database, query: str, *, undone: bool) -> str:
     with transaction(db):
         while rows := select(db, query.format("id, kind, message_id, before, after")):

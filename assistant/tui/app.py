@@ -171,12 +171,21 @@ class AssistantApp(TellsErrors, App[None]):
             self.chat.view.configure(model=name)
 
     def on_chat_screen_log_wanted(self) -> None:
+        from assistant.tui.log_meaning import Meaning
         from assistant.tui.screens.log import LogScreen
 
+        assert self._logs is not None, "the chat has logs when it wants to show them"
         if self._log_screen is None:
-            self._log_screen = LogScreen(self._paths.database, now=self._now)
+            meaning = Meaning(self._logs.client, self._paths, self._settings.meaning_model)
+            self._log_screen = LogScreen(self._paths.database, meaning, now=self._now)
             self.install_screen(self._log_screen, "log")  # it keeps its place until the end
         self.push_screen(self._log_screen, self._exchange_chosen)
+
+    def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
+        from assistant.tui.screens.tokens import TokensScreen
+
+        if self._logs is not None:
+            self.push_screen(TokensScreen(self._logs.saved.db, self._logs.client, self._paths, event.message_id))
 
     def _exchange_chosen(self, chosen: tuple[int, int] | None) -> None:
         if chosen is not None:

@@ -1,6 +1,6 @@
 """The rows of the Log screen: what is searched for within a filter, in an order, fetched a page at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
@@ -9,7 +9,7 @@ from assistant.store import curation_queue, exchanges, query, search
 from assistant.store.exchanges import Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
-from assistant.store.search import Hit
+from assistant.store.search import Found, Hit
 from assistant.tui.widgets.reasoning import split
 
 PAGE_ROWS = 50
@@ -41,6 +41,8 @@ class Wanted:
     """What the reader wants to see."""
 
     search: str = ""
+    meaning: bool = False
+    """What means the like of the search is found too, the nearest first."""
     queue: bool = False
     """Unjudged replies of the conversation that is up, in place of a search."""
     filter_: Filter = EVERYTHING
@@ -55,12 +57,16 @@ class Rows:
     wanted: Wanted
     total: int | None = None
     """How many exchanges there are in all, where that is known: saves counting for each page."""
+    here: int | None = None
+    """The conversation that the queue brings first."""
     count: int = 0
     """Rows that can be fetched by their number."""
     more: bool = False
     """Whether there are more than `count`; `further` gets them."""
     complete: bool = True
     """False where a search ran out of time."""
+    near: Callable[[Database, Wanted, int], Found] | None = None
+    """Finds by meaning, once the vector of the search is here."""
     _found: list[LogRow] = field(default_factory=list)
     """All rows of a search so far."""
     _seen: set[int] = field(default_factory=set)
@@ -80,7 +86,8 @@ class Rows:
     def begin(self, db: Database) -> list[LogRow]:
         """The first page, or all rows of the queue."""
         if self.wanted.queue:
-            self._found = [row_of(exchange) for exchange in curation_queue.up_next(db, self.wanted.filter_)]
+            up_next = curation_queue.up_next(db, self.wanted.filter_, conversation_id=self.here)
+            self._found = [row_of(exchange) for exchange in up_next]
             self.count = len(self._found)
             return self._found
         if self.is_search:
@@ -132,17 +139,7 @@ class Rows:
             self.more = len(fetched) == PAGE_ROWS
             return
         w = self.wanted
-        newest_first = w.sort == "time" and w.descending
-        found = search.search(
-            db,
-            w.search,
-            w.filter_,
-            sort=w.sort,
-            descending=w.descending,
-            limit=PAGE_ROWS if newest_first else search.SORTED_HITS,
-            before=self._next_before,
-            within_s=SEARCH_WITHIN_S,
-        )
+        found = self.near(db, w, PAGE_ROWS) if self.near else self._by_words(db)
         terms = query.terms(w.search)
         for hit in found.hits:
             key = hit.exchange.message_id if hit.exchange else hit.message_id
@@ -152,10 +149,26 @@ class Rows:
         self._next_before, self.complete = found.next_before, found.complete
         self.count, self.more = len(self._found), found.next_before is not None
 
-    def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow]:
-        """Those of `rows` that have changed, as the log has them now."""
+    def _by_words(self, db: Database) -> Found:
+        w = self.wanted
+        newest_first = w.sort == "time" and w.descending
+        return search.search(
+            db,
+            w.search,
+            w.filter_,
+            sort=w.sort,
+            descending=w.descending,
+            limit=PAGE_ROWS if newest_first else search.SORTED_HITS,
+            before=self._next_before,
+            within_s=SEARCH_WITHIN_S,
+        )
+
+    def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow] | None:
+        """Those of `rows` that have changed, as the log has them now; None where one is gone."""
         held = {row.reply_id: row for row in rows if row.reply_id is not None}
         found = exchanges.by_ids(db, list(held))
+        if len(found) < len(held):
+            return None
         new = [replace(held[one.message_id], exchange=one) for one in found if held[one.message_id].exchange != one]
         changed = {row.hit_id: row for row in new}
         self._found = [changed.get(row.hit_id, row) for row in self._found]

@@ -54,12 +54,13 @@ def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
     return tuple(word for word in told if word)
 
 
-def makers(db: Database, ids: tuple[int, int]) -> list[str]:
+def makers(db: Database, ids: tuple[int, int]) -> tuple[str, str]:
     """Who made each of two replies: the model, the template, the adapter, and the settings in which they differ."""
     made = [messages.reply_info(db, one) if messages.was_generated(db, one) else None for one in ids]
     settings = [info.provenance.sampling if info else {} for info in made]
     differing = [name for name in settings[0] if name in settings[1] and settings[0][name] != settings[1][name]]
-    return [_maker(db, one, info, differing) for one, info in zip(ids, made, strict=True)]
+    first, second = (_maker(db, one, info, differing) for one, info in zip(ids, made, strict=True))
+    return first, second
 
 
 def _maker(db: Database, message_id: int, info: ReplyInfo | None, settings: Sequence[str]) -> str:

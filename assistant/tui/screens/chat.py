@@ -313,7 +313,7 @@ class ChatScreen(TellsErrors, Screen[None]):
     def _forked(self, event: ConversationView.Forked) -> None:
         assert self.view.open_log is not None
         self.open(private=self.view.open_log.private, conversation_id=event.conversation_id)
-        self.notify("This is the fork. The conversation that it came from is as it was.", timeout=3)
+        self.query_one(StatusLine).tell("forked; the conversation that it came from is as it was")
 
     def action_branches(self) -> None:
         """Show every branch, and go to what is chosen there."""

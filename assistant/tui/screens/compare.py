@@ -1,6 +1,8 @@
 """Two replies side by side, their makers hidden until one of them has the vote."""
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -15,9 +17,6 @@ from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.status_line import StatusLine
 from assistant.tui.widgets.transcript import Transcript
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 NARROW_COLUMNS = 72
 """A narrower terminal shows one above the other."""
 SHOWN_OF_PROMPT = 300
@@ -25,11 +24,20 @@ SHOWN_OF_PROMPT = 300
 NAMES = ("A", "B")
 
 
-class CompareScreen(TellsErrors, Screen[int | None]):
-    """Two replies of `db` to the same prompt, in the order to show. The result is the id of the better one, or None.
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to the same prompt, in the order to show."""
 
-    A vote and a tie are stored, with which was shown first; what is skipped says nothing, and nothing is stored.
-    Raises `StoreError` where one of the two is gone.
+    ids: tuple[int, int]
+    prompt: str
+    texts: tuple[str, str]
+    makers: tuple[str, str]
+
+
+class CompareScreen(TellsErrors, Screen[int | None]):
+    """The result is the id of the better one, or None.
+
+    `vote` is called with that id, with None for a tie; what is skipped says nothing, and `vote` isn't called.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = keys.COMPARE
@@ -37,22 +45,18 @@ class CompareScreen(TellsErrors, Screen[int | None]):
     AUTO_FOCUS = "#reply-0"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW_COLUMNS, "-wide")]  # noqa: RUF012  as Textual declares it
 
-    def __init__(self, db: "Database", ids: tuple[int, int]) -> None:
-        from assistant.store import messages
-
+    def __init__(self, pair: Pair, vote: Callable[[int | None], None]) -> None:
         super().__init__()
-        self._db = db
-        self._ids = ids
-        replies = [messages.get(db, one) for one in ids]
-        self._texts = [reply.content for reply in replies]
-        asked = replies[0].parent_id
-        self._prompt = "" if asked is None else messages.get(db, asked).content[:SHOWN_OF_PROMPT]
+        self._pair = pair
+        self._vote = vote
         self._voted = False
         self._better: int | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("Which reply is better?", classes="heading", id="question")
-        yield Static(printable(self._prompt, newlines=False), classes="quiet", id="prompt", markup=False)
+        yield Static(
+            printable(self._pair.prompt[:SHOWN_OF_PROMPT], newlines=False), classes="quiet", id="prompt", markup=False
+        )
         with Horizontal(id="sides"):
             for at in range(2):
                 with Vertical(classes="side"):
@@ -61,7 +65,7 @@ class CompareScreen(TellsErrors, Screen[int | None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        for at, (one, text) in enumerate(zip(self._ids, self._texts, strict=True)):
+        for at, (one, text) in enumerate(zip(self._pair.ids, self._pair.texts, strict=True)):
             transcript = self.query_one(f"#reply-{at}", Transcript)
             transcript.show([MessageView(one, "assistant", text, "", name=NAMES[at])])
             transcript.call_after_refresh(transcript.action_to_start)
@@ -71,18 +75,14 @@ class CompareScreen(TellsErrors, Screen[int | None]):
 
     def action_vote(self, at: int) -> None:
         """One of the two is better."""
-        from assistant.store import curation
-
-        better, other = self._ids[at], self._ids[1 - at]
-        curation.prefer(self._db, better, other, blind=True, chosen_first=at == 0)
+        better = self._pair.ids[at]
+        self._vote(better)
         self._better = better
         self._reveal(f"{NAMES[at]} is better.")
 
     def action_tie(self) -> None:
         """Neither is better."""
-        from assistant.store import curation
-
-        curation.prefer(self._db, *self._ids, tie=True, blind=True, chosen_first=True)
+        self._vote(None)
         self._reveal("Neither is better.")
 
     def action_skip(self) -> None:
@@ -90,11 +90,9 @@ class CompareScreen(TellsErrors, Screen[int | None]):
         self._reveal("Skipped, nothing is stored.")
 
     def _reveal(self, verdict: str) -> None:
-        from assistant.tui.views import makers
-
         self._voted = True
         self.query_one("#question", Static).update(f"{verdict} Who made them stands below.")
-        for at, maker in enumerate(makers(self._db, self._ids)):
+        for at, maker in enumerate(self._pair.makers):
             self.query_one(f"#maker-{at}", Static).update(printable(maker))
         self.add_class("-revealed")
         self.refresh_bindings()

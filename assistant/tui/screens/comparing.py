@@ -4,18 +4,25 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from assistant.errors import StoreError
 from assistant.tui.screens.pick import Choice, PickScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlite_utils import Database
+
     from assistant.dialogue import Maker
+    from assistant.store.messages import StoredMessage
     from assistant.tui.logs import Logs
     from assistant.tui.screens.branched_conversation import BranchedConversation
+    from assistant.tui.screens.compare import Pair
+    from assistant.tui.screens.curating import Curating
     from prompts.template import Template
 
 FIRST_WORDS = 80
 """Characters of a version that are shown where one is chosen."""
+NO_TEXTS = "There are no two versions with a text to compare."
 
 
 # --- versions that there are
@@ -28,29 +35,54 @@ def compare_versions(view: "BranchedConversation", message_id: int) -> None:
     assert view.open_log is not None
     db = view.open_log.db
     versions = messages.siblings(db, message_id)
-    texts = {one: row.content for one in versions if (row := messages.get(db, one)).state != "growing"}
-    others = [one for one in versions if one != message_id and texts.get(one, "").strip()]
+    rows = {one: messages.get(db, one) for one in versions}
+    others = [one for one in versions if one != message_id and _has_text(rows[one])]
 
     def chosen(other: str | None) -> None:
         if other is not None:
-            _show(view, message_id, int(other), lambda better: view.open_path(better or message_id))
+            compare_blind(view, message_id, int(other), lambda better: view.open_path(better or message_id))
 
-    if not others or not texts.get(message_id, "").strip():
-        view.notify("There are no two versions with a text to compare.")
-    elif len(others) == 1:
+    if not others:
+        raise StoreError(NO_TEXTS)
+    if len(others) == 1:
         chosen(str(others[0]))
     else:
-        choices = [Choice(str(one), f"version {versions.index(one) + 1}", texts[one][:FIRST_WORDS]) for one in others]
+        choices = [
+            Choice(str(one), f"version {versions.index(one) + 1}", rows[one].content[:FIRST_WORDS]) for one in others
+        ]
         view.app.push_screen(PickScreen("Compare with", choices), chosen)
 
 
-def _show(view: "BranchedConversation", one: int, other: int, done: "Callable[[int | None], None]") -> None:
-    """Show two replies in random order. `done` gets the better one."""
+def compare_blind(view: "Curating", one: int, other: int, done: "Callable[[int | None], None] | None" = None) -> None:
+    """Show two replies, and store the vote. `done` gets the better one."""
+    from assistant.tui import acts
     from assistant.tui.screens.compare import CompareScreen
 
-    assert view.open_log is not None
+    def show(shown: "Pair") -> None:
+        def vote(better: int | None) -> None:
+            view.act(lambda db: acts.vote(db, shown.ids, better))
+
+        view.app.push_screen(CompareScreen(shown, vote), done)
+
+    view.consult(lambda db: pair(db, one, other), show)
+
+
+def pair(db: "Database", one: int, other: int) -> "Pair":
+    """Two replies to the same prompt in random order. Raises `StoreError` where one is gone or has no text."""
+    from assistant.store import messages
+    from assistant.tui.screens.compare import Pair
+    from assistant.tui.views import makers
+
     ids = (one, other) if random.random() < 0.5 else (other, one)
-    view.app.push_screen(CompareScreen(view.open_log.db, ids), done)
+    first, second = (messages.get(db, each) for each in ids)
+    if not (_has_text(first) and _has_text(second)):
+        raise StoreError(NO_TEXTS)
+    prompt = "" if first.parent_id is None else messages.get(db, first.parent_id).content
+    return Pair(ids, prompt, (first.content, second.content), makers(db, ids))
+
+
+def _has_text(reply: "StoredMessage") -> bool:
+    return reply.state != "growing" and bool(reply.content.strip())
 
 
 # --- versions that are made for it
@@ -73,7 +105,7 @@ def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) 
         if ids is None:
             done(None)
         else:
-            _show(view, *ids, done)
+            compare_blind(view, *ids, done)
 
     def chosen(other: Maker) -> None:
         from assistant.tui.screens.make_replies import MakeScreen

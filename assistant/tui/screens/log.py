@@ -1,31 +1,31 @@
 """The log: find any exchange among a million, read it, and judge it without leaving the keyboard."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from sqlite_utils import Database
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.widgets import Input, Label, Rule, Static
-from textual.worker import Worker
 
-from assistant.errors import AssistantError, StoreError
-from assistant.safe_text import printable
-from assistant.store import curation_queue, exchanges, filter_words
-from assistant.store.database import changes_elsewhere
-from assistant.store.filter import EVERYTHING, Sort
+from assistant.errors import ModelError, StoreError
+from assistant.store import curation_queue, filter_words
+from assistant.store.filter import Sort
 from assistant.store.messages import StoredMessage
 from assistant.tui import keys, log_detail
+from assistant.tui.acts import Undone
 from assistant.tui.clock import Now
 from assistant.tui.log_detail import Detail
-from assistant.tui.log_reader import LogReader
-from assistant.tui.log_rows import COUNTED, LogRow, Rows, Wanted
-from assistant.tui.screens.log_curation import CuratingScreen
+from assistant.tui.log_meaning import Meaning
+from assistant.tui.log_rows import LogRow
+from assistant.tui.screens.comparing import compare_blind
+from assistant.tui.screens.curating import Curating
+from assistant.tui.screens.found_exchanges import FoundExchanges
 from assistant.tui.screens.log_filter import FilterSuggester, names_in
 from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.widgets.exchange_detail import ExchangeDetail
@@ -36,11 +36,6 @@ T = TypeVar("T")
 DETAIL_AFTER_S = 0.05
 """The detail of a row is read when the cursor has rested on it for so long."""
 
-EMPTY_LOG = (
-    "The log is empty. Leave with esc and say something, or take in what other programs kept:\n\n"
-    "    assistant log import FILE"
-)
-ALL_JUDGED = "Every reply here is judged. q ends the queue; f chooses others."
 SORTS: Mapping[Sort, str] = {
     "time": "when it was made",
     "conversation": "the conversation",
@@ -56,41 +51,40 @@ SORTS: Mapping[Sort, str] = {
 }
 
 
-class LogScreen(CuratingScreen[tuple[int, int]]):
+class LogScreen(Curating, FoundExchanges):
     """The result is (conversation, message) to go to, or None. It keeps its place when it is shown again."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.LOG
     CSS_PATH = "log.tcss"
     AUTO_FOCUS = "ExchangeTable"
 
-    def __init__(self, database: Path, *, now: Now) -> None:
-        super().__init__()
-        self._reader = LogReader(database)
-        self._counter = LogReader(database)
-        """Counts, which takes longer than a page, so that nothing else waits for it."""
+    class TokensWanted(Message):
+        """The reader wants to see the tokens of a reply."""
+
+        def __init__(self, message_id: int) -> None:
+            super().__init__()
+            self.message_id = message_id
+
+    def __init__(self, database: Path, meaning: Meaning, *, now: Now) -> None:
+        super().__init__(database, meaning)
         self._now = now
-        self._wanted = Wanted()
-        self._rows = Rows(self._wanted)
-        self._total: int | None = None
-        """Exchanges in the whole log."""
-        self._seen = 0
-        """The state of the log that the rows show."""
-        self._left = False
-        """The chat is shown."""
-        self._growing = False
-        """More rows are on their way."""
         self._detail: Detail | None = None
         self._beside = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="line"):
-            yield Label("search")
-            yield Input(placeholder="/ words, or a part of one", id="search", select_on_focus=False)
+            yield Label("search", id="kind")
+            yield Input(placeholder="/ words, or a part of one · m by meaning too", id="search", select_on_focus=False)
             yield Static("", id="count")
         with Horizontal(classes="line"):
             yield Label("filter")
             names = FilterSuggester(lambda: self.ask(names_in))
-            yield Input(placeholder="f for words such as unrated", id="filter", select_on_focus=False, suggester=names)
+            yield Input(
+                placeholder="f for words such as unrated · q for the queue",
+                id="filter",
+                select_on_focus=False,
+                suggester=names,
+            )
         yield Static("", id="hint", markup=False)
         yield ExchangeTable(now=self._now)
         yield Static("", id="empty", markup=False)
@@ -99,157 +93,8 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
         yield StatusLine()
 
     @property
-    def table(self) -> ExchangeTable:
-        return self.query_one(ExchangeTable)
-
-    @property
     def detail(self) -> ExchangeDetail:
         return self.query_one(ExchangeDetail)
-
-    # --- the log's thread
-
-    async def ask(self, question: Callable[[Database], T]) -> T:
-        return await self._reader.ask(question)
-
-    async def _count(self, question: Callable[[Database], T]) -> T:
-        return await self._counter.ask(question, only_reads=True)
-
-    async def close(self) -> None:
-        """Give the log back; the screen is not used after this."""
-        await self._reader.close()
-        await self._counter.close()
-
-    def in_background(self, work: Callable[[], Awaitable[None]], group: str, *, exclusive: bool = True) -> None:
-        async def told() -> None:
-            try:
-                await work()
-            except AssistantError as error:
-                self.notify(printable(str(error)), severity="error", markup=False, timeout=10)
-
-        _: Worker[None] = self.run_worker(told, group=group, exclusive=exclusive)
-
-    # --- what is found
-
-    def on_mount(self) -> None:
-        self.find()
-
-    @on(events.ScreenResume)
-    def _look(self) -> None:
-        """Show what was said or changed elsewhere since."""
-
-        async def look() -> None:
-            if await self.ask(changes_elsewhere) != self._seen:
-                self._total = None
-                self.find(keep=self.table.row)
-
-        if self._left:  # not where a dialog was answered
-            self._left = False
-            self.in_background(look, "look")
-
-    def find(self, *, keep: LogRow | None = None) -> None:
-        """Show what is wanted now; the cursor is on the first row, or stays on `keep` where that is near."""
-        rows = Rows(self._wanted, self._total)
-        self.in_background(lambda: self._find(rows, keep), "find")
-
-    async def _find(self, rows: Rows, keep: LogRow | None) -> None:
-        cursor = self.table.cursor
-        first = await self._reader.ask(rows.begin, only_reads=True)
-        wanted = rows.wanted
-        self._rows, self._growing = rows, False
-        if wanted.queue:
-            self.table.show(first, sort="time", descending=False)
-        else:
-            self.table.show(first, sort=wanted.sort, descending=wanted.descending)
-        self.table.grow(rows.count, more=rows.more)
-        self._show_emptiness()
-        await self._count(rows.count_all)
-        self.table.grow(rows.count, more=rows.more)
-        if keep is not None:
-            self.table.go_to(next((i for i, row in enumerate(first) if row.hit_id == keep.hit_id), cursor))
-        await self._show_count(rows)
-        self._seen = await self.ask(changes_elsewhere)
-
-    async def _show_count(self, rows: Rows) -> None:
-        """`1,204 of 98,310`; the progress of the queue."""
-        if rows.wanted.queue:
-            progress = await self._count(lambda db: curation_queue.progress(db, rows.wanted.filter_))
-            self._show_figures(rows, f"queue · {progress.done:,} of {progress.total:,} judged")
-            return
-        if self._total is None:
-            plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
-            self._total = rows.count if plain else await self._count(exchanges.count)
-        if rows.is_search:
-            count = await self._count(rows.hits)
-        else:
-            count = rows.count
-        found = f"{count:,}+" if rows.more and count >= COUNTED else f"{count:,}"
-        if not rows.complete:
-            found = f"{rows.count:,} so far"
-        self._show_figures(rows, f"{found} of {self._total:,}")
-
-    def _show_figures(self, rows: Rows, text: str) -> None:
-        if rows is self._rows:
-            self.query_one("#count", Static).update(text)
-
-    def _show_emptiness(self) -> None:
-        """Say what to do where there is no row."""
-        rows = self._rows
-        empty = rows.count == 0
-        if empty:
-            self.query_one("#empty", Static).update(self._emptiness())
-        if empty and not isinstance(self.focused, Input):  # the rows are about to be hidden
-            self.set_focus(None if rows.wanted.queue else self.query_one("#search", Input))
-        self.set_class(empty, "-empty")
-        if not empty and self.focused is None:
-            self.table.focus()
-
-    def _emptiness(self) -> str:
-        wanted = self._rows.wanted
-        if wanted.queue:
-            return ALL_JUDGED
-        if wanted.search and self._rows.is_search:
-            within = " within the filter. f changes the filter" if wanted.filter_ != EVERYTHING else ""
-            searched = printable(wanted.search, newlines=False)
-            return (
-                f"Nothing found for “{searched}”{within}. Fewer or other words find more; OR between two is a choice."
-            )
-        if wanted.filter_ != EVERYTHING:
-            return "Nothing passes the filter. f changes it; esc in it clears it."
-        return EMPTY_LOG
-
-    @on(ExchangeTable.PageWanted)
-    def _bring(self, event: ExchangeTable.PageWanted) -> None:
-        rows, number = self._rows, event.number
-
-        async def bring() -> None:
-            page = await self.ask(lambda db: rows.page(db, number))
-            if rows is self._rows:
-                self.table.put(number, page)
-
-        self.in_background(bring, "pages", exclusive=False)
-
-    @on(ExchangeTable.FurtherWanted)
-    def _further(self) -> None:
-        rows = self._rows
-        if self._growing or not rows.more:
-            return
-        self._growing = True
-
-        async def further() -> None:
-            try:
-                await self.ask(rows.further)
-            finally:
-                self._growing = False
-            if rows is self._rows:
-                self.table.grow(rows.count, more=rows.more)
-
-        self.in_background(further, "further")
-
-    def _want(self, **changes: Any) -> None:
-        wanted = replace(self._wanted, **changes)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self.find()
 
     # --- search, filter, order
 
@@ -269,11 +114,6 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
     def _filter_hint(self) -> str:
         return filter_words.EXAMPLE if self.query_one("#filter", Input).has_focus else ""
-
-    def _hint(self, text: str, *, problem: bool = False) -> None:
-        hint = self.query_one("#hint", Static)
-        hint.update(printable(text, newlines=False))
-        hint.set_class(problem, "-problem")
 
     def on_descendant_focus(self) -> None:
         if not self.query_one("#hint").has_class("-problem"):
@@ -295,6 +135,24 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
 
     def action_search(self) -> None:
         self.query_one("#search", Input).focus()
+
+    def action_meaning(self) -> None:
+        """Find what means the like too, or the words alone."""
+        wanted = not self._wanted.meaning
+        if wanted:
+            try:
+                self._meaning.check()
+            except ModelError as error:
+                self._hint(str(error), problem=True)
+                return
+        self._hint("")
+        self.query_one("#kind", Label).update("meaning" if wanted else "search")
+        self._want(meaning=wanted, queue=False)
+        self.query_one("#search", Input).focus()
+
+    def action_tokens(self) -> None:
+        if self.judged_id is not None:
+            self.post_message(self.TokensWanted(self.judged_id))
 
     def action_filter(self) -> None:
         self.query_one("#filter", Input).focus()
@@ -350,10 +208,6 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     # --- the row under the cursor
 
     @property
-    def row(self) -> LogRow | None:
-        return self.table.row
-
-    @property
     def shown_detail(self) -> Detail | None:
         row, detail = self.table.row, self._detail  # which is a moment behind
         return detail if row is not None and detail is not None and detail.row.hit_id == row.hit_id else None
@@ -380,7 +234,7 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
             self._draw_detail()
             self.refresh_bindings()
 
-        self.in_background(show, "detail")
+        self._in_background(show, "detail")
 
     def _draw_detail(self) -> None:
         if self._detail is not None:
@@ -414,26 +268,68 @@ class LogScreen(CuratingScreen[tuple[int, int]]):
     # --- judging it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if action in ("leave", "search", "filter", "sort", "reverse"):
+        if action in ("leave", "search", "meaning", "filter", "sort", "reverse"):
             return True
         if isinstance(self.focused, Input):
             return False
         if action in ("compare", "version"):
             return self.version_beside is not None
-        return action in ("queue", "undo", "redo", "page_detail") or self.row is not None
+        return action in ("queue", "undo", "redo", "page_detail") or self.table.row is not None
+
+    @property
+    def judged_id(self) -> int | None:
+        row = self.table.row
+        return None if row is None else row.reply_id
+
+    def consult(self, question: Callable[[Database], T], then: Callable[[T], None], *, act: bool = False) -> None:
+        async def asked() -> None:
+            then(await self.ask(question))
+
+        self._in_background(asked, "acts" if act else "dialog", exclusive=not act)
 
     def tell(self, text: str) -> None:
-        self.query_one(StatusLine).state = text
+        self.query_one(StatusLine).tell(text)
 
-    async def show_acts(self, *, judged: bool = False, stepped: bool = False) -> None:
+    def tell_why_not(self) -> None:
+        self.tell("There is no reply here to judge. Choose a row that has one.")
+
+    def show_act(self, *, judged: bool = False) -> None:
+        async def show() -> None:
+            if await self._show_changes() and judged and self._rows.wanted.queue:
+                await self._go_on()
+
+        self._in_background(show, "shown acts", exclusive=False)
+
+    def show_undone(self, what: Undone) -> None:
+        """Go to the row, where it is one of those that are held; the queue brings its conversation."""
+
+        async def show() -> None:
+            if not await self._show_changes() or what.message_id is None:
+                return
+            if (number := self.table.number_of(what.message_id)) is not None:
+                self.table.go_to(number)
+            elif self._rows.wanted.queue:
+                self.find(here=what.conversation_id)
+
+        self._in_background(show, "shown acts", exclusive=False)
+
+    async def _show_changes(self) -> bool:
+        """Whether the rows are as before, but for what was thought of them; else they are being found anew."""
         held, rows = self.table.held, self._rows
         changed = await self.ask(lambda db: rows.refreshed(db, held))
+        if changed is None:  # a correction was taken back
+            self._total = None
+            self.find(keep=self.table.row)
+            return False
         self.table.update(changed)
         if (row := self.table.row) is not None:
             self._show_detail(row)
-        if judged and rows.wanted.queue:
-            await self._go_on()
-        elif stepped and rows.wanted.queue and not changed:  # it was in a conversation before
-            self.find()
-        elif rows.wanted.queue:
+        if rows.wanted.queue:
             await self._show_count(rows)
+        return True
+
+    def action_compare(self) -> None:
+        """Compare the reply with the version beside it, blind."""
+        other, reply = self.version_beside, self.judged_id
+        if other is not None and reply is not None:
+            compare_blind(self, reply, other.id)

@@ -86,12 +86,12 @@ def fitting(width: int) -> list[tuple[Column, int]]:
     return list(zip(columns, widths, strict=True))
 
 
-def heading(width: int, sort: Sort, *, descending: bool) -> Content:
+def heading(width: int, sort: Sort | None, *, descending: bool) -> Content:
     """The headings; each can be clicked to sort by it."""
     arrow = " ↓" if descending else " ↑"
     cells = []
     for column, room in fitting(width):
-        text = Content(column.heading + (arrow if column.sort == sort else ""))
+        text = Content(column.heading + (arrow if sort is not None and column.sort == sort else ""))
         cells.append(_fitted(text, room, right=column.right))
     return _joined(cells)
 

@@ -75,7 +75,7 @@ class ExchangeTable(ScrollView, can_focus=True):
         self._now = now
         self.count = 0
         self._more = False
-        self._sort: tuple[Sort, bool] = ("time", True)
+        self._sort: tuple[Sort | None, bool] = ("time", True)
         self._pages: LRUCache[int, Sequence[LogRow]] = LRUCache(PAGES_KEPT)
         self._asked: set[int] = set()
         """Pages that are on their way."""
@@ -85,8 +85,8 @@ class ExchangeTable(ScrollView, can_focus=True):
 
     # --- what is shown
 
-    def show(self, rows: Sequence[LogRow], *, sort: Sort, descending: bool) -> None:
-        """Show these first rows in place of all before; the cursor is on the first."""
+    def show(self, rows: Sequence[LogRow], *, sort: Sort | None, descending: bool) -> None:
+        """Show these first rows in place of all before; the cursor is on the first. `sort` None: by no column."""
         self._pages.clear()
         self._asked.clear()
         for first in range(0, len(rows), PAGE_ROWS):

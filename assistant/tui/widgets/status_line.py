@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from textual import events
 from textual.content import Content
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.style import Style
+from textual.timer import Timer
 from textual.widget import Widget
 
 from assistant.safe_text import cell_width, printable
@@ -15,10 +17,12 @@ from assistant.safe_text import cell_width, printable
 _GAP = 2
 _NARROWEST_FACT = 8
 """Fewer cells than this say nothing."""
+TOLD_S = 6.0
+"""So long what was done is told; the keys have the room again after that."""
 
 
 class StatusLine(Widget):
-    """`state` comes first; `facts` follow as far as there is room. Keys can be clicked."""
+    """`state` comes first, or what is told; `facts` follow as far as there is room. Keys can be clicked."""
 
     DEFAULT_CSS = """
     StatusLine {
@@ -30,12 +34,22 @@ class StatusLine(Widget):
 
     state: reactive[str] = reactive("")
     """What is going on, such as `loading the model`; empty when nothing is."""
+    told: reactive[str] = reactive("")
+    """What was just done, in place of `state` for a while."""
     facts: reactive[Sequence[str]] = reactive(())
     """What replies are made with and how the last one went, most important first."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._hints: list[Hint] = []
+        self._told_timer: Timer | None = None
+
+    def tell(self, text: str) -> None:
+        """Say for a while what was done."""
+        if self._told_timer is not None:
+            self._told_timer.stop()
+        self.told = text
+        self._told_timer = self.set_timer(TOLD_S, partial(setattr, self, "told", ""))
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
@@ -56,7 +70,7 @@ class StatusLine(Widget):
     def render(self) -> Content:
         width = self.content_size.width
         typing = self.screen.focused is not None and self.screen.focused.check_consume_key("a", "a")
-        wanted = self._status(width).cell_length if typing else min(len(self.state), width // 2)
+        wanted = self._status(width).cell_length if typing else min(cell_width(self.told or self.state), width // 2)
         keys = self._keys(width - wanted - _GAP if wanted else width)
         left = self._status(width - keys.cell_length - _GAP)
         return left + " " * max(0, width - left.cell_length - keys.cell_length) + keys
@@ -72,7 +86,8 @@ class StatusLine(Widget):
         return Content("  ").join([hint.content for hint in hints])
 
     def _status(self, room: int) -> Content:
-        parts = [Content.styled(printable(self.state, newlines=False), "$accent")] if self.state else []
+        said = printable(self.told or self.state, newlines=False)
+        parts = [Content.styled(said, "$accent")] if said else []
         parts += [Content(printable(fact, newlines=False)) for fact in self.facts if fact]
         line = Content("")
         for part in parts:

@@ -100,6 +100,27 @@ async def test_a_correction_is_open_and_undoing_it_opens_what_was_said_before(
     assert messages.get(db, first_reply).content == "Hi."
 
 
+async def test_undoing_goes_to_the_message_that_it_is_about(
+    model_home: Paths, db: Database, engine: FakeEngine
+) -> None:
+    talk = said(db, "Talk", ["Hello", "Hi.", "And?", "That's all."])
+    async with window(model_home, engine) as shown:
+        await to_last_message(shown, talk)
+        await shown.pilot.press("up", "up", "k")
+        line = shown.app.chat.query_one(StatusLine)
+        assert line.told == "kept for training · z undoes"
+        await shown.pilot.press("down", "down", "z")
+        assert line.told.startswith("undone: ")
+        assert shown.transcript.selected == shown.view.shown[1].id
+        await shown.pilot.press("e")
+        shown.app.screen.query_one(TextArea).load_text("Good morning.")
+        await shown.pilot.press("ctrl+g")
+        await shown.until(lambda: shown.texts() == ["Hello", "Good morning."])
+        await shown.pilot.press("z")
+        assert shown.texts() == ["Hello", "Hi.", "And?", "That's all."]
+        assert shown.transcript.selected == shown.view.shown[1].id
+
+
 async def test_leaving_a_correction_changes_nothing(model_home: Paths, db: Database, engine: FakeEngine) -> None:
     talk = said(db, "Talk", ["Hello", "Hi."])
     async with window(model_home, engine) as shown:

@@ -12,6 +12,7 @@ from assistant.store import conversations, curation, exchanges, messages
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from assistant.tui.log_rows import PAGE_ROWS
+from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.widgets.status_line import StatusLine
 from tests.assistant.tui.conftest import MODEL, Window, said, window
@@ -39,8 +40,8 @@ class Log:
         return str(self.screen.query_one("#count", Static).render())
 
     @property
-    def state(self) -> str:
-        return self.screen.query_one(StatusLine).state
+    def status(self) -> str:
+        return self.screen.query_one(StatusLine).told
 
     @property
     def detail(self) -> str:
@@ -53,7 +54,7 @@ class Log:
         return str(self.screen.query_one("#empty", Static).render())
 
     async def told(self, words: str) -> None:
-        await self.until(lambda: words in self.state, f"{words!r} was never told")
+        await self.until(lambda: words in self.status, f"{words!r} was never told")
 
     async def counted(self, text: str) -> None:
         await self.until(lambda: self.count == text, f"the count never was {text!r}")
@@ -64,7 +65,7 @@ class Log:
 
 
 def prompt_of(screen: LogScreen) -> str:
-    return "".join(text for text, _ in screen.row.prompt) if screen.row else ""
+    return "".join(text for text, _ in screen.table.row.prompt) if screen.table.row else ""
 
 
 @asynccontextmanager
@@ -112,7 +113,7 @@ async def test_search_as_it_is_typed(typed: str, title: str, model_home: Paths, 
     async with log(model_home, engine) as shown:
         await shown.press("slash", *typed)
         await shown.counted("1 of 3")
-        row = shown.screen.row
+        row = shown.screen.table.row
         assert row is not None and row.title == title
         marked = [text.lower() for text, is_hit in (*row.prompt, *row.reply) if is_hit]
         assert all(text.startswith(typed) for text in marked) and marked
@@ -209,19 +210,17 @@ async def test_judging_undoing_and_doing_again(
         await shown.press("down", key)
         await shown.told(f"{told} · z undoes")
         assert [row.title for row in exchanges.page(three, filter_)] == ["旅行"]
-        row = shown.screen.row
+        row = shown.screen.table.row
         assert row is not None and row.exchange == exchanges.page(three, filter_)[0]  # shown in the row
         await shown.press("z")
         await shown.told("undone")
         assert exchanges.count(three, filter_) == 0
-        await shown.press("y")
-        await shown.told("again")
+        await shown.press("Z")
+        await shown.told("done again")
         assert exchanges.count(three, filter_) == 1
 
 
-async def test_a_rating_is_taken_back_and_a_decision_is_left_open(
-    three: Database, model_home: Paths, engine: FakeEngine
-) -> None:
+async def test_the_same_key_again_takes_it_back(three: Database, model_home: Paths, engine: FakeEngine) -> None:
     async with log(model_home, engine) as shown:
         await shown.press("plus")
         await shown.told("good")
@@ -229,8 +228,8 @@ async def test_a_rating_is_taken_back_and_a_decision_is_left_open(
         await shown.told("taken back")
         await shown.press("k")
         await shown.told("kept")
-        await shown.press("u")
-        await shown.told("undecided")
+        await shown.press("k")
+        await shown.told("undecided again")
         assert exchanges.count(three, Filter(judged=False)) == 3
 
 
@@ -257,17 +256,40 @@ async def test_correcting_noting_and_tagging(three: Database, model_home: Paths,
     assert curation.judgement(three, reply) == curation.Judgement(note="dry", tags=("sea",))
 
 
-async def test_the_better_of_two_versions(three: Database, model_home: Paths, engine: FakeEngine) -> None:
+async def test_two_versions_are_compared_blind(three: Database, model_home: Paths, engine: FakeEngine) -> None:
     first = exchanges.page(three)[0]
     correction = curation.correct(three, first.message_id, "To be heard.")
     async with log(model_home, engine) as shown:
         await shown.until(lambda: "this one · 2 of 2" in shown.detail)
         await shown.press("v")
-        await shown.press(*"right", "enter")
-        await shown.told("the right one is better")
+        app = shown.window.app
+        await shown.until(lambda: isinstance(app.screen, CompareScreen) and app.screen.is_mounted)
+        assert isinstance(app.screen, CompareScreen)
+        first_is_a = app.screen._pair.ids[0] == first.message_id
+        await shown.press("a" if first_is_a else "b", "enter")
+        await shown.until(lambda: shown.screen.is_current)
+        await shown.told("vote kept · z undoes")
         await shown.until(lambda: "1 × worse" in shown.detail)
-    vote = curation.preferences(three)[0]
-    assert (vote.chosen_id, vote.rejected_id) == (first.message_id, correction)
+        (vote,) = curation.preferences(three)
+        assert conversations.get(three, first.conversation_id).leaf_id == first.message_id
+        await shown.press("z")
+        await shown.told("undone: vote")
+        assert curation.preferences(three) == []
+    assert (vote.chosen_id, vote.rejected_id, vote.blind) == (first.message_id, correction, True)
+    assert vote.chosen_first is first_is_a
+
+
+async def test_a_correction_that_is_taken_back_leaves_the_rows(
+    three: Database, model_home: Paths, engine: FakeEngine
+) -> None:
+    curation.correct(three, exchanges.page(three)[0].message_id, "To be heard.")
+    async with log(model_home, engine) as shown:
+        await shown.counted("4 of 4")
+        await shown.press("z")
+        await shown.told("undone: correction")
+        await shown.until(lambda: shown.screen.table.count == 3)
+        await shown.at("whales")
+        await shown.counted("3 of 3")
 
 
 async def test_the_queue_brings_the_most_surprising_conversation_first(
@@ -297,6 +319,37 @@ async def test_the_queue_brings_the_most_surprising_conversation_first(
         await shown.press("q")
         await shown.counted("3 of 3")
         await shown.at("Dull")  # the newest first again
+
+
+async def test_undoing_in_the_queue_goes_back_to_what_was_judged(
+    db: Database, model_home: Paths, engine: FakeEngine
+) -> None:
+    dull, odd = (conversations.create(db, model=MODEL).id for _ in range(2))
+    surprising(db, odd, "Odd", 9.0)
+    surprising(db, dull, "Dull", 1.0)
+    surprising(db, dull, "Duller", 0.5)
+    surprising(db, conversations.create(db, model=MODEL).id, "Between", 4.0)
+    async with log(model_home, engine) as shown:
+        await shown.press("q")
+        await shown.at("Odd")
+        await shown.press("k")
+        await shown.at("Between")
+        await shown.press("k")
+        await shown.at("Dull")
+        await shown.press("z")
+        await shown.at("Between")
+        await shown.press("z")
+        await shown.at("Odd")
+        await shown.press("Z")  # Odd is judged again, and its row is still there
+        await shown.counted("queue · 1 of 4 judged")
+        await shown.at("Odd")
+
+
+@pytest.mark.usefixtures("three")
+async def test_a_search_that_is_complete_counts_its_rows(model_home: Paths, engine: FakeEngine) -> None:
+    async with log(model_home, engine) as shown:
+        await shown.press("slash", *"whales OR 鲸鱼")  # in what was asked and in the answer
+        await shown.counted("1 of 3")
 
 
 async def test_enter_goes_to_the_message_in_its_conversation(
