@@ -131,10 +131,10 @@ class LogScreen(Curating, FoundExchanges):
                 self.table.focus()
 
     def action_search(self) -> None:
-        self.query_one("#search", Input).focus()
+        self.set_focus(self.query_one("#search", Input))  # at once: the next key is the first letter
 
     def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
+        self.set_focus(self.query_one("#filter", Input))
 
     @on(ExchangeTable.SortWanted)
     def _heading_clicked(self, event: ExchangeTable.SortWanted) -> None:
