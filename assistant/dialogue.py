@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from assistant import __version__
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
 from assistant.errors import AdapterUnknown, AssistantError, EngineDied, StoreError
@@ -93,12 +94,16 @@ def turns(path: Sequence[StoredMessage]) -> list[Message]:
 
 
 @dataclass(slots=True)
-class _Growing:
+class Growing:
     """What has come of one reply so far."""
 
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    token_lengths: list[int] = field(default_factory=list)
+    """Characters of `text` that came with each token; what came before the first one counts as its own."""
+    unclaimed: int = 0
+    """Characters that came before any token."""
     prefilled: Prefilled | None = None
     finished: Finished | None = None
     started_s: float = field(default_factory=time.monotonic)
@@ -112,11 +117,23 @@ class _Growing:
                 if event.id is not None and event.logprob is not None:
                     self.token_ids.append(event.id)
                     self.logprobs.append(event.logprob)
+                    self.token_lengths.append(self.unclaimed + len(event.text))
+                    self.unclaimed = 0
+                elif self.token_lengths:
+                    self.token_lengths[-1] += len(event.text)
+                else:
+                    self.unclaimed += len(event.text)
             case Prefilled():
                 self.prefilled = event
                 self.started_s = time.monotonic()
             case Finished():
                 self.finished = event
+
+    def take_over(self, before: Outcome) -> None:
+        """Begin with the tokens of a reply that is continued, where all of them are known."""
+        if sum(before.token_lengths) == len(self.text):
+            self.token_ids, self.logprobs = list(before.token_ids), list(before.logprobs)
+            self.token_lengths = list(before.token_lengths)
 
     def outcome(self) -> Outcome:
         """Figures of the engine where it finished, our own count and clock where it was cut off."""
@@ -126,6 +143,7 @@ class _Growing:
             "context_tokens": prefilled.context_tokens,
             "token_ids": self.token_ids,
             "logprobs": self.logprobs,
+            "token_lengths": self.token_lengths,
         }
         if (done := self.finished) is None:
             return Outcome(
@@ -239,7 +257,7 @@ class Dialogue:
     ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
-        growing = _Growing()
+        growing = Growing()
         if continued is None:
             provenance = Provenance(
                 model=conversation.model,
@@ -248,11 +266,15 @@ class Dialogue:
                 template_text=template.text,
                 sampling=sampling.as_dict(),
                 seed=sampling.seed,
+                inputs=conversation.inputs,
+                version=__version__,
                 adapter_hash=adapter,
             )
             message_id = messages.begin_reply(self._db, conversation.id, parent_id, provenance)
         else:
             message_id, growing.text = continued.id, continued.content
+            if messages.was_generated(self._db, message_id):
+                growing.take_over(messages.reply_info(self._db, message_id).outcome)
             messages.resume_reply(self._db, message_id)
             prompt.append(Message("assistant", continued.content))
         state, error = "stopped", ""  # how it ends when whoever reads us goes away
@@ -279,7 +301,7 @@ class Dialogue:
             messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
         yield ReplyEnded(message_id, state, error)
 
-    async def _keep(self, message_id: int, growing: _Growing) -> None:
+    async def _keep(self, message_id: int, growing: Growing) -> None:
         """Write the reply as it grows, until cancelled. A full disk is no reason to stop talking: the end will tell."""
         stored, touched_s = "", 0.0
         while True:

@@ -7,6 +7,7 @@
     │   ├── DatabaseTooNew        written by a newer version of this program
     │   ├── DatabaseUnwritable    read-only folder or file, or a full disk
     │   └── ImportRefused         a file can't be imported; nothing of it was
+    ├── ReplayRefused             a reply can't be made again as it was
     ├── ModelError                a model can't be used
     │   ├── ModelUnknown          no model of that name or path
     │   ├── ModelIncomplete       files are missing or damaged
@@ -54,6 +55,10 @@ class DatabaseUnwritable(StoreError):
 
 class ImportRefused(StoreError):
     """A file that can't be imported: of no known format, damaged, or made to do harm. Nothing of it was stored."""
+
+
+class ReplayRefused(AssistantError):
+    """A reply can't be made again: what it was made with isn't known, or isn't here as it was."""
 
 
 class ModelError(AssistantError):

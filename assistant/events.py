@@ -102,6 +102,15 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Reread:
+    """A text that follows a prompt, token by token, each with its probability and the likeliest ones in its place."""
+
+    tokens: tuple[Token, ...]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """What texts mean: a vector of length 1 for each."""
 
@@ -109,4 +118,4 @@ class Embedded:
     prompt_tokens: int = 0
 
 
-Event = Loading | Prefilled | Token | Finished | Scored | Embedded
+Event = Loading | Prefilled | Token | Finished | Scored | Reread | Embedded

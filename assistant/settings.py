@@ -41,8 +41,12 @@ class Settings:
     """Model of a new conversation; empty: the one chosen last, or the catalogue's default."""
     template: str = "plain"
     """Template of a new conversation."""
+    meaning_model: str = "all-minilm-l6-v2"
+    """Model for search by meaning, used once it is pulled; empty: none. Another one knows the whole log anew."""
     theme: str = ""
     """Name of a theme; empty: the one chosen last."""
+    redact_words: tuple[str, ...] = ()
+    """Words of your own that are redacted like personal data, such as names: `["Anna Schmidt", "王小明"]`."""
     sampling: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """`[sampling]`: defaults of a new conversation, such as `temperature = 0.7`."""
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -89,6 +93,10 @@ def _value(kind: Any, value: Any, file: Path, key: str) -> Any:
         if type(value) is kind:
             return value
         expected = {int: "a whole number", str: "a text in quotes", bool: "true or false"}[kind]
+    elif kind == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return tuple(value)
+        expected = "a list of texts in quotes"
     elif isinstance(value, dict):
         if key != "keys" or all(isinstance(v, str) for v in value.values()):
             return MappingProxyType(value)

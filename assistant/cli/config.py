@@ -39,4 +39,6 @@ def _rows(table: Any, prefix: str) -> list[tuple[str, Any, str]]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
     return dict(value) if not isinstance(value, str | int | float | bool) else value

@@ -5,7 +5,16 @@ from datetime import datetime
 
 import click
 
-from assistant.cli import log_curate, log_exchange, log_search, log_upkeep
+from assistant.cli import (
+    log_curate,
+    log_doubles,
+    log_exchange,
+    log_meaning,
+    log_redact,
+    log_reply,
+    log_search,
+    log_upkeep,
+)
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
@@ -20,8 +29,10 @@ def command() -> None:
 
 for _command in (
     *(log_exchange.import_, log_exchange.export_),
-    *(log_search.search_, log_search.next_),
+    *(log_search.search_, log_search.next_, log_meaning.index, log_doubles.doubles_),
     *(log_curate.rate, log_curate.decide, log_curate.tag, log_curate.note),
+    log_reply.replay,
+    log_redact.redact,
     *(log_curate.correct, log_curate.prefer, log_curate.undo),
     *(log_upkeep.backup, log_upkeep.restore, log_upkeep.check, log_upkeep.vacuum, log_upkeep.stats, log_upkeep.delete),
 ):
@@ -55,17 +66,29 @@ def list_(limit: int, search: str, filter_: Filter, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("conversation_id", type=int)
+@click.argument("id_", type=int, metavar="ID")
+@click.option("--provenance", is_flag=True, help="How the reply ID came about: model, template, sampling, seed, speed.")
+@click.option("--tokens", is_flag=True, help="The reply ID, each token shaded by how probable it was.")
+@click.option("--alternatives", is_flag=True, help="With --tokens: the likeliest in the place of each; asks the model.")
 @as_json
-def show(conversation_id: int, as_json: bool) -> None:
-    """Show one conversation: its open path as Markdown, or all of it with --json."""
+def show(id_: int, provenance: bool, tokens: bool, alternatives: bool, as_json: bool) -> None:
+    """Show the conversation ID: its open path as Markdown, or all of it with --json.
+
+    With --provenance or --tokens ID is that of a reply, as `search` lists them.
+    """
     from assistant.store import export
 
+    if provenance and (tokens or alternatives):
+        raise click.UsageError("Give either --provenance or --tokens.")
     with opened_log() as db:
-        if as_json:
-            print_json(export.as_json(db, conversation_id))
+        if provenance:
+            log_reply.show_provenance(db, id_, as_json=as_json)
+        elif tokens or alternatives:
+            log_reply.show_tokens(db, id_, alternatives=alternatives, as_json=as_json)
+        elif as_json:
+            print_json(export.as_json(db, id_))
         else:
-            click.echo(printable(export.as_markdown(db, conversation_id)), nl=False)
+            click.echo(printable(export.as_markdown(db, id_)), nl=False)
 
 
 def _time(time_ms: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.filter_options import filter_options
+from assistant.cli.log_redact import redactor, words_option
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import AssistantError
@@ -57,6 +58,8 @@ def _tell(report: "Report") -> None:
         f"{would} {counted(report.conversations, 'conversation')} with {counted(report.messages, 'message')} "
         f"from {shorten(report.file, 60)} ({report.format})."
     )
+    if report.went_on:
+        click.echo(f"Of these messages some go on with {counted(report.went_on, 'conversation')} of the log.")
     if report.doubles:
         click.echo(f"In the log already, {report.doubles:,}: {_some(report.named_doubles, report.doubles)}")
     for what, count in sorted(report.left.items()):
@@ -76,10 +79,20 @@ def _some(names: list[str], count: int) -> str:
 @click.argument("conversation_ids", type=int, nargs=-1)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="json", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else stdout.")
+@click.option("--search", "search_words", metavar="WORDS", help="Replies that hold these words, or whose prompts do.")
+@click.option("--redact", is_flag=True, help="Put placeholders in place of personal data; `log redact` lists it.")
+@words_option
 @filter_options
 @as_json
 def export_(
-    conversation_ids: tuple[int, ...], format_: str, output: Path | None, as_json: bool, filter_: Filter
+    conversation_ids: tuple[int, ...],
+    format_: str,
+    output: Path | None,
+    search_words: str | None,
+    redact: bool,
+    words: tuple[str, ...],
+    as_json: bool,
+    filter_: Filter,
 ) -> None:
     """Export conversations, all of them or those of the ids given.
 
@@ -90,20 +103,30 @@ def export_(
     With filters: the conversations that hold such a reply; in openai, sharegpt, preference, kto and csv such replies
     alone, on whatever branch, with what led to them.
     """
-    from assistant.store import conversations
+    if words and not redact:
+        raise click.UsageError("--word goes with --redact.")
+    from assistant.store import conversations, search
     from assistant.store.exchange.exporter import export
 
     with opened_log() as db:
         for one in conversation_ids:
             conversations.get(db, one)  # raises where there is none
         ids = list(conversation_ids) or [one.id for one in conversations.page(db, 0, -1)]
-        write(export(db, ids, format_, filter_), output, plain=format_ in ("markdown", "csv"))
+        among = None if search_words is None else search.all_replies(db, search_words, filter_)
+        redacting = redactor(db, words) if redact else None
+        write(export(db, ids, format_, filter_, redacting, among), output, plain=format_ in ("markdown", "csv"))
     if output is not None:
         summary: dict[str, Any] = {"conversations": len(ids), "format": format_, "file": str(output)}
+        if redacting is not None:
+            summary |= {"redacted_values": len(redacting.used), "redacted_places": redacting.count}
         if as_json:
             print_json(summary)
         else:
             click.echo(f"{counted(len(ids), 'conversation')} written to {output}", err=True)
+            if redacting is not None:
+                click.echo(
+                    f"{counted(len(redacting.used), 'value')} replaced in {counted(redacting.count, 'place')}", err=True
+                )
 
 
 def write(parts: Iterator[str], output: Path | None, *, plain: bool) -> None:

@@ -13,6 +13,7 @@ from assistant.safe_text import printable, shorten
 from assistant.store.filter import COLUMNS, Filter, Sort
 
 if TYPE_CHECKING:
+    from assistant.cli.log_meaning import By
     from assistant.store.exchanges import Exchange
     from assistant.store.search import Hit
 
@@ -22,6 +23,13 @@ RATED = {1: "+", 0: "·", -1: "-"}
 @click.command("search")
 @click.argument("words", nargs=-1)
 @filter_options
+@click.option(
+    "--by",
+    type=click.Choice(["words", "meaning", "both"]),
+    default="words",
+    show_default=True,
+    help="What is compared: the words, what they mean, or both.",
+)
 @click.option("--sort", type=click.Choice(list(COLUMNS)), default="time", show_default=True, help="Column to sort by.")
 @click.option("--ascending", is_flag=True, help="The smallest or oldest first.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
@@ -31,6 +39,7 @@ RATED = {1: "+", 0: "·", -1: "-"}
 def search_(
     words: tuple[str, ...],
     filter_: Filter,
+    by: "By",
     sort: Sort,
     ascending: bool,
     limit: int,
@@ -41,11 +50,17 @@ def search_(
     """Search what was said, or without WORDS list every exchange that passes.
 
     All words must occur, in any order; Chinese needs no spaces. "Quotes" hold a phrase together, a - before excludes
-    (after --), OR between two is a choice.
+    (after --), OR between two is a choice. By meaning, WORDS are a sentence, and the nearest comes first; what is said
+    while a window is open gets known by itself, all else by `assistant log index`.
     """
     from assistant.store import exchanges, search
 
     typed = " ".join(words)
+    if by != "words":
+        if sort != "time" or ascending or offset or before is not None:
+            raise click.UsageError(f"--by {by} has an order of its own: leave --sort, --offset and the like away.")
+        _search_meaning(typed, by, filter_, limit, as_json=as_json)
+        return
     with opened_log() as db:
         if typed:
             found = search.search(
@@ -63,6 +78,21 @@ def search_(
         for hit in found.hits:
             click.echo(_told(hit))
         click.echo(f"{len(found.hits)} of {_counted(count)}", err=True)
+
+
+def _search_meaning(typed: str, by: "By", filter_: Filter, limit: int, *, as_json: bool) -> None:
+    from assistant.cli.log_meaning import find
+
+    if not typed.strip():
+        raise click.UsageError(f"--by {by} needs words to search for.")
+    with opened_log() as db:
+        hits = find(db, typed, by, filter_, limit).hits
+    if as_json:
+        print_json({"count": len(hits), "next_before": None, "hits": [asdict(hit) for hit in hits]})
+        return
+    for hit in hits:
+        click.echo(_told(hit))
+    click.echo(f"the {len(hits)} nearest" if hits else "Nothing like it.", err=True)
 
 
 def _print_exchanges(rows: "list[Exchange]", count: int, *, as_json: bool) -> None:
@@ -93,7 +123,8 @@ def _told(hit: "Hit") -> str:
     rated = f"  {RATED[hit.exchange.rating]}" if hit.exchange else ""
     who = "you" if hit.role == "user" else "assistant"
     title = shorten(hit.title or f"conversation {hit.conversation_id}", 50)
-    about = f"{hit.message_id}  {_time(hit.created_ms)}  {who}{rated}  {title}"
+    near = "" if hit.similarity is None else f"  {hit.similarity:.2f}"
+    about = f"{hit.message_id}  {_time(hit.created_ms)}  {who}{rated}{near}  {title}"
     text = "".join(
         click.style(printable(part), bold=True) if is_hit else printable(part) for part, is_hit in hit.snippet
     )
@@ -109,14 +140,15 @@ def _time(time_ms: int) -> str:
 
 
 @click.command("next")
+@click.option("--doubles", is_flag=True, help="The next group of doubles, as `assistant log doubles` found them last.")
 @filter_options
 @as_json
-def next_(filter_: Filter, as_json: bool) -> None:
+def next_(doubles: bool, filter_: Filter, as_json: bool) -> None:
     """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
     from assistant.store import curation_queue
 
     with opened_log() as db:
-        rows = curation_queue.up_next(db, filter_)
+        rows = curation_queue.doubles_up_next(db, filter_) if doubles else curation_queue.up_next(db, filter_)
         progress = curation_queue.progress(db, filter_)
     if as_json:
         print_json({**asdict(progress), "exchanges": [asdict(row) for row in rows]})

@@ -44,7 +44,7 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
     """Put the backup FILE in place of the log. What there was is kept beside it."""
     from assistant.store import upkeep
 
-    _agree(f"Put {file} in place of all that is in the log?", yes=yes)
+    agree(f"Put {file} in place of all that is in the log?", yes=yes)
     with opened_log() as db:
         kept = upkeep.restore(db, file)
     if as_json:
@@ -127,18 +127,23 @@ def delete(
         raise click.UsageError("Name conversations, or give --message or --before: one of the three.")
     with opened_log() as db:
         if message_id is not None:
-            _agree(f"Delete {counted(len(_there(db, message_id)), 'message')} for good?", yes=yes)
+            agree(f"Delete {counted(len(_there(db, message_id)), 'message')} for good?", yes=yes)
             gone = {"messages": deletion.delete_message(db, message_id)}
         else:
             ids = _conversations(db, conversation_ids, before)
             if ids:
-                _agree(f"Delete {counted(len(ids), 'conversation')} for good?", yes=yes)
+                agree(f"Delete {counted(len(ids), 'conversation')} for good?", yes=yes)
             gone = {"conversations": deletion.delete_conversations(db, ids)}
         copies = [str(copy) for copy in deletion.copies(db)]
     if as_json:
         print_json({**gone, "copies": copies})
         return
     click.echo(", ".join(f"{count:,} {what} deleted" for what, count in gone.items()))
+    tell_copies(copies)
+
+
+def tell_copies(copies: list[str]) -> None:
+    """Name the files that may still hold what is gone from the log."""
     if copies:
         click.echo("These copies of the log may still hold them:", err=True)
     for copy in copies:
@@ -160,6 +165,7 @@ def _conversations(db: "Database", ids: tuple[int, ...], before: int | None) -> 
     return [conversations.get(db, one).id for one in ids]  # raises where there is none
 
 
-def _agree(question: str, *, yes: bool) -> None:
+def agree(question: str, *, yes: bool) -> None:
+    """Ask before what can't be undone; end the command where the answer is no."""
     if not yes:
         click.confirm(question, abort=True, err=True)

@@ -76,7 +76,8 @@ def pull(name: str, as_json: bool) -> None:
     if as_json:
         print_json(_described(model))
     else:
-        click.echo(f"{model.name} is here. Try: assistant ask -m {model.name} 'Hello'", err=True)
+        use = "log search --by meaning 'a question'" if model.embeds else f"ask -m {model.name} 'Hello'"
+        click.echo(f"{model.name} is here. Try: assistant {use}", err=True)
 
 
 @command.command("add")

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_log() -> "Iterator[Database]":
     """The log, closed at the end."""
+    from assistant.store import importing
     from assistant.store.database import open_database
 
     db = open_database(Paths.from_environment().create().database)
     try:
+        importing.take_out_left(db)
         yield db
     finally:
         db.close()

@@ -49,11 +49,11 @@ def model_name(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -
     if name:
         catalogue.find(paths, name)  # a clear refusal before the engine is started
         return name
-    if not catalogue.installed(paths):
+    if not catalogue.chatting(paths):
         click.echo(f"No model yet: pulling {catalogue.DEFAULT}.", err=True)
         pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
         return catalogue.DEFAULT
-    return catalogue.installed(paths)[0].name
+    return catalogue.chatting(paths)[0].name
 
 
 calibration = click.option(

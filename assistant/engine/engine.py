@@ -22,8 +22,8 @@ from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.reply import Loaded, Prompt, Reply
 from assistant.engine.sampling import Sampling
 from assistant.engine.schedule import alone
-from assistant.engine.scoring import embed, score
-from assistant.errors import ContextExceeded
+from assistant.engine.scoring import embed, reread, score
+from assistant.errors import ContextExceeded, RequestRefused
 from assistant.events import Embedded, Event, Loading, Scored
 from prompts.message import Message
 
@@ -164,6 +164,25 @@ class Engine:
         following = [self.chat_format.encode_following(text) for text in continuations]
         self._refuse_longer(len(prompt) + max(map(len, following), default=0))
         return score(self._model, prompt, following, self._used(adapter))
+
+    def rereading(
+        self, messages: Sequence[Message], reply: str | Sequence[int], top: int, *, adapter: Path | None = None
+    ) -> Steps:
+        """The steps that end in `Reread`: a reply, as text or as the ids it was made of, token by token.
+
+        Raises `ContextExceeded` where it is too long; ids that the model doesn't have are refused.
+        """
+        if isinstance(reply, str):
+            opening = self.chat_format.opening(self.chat_format.encode(messages))
+            following = self.chat_format.encode_following(reply.removeprefix(opening))
+        else:
+            following = list(reply)
+        if wrong := [one for one in following if one >= len(self._model.tokenizer)]:
+            raise RequestRefused(f"The model has no token {wrong[0]}.", code="bad_token", status=400)
+        reserve = len(following) + 1
+        prompt = fit(messages, self.chat_format.encode, self.context_tokens, reserve, drop_oldest=True).ids
+        self._refuse_longer(len(prompt) + len(following))
+        return reread(self._model, prompt, following, top, self._used(adapter))
 
     def embedding(self, texts: Sequence[str]) -> Steps:
         """The steps of `embed`."""

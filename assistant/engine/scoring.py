@@ -1,14 +1,15 @@
 """How likely texts are after a prompt, all of them after one prefill; and what texts mean, as vectors."""
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from assistant.engine.network import Ask, Conversation, Read, Steps
 from assistant.engine.reply import Loaded, read_prompt
-from assistant.events import Embedded, Scored
+from assistant.engine.text_stream import TextStream
+from assistant.events import Embedded, Reread, Scored, Token, TopToken
 
 MOST_NODES = 256
 """Tokens of continuations computed at once: their logits take 50 MB with a vocabulary of 49,152."""
@@ -53,6 +54,39 @@ def score(model: Loaded, prompt: Sequence[int], continuations: Sequence[Sequence
     finally:
         model.conversations.give_back(conversation)
     yield Scored(tuple(map(tuple, scores)), len(prompt), cached)
+
+
+def reread(model: Loaded, prompt: Sequence[int], ids: Sequence[int], top: int, adapter: str = "") -> Steps:
+    """`Reread`: each of `ids` given the prompt and the tokens before it, with the `top` likeliest in its place.
+
+    Logits are kept of `MOST_NODES` tokens at a time, however long the text is.
+    """
+    conversation, cached = model.conversations.take(prompt, adapter)
+    text = TextStream(model.decode, model.chat_format.hidden_ids)
+    tokens: list[Token] = []
+    try:
+        row = yield from read_prompt(model, conversation, prompt)
+        for start in range(0, len(ids), MOST_NODES):
+            some = ids[start : start + MOST_NODES]
+            after = yield Ask(conversation, some, last=len(some))
+            rows = [row, *after]
+            tokens += [_token(model, text.push(token), token, row, top) for token, row in zip(some, rows, strict=False)]
+            row = after[-1]
+        if tokens and (rest := text.flush()):
+            tokens.append(replace(tokens[-1], text=tokens.pop().text + rest))
+    except Exception:
+        model.conversations.forget(conversation)
+        raise
+    finally:
+        model.conversations.give_back(conversation)
+    yield Reread(tuple(tokens), len(prompt), cached)
+
+
+def _token(model: Loaded, text: str, token: int, row: Tensor, top: int) -> Token:
+    logprobs = row.float().log_softmax(-1)
+    likeliest = logprobs.topk(top)
+    pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+    return Token(text, token, float(logprobs[token]), tuple(TopToken(model.decode([i]), p, i) for i, p in pairs))
 
 
 def embed(texts: Sequence[Sequence[int]]) -> Steps:

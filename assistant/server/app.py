@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from assistant.errors import AssistantError, ModelUnknown
 from assistant.server import control, openai
 from assistant.server.adapters import Adapters
+from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
 from assistant.server.worker import Worker, sentence
 from assistant.wire.errors import error_body, refusal
@@ -23,23 +24,24 @@ from assistant.wire.errors import error_body, refusal
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def private_app(worker: Worker, leases: Leases, names: openai.Names, adapters: Path, *, key: str = "") -> ASGIApp:
+def private_app(
+    worker: Worker, embedding: Embedding, leases: Leases, names: openai.Names, adapters: Path, *, key: str = ""
+) -> ASGIApp:
     """All routes. With a `key` for where it listens on a port, without on a socket that only its owner can open."""
     known = Adapters(adapters, paths=True)
-    routes = [*openai.routes(worker, names, lambda _: None, known), *control.routes(worker, leases)]
+    routes = [*openai.routes(worker, embedding, names, lambda _: None, known), *control.routes(worker, leases)]
     return Gate(_application(routes), key=key)
 
 
-def public_app(worker: Worker, names: openai.Names, adapters: Path, *, key: str = "") -> ASGIApp:
+def public_app(worker: Worker, embedding: Embedding, names: openai.Names, adapters: Path, *, key: str = "") -> ASGIApp:
     """The OpenAI API, and no model but those that are listed: a path would let strangers look around on this disk."""
 
     def check(model: str) -> None:
         if model not in (known := names()):
             raise ModelUnknown(f"There is no model {model!r} here. There are: {', '.join(known) or 'none'}.")
 
-    return Gate(
-        _application(openai.routes(worker, names, check, Adapters(adapters))), key=key, hosts=() if key else LOOPBACK
-    )
+    routes = openai.routes(worker, embedding, names, check, Adapters(adapters))
+    return Gate(_application(routes), key=key, hosts=() if key else LOOPBACK)
 
 
 class Gate:
@@ -102,7 +104,7 @@ async def _expected(request: Request, error: Exception) -> Response:  # noqa: AR
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = "There are chat/completions, completions, embeddings, score, models and adapters under /v1."
+    known = "There are chat/completions, completions, embeddings, score, logprobs, models and adapters under /v1."
     return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}. {known}", "not_found")
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from assistant.engine import catalogue
-from assistant.errors import ModelUnknown
+from assistant.errors import ModelUnknown, ModelUnsupported
 from assistant.events import Loading
 from assistant.paths import Paths
+from assistant.server.embedding import Embeds, LoadEmbedder
 from assistant.server.worker import Engine, Load
 from assistant.settings import EngineSettings
 
@@ -24,6 +25,8 @@ def loader(paths: Paths, settings: EngineSettings) -> Load:
         found = catalogue.find(paths, model)
         if isinstance(found, catalogue.Remote):
             raise ModelUnknown(f"{model} runs on another server, {found.url}. Ask that one.")
+        if found.embeds:
+            raise ModelUnsupported(f"{model} makes vectors for search by meaning and can't chat. Choose another model.")
         return TorchEngine.load(
             found.folder,
             device=settings.device,
@@ -32,6 +35,20 @@ def loader(paths: Paths, settings: EngineSettings) -> Load:
             kv_cache_bytes=settings.kv_cache_mb * 2**20,
             progress=progress,
         )
+
+    return load
+
+
+def embedder_loader(paths: Paths, settings: EngineSettings) -> LoadEmbedder:
+    """Loads a model that only embeds by its name or path; None for a model that chats."""
+
+    def load(model: str) -> Embeds | None:
+        found = catalogue.find(paths, model)
+        if isinstance(found, catalogue.Remote) or not found.embeds:
+            return None
+        from assistant.engine.embedder import Embedder
+
+        return Embedder.load(found.folder, threads=settings.threads)
 
     return load
 

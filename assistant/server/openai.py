@@ -13,19 +13,21 @@ from starlette.routing import Route
 
 from assistant.engine.network import Steps
 from assistant.errors import RequestRefused
-from assistant.events import Embedded, Event, Scored
+from assistant.events import Embedded, Event, Reread, Scored
 from assistant.server.adapters import Adapters
+from assistant.server.embedding import Embedding
 from assistant.server.schemas import (
     ChatRequest,
     CompletionRequest,
     EmbeddingsRequest,
     Generation,
+    LogprobsRequest,
     ScoreRequest,
     parse,
 )
 from assistant.server.stream import EventStream, frames, unless_gone, with_comments
 from assistant.server.worker import Engine, Work, Worker
-from assistant.wire.chunks import ChunkWriter, embeddings_body, scores_body
+from assistant.wire.chunks import ChunkWriter, embeddings_body, logprobs_body, scores_body
 
 MOST_BYTES = 64_000_000
 """Longest body that is read: far beyond any context window, far below what would fill the memory."""
@@ -37,7 +39,7 @@ Check = Callable[[str], None]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
+def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
     """`names` are listed; `check` says whether a request may name a model."""
     find_adapter, adapter_names = adapters_in.find, adapters_in.names
 
@@ -106,7 +108,12 @@ def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) ->
     async def embeddings(request: Request) -> Response:
         asked = await read(request, EmbeddingsRequest)
         texts = asked.input
-        embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
+        check(asked.model)
+        embedded: Event | None = await unless_gone(
+            request, embedding.embed(asked.model, texts, background=asked.background)
+        )
+        if embedded is None:
+            embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
         assert isinstance(embedded, Embedded)
         return JSONResponse(embeddings_body(asked.model, embedded, base64=asked.encoding_format == "base64"))
 
@@ -117,6 +124,18 @@ def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) ->
         scored = await _last(request, asked.model, lambda engine: [engine.scoring(messages, texts, adapter=adapter)])
         assert isinstance(scored, Scored)
         return JSONResponse(scores_body(asked.model, texts, scored))
+
+    async def logprobs(request: Request) -> Response:
+        asked = await read(request, LogprobsRequest)
+        messages, adapter = [message.message() for message in asked.messages], find_adapter(asked.adapter)
+        reply = asked.reply or asked.token_ids or ""
+
+        def work(engine: Engine) -> list[Steps]:
+            return [engine.rereading(messages, reply, asked.top_logprobs, adapter=adapter)]
+
+        reread = await _last(request, asked.model, work)
+        assert isinstance(reread, Reread)
+        return JSONResponse(logprobs_body(asked.model, reread))
 
     async def _last(request: Request, model: str, work: Work) -> Event:
         """The last event of work that is answered whole."""
@@ -136,6 +155,7 @@ def routes(worker: Worker, names: Names, check: Check, adapters_in: Adapters) ->
         Route("/v1/completions", complete, methods=["POST"]),
         Route("/v1/embeddings", embeddings, methods=["POST"]),
         Route("/v1/score", score, methods=["POST"]),
+        Route("/v1/logprobs", logprobs, methods=["POST"]),
         Route("/v1/models", models),
         Route("/v1/adapters", adapters),
     ]

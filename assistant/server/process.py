@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from assistant.paths import Paths
 from assistant.server import loading, sockets
 from assistant.server.app import private_app, public_app
+from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
 from assistant.server.worker import Worker
 from assistant.settings import EngineSettings
@@ -72,11 +73,12 @@ async def _serve(paths: Paths, settings: EngineSettings, port: Port | None, read
         return loading.names(paths)
 
     worker = Worker(loading.loader(paths, settings), loading.import_engine)
+    embedding = Embedding(loading.embedder_loader(paths, settings), lambda: worker.ready, lambda: worker.requests > 0)
     leases = Leases(settings.keep_alive_s)
     listener, here = sockets.listen(paths)
-    answering = [(private_app(worker, leases, names, paths.adapters, key=here.key), listener)]
+    answering = [(private_app(worker, embedding, leases, names, paths.adapters, key=here.key), listener)]
     if port is not None:
-        answering.append((public_app(worker, names, paths.adapters, key=port.key), port.listener))
+        answering.append((public_app(worker, embedding, names, paths.adapters, key=port.key), port.listener))
     async with listening(answering):
         address.publish(paths, here)
         worker.start()

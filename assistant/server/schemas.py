@@ -220,10 +220,29 @@ class ScoreRequest(_Supported):
     adapter: str | None = None
 
 
+class LogprobsRequest(_Supported):
+    """Ours: a reply to a conversation token by token, given as text or as the ids that it was made of."""
+
+    model: str = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1)
+    reply: Annotated[Text, Field(min_length=1)] | None = None
+    token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    adapter: str | None = None
+
+    @model_validator(mode="after")
+    def _one_reply(self) -> Self:
+        if (self.reply is None) == (self.token_ids is None):
+            raise ValueError("give either reply or token_ids")
+        return self
+
+
 class EmbeddingsRequest(_Supported):
     model: str = Field(min_length=1)
     input: list[Text] = Field(min_length=1, max_length=2048)
     encoding_format: Literal["float", "base64"] | None = None
+    background: bool = False
+    """Ours alone: wait while the engine has anything else to do. Of a model that chats, without effect."""
 
     @field_validator("input", mode="before")
     @classmethod

@@ -51,6 +51,23 @@ def _unjudged(db: Database, conversation_id: int, passes: str, values: tuple[Any
     return exchanges.by_ids(db, [row[0] for row in rows])
 
 
+def doubles_up_next(db: Database, filter_: Filter = EVERYTHING) -> list[Exchange]:
+    """The replies of the first group of doubles of which several pass and aren't skipped, side by side; or none.
+
+    The groups are those that `doubles.find` found last. Choosing one of a group with `doubles.choose` is done with it.
+    """
+    passes, values = exchanges.joined(exchanges.conditions(filter_))
+    rows = select(
+        db,
+        "WITH some AS (SELECT message_id, decision FROM exchanges WHERE message_id IN (SELECT message_id FROM doubles) "
+        f"AND {passes}), up AS (SELECT d.group_id FROM doubles d JOIN some s USING (message_id) "
+        "GROUP BY d.group_id HAVING sum(s.decision <> 'skip') > 1 ORDER BY d.group_id LIMIT 1) "
+        "SELECT message_id FROM doubles JOIN some USING (message_id) WHERE group_id IN up ORDER BY message_id",
+        values,
+    )
+    return exchanges.by_ids(db, [row[0] for row in rows])
+
+
 def progress(db: Database, filter_: Filter = EVERYTHING) -> Progress:
     """How far one has come with the replies that pass."""
     total = exchanges.count(db, filter_)

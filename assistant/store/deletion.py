@@ -19,8 +19,8 @@ AT_START_S = 0.2
 def delete_conversations(db: Database, ids: Sequence[int]) -> int:
     """Delete these conversations. How many there were."""
     with transaction(db):
-        gone = sum(_erase(db, conversation_id) for conversation_id in ids)
-        erase_unused_templates(db)
+        gone = sum(erase(db, conversation_id) for conversation_id in ids)
+        erase_unused(db)
     if gone:
         leave_no_bytes(db)
     return gone
@@ -35,15 +35,17 @@ def purge_hidden(db: Database, *, older_than_ms: int = 0) -> int:
     rows = select(db, "SELECT id FROM conversations WHERE deleted_ms <= ?", (before,))
     if not rows:
         derived.go_on_forgetting(db, within_s=AT_START_S)
+        derived.forget_vectors(db)
         return 0
     with transaction(db):
-        gone = sum(_erase(db, row[0]) for row in rows)
-        erase_unused_templates(db)
+        gone = sum(erase(db, row[0]) for row in rows)
+        erase_unused(db)
     leave_no_bytes(db, within_s=AT_START_S)
     return gone
 
 
-def _erase(db: Database, conversation_id: int) -> int:
+def erase(db: Database, conversation_id: int) -> int:
+    """Delete one conversation, in a transaction of the caller's. How many there were."""
     # Loose first: deleting a message deletes its answers, and SQLite follows such a chain no deeper than 1,000.
     execute(db, "UPDATE messages SET parent_id = NULL WHERE conversation_id = ?", (conversation_id,))
     return int(execute(db, "DELETE FROM conversations WHERE id = ?", (conversation_id,)).rowcount)
@@ -62,9 +64,16 @@ def delete_message(db: Database, message_id: int) -> int:
         for one in ids:
             execute(db, "DELETE FROM messages WHERE id = ?", (one,))
         _open_what_is_left(db, root.conversation_id, root.parent_id)
-        erase_unused_templates(db)
+        erase_unused(db)
     leave_no_bytes(db)
     return len(ids)
+
+
+def erase_last(db: Database, message_id: int) -> None:
+    """Delete a message that nothing answers, in a transaction of the caller's."""
+    one = messages.get(db, message_id)
+    execute(db, "DELETE FROM messages WHERE id = ?", (message_id,))
+    _open_what_is_left(db, one.conversation_id, one.parent_id)
 
 
 def below(db: Database, message_id: int) -> list[int]:
@@ -97,14 +106,20 @@ def ended_before(db: Database, time_ms: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def erase_unused_templates(db: Database) -> None:
-    """Delete the templates that no reply was made with: their text may be a person's own."""
-    execute(db, "DELETE FROM templates WHERE NOT EXISTS (SELECT 1 FROM replies WHERE template_hash = templates.hash)")
+def erase_unused(db: Database) -> None:
+    """Delete the templates and settings that no reply was made with: their text may be a person's own."""
+    for table, used in (
+        ("provenances", "outcomes WHERE provenance_id = provenances.id"),
+        ("templates", "provenances WHERE template_hash = templates.hash"),
+    ):
+        execute(db, f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {used})")
 
 
 def leave_no_bytes(db: Database, *, within_s: float | None = None) -> None:
-    """Overwrite what is left of deleted rows: in the index, whose pages keep deleted words, and in the -wal file."""
+    """Overwrite what is left of deleted rows: in the index, whose pages keep deleted words, in the -wal file, and the
+    vectors of what they meant."""
     derived.forget(db, within_s=within_s)
+    derived.forget_vectors(db)
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from assistant.errors import StoreError
 from assistant.store.database import execute, select, transaction
 
-TABLES = ("exchanges", "messages_words")
+TABLES = ("exchanges", "messages_words", "meaning_stale", "doubles")
 """Not to be copied out of a damaged log, as they can be made again; the second stands for its shadow tables too."""
 
 
@@ -64,6 +64,21 @@ def _merge(db: Database, pages: int, within_s: float) -> bool:
         if time.monotonic() > until:
             return False
         pages = abs(pages)
+
+
+def forget_vectors(db: Database) -> None:
+    """Take the vectors of deleted messages out of their file."""
+    if select(db, "SELECT 1 FROM meaning_stale LIMIT 1"):
+        from assistant.store import embedding_queue  # numpy, which nothing else here needs
+
+        embedding_queue.forget(db)
+
+
+def distrust_vectors(db: Database) -> None:
+    """The log is another one than it was: compare the vectors with it again, if there are any."""
+    from assistant.store import embedding_queue
+
+    embedding_queue.distrust(db)
 
 
 def troubles(db: Database) -> list[str]:

@@ -167,26 +167,21 @@ def _plan(db: Database, held: Sequence[Condition], column: str) -> tuple[str, st
 
 def _listed(db: Database, condition: Condition) -> Condition:
     """A condition as a list of ids, unless that would be long."""
-    sql, values, column = condition
-    if column in (None, "message_id") or _passing(db, condition, SOME + 1) > SOME:
+    if condition[2] in (None, "message_id") or _passing(db, condition, SOME + 1) > SOME:
         return condition
-    ids = f"SELECT message_id FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    ids, values = _ids(condition)
     return f"message_id IN ({ids})", values, None
 
 
 def _passing(db: Database, condition: Condition, at_most: int) -> int:
     """How many rows pass a condition that has an index, counted up to `at_most`."""
-    sql, values, column = condition
-    if column == "message_id":
-        some = "SELECT 1 FROM tags WHERE tag = ?"
-    else:
-        some = f"SELECT 1 FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}"
+    some, values = _ids(condition)
     return int(select(db, f"SELECT count(*) FROM ({some} LIMIT ?)", (*values, at_most))[0][0])
 
 
 def joined(held: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
     """All conditions as one, deleted conversations left out, with the values of all."""
-    return " AND ".join(["hidden = 0", *(one[0] for one in held)]), tuple(v for one in held for v in one[1])
+    return " AND ".join(one[0] for one in (SHOWN, *held)), tuple(v for one in held for v in one[1])
 
 
 def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> str:
@@ -199,6 +194,32 @@ def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> 
     ]
     least, index = min(counted, default=(at_most + 1, ""))
     return index if least <= at_most else ""
+
+
+def listed(
+    db: Database, held: Sequence[Condition], at_most: int
+) -> tuple[str, tuple[Any, ...], list[Condition]] | None:
+    """SQL that lists the replies of the condition that leaves the fewest, its values, and what is still to be tried.
+
+    It reads an index alone. None where each condition leaves more than `at_most`.
+    """
+    counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
+    least, number = min(counted, default=(at_most + 1, 0))
+    if least > at_most:
+        return None
+    rest = [one for at, one in enumerate(held) if at != number]
+    return *_ids(held[number]), [SHOWN, *rest] if held[number][2] == "message_id" else rest
+
+
+SHOWN: Condition = ("hidden = 0", (), None)
+"""The condition that a reply's conversation isn't deleted."""
+
+
+def _ids(condition: Condition) -> tuple[str, tuple[Any, ...]]:
+    sql, values, column = condition
+    if column == "message_id":
+        return "SELECT message_id FROM tags WHERE tag = ?", values
+    return f"SELECT message_id FROM exchanges INDEXED BY exchanges_{column} WHERE hidden = 0 AND {sql}", values
 
 
 def count(db: Database, filter_: Filter = EVERYTHING, *, at_most: int | None = None) -> int:

@@ -13,8 +13,9 @@ from assistant.store.messages import FIGURES
 
 TITLE = "{} (fork)"
 _CONVERSATION = "model, template, inputs, sampling, system"
-_MESSAGE = "role, content, created_ms, error"
-_REPLY = ", ".join(("model", "adapter_hash", "template_hash", "sampling", "seed", "token_ids", "logprobs", *FIGURES))
+_MESSAGE = "role, content, created_ms, error, redacted"
+_MADE = ("model", "adapter_hash", "template_hash", "sampling", "seed", "inputs", "version")
+_REPLY = ", ".join((*_MADE, "token_ids", "logprobs", "token_lengths", *FIGURES))
 
 
 def fork(db: Database, message_id: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
+from assistant.events import Timing
 from assistant.store import conversations
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
@@ -15,6 +16,9 @@ from assistant.store.packing import pack, unpack
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
+
+NO_TEMPLATE_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""The template of a reply that another program's model made: the hash of nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class Provenance:
     seed: int | None
     adapter_hash: str = ""
     """Of a reply that was cut off before the engine told the hash, the adapter's name."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """What the template was filled with; empty also where that is not known."""
+    version: str = ""
+    """Of this program; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,15 @@ class Outcome:
     device: str = ""
     token_ids: Sequence[int] = field(default_factory=list)
     logprobs: Sequence[float] = field(default_factory=list)
+    token_lengths: Sequence[int] = field(default_factory=list)
+    """Characters of the reply that came with each token."""
+    continued_at: int | None = None
+    """Characters of a reply that was continued, when that was first done."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Speed of decoding; 0.0 where it is not known."""
+        return Timing(self.load_s, self.first_token_s, self.total_s).tokens_per_s(self.completion_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +113,8 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
         )
         execute(
             db,
-            "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed, inputs, version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 message_id,
                 provenance.model,
@@ -105,6 +122,8 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
                 provenance.template_hash,
                 json.dumps(provenance.sampling, ensure_ascii=False),
                 provenance.seed,
+                json.dumps(provenance.inputs, ensure_ascii=False),
+                provenance.version,
             ),
         )
     return message_id
@@ -148,10 +167,17 @@ def _refuse_stranger(db: Database, conversation_id: int, message_id: int) -> Non
 
 
 def resume_reply(db: Database, message_id: int) -> None:
-    """Let a reply that has ended grow again."""
-    execute(
-        db, "UPDATE messages SET state = 'growing', error = '', updated_ms = ? WHERE id = ?", (now_ms(), message_id)
-    )
+    """Let a reply that has ended grow again, and note how long it was."""
+    length = len(get(db, message_id).content)
+    with transaction(db):
+        execute(
+            db, "UPDATE messages SET state = 'growing', error = '', updated_ms = ? WHERE id = ?", (now_ms(), message_id)
+        )
+        execute(
+            db,
+            "UPDATE replies SET continued_at = coalesce(continued_at, ?) WHERE message_id = ?",
+            (length, message_id),
+        )
 
 
 def grow_reply(db: Database, message_id: int, content: str) -> None:
@@ -166,9 +192,10 @@ def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
 
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
-    values = {name: getattr(outcome, name) for name in FIGURES}
+    values = {name: getattr(outcome, name) for name in FIGURES if name != "continued_at"}
     values["token_ids"] = pack("i", outcome.token_ids)
     values["logprobs"] = pack("f", outcome.logprobs)
+    values["token_lengths"] = pack("i", outcome.token_lengths)
     now = now_ms()
     with transaction(db):
         execute(
@@ -188,7 +215,7 @@ def end_reply(db: Database, message_id: int, content: str, state: str, outcome: 
         )
 
 
-FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logprobs")]
+FIGURES = [f.name for f in fields(Outcome) if f.name not in ("token_ids", "logprobs", "token_lengths")]
 """The columns of an outcome that are plain numbers and texts."""
 
 
@@ -286,8 +313,8 @@ def mark_interrupted(db: Database) -> int:
 
 
 _REPLIES = (
-    "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.token_ids, "
-    f"r.logprobs, {', '.join(f'r.{name}' for name in FIGURES)} "
+    "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.inputs, r.version, "
+    f"r.token_ids, r.logprobs, r.token_lengths, {', '.join(f'r.{name}' for name in FIGURES)} "
     "FROM replies r JOIN templates t ON t.hash = r.template_hash"
 )
 
@@ -301,8 +328,10 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
 
 
 def was_generated(db: Database, message_id: int) -> bool:
-    """Whether a model of ours made this message, so that `reply_info` knows how. A correction or an import wasn't."""
-    return bool(select(db, "SELECT 1 FROM replies WHERE message_id = ?", (message_id,)))
+    """Whether a model of ours made this message, so that `reply_info` knows how. A correction wasn't, nor was what came
+    from another program, even where its model is known."""
+    query = "SELECT 1 FROM replies WHERE message_id = ? AND template_hash <> ?"
+    return bool(select(db, query, (message_id, NO_TEMPLATE_HASH)))
 
 
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
@@ -314,11 +343,15 @@ def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
 
 
 def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
-    _, model, name, template_hash, text, sampling, seed, adapter_hash, token_ids, logprobs, *figures = row
-    provenance = Provenance(model, name, template_hash, text, json.loads(sampling), seed, adapter_hash)
+    _, model, name, template_hash, text, sampling, seed, adapter_hash, inputs, version, *rest = row
+    token_ids, logprobs, token_lengths, *figures = rest
+    provenance = Provenance(
+        model, name, template_hash, text, json.loads(sampling), seed, adapter_hash, json.loads(inputs), version
+    )
     outcome = Outcome(
         **dict(zip(FIGURES, figures, strict=True)),
         token_ids=unpack("i", token_ids),
         logprobs=unpack("f", logprobs),
+        token_lengths=unpack("i", token_lengths),
     )
     return ReplyInfo(provenance, outcome)

@@ -338,3 +338,205 @@ CREATE TABLE template_tests (
 );
 CREATE INDEX template_tests_data ON template_tests(template, data_hash)
 """
+
+
+@migrations()
+def redaction_and_replay(db: Database) -> None:
+    """What a reply can be made again with and read by token; which placeholder stands for which personal value.
+
+    A value is kept as a keyed fingerprint alone: what was taken out of the log must not stand in this table.
+    """
+    for statement in _REDACTION.split(";\n"):
+        db.conn.execute(statement)
+
+
+_REDACTION = """
+ALTER TABLE replies ADD COLUMN inputs TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE replies ADD COLUMN version TEXT NOT NULL DEFAULT '';
+ALTER TABLE replies ADD COLUMN continued_at INTEGER;
+ALTER TABLE replies ADD COLUMN token_lengths BLOB NOT NULL DEFAULT x'';
+ALTER TABLE messages ADD COLUMN redacted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE placeholders (
+    kind TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    fingerprint TEXT UNIQUE,
+    PRIMARY KEY (kind, number)
+);
+CREATE TABLE not_personal (
+    fingerprint TEXT PRIMARY KEY
+)
+"""
+
+
+@migrations()
+def meaning_and_doubles(db: Database) -> None:
+    """What the vectors of meaning, which lie in a file of their own, must follow; and which replies are doubles.
+
+    Nothing is noted until there are vectors.
+    """
+    for statement in _MEANING.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_MEANING = """
+CREATE TABLE meaning_stale (id INTEGER PRIMARY KEY AUTOINCREMENT, message_id INTEGER NOT NULL)
+
+CREATE TRIGGER meaning_ended AFTER UPDATE OF state ON messages
+WHEN OLD.state = 'growing' AND NEW.state <> 'growing' AND EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (NEW.id);
+END
+
+CREATE TRIGGER meaning_rewritten AFTER UPDATE OF content ON messages
+WHEN OLD.state <> 'growing' AND NEW.state <> 'growing' AND OLD.content IS NOT NEW.content
+AND EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (NEW.id);
+END
+
+CREATE TRIGGER meaning_gone AFTER DELETE ON messages WHEN EXISTS (SELECT 1 FROM state WHERE key = 'meaning') BEGIN
+    INSERT INTO meaning_stale (message_id) VALUES (OLD.id);
+END
+
+CREATE TABLE doubles (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    group_id INTEGER NOT NULL,
+    exact INTEGER NOT NULL
+)
+
+CREATE INDEX doubles_group ON doubles(group_id)
+"""
+
+
+@migrations()
+def provenance_told_once(db: Database) -> None:
+    """What a reply was made with is the same for thousands of them: kept once, it was a fifth of the file.
+
+    `replies` stays as a view that is read and written like the table it was.
+    """
+    for statement in _PROVENANCES.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_MADE_WITH = "model, model_hash, adapter_hash, template_hash, sampling, inputs, version, device"
+_WENT = (
+    "prompt_tokens, cached_tokens, completion_tokens, dropped_messages, context_tokens, load_s, first_token_s, "
+    "total_s, finish_reason, token_ids, logprobs, token_lengths"
+)
+_NOTHING = {"inputs": "'{}'", "finish_reason": "''", "token_ids": "x''", "logprobs": "x''", "token_lengths": "x''"}
+_EMPTY = "''"
+_NEW_MADE = {name: f"coalesce(NEW.{name}, {_NOTHING.get(name, _EMPTY)})" for name in _MADE_WITH.split(", ")}
+_SAME = " AND ".join(f"{name} = {new}" for name, new in _NEW_MADE.items())
+_NEW_WENT = ", ".join(f"coalesce(NEW.{name}, {_NOTHING.get(name, '0')})" for name in _WENT.split(", "))
+_REMEMBER = f"""INSERT INTO provenances ({_MADE_WITH})
+    SELECT {", ".join(_NEW_MADE.values())}
+    WHERE NOT EXISTS (SELECT 1 FROM provenances WHERE {_SAME});"""
+_PROVENANCE_ID = f"(SELECT id FROM provenances WHERE {_SAME})"
+_TOLD_OUTCOME = """UPDATE exchanges SET (model, adapter, template, tokens, surprise) =
+        (SELECT model, adapter, template, tokens, surprise FROM told_exchanges WHERE message_id = NEW.message_id)
+    WHERE message_id = NEW.message_id;"""
+
+_PROVENANCES = f"""
+DROP VIEW told_exchanges
+
+CREATE TABLE provenances (
+    id INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    model_hash TEXT NOT NULL,
+    adapter_hash TEXT NOT NULL,
+    template_hash TEXT NOT NULL REFERENCES templates(hash),
+    sampling TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    version TEXT NOT NULL,
+    device TEXT NOT NULL
+)
+
+CREATE UNIQUE INDEX provenances_told
+ON provenances(template_hash, sampling, inputs, model, model_hash, adapter_hash, version, device)
+
+INSERT INTO provenances ({_MADE_WITH}) SELECT DISTINCT {_MADE_WITH} FROM replies
+
+CREATE TABLE outcomes (
+    message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+    provenance_id INTEGER NOT NULL REFERENCES provenances(id),
+    seed INTEGER,
+    continued_at INTEGER,
+    prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    dropped_messages INTEGER NOT NULL,
+    context_tokens INTEGER NOT NULL,
+    load_s REAL NOT NULL,
+    first_token_s REAL NOT NULL,
+    total_s REAL NOT NULL,
+    finish_reason TEXT NOT NULL,
+    token_ids BLOB NOT NULL,
+    logprobs BLOB NOT NULL,
+    token_lengths BLOB NOT NULL
+)
+
+INSERT INTO outcomes
+SELECT r.message_id, p.id, r.seed, r.continued_at, {", ".join(f"r.{name}" for name in _WENT.split(", "))}
+FROM replies r CROSS JOIN provenances p ON {" AND ".join(f"p.{name} = r.{name}" for name in _MADE_WITH.split(", "))}
+
+DROP TABLE replies
+
+CREATE INDEX outcomes_provenance ON outcomes(provenance_id)
+
+CREATE VIEW replies AS
+SELECT o.message_id, p.model, p.adapter_hash, p.template_hash, p.sampling, p.inputs, o.seed, p.model_hash,
+    o.prompt_tokens, o.cached_tokens, o.completion_tokens, o.dropped_messages, o.context_tokens, o.load_s,
+    o.first_token_s, o.total_s, o.finish_reason, p.device, p.version, o.continued_at, o.token_ids, o.logprobs,
+    o.token_lengths
+FROM outcomes o JOIN provenances p ON p.id = o.provenance_id
+
+CREATE TRIGGER replies_insert INSTEAD OF INSERT ON replies BEGIN
+    {_REMEMBER}
+    INSERT INTO outcomes (message_id, provenance_id, seed, continued_at, {_WENT})
+    VALUES (NEW.message_id, {_PROVENANCE_ID}, NEW.seed, NEW.continued_at, {_NEW_WENT});
+END
+
+CREATE TRIGGER replies_update INSTEAD OF UPDATE ON replies BEGIN
+    {_REMEMBER}
+    UPDATE outcomes SET (provenance_id, seed, continued_at, {_WENT}) =
+        ({_PROVENANCE_ID}, NEW.seed, NEW.continued_at, {_NEW_WENT})
+    WHERE message_id = OLD.message_id;
+END
+
+CREATE TRIGGER replies_delete INSTEAD OF DELETE ON replies BEGIN
+    DELETE FROM outcomes WHERE message_id = OLD.message_id;
+END
+
+CREATE VIEW told_exchanges AS
+SELECT m.id AS message_id, m.conversation_id, m.parent_id AS prompt_id, m.created_ms,
+    coalesce(p.model, '') AS model, coalesce(p.adapter_hash, '') AS adapter, coalesce(t.name, '') AS template,
+    coalesce(j.rating, 0) AS rating, coalesce(j.decision, 'undecided') AS decision,
+    coalesce((SELECT group_concat(tag, ', ') FROM (SELECT tag FROM tags WHERE message_id = m.id ORDER BY tag)), '')
+        AS tags,
+    coalesce(o.completion_tokens, 0) AS tokens, coalesce(surprise(o.logprobs), -1.0) AS surprise,
+    length(m.content) AS characters,
+    coalesce(j.rating, 0) <> 0 OR coalesce(j.decision, 'undecided') <> 'undecided' OR m.corrects_id IS NOT NULL
+        OR EXISTS (SELECT 1 FROM messages x WHERE x.corrects_id = m.id) AS judged,
+    c.deleted_ms IS NOT NULL AS hidden
+FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN outcomes o ON o.message_id = m.id
+    LEFT JOIN provenances p ON p.id = o.provenance_id LEFT JOIN templates t ON t.hash = p.template_hash
+    LEFT JOIN judgements j ON j.message_id = m.id
+WHERE m.role = 'assistant' AND m.state <> 'growing'
+
+CREATE TRIGGER outcomes_added AFTER INSERT ON outcomes BEGIN
+    {_TOLD_OUTCOME}
+END
+
+CREATE TRIGGER outcomes_changed AFTER UPDATE OF provenance_id, completion_tokens, logprobs ON outcomes BEGIN
+    {_TOLD_OUTCOME}
+END
+"""
+
+
+@migrations()
+def imports_under_way(db: Database) -> None:
+    """An import lets others write between its parts; what of it came in is named here until all has."""
+    db.conn.execute(
+        "CREATE TABLE importing (id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL, "
+        "first_message_id INTEGER NOT NULL, last_message_id INTEGER NOT NULL)"
+    )
+    # A conversation that has grown elsewhere since it was imported is found by the name it has there.
+    db.conn.execute("CREATE INDEX conversations_source ON conversations(source_id, source) WHERE source_id <> ''")

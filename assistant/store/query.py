@@ -42,7 +42,7 @@ def terms(typed: str, *, as_typed: bool = True) -> list[Term]:
         if match["word"] == "OR" and not match["minus"]:
             either = bool(found)
             continue
-        said = tuple(_WORD_OF_INDEX.findall(words(match["word"] or match["phrase"] or "")))[:WORDS_SEARCHED]
+        said = tuple(index_words(match["word"] or match["phrase"] or ""))[:WORDS_SEARCHED]
         if said:
             last = as_typed and match["word"] is not None and match.end() == len(typed)
             begins = last and len(said[-1]) >= PREFIX_CHARACTERS
@@ -52,6 +52,11 @@ def terms(typed: str, *, as_typed: bool = True) -> list[Term]:
     if all(term.excluded for term in found):  # nothing to exclude from: they are meant as they stand
         found = [Term(term.said, term.begins) for term in found]
     return found
+
+
+def index_words(text: str) -> list[str]:
+    """The words of a text as the index has them, case and accents left: each Chinese character is one."""
+    return _WORD_OF_INDEX.findall(words(text))
 
 
 def match_expression(found: list[Term]) -> str:

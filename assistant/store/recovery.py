@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
 from assistant.store.database import execute, free_name, open_database, select, transaction
-from assistant.store.derived import is_derived, rebuild
+from assistant.store.derived import distrust_vectors, is_derived, rebuild
 from assistant.store.sqlite_errors import explained
 
 
@@ -49,6 +49,8 @@ def recover(damaged: Path, into: Path) -> Recovered:
         _refuse_existing(into)  # another window may have made one meanwhile
         with explained(into):
             new.rename(into)
+        with closing(open_database(into)) as db:
+            distrust_vectors(db)
     except BaseException:
         for suffix in ("", "-wal", "-shm"):
             new.with_name(new.name + suffix).unlink(missing_ok=True)
@@ -73,6 +75,8 @@ def _copy_all(source: sqlite3.Connection, db: Database, damaged: Path) -> Recove
     tables = [
         name for name in db.table_names() if not name.startswith(("sqlite_", "_sqlite_")) and not is_derived(name)
     ]
+    if _is_table(source, "replies"):  # of an older version; here a view that takes its rows
+        tables.append("replies")
     db.conn.execute("PRAGMA foreign_keys = OFF")  # rows come in any order, and what they refer to may be lost
     with transaction(db):
         lost = sum(_copy(source, db, table) for table in tables)
@@ -81,6 +85,14 @@ def _copy_all(source: sqlite3.Connection, db: Database, damaged: Path) -> Recove
         _mend(db)
         rebuild(db)
     return Recovered(_count(db, "conversations"), _count(db, "messages"), lost)
+
+
+def _is_table(source: sqlite3.Connection, name: str) -> bool:
+    try:
+        found = source.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return found is not None
 
 
 def _count(db: Database, table: str) -> int:
@@ -171,7 +183,14 @@ def _mend(db: Database) -> None:
     )
     execute(
         db,
-        "INSERT OR IGNORE INTO templates SELECT DISTINCT template_hash, 'lost', '', 0 FROM replies "
+        "INSERT INTO provenances "
+        "(id, model, model_hash, adapter_hash, template_hash, sampling, inputs, version, device) "
+        "SELECT DISTINCT provenance_id, '', '', '', 'lost ' || provenance_id, '{}', '{}', '', '' FROM outcomes "
+        "WHERE provenance_id NOT IN (SELECT id FROM provenances)",
+    )
+    execute(
+        db,
+        "INSERT OR IGNORE INTO templates SELECT DISTINCT template_hash, 'lost', '', 0 FROM provenances "
         "WHERE template_hash NOT IN (SELECT hash FROM templates)",
     )
     execute(

@@ -4,18 +4,20 @@ The index gives messages in the order of their ids without ranking all that matc
 costs no more than a rare one. What a person said is found too: it stands for the newest reply to it that passes.
 """
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
 
+from assistant.errors import StoreError
 from assistant.store import exchanges, query
-from assistant.store.database import path_of, select
-from assistant.store.exchanges import Exchange
+from assistant.store.database import changes_elsewhere, path_of, select
+from assistant.store.exchanges import Condition, Exchange
 from assistant.store.filter import EVERYTHING, Filter, Sort
 from assistant.store.query import Fragment, Term
 from assistant.store.sqlite_errors import explained, primary_code
@@ -24,11 +26,11 @@ SORTED_HITS = 1_000
 """Sorted by anything but time, a search sorts its newest hits, so many of them."""
 
 
-LISTED = 5_000
-"""Where a filter leaves no more replies than these, what matches is held against the list of them: 5 ms to make."""
+LOOKED_UP = 300
+"""So many of the newest matches are looked up one by one, whatever the filter: 2 ms, or 20 from a cold disk."""
 
-LOOKED_UP = 1_000
-"""Up to so many matches are looked up one by one, whatever the filter: 3 ms, or 10 from a cold disk."""
+LISTED = 60_000
+"""Up to so many replies are listed where a filter lets too few of the newest matches through: 15 ms to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Hit:
     title: str
     snippet: tuple[Fragment, ...]
     exchange: Exchange | None
+    similarity: float | None = None
+    """How near its meaning is, 1 being the same; None where it was found by its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,30 @@ def search(
     found: dict[int, tuple[int, int | None]] = {}  # reply, or message without one -> the hit and its reply
     last: int | None = None
     full = False
-    sql, values = _matching(db, query.match_expression(terms), filter_, before)
     with _deadline(db, within_s) as stopped:
-        for message_id, reply_id in _matches(db, sql, values, stopped):
+        for message_id, reply_id in _matches(db, query.match_expression(terms), filter_, before, stopped):
             if full := len(found) == wanted:
                 break
             found.setdefault(reply_id or message_id, (message_id, reply_id))
             last = message_id
-    hits = _told(db, list(found.values()), terms)
+    hits = told(db, list(found.values()), terms)
     if not newest_first:
         return Found(_sorted(hits, sort, descending)[:limit], None, not stopped)
     return Found(hits, last if full or stopped else None, not stopped)
+
+
+def all_replies(db: Database, typed: str, filter_: Filter = EVERYTHING) -> dict[int, list[int]]:
+    """Conversation -> the replies in it that hold `typed`, or whose prompts do, and pass."""
+    found: dict[int, list[int]] = {}
+    before: int | None = None
+    while True:
+        page = search(db, typed, filter_, limit=SORTED_HITS, before=before, as_typed=False)
+        for one in (hit.exchange for hit in page.hits):
+            if one is not None:
+                found.setdefault(one.conversation_id, []).append(one.message_id)
+        if page.next_before is None:
+            return found
+        before = page.next_before
 
 
 def count(
@@ -98,7 +115,8 @@ def count(
     terms = query.terms(typed, as_typed=as_typed)
     if not terms:
         return 0
-    sql, values = _matching(db, query.match_expression(terms), filter_, None)
+    held = exchanges.conditions(filter_)
+    sql, values = _listed(db, query.match_expression(terms), held, filter_, None)
     return int(select(db, f"SELECT count(*) FROM ({sql} LIMIT ?)", (*values, at_most))[0][0])
 
 
@@ -115,8 +133,40 @@ def _deadline(db: Database, within_s: float | None) -> Iterator[list[bool]]:
         db.conn.set_progress_handler(None, 0)
 
 
-def _matches(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) -> Iterator[tuple[int, int | None]]:
-    """Each message that matches, newest first, with the reply that it stands for; until the time is up."""
+def _matches(
+    db: Database, match: str, filter_: Filter, before: int | None, stopped: list[bool]
+) -> Iterator[tuple[int, int | None]]:
+    """Each message that matches and passes, newest first, with the reply that it stands for; until the time is up.
+
+    Where few match, or many of those pass, the newest ones looked up are enough. The rest is held against a list.
+    """
+    held = exchanges.conditions(filter_)
+    if held:
+        tried = 0
+        for message_id, reply_id in _rows(db, *_looked_up(match, held, before), stopped):
+            tried += 1
+            before = message_id
+            if reply_id is not None:
+                yield message_id, reply_id
+        if tried < LOOKED_UP or stopped:
+            return
+    try:
+        rest = _listed(db, match, held, filter_, before)
+    except (sqlite3.OperationalError, StoreError) as error:  # the time is up already
+        if not _is_interrupt(error):
+            raise
+        stopped.append(True)
+        return
+    yield from _rows(db, *rest, stopped)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    return isinstance(cause, sqlite3.Error) and primary_code(cause) == sqlite3.SQLITE_INTERRUPT
+
+
+def _rows(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) -> Iterator[tuple[int, int | None]]:
+    """The rows of a query, until the time is up."""
     with explained(path_of(db)):
         try:
             with closing(db.conn.execute(sql, values)) as rows:  # its first step is taken at once
@@ -127,47 +177,101 @@ def _matches(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool
             stopped.append(True)
 
 
+_REPLY = (
+    "coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
+    "(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
+)
+"""The reply that a message stands for: itself, or the newest answer to it that passes."""
+
 _SHOWN = (
     "EXISTS (SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id "
     "WHERE m.id = w.rowid AND m.role = 'user' AND c.deleted_ms IS NULL)"
 )
 
+Query = tuple[str, tuple[Any, ...]]
+"""SQL that gives (message, reply), newest first, and its values."""
 
-def _matching(db: Database, match: str, filter_: Filter, before: int | None) -> tuple[str, tuple[Any, ...]]:
-    """The query: (message, reply) newest first, and its values.
 
-    Each match is looked up, which is soon done where few match or one in a hundred passes. Where many match and few
-    pass, what matches is held against the list of what passes; where what passes is old, it begins there.
-    """
-    held = exchanges.conditions(filter_)
-    passes, values = exchanges.joined(held)
-    reply = (
-        f"coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
-        f"(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
-    )
-    narrowed, narrow_values = "", ()
-    many = bool(held) and _many(db, match)
-    if many and filter_.until_ms is not None:
-        before = _least(before, _newest(db, filter_))
-    if many and (index := exchanges.few(db, held, LISTED)):
-        some = f"SELECT message_id, prompt_id FROM exchanges {index} WHERE {passes}"
-        narrowed = (
-            f"AND +w.rowid IN (WITH some AS MATERIALIZED ({some}) "
-            "SELECT message_id FROM some UNION ALL SELECT prompt_id FROM some)"
-        )
-        narrow_values = values
+def _looked_up(match: str, held: Sequence[Condition], before: int | None) -> Query:
+    """The newest matches, each with its reply or, where that doesn't pass, None."""
+    reply, values = _reply(held)
+    place, place_values = _before(before)
     sql = (
-        f"SELECT w.rowid, {reply} AS reply FROM messages_words w WHERE messages_words MATCH ? "
-        f"{'' if before is None else 'AND w.rowid < ?'} {narrowed} "
-        f"AND {'reply IS NOT NULL' if held else f'(reply IS NOT NULL OR {_SHOWN})'} ORDER BY w.rowid DESC"
+        f"SELECT w.rowid, {reply} FROM messages_words w WHERE messages_words MATCH ? {place} "
+        f"ORDER BY w.rowid DESC LIMIT {LOOKED_UP}"
     )
-    place = () if before is None else (before,)
-    return sql, (*values, *values, match, *place, *narrow_values)
+    return sql, (*values, match, *place_values)
 
 
-def _many(db: Database, match: str) -> bool:
-    query = "SELECT count(*) FROM (SELECT 1 FROM messages_words WHERE messages_words MATCH ? LIMIT ?)"
-    return bool(select(db, query, (match, LOOKED_UP + 1))[0][0] > LOOKED_UP)
+def _listed(db: Database, match: str, held: Sequence[Condition], filter_: Filter, before: int | None) -> Query:
+    """The matches that pass. What a filter leaves is listed from its index, so that only such rows are looked up."""
+    few = exchanges.listed(db, held, LISTED)
+    if few:
+        ids, ids_values, rest = few
+        _list(db, ids, ids_values)
+        reply, values = _listed_reply(rest)
+    else:
+        reply, values = _reply(held)
+        if filter_.until_ms is not None:
+            before = _least(before, _newest(db, filter_))
+    place, place_values = _before(before)
+    shown = "" if held else f"OR {_SHOWN}"
+    # LIMIT keeps SQLite from merging the two, which would look up each reply twice.
+    sql = (
+        f"SELECT rowid, reply FROM (SELECT w.rowid, {reply} AS reply FROM messages_words w "
+        f"WHERE messages_words MATCH ? {place} ORDER BY w.rowid DESC LIMIT -1) w WHERE reply IS NOT NULL {shown}"
+    )
+    return sql, (*values, match, *place_values)
+
+
+def _list(db: Database, ids: str, values: tuple[Any, ...]) -> None:
+    """Put the replies that a condition leaves into the table `listed` of this connection.
+
+    While one types, the same list serves each key until something is written.
+    """
+    wanted = f"{ids} {values}"
+    db.conn.execute("CREATE TABLE IF NOT EXISTS temp.listed (id INTEGER PRIMARY KEY)")
+    db.conn.execute("CREATE TABLE IF NOT EXISTS temp.listed_as (what TEXT, elsewhere INTEGER, here INTEGER)")
+    for what, elsewhere, here in select(db, "SELECT what, elsewhere, here FROM temp.listed_as"):
+        if (what, elsewhere, here) == (wanted, changes_elsewhere(db), db.conn.total_changes):
+            return
+    elsewhere = changes_elsewhere(db)
+    db.conn.execute("DELETE FROM temp.listed_as")
+    db.conn.execute("DELETE FROM temp.listed")
+    db.conn.execute(f"INSERT INTO temp.listed {ids}", values)
+    db.conn.execute("INSERT INTO temp.listed_as VALUES (?, ?, ?)", (wanted, elsewhere, db.conn.total_changes + 1))
+
+
+def _reply(held: Sequence[Condition]) -> Query:
+    """The reply that a match is or, if it is a prompt, the newest answer, where it passes."""
+    passes, values = _passes([exchanges.SHOWN, *held])
+    one = f"SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}"
+    answers = (
+        f"SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}"
+    )
+    return f"coalesce(({one}), ({answers}))", (*values, *values)
+
+
+def _listed_reply(rest: Sequence[Condition]) -> Query:
+    """As `_reply`, of the listed replies alone; their rows are looked up only where there is `rest` to try."""
+    passes, values = _passes(rest)
+    tried = f"AND EXISTS (SELECT 1 FROM exchanges WHERE message_id = l.id AND {passes})" if rest else ""
+    one = f"SELECT l.id FROM temp.listed l WHERE l.id = w.rowid {tried}"
+    answers = (
+        "SELECT max(l.id) FROM exchanges e INDEXED BY exchanges_answers CROSS JOIN temp.listed l "
+        f"ON l.id = e.message_id WHERE e.prompt_id = w.rowid {tried}"
+    )
+    return f"coalesce(({one}), ({answers}))", (*values, *values)
+
+
+def _passes(held: Sequence[Condition]) -> Query:
+    # The + keeps SQLite from going through all that has a tag for each match.
+    passes = " AND ".join(f"+{sql}" if column == "message_id" else sql for sql, _, column in held)
+    return passes, tuple(value for one in held for value in one[1])
+
+
+def _before(message_id: int | None) -> tuple[str, tuple[int, ...]]:
+    return ("", ()) if message_id is None else ("AND w.rowid < ?", (message_id,))
 
 
 def _newest(db: Database, filter_: Filter) -> int:
@@ -181,7 +285,21 @@ def _least(one: int | None, other: int) -> int:
     return other if one is None else min(one, other)
 
 
-def _told(db: Database, found: list[tuple[int, int | None]], terms: list[Term]) -> list[Hit]:
+def standing(db: Database, message_ids: Sequence[int], filter_: Filter = EVERYTHING) -> list[tuple[int, int | None]]:
+    """Those of these messages that pass, in this order, each with the reply that it stands for."""
+    held = exchanges.conditions(filter_)
+    passes, values = exchanges.joined(held)
+    rows = select(
+        db,
+        f"WITH w(rowid) AS (SELECT value FROM json_each(?)) SELECT w.rowid, {_REPLY.format(passes=passes)} AS reply "
+        f"FROM w WHERE {'reply IS NOT NULL' if held else f'(reply IS NOT NULL OR {_SHOWN})'}",
+        (json.dumps(list(message_ids)), *values, *values),
+    )
+    replies = dict(rows)
+    return [(one, replies[one]) for one in message_ids if one in replies]
+
+
+def told(db: Database, found: Sequence[tuple[int, int | None]], terms: list[Term]) -> list[Hit]:
     """The hits with their texts, in this order; what was deleted meanwhile is left out."""
     ids = [message_id for message_id, _ in found]
     rows = select(

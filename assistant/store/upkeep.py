@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, StoreError
 from assistant.store import derived
-from assistant.store.database import backup, check, free_name, open_database, path_of, select
+from assistant.store.database import PAGE_BYTES, backup, check, free_name, open_database, path_of, select
 from assistant.store.sqlite_errors import explained
 
 
@@ -31,12 +31,14 @@ def restore(db: Database, source: Path) -> Path:
     try:
         with closing(_sound_copy(source, new)) as copy:
             backup(db, kept)
+            _take_pages_of(db, copy)
             with explained(file):
                 copy.conn.backup(db.conn)
     finally:
         for suffix in ("", "-wal", "-shm"):
             new.with_name(new.name + suffix).unlink(missing_ok=True)
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
+    derived.distrust_vectors(db)
     return kept
 
 
@@ -53,18 +55,48 @@ def _sound_copy(source: Path, new: Path) -> Database:
     return copy
 
 
+def _take_pages_of(db: Database, copy: Database) -> None:
+    """Give `copy`, which nobody else has open, the page size of `db`: SQLite puts back none of another."""
+    wanted = select(db, "PRAGMA page_size")[0][0]
+    if wanted != select(copy, "PRAGMA page_size")[0][0]:
+        select(copy, "PRAGMA journal_mode = DELETE")
+        select(copy, f"PRAGMA page_size = {wanted}")
+        copy.conn.execute("VACUUM")
+
+
+def _vacuum_to_new_pages(db: Database) -> None:
+    select(db, f"PRAGMA page_size = {PAGE_BYTES}")
+    try:
+        db.conn.execute("VACUUM")  # into the file itself: there is no -wal
+    finally:
+        select(db, "PRAGMA journal_mode = WAL")
+
+
+def _alone(db: Database) -> bool:
+    """Leave WAL, in which the page size can't change. False, and still in it, where another program has the log."""
+    try:
+        return bool(db.conn.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete")
+    except sqlite3.OperationalError:
+        return False
+
+
 def vacuum(db: Database) -> tuple[int, int]:
     """Bytes of the file before and after what is free was taken out of it. Deleted words leave the index too.
 
-    Takes twice the file's size on the disk while it runs.
+    A log of an earlier version gets pages of today's size, unless another program has it open. Takes twice the
+    file's size on the disk while it runs.
     """
     file = Path(path_of(db))
     select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.stat().st_size
     derived.forget(db)
+    derived.forget_vectors(db)
     with explained(file):
-        db.conn.execute("VACUUM")
-    select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
+        if select(db, "PRAGMA page_size")[0][0] != PAGE_BYTES and _alone(db):
+            _vacuum_to_new_pages(db)
+        else:
+            db.conn.execute("VACUUM")
+            select(db, "PRAGMA wal_checkpoint(TRUNCATE)")
     return before, file.stat().st_size
 
 

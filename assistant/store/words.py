@@ -14,7 +14,7 @@ import unicodedata
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Han, Hiragana and Katakana, inside a regular expression's brackets. Korean puts spaces between its words."""
 
-_CJK_RUN = re.compile(f"[{CJK}]+")
+CJK_RUN = re.compile(f"[{CJK}]+")
 
 
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
@@ -27,7 +27,7 @@ def words(text: str) -> str:
     """
     if text.isascii():
         return text.replace("\0", " ")
-    return _CJK_RUN.sub(_apart, _BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", text)))
+    return CJK_RUN.sub(_apart, _BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", text)))
 
 
 def _apart(run: re.Match[str]) -> str:

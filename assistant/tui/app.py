@@ -85,9 +85,12 @@ class AssistantApp(TellsErrors, App[None]):
         if logs is None:
             self.exit()
             return
+        from assistant.meaning_index import keep_up
+
         self._logs = logs
         self._take_remembered_theme()
         self.chat.attach(logs)
+        self.run_worker(keep_up(logs.saved.db, logs.client, self._paths, self._settings.meaning_model), group="meaning")
         gc.collect()
         gc.freeze()  # what is imported by now stays: a full collection over it would stop the screen for 20-36 ms
         if self._quit_asked:
@@ -199,6 +202,7 @@ class AssistantApp(TellsErrors, App[None]):
         if self._log_screen is not None:
             await self._log_screen.close()
         if logs is not None:
+            self.workers.cancel_group(self, "meaning")
             await self.chat.keep_all()
             await logs.close()
         self.exit()

@@ -52,6 +52,7 @@ MESSAGE: list[BindingType] = [
     Binding("right", "sibling(1)", "next", tooltip="next version", id="chat.next_sibling"),
     Binding("y", "copy", "copy", tooltip="copy the message", id="chat.copy"),
     Binding("c", "copy_code", "copy code", tooltip="copy a code block", id="chat.copy_code"),
+    Binding("p", "tokens", "tokens", tooltip="tokens and their probabilities", show=False, id="chat.tokens"),
     Binding(
         "V",
         "compare_makers",
@@ -88,6 +89,17 @@ MODELS: list[BindingType] = [
     Binding("d,delete", "remove", "remove", tooltip="remove the model", id="models.remove"),
 ]
 
+TOKEN_TEXT: list[BindingType] = [
+    Binding("left", "move(-1)", "previous", tooltip="previous token", id="tokens.previous"),
+    Binding("right", "move(1)", "next", tooltip="next token", id="tokens.next"),
+    Binding("up", "line(-1)", "up", show=False, id="tokens.up"),
+    Binding("down", "line(1)", "down", show=False, id="tokens.down"),
+    Binding("pageup", "page(-1)", "page up", show=False, id="tokens.page_up"),
+    Binding("pagedown", "page(1)", "page down", show=False, id="tokens.page_down"),
+    Binding("home", "to_start", "first token", show=False, id="tokens.start"),
+    Binding("end", "to_end", "last token", show=False, id="tokens.end"),
+]
+TOKENS: list[BindingType] = [Binding("escape", "leave", "back", id="tokens.leave")]
 COMPARE: list[BindingType] = [
     Binding("a", "vote(0)", "better", tooltip="A is better", id="compare.a"),
     Binding("b", "vote(1)", "better", tooltip="B is better", id="compare.b"),
@@ -149,6 +161,7 @@ SECTIONS: dict[str, list[BindingType]] = {
     "The log": LOG,
     "Rows of the log": EXCHANGES,
     "Models": MODELS,
+    "Tokens": [*TOKEN_TEXT, *TOKENS],
     "Dialogs": FORM,
 }
 """For the help screen, in reading order."""

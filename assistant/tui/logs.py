@@ -14,7 +14,7 @@ from assistant.errors import DatabaseDamaged, ModelError
 from assistant.paths import Paths
 from assistant.server.adapters import Adapters
 from assistant.settings import Settings
-from assistant.store import conversations, deletion, messages
+from assistant.store import conversations, deletion, importing, messages
 from assistant.store.conversations import Conversation
 from assistant.store.database import check, open_database, open_memory
 from assistant.tui.widgets.conversation_list import ConversationRow
@@ -118,6 +118,7 @@ def open_logs(paths: Paths, settings: Settings, engine: Endpoint | None) -> Logs
     db = open_database(paths.database)
     try:
         messages.mark_interrupted(db)
+        importing.take_out_left(db)
         deletion.purge_hidden(db, older_than_ms=UNDO_FOR_MS)
     except BaseException:
         db.close()

@@ -33,6 +33,8 @@ class ModelRow:
     suggested: bool = False
     removal: str = ""
     """What removing it means."""
+    embeds: bool = False
+    """Whether it finds messages by meaning and can't chat."""
 
 
 def model_rows(paths: Paths, machine: "Machine | None") -> list[ModelRow]:
@@ -52,7 +54,7 @@ def _installed(model: InstalledModel) -> ModelRow:
     about = f"{known.description} {_figures(known)}" if known else f"From {model.source}."
     removal = f"frees {human_bytes(total)}" if total else "its files stay where they are"
     size = human_bytes(total) if total else ""
-    return ModelRow(model.name, size, model.licence, "here", about, here=True, removal=removal)
+    return ModelRow(model.name, size, model.licence, "here", about, here=True, removal=removal, embeds=model.embeds)
 
 
 def _remote(remote: Remote) -> ModelRow:
@@ -68,7 +70,9 @@ def _pullable(model: Model, machine: "Machine | None") -> ModelRow:
     if suggested and fit:
         fit = "fits, suggested"
     about = f"{model.description} {_figures(model)}"
-    return ModelRow(model.name, human_bytes(model.download_bytes), model.licence, fit, about, False, suggested)
+    return ModelRow(
+        model.name, human_bytes(model.download_bytes), model.licence, fit, about, False, suggested, embeds=model.embeds
+    )
 
 
 def _figures(model: Model) -> str:

@@ -19,6 +19,7 @@ from assistant.events import (
     FinishReason,
     Loading,
     Prefilled,
+    Reread,
     Scored,
     Timing,
     Token,
@@ -87,7 +88,7 @@ class ChunkWriter:
                 if self._wanted.usage and len(self._finished) == self._choices:
                     ending.append(self._chunk([], **figures(self._finished)))
                 return ending
-            case Scored() | Embedded():
+            case Scored() | Reread() | Embedded():
                 raise AssertionError("these are answered whole")
 
     def whole(self, events: Sequence[Event]) -> Body:
@@ -182,6 +183,20 @@ def scores_body(model: str, texts: Sequence[str], scored: Scored) -> Body:
         for index, (text, logprobs) in enumerate(zip(texts, scored.logprobs, strict=True))
     ]
     return {"object": "list", "data": data, "model": model, "usage": _usage(scored.prompt_tokens)}
+
+
+def logprobs_body(model: str, reread: Reread) -> Body:
+    """The answer of /v1/logprobs: the tokens as a chat's `logprobs` has them."""
+    usage = _usage(reread.prompt_tokens)
+    return {"object": "logprobs", "content": [_logprob(one) for one in reread.tokens], "model": model, "usage": usage}
+
+
+def tokens_of(body: Body) -> list[Token]:
+    """The tokens of an answer of /v1/logprobs. Raises `BadAnswer` where it isn't one."""
+    try:
+        return [_token(one["token"], one, 0) for one in body["content"]]
+    except (KeyError, TypeError) as error:
+        raise BadAnswer(f"tokens that are not of the OpenAI form: {str(body)[:80]!r}") from error
 
 
 class ChunkReader:

@@ -2,29 +2,35 @@
 
     report = import_file(db, path, dry_run=True)
 
-The whole import is one transaction: a mistake, a full disk or a power cut half way leaves the log as it was. Until it
-ends, other programs read the log as it was, and their writes wait.
+It comes in part by part, so that other programs can write between; they see what has come in so far. A mistake, a full
+disk or a power cut half way leaves the log as it was: `importing` takes out what has come in.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from assistant.store import importing
 from assistant.store.conversations import now_ms
-from assistant.store.database import execute, execute_many, select, transaction
+from assistant.store.database import select, transaction
 from assistant.store.exchange import formats, identity
 from assistant.store.exchange.settle import settle
 from assistant.store.exchange.source import Source
-from assistant.store.exchange.transcript import LeftOut, Transcript
-from assistant.store.exchange.writer import Writer
+from assistant.store.exchange.transcript import LeftOut, Transcript, Vote
+from assistant.store.exchange.writer import Writer, names_in, store_votes_across
 
 NAMED = 100
 """So many doubles and conversations left out are named; the rest is counted."""
 STEP_CONVERSATIONS = 50
 """Progress is told every so many conversations."""
+PART_MESSAGES = 1000
+"""So many messages are stored at once: other programs' writes wait a fifth of a second for them."""
+LET_OTHERS_S = 0.008
+"""Between two parts: longer than `database.TRY_AGAIN_S`, so that whoever waits gets in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Report:
     messages: int = 0
     doubles: int = 0
     """Conversations that the log, or the file before them, has already."""
+    went_on: int = 0
+    """Conversations that the log had the beginning of; what is new was added to them."""
     left_out: int = 0
     named_doubles: list[str] = field(default_factory=list)
     named_left_out: list[LeftOut] = field(default_factory=list)
@@ -75,16 +83,18 @@ def import_file(
     source = Source(path)
     report = Report(str(path), formats.find(source), dry_run)
     source.done_bytes = 0
-    with _known(db), _all_or_nothing(db, dry_run):
-        writer = None if dry_run else Writer(db)
+    parts = None if dry_run else _Parts(db)
+    with nullcontext() if dry_run else importing.journal(db), _known(db):
         for number, one in enumerate(formats.read(source, report.format), start=1):
-            _take(db, one, writer, report)
+            _take(db, one, parts, report)
             if number % STEP_CONVERSATIONS == 0:
                 progress(_progress(source, report))
-        if writer is not None:
-            writer.flush()
+        if parts is not None:
+            parts.store()
+            if left := parts.store_votes_across():
+                report.left["votes against a reply that did not come in"] = left
     progress(replace(_progress(source, report), ended=True))
-    if report.conversations and not dry_run:
+    if report.messages and not dry_run:
         select(db, "PRAGMA wal_checkpoint(TRUNCATE)")  # else the -wal file stays as large as what was imported
     return report
 
@@ -93,16 +103,50 @@ def _progress(source: Source, report: Report) -> Progress:
     return Progress(source.done_bytes, source.total_bytes, report.conversations, report.messages)
 
 
-@contextmanager
-def _all_or_nothing(db: Database, dry_run: bool) -> Iterator[None]:
-    if dry_run:
-        yield
-    else:
-        with transaction(db):
-            yield
+class _Parts:
+    """Conversations that wait to be stored, a part at a time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: list[tuple[Transcript, str]] = []
+        self._messages = 0
+        self._votes_across: list[tuple[int, Vote, int]] = []
+        self._first_message_id: int | None = None
+
+    def add(self, settled: Transcript, content_hash: str) -> None:
+        self._waiting.append((settled, content_hash))
+        self._messages += len(settled.turns)
+        if self._messages >= PART_MESSAGES:
+            self.store()
+
+    def store(self) -> None:
+        """Store what waits, in one transaction."""
+        if not self._waiting:
+            return
+        with transaction(self._db):
+            writer = Writer(self._db)
+            for settled, content_hash in self._waiting:
+                if (older := _older(self._db, settled)) is None:
+                    writer.add(settled, content_hash)
+                else:
+                    writer.go_on(settled, older)
+            writer.flush()
+            self._votes_across += writer.votes_across
+            if self._first_message_id is None:
+                self._first_message_id = writer.messages[0]
+            importing.note(self._db, writer.conversations, writer.messages)
+        self._waiting.clear()
+        self._messages = 0
+        time.sleep(LET_OTHERS_S)
+
+    def store_votes_across(self) -> int:
+        """Store the votes between conversations that came in. How many were against one that did not."""
+        if not self._votes_across or self._first_message_id is None:
+            return 0
+        return store_votes_across(self._db, self._votes_across, self._first_message_id)
 
 
-def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report: Report) -> None:
+def _take(db: Database, one: Transcript | LeftOut, parts: _Parts | None, report: Report) -> None:
     """Store one conversation, or say why not."""
     if isinstance(one, LeftOut):
         return _leave_out(report, one)
@@ -116,13 +160,38 @@ def _take(db: Database, one: Transcript | LeftOut, writer: Writer | None, report
         if report.doubles <= NAMED:
             report.named_doubles.append(settled.name)
         return None
-    execute(db, "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", (content_hash,))
-    if writer is not None:
-        writer.add(settled, content_hash)
-    report.conversations += 1
-    report.messages += len(settled.turns)
+    db.conn.execute("INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", (content_hash,))
+    older = _older(db, settled)
+    new = len(settled.turns)
+    if older is not None:
+        names = names_in(db, older)
+        new = sum(turn.key not in names for turn in settled.turns)
+        if not new:  # it went on here, or less of it was exported this time
+            report.doubles += 1
+            return None
+        report.went_on += 1
+    else:
+        report.conversations += 1
+    if parts is not None:
+        parts.add(settled, content_hash)
+    report.messages += new
     for what, count in settled.left.items():
         report.left[what] = report.left.get(what, 0) + count
+    return None
+
+
+GROWING = ("chatgpt", "claude")
+"""Programs whose exports give each message the same name every time."""
+
+
+def _older(db: Database, settled: Transcript) -> int | None:
+    """The conversation of the log that this one is, grown since it was imported."""
+    if settled.source not in GROWING or not settled.source_id or settled.exact:
+        return None
+    query = "SELECT id FROM conversations WHERE source_id = ? AND source_id <> '' AND source = ? AND deleted_ms IS NULL"
+    for (one,) in select(db, f"{query} ORDER BY id DESC", (settled.source_id, settled.source)):
+        if names_in(db, one).keys() & {turn.key for turn in settled.turns}:
+            return int(one)
     return None
 
 
@@ -135,14 +204,18 @@ def _leave_out(report: Report, one: LeftOut) -> None:
 @contextmanager
 def _known(db: Database) -> Iterator[None]:
     """A table, while an import lasts, of the hashes of what the log has without one, and of what came in. On disk."""
-    execute(db, "CREATE TEMP TABLE known (hash TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.conn.execute("CREATE TEMP TABLE known (hash TEXT PRIMARY KEY) WITHOUT ROWID")
     try:
-        execute_many(
-            db, "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", ((one,) for one in identity.of_the_log(db))
+        db.conn.execute("BEGIN")  # no lock but for reading: others write meanwhile
+        db.conn.executemany(
+            "INSERT OR IGNORE INTO temp.known (hash) VALUES (?)", ((one,) for one in identity.of_the_log(db))
         )
+        db.conn.execute("COMMIT")
         yield
     finally:
-        execute(db, "DROP TABLE temp.known")
+        if db.conn.in_transaction:
+            db.conn.execute("ROLLBACK")
+        db.conn.execute("DROP TABLE temp.known")
 
 
 def _is_known(db: Database, content_hash: str) -> bool:

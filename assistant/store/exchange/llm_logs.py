@@ -17,18 +17,16 @@ from typing import Any
 from assistant.errors import ImportRefused
 from assistant.store.exchange.shape import time_ms
 from assistant.store.exchange.transcript import THOUGHT, LeftOut, Transcript, Turn
-from assistant.store.messages import Outcome, Provenance
+from assistant.store.messages import NO_TEMPLATE_HASH, Outcome, Provenance
 
 _Row = tuple[Any, ...]
-NO_TEMPLATE_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-"""SHA-256 of the empty text: the template of a reply that was made without one."""
 
 
 def is_one(path: Path) -> bool:
     """Whether a SQLite file is such a log."""
     with _opened(path) as db:
         tables = _tables(db)
-        if "_sqlite_migrations" in tables and "replies" in tables:
+        if "_sqlite_migrations" in tables and {"replies", "outcomes"} & tables:
             raise ImportRefused(
                 f"{path} is a log of this program. Export it with `ASSISTANT_HOME` set to its home and "
                 "`assistant log export -o all.jsonl`, and import that."

@@ -1,6 +1,7 @@
 """Our own export: one conversation a line, the whole tree with all that is known of each reply and thought of it.
 
-Imported, it gives the same log back, under new ids. A vote against a reply of another conversation is left out.
+Imported, it gives the same log back, under new ids. A vote against a reply of another conversation comes in
+where that is in the file too.
 """
 
 import hashlib
@@ -54,7 +55,6 @@ def as_object(conversation: Stored) -> dict[str, Any]:
             "chosen_first": vote.chosen_first,
         }
         for vote, _ in conversation.votes
-        if vote.rejected_id in conversation.by_id
     ]
     return {"format": FORMAT, **told}
 

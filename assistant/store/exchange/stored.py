@@ -46,6 +46,8 @@ class Stored:
     """Message id -> text of the template a reply was made with."""
     chosen: frozenset[int] | None = None
     """The replies that a filter lets through; None without a filter."""
+    given_system: str | None = None
+    """What `system` says instead of what follows from the rest."""
 
     @cached_property
     def by_id(self) -> dict[int, StoredMessage]:
@@ -59,6 +61,8 @@ class Stored:
     @cached_property
     def system(self) -> str:
         """The system message: the conversation's own, else that of the template its last open reply was made with."""
+        if self.given_system is not None:
+            return self.given_system
         if self.fields["system"]:
             return str(self.fields["system"])
         made = [self.made_under[row.id] for row in self.path if row.id in self.made_under]
@@ -109,20 +113,32 @@ def _system_of(template_text: str, inputs: str) -> str:
     return first.content if first is not None and first.role == "system" else ""
 
 
-def read(db: Database, ids: Iterable[int], *, filter_: Filter = EVERYTHING, whole: bool = False) -> Iterator[Stored]:
+def read(
+    db: Database,
+    ids: Iterable[int],
+    *,
+    filter_: Filter = EVERYTHING,
+    among: Mapping[int, Iterable[int]] | None = None,
+    whole: bool = False,
+) -> Iterator[Stored]:
     """The conversations of these ids that hold a reply which passes, in their order.
 
-    Without a filter all that are there. `whole` adds all that is known of each reply, its token probabilities too.
+    Without a filter all that are there. `among`: conversation -> the replies that pass another one.
+    `whole` adds all that is known of each reply, its token probabilities too.
     """
     rest = iter(ids)
     while batch := list(islice(rest, BATCH)):
-        yield from _batch(db, batch, filter_, whole)
+        yield from _batch(db, batch, filter_, among, whole)
 
 
-def _batch(db: Database, ids: list[int], filter_: Filter, whole: bool) -> Iterator[Stored]:
+def _batch(
+    db: Database, ids: list[int], filter_: Filter, among: Mapping[int, Iterable[int]] | None, whole: bool
+) -> Iterator[Stored]:
     chosen = None
-    if filter_ != EVERYTHING:
+    if filter_ != EVERYTHING or among is not None:
         chosen = _chosen(db, ids, filter_)
+        if among is not None:
+            chosen = _both(chosen, among)
         ids = [one for one in ids if one in chosen]
     there = f"({', '.join('?' * len(ids))})"
     found = {
@@ -157,6 +173,11 @@ def _chosen(db: Database, ids: list[int], filter_: Filter) -> dict[int, list[int
     ):
         chosen.setdefault(conversation_id, []).append(message_id)
     return chosen
+
+
+def _both(chosen: Mapping[int, list[int]], among: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
+    both = {one: sorted(set(replies).intersection(among.get(one, ()))) for one, replies in chosen.items()}
+    return {one: replies for one, replies in both.items() if replies}
 
 
 def _judgements(db: Database, there: str, ids: list[int]) -> dict[int, Judgement]:

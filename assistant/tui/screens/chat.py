@@ -341,6 +341,12 @@ class ChatScreen(TellsErrors, Screen[None]):
 
         set_sampling(self.view, self.logs)
 
+    @on(ConversationView.TokensWanted)
+    def _show_tokens(self, event: ConversationView.TokensWanted) -> None:
+        from assistant.tui.screens.tokens import TokensScreen
+
+        self.app.push_screen(TokensScreen(event.log.db, self.logs.client, self.logs.paths, event.message_id))
+
     @on(ConversationView.ModelWanted)
     def action_models(self) -> None:
         self.post_message(self.ModelsWanted())

@@ -29,7 +29,7 @@ DRAFT_AFTER_S = 0.5
 PLACEHOLDER = "Type a message · / for templates"
 EDITING = "edit · the message before stays as another version"
 ALSO_WHILE_IT_GROWS = ("copy", "copy_code", "fold", *JUDGING)
-ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", *ALSO_WHILE_IT_GROWS, *CHANGING, *BRANCHING)
+ON_A_MESSAGE = ("regenerate", "edit", "continue_reply", "tokens", *ALSO_WHILE_IT_GROWS, *CHANGING, *BRANCHING)
 
 
 class ConversationView(BranchedConversation):
@@ -39,6 +39,14 @@ class ConversationView(BranchedConversation):
 
     class Begun(Message):
         """The conversation has got its row."""
+
+    class TokensWanted(Message):
+        """The reader wants to see the tokens of a reply."""
+
+        def __init__(self, log: "Log", message_id: int) -> None:
+            super().__init__()
+            self.log = log
+            self.message_id = message_id
 
     class ModelWanted(Message):
         """Something was sent, but no model is chosen."""
@@ -197,7 +205,7 @@ class ConversationView(BranchedConversation):
                 return view.role == "assistant"
             case "copy_code":
                 return view.role == "assistant" and bool(self.transcript.code_blocks(view.id))
-            case "fold":
+            case "fold" | "tokens":
                 return view.role == "assistant"
             case _:
                 return True
@@ -261,6 +269,11 @@ class ConversationView(BranchedConversation):
         view = self.target
         if view is not None:
             self.transcript.toggle_reasoning(view.id)
+
+    def action_tokens(self) -> None:
+        view = self.target
+        if self.open_log is not None and view is not None:
+            self.post_message(self.TokensWanted(self.open_log, view.id))
 
     # --- between transcript and composer
 

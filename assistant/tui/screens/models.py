@@ -138,7 +138,9 @@ class ModelsScreen(Screen[str | None]):
         row = self.row
         if row is None or self._pulling is not None:
             return
-        if row.here:
+        if row.here and row.embeds:
+            self._show_problem(f"{row.name} is used for search by meaning; it can't chat. Choose another for that.")
+        elif row.here:
             self.dismiss(row.name)
         else:
             self.run_worker(self._pull(row))
@@ -161,8 +163,9 @@ class ModelsScreen(Screen[str | None]):
         except ModelError as error:
             self._show_problem(str(error))
         else:
-            self.dismiss(installed.name)
-            return
+            if not row.embeds:
+                self.dismiss(installed.name)
+                return
         finally:
             self._pulling = None
             self.query_one("#progress", Static).update("")

@@ -87,3 +87,13 @@ def test_an_output_that_cannot_be_written_leaves_what_was_there(cli: Cli, file: 
     ran = cli("log", "export", "99", "-o", str(output))
     assert (ran.code, output.read_text()) == (1, "before")
     assert cli("log", "export", "-o", str(tmp_path / "none" / "x")).code == 1
+
+
+def test_export_by_words(cli: Cli, tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": f"about {word}", "completion": f"{word} is fine"}) for word in ("灯塔", "whales")]
+    (tmp_path / "two.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    cli("log", "import", str(tmp_path / "two.jsonl"))
+    for words, found in (("whales", 1), ("灯塔", 1), ("fine", 2), ("about", 2), ("none", 0), ("!", 0)):
+        out = cli("log", "export", "--format", "openai", "--search", words).out
+        assert len(out.splitlines()) == found
+    assert cli("log", "export", "--format", "openai", "--search", "fine", "--rating", "good").out == ""

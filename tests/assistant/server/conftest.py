@@ -16,6 +16,7 @@ from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelUnknown
 from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, TopToken, Usage
 from assistant.server.app import private_app
+from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
 from assistant.server.process import listening
 from assistant.server.sockets import listen_at
@@ -23,6 +24,8 @@ from assistant.server.worker import Worker
 from prompts.message import Message
 
 NOTHING: Any = None
+NO_EMBEDDING = Embedding(lambda _: None, lambda: True, lambda: False)
+"""Of a service whose models all chat."""
 
 
 @dataclass
@@ -129,7 +132,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     worker, leases = Worker(load, lambda: None), Leases(0.0)
     listener, here = listen_at(tmp_path / "engine.sock")
     endpoint = Endpoint("http://engine", Path(here.socket))
-    async with listening([(private_app(worker, leases, lambda: ["m"], tmp_path / "adapters"), listener)]):
+    async with listening([(private_app(worker, NO_EMBEDDING, leases, lambda: ["m"], tmp_path / "adapters"), listener)]):
         worker.start()
         await until(lambda: worker.ready)
         async with connect(endpoint) as http:

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
 from assistant.store import conversations, derived, exchanges, messages, search
-from assistant.store.database import backup, check, open_database, open_memory, transaction
+from assistant.store.database import PAGE_BYTES, backup, check, open_database, open_memory, transaction
 from assistant.store.migrations import migrations
 from assistant.store.recovery import recover, set_aside
 from assistant.store.sql_functions import register
@@ -90,8 +90,25 @@ def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> No
     assert [(one.message_id, one.surprise, one.tokens) for one in exchanges.page(db)] == [(2, 1.5, 2)]
     assert [hit.message_id for hit in search.search(db, "鲸鱼").hits] == [2]
     assert [hit.message_id for hit in search.search(db, "whales").hits] == [1]
-    assert messages.reply_info(db, 2).outcome.logprobs == [-1.0, -2.0]
+    reply = messages.reply_info(db, 2)
+    assert reply.outcome.logprobs == [-1.0, -2.0]
+    assert (reply.provenance.inputs, reply.outcome.continued_at, reply.outcome.token_lengths) == ({}, None, [])
     db.close()
+
+
+@pytest.mark.parametrize("count", range(1, len(migrations._migrations) + 1))
+def test_an_old_log_is_recovered(file: Path, count: int) -> None:
+    names = [step.name for step in migrations._migrations]
+    with closing(sqlite3.connect(file)) as connection:
+        register(connection)
+        migrations.apply(Database(connection), stop_before=names[count] if count < len(names) else None)
+        connection.executescript(OLD_LOG)
+    new = file.with_name("new.db")
+    assert recover(file, new).messages == 3
+    with closing(open_database(new)) as db:
+        info = messages.reply_info(db, 2)
+        assert (info.provenance.model, info.provenance.template, info.outcome.logprobs) == ("m", "plain", [-1.0, -2.0])
+        assert check(db) == derived.troubles(db) == []
 
 
 def test_a_sound_file_is_not_backed_up_again(db: Database, file: Path) -> None:
@@ -124,10 +141,12 @@ def test_a_damaged_file_is_told_and_left_alone(db: Database, file: Path, damage:
 def test_recovery_copies_what_can_be_read(db: Database, file: Path) -> None:
     conversation = fill(db, 400)
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    query = "SELECT pgoffset FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf' ORDER BY path"
+    leaves = [row[0] for row in db.conn.execute(query)]
     db.close()
     content = bytearray(file.read_bytes())
-    middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 8192] = os.urandom(8192)
+    middle = leaves[len(leaves) // 2 - 1]
+    content[middle : middle + PAGE_BYTES] = os.urandom(PAGE_BYTES)
     file.write_bytes(content)
     aside = set_aside(file)
     assert not file.exists()

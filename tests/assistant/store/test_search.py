@@ -157,6 +157,20 @@ def test_every_way_to_filter_finds_the_same(
     assert found(db, "whale", filter_) == [users[one] for one in hits]
 
 
+def test_time_that_is_up_while_a_filter_is_listed_is_told(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LOOKED_UP", 0)
+    one, _ = ask(db, "whale", "yes")
+    for _ in range(12):  # 4,096 replies to one prompt
+        db.conn.execute(
+            "INSERT INTO messages (conversation_id, parent_id, role, content, created_ms, updated_ms, state) "
+            "SELECT conversation_id, parent_id, role, content, created_ms, 0, state FROM messages WHERE role <> 'user'"
+        )
+    found = search.search(db, "whale", Filter(rating="unrated"), within_s=-1)
+    assert (found.hits, found.complete) == ([], False)
+    found = search.search(db, "whale", Filter(rating="unrated"))
+    assert ([hit.message_id for hit in found.hits], found.complete) == ([one], True)
+
+
 def test_pages_of_hits_meet(db: Database) -> None:
     for number in range(25):
         ask(db, f"question {number}", f"answer {number}")

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 from sqlite_utils import Database
 
+from assistant.store import curation
+from assistant.store.database import open_memory
 from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import import_file
 
@@ -18,6 +22,45 @@ def said(language: str) -> Iterator[list[str]]:
         for conversation in yaml.safe_load(file.read_text(encoding="utf-8"))["conversations"]:
             if isinstance(conversation, list):  # one or two are a text alone
                 yield [str(text) for text in conversation]
+
+
+def curate(db: Database) -> None:
+    """Every kind of judgement, on some replies of each kind."""
+    replies = [row[0] for row in db.execute("SELECT message_id FROM exchanges ORDER BY message_id")]
+    for place, one in enumerate(replies[:60]):
+        curation.rate(db, one, (1, -1, 0)[place % 3])
+        curation.decide(db, one, ("keep", "skip", "undecided")[place % 5 % 3])
+        if place % 4 == 0:
+            curation.tag(db, one, "旅行" if place % 8 else "travel")
+            curation.note(db, one, f"note {place}")
+        if place % 7 == 0:
+            curation.prefer(db, curation.correct(db, one, f"better {place}"), one)
+
+
+def whole(db: Database, ids: list[int]) -> list[str]:
+    return "".join(export(db, ids, "json")).splitlines()
+
+
+def told_again(db: Database, folder: Path) -> list[dict[str, Any]]:
+    """All of the log out and into a new one and out of that, in the ids of the first."""
+    file = folder / "whole.jsonl"
+    lines = whole(db, [row[0] for row in db.execute("SELECT id FROM conversations ORDER BY id")])
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with closing(open_memory()) as other:
+        assert import_file(other, file).conversations == len(lines)
+        again = whole(other, [row[0] for row in other.execute("SELECT id FROM conversations ORDER BY id")])
+        new = [row[0] for row in other.execute("SELECT id FROM messages ORDER BY id")]
+    old = [one["id"] for line in lines for one in json.loads(line)["messages"]]
+    names = dict(zip(new, old, strict=True))
+    return [renamed(json.loads(line), names, json.loads(first)["id"]) for line, first in zip(again, lines, strict=True)]
+
+
+def renamed(conversation: dict[str, Any], names: dict[int, int], own: int) -> dict[str, Any]:
+    for one in (conversation, *conversation["messages"], *conversation["votes"]):
+        for name in ("id", "parent_id", "leaf_id", "corrects_id", "chosen_id", "rejected_id"):
+            if one.get(name) is not None and (one is not conversation or name != "id"):
+                one[name] = names[one[name]]
+    return {**conversation, "id": own}
 
 
 def test_the_corpus_comes_in_and_goes_out(memory: Database, tmp_path: Path) -> None:
@@ -37,3 +80,5 @@ def test_the_corpus_comes_in_and_goes_out(memory: Database, tmp_path: Path) -> N
         assert import_file(memory, again).conversations == 0
     kept = {tuple(one["content"] for one in json.loads(line)["messages"]) for line in export(memory, ids, "openai")}
     assert {tuple(talk) for talk in talks if all(text.strip() for text in talk)} == kept
+    curate(memory)
+    assert told_again(memory, tmp_path) == [json.loads(line) for line in whole(memory, ids)]

@@ -16,8 +16,9 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseUnwritable, ImportRefused
-from assistant.store import conversations, messages
-from assistant.store.database import check, open_database
+from assistant.store import conversations, curation, derived, importing, messages, search
+from assistant.store.database import check, open_database, open_memory
+from assistant.store.exchange import importer
 from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import Progress, import_file
 from tests.assistant.store.exchange import samples
@@ -187,10 +188,41 @@ def test_a_kill_half_way_leaves_nothing_half_done(tmp_path: Path) -> None:
             os.kill(importer.pid, signal.SIGKILL)
         assert importer.returncode == -signal.SIGKILL
         with closing(open_database(log)) as db:
+            assert db["conversations"].count > 1
+            importing.take_out_left(db)
             assert (db["conversations"].count, db["messages"].count) == (1, 1)
-            assert check(db) == []
+            assert (db["importing"].count, db["exchanges"].count, search.count(db, "x OR y*")) == (0, 0, 0)
+            assert check(db) == derived.troubles(db) == []
     with closing(open_database(log)) as db:
         assert import_file(db, file).conversations == 8_000
+
+
+def test_others_write_during_an_import_and_keep_what_they_went_on_with(memory: Database, take: Take) -> None:
+    def write(progress: Progress) -> None:
+        if progress.conversations == 1500:
+            leaf = conversations.get(memory, 7).leaf_id
+            messages.add_user(memory, 7, leaf, "And then?")
+        if progress.conversations == 2900:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take(rows(3000), progress=write)
+    assert [row["id"] for row in memory["conversations"].rows] == [7]
+    assert [row["content"][:3] for row in memory["messages"].rows] == ["6 x", "yyy", "And"]
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_an_import_that_runs_is_not_taken_out(tmp_path: Path) -> None:
+    log, file = tmp_path / "log.db", tmp_path / "file.json"
+    file.write_text(json.dumps(rows(2000)))
+    with closing(open_database(log)) as db, closing(open_database(log)) as other:
+
+        def look(_: Progress) -> None:
+            importing.take_out_left(other)
+
+        assert import_file(db, file, progress=look).conversations == 2000
+        assert db["conversations"].count == 2000
+        assert list(db["importing"].rows) == []
 
 
 def test_another_program_writes_before_and_after(tmp_path: Path) -> None:
@@ -212,3 +244,84 @@ def test_another_program_writes_before_and_after(tmp_path: Path) -> None:
         assert db["conversations"].count == 3001
         assert db["messages"].count == 6000 + written
         assert check(db) == []
+
+
+def chatgpt(count: int, branch_at: int | None = None) -> dict[str, Any]:
+    """A conversation of so many messages, as ChatGPT exports it; with another reply in place of one."""
+    mapping: dict[str, Any] = {}
+    for number in range(count):
+        mapping[f"m{number}"] = node(f"m{number}", number, f"m{number - 1}" if number else None)
+    if branch_at is not None:
+        mapping["other"] = node("other", branch_at, f"m{branch_at - 1}")
+    return {"title": "T", "conversation_id": "c1", "mapping": mapping, "current_node": list(mapping)[-1]}
+
+
+def node(key: str, number: int, parent: str | None) -> dict[str, Any]:
+    author = {"role": ("user", "assistant")[number % 2]}
+    content = {"content_type": "text", "parts": [f"said {key}"]}
+    return {"parent": parent, "message": {"author": author, "content": content, "create_time": 1.7e9 + number}}
+
+
+def test_a_conversation_that_has_grown_elsewhere_goes_on(memory: Database, take: Take) -> None:
+    take([chatgpt(2)])
+    told = take([chatgpt(6, branch_at=3)], dry_run=True)
+    done = take([chatgpt(6, branch_at=3)])
+    assert (told.conversations, told.went_on, told.messages) == (done.conversations, done.went_on, done.messages)
+    assert (done.conversations, done.went_on, done.messages) == (0, 1, 5)
+    assert memory["conversations"].count == 1
+    leaf = conversations.get(memory, 1).leaf_id
+    assert leaf is not None
+    assert [one.content for one in messages.path(memory, leaf)] == ["said m0", "said m1", "said m2", "said other"]
+    assert [take([chatgpt(6, branch_at=3)]).doubles, take([chatgpt(2)]).doubles, take([chatgpt(4)]).doubles] == [
+        1,
+        1,
+        1,
+    ]
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_what_was_said_here_stays_open_when_it_grows_elsewhere(memory: Database, take: Take) -> None:
+    take([chatgpt(2)])
+    mine = messages.add_user(memory, 1, 2, "mine")
+    assert take([chatgpt(4)]).went_on == 1
+    assert conversations.get(memory, 1).leaf_id == mine
+    assert memory["messages"].count == 5
+
+
+def test_growth_is_taken_out_again_where_the_import_fails(
+    memory: Database, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take([chatgpt(2)])
+    monkeypatch.setattr(importer, "PART_MESSAGES", 1)
+    with pytest.raises(ImportRefused):
+        take(json.dumps([chatgpt(6, branch_at=3), *([chatgpt(2000) | {"conversation_id": "c2"}])])[:-5])
+    assert [row["content"] for row in memory["messages"].rows] == ["said m0", "said m1"]
+    assert conversations.get(memory, 1).leaf_id == 2
+    assert check(memory) == derived.troubles(memory) == []
+
+
+def test_what_another_programs_model_said_was_not_generated_here(memory: Database, take: Take) -> None:
+    take(samples.CHATGPT)
+    replies = [row["message_id"] for row in memory.query("SELECT message_id FROM replies")]
+    assert replies
+    assert not any(messages.was_generated(memory, one) for one in replies)
+
+
+def test_a_vote_between_two_conversations_comes_back(memory: Database, tmp_path: Path) -> None:
+    for text in ("better", "worse"):
+        one = conversations.create(memory).id
+        question = messages.add_user(memory, one, None, "Why?")
+        reply = messages.begin_reply(memory, one, question, samples.MADE)
+        messages.end_reply(memory, reply, text, "complete", messages.Outcome())
+    curation.prefer(memory, 2, 4, blind=True)
+    lines = "".join(export(memory, [1, 2], "json"))
+    with closing(open_memory()) as other:
+        file = tmp_path / "all.jsonl"
+        file.write_text(lines)
+        import_file(other, file)
+        votes = (
+            "SELECT c.content, r.content, blind FROM preferences JOIN messages c ON c.id = chosen_id "
+            "JOIN messages r ON r.id = rejected_id"
+        )
+        assert other.execute(votes).fetchall() == [("better", "worse", 1)]
+        assert other["importing"].count == 0
