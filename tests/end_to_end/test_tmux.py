@@ -65,6 +65,81 @@ def test_a_conversation_with_the_real_model(real_home: Paths) -> None:
         tmux.wait_for_end()
 
 
+def judged(home: Paths) -> list[tuple[int, str, str, int]]:
+    """(rating, decision, tags, corrections) of each message that was judged, oldest first."""
+    connection = sqlite3.connect(home.database)
+    try:
+        return connection.execute(
+            "SELECT ifnull(rating, 0), ifnull(decision, 'undecided'), (SELECT ifnull(group_concat(tag), '') FROM tags WHERE "
+            "message_id = m.id) AS tagged, (SELECT count(*) FROM messages c WHERE c.corrects_id = m.id) AS corrected "
+            "FROM messages m LEFT JOIN judgements j ON j.message_id = m.id "
+            "WHERE j.message_id IS NOT NULL OR tagged <> '' OR corrected ORDER BY m.id"
+        ).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 32)])
+def test_curating_in_the_chat_and_in_the_log(real_home: Paths, columns: int, lines: int) -> None:
+    with Tmux(program(real_home), columns=columns, rows=lines) as tmux:
+        tmux.wait_for("Type a message", "/ for templates")
+        tmux.press("What is the capital of France? 一个词回答", "Enter")
+        tmux.wait_for("of 8,192 tokens", gone="esc stop", timeout_s=120)
+        tmux.press("Up")
+        tmux.wait_for("+ good", "k keep")
+        tmux.press("+")
+        tmux.wait_for("good · z undoes")
+        tmux.press("t")
+        tmux.wait_for("a new one too")
+        tmux.press("海洋", "Enter")
+        tmux.wait_for("#海洋 put on")
+        tmux.press("e")
+        tmux.wait_for("Correct the reply")
+        tmux.press("它们睡在海里。", "C-g")
+        tmux.wait_for("2 of 2", "corrected · z undoes", "它们睡在海里。")
+        assert judged(real_home) == [(1, "undecided", "海洋", 1)]
+
+        tmux.press("v")
+        tmux.wait_for("Which reply is better?", "一个词回答")
+        tmux.press("=")
+        tmux.wait_for("Neither is better", "you, as a correction")
+        tmux.press("Escape")
+        tmux.wait_for("vote kept · z undoes")
+
+        tmux.press("F8")
+        tmux.wait_for("2 of 2", "e correct")
+        tmux.press("/")
+        tmux.wait_for("esc back", gone="+ good")
+        tmux.press("回答")
+        tmux.wait_for("search   回答", "2 of 2")
+        tmux.press("Escape")
+        tmux.wait_for("/ words")
+        tmux.press("Escape")
+        tmux.wait_for("+ good")
+        tmux.press("f")
+        tmux.wait_for("esc back", gone="+ good")
+        tmux.press("#海洋")
+        tmux.wait_for("1 of 2", "correction · 2 of 2")
+        tmux.press("Enter")
+        tmux.wait_for("+ good")
+        tmux.press("k")
+        tmux.wait_for("kept for training · z undoes", "+ keep")
+        tmux.press("k")
+        tmux.wait_for("undecided again · z undoes", gone="+ keep")
+        for undone in ("decision", "decision", "vote", "correction"):
+            tmux.press("z")
+            tmux.wait_for(f"undone: {undone}")
+        tmux.wait_for("+ good", gone="correction · 2 of 2")
+        assert judged(real_home) == [(1, "undecided", "海洋", 0)]
+        tmux.press("Z")
+        tmux.wait_for("done again: correction", "correction · 2 of 2")
+
+        tmux.press("Enter")
+        tmux.wait_for("Type a message", "1 of 2", "+ good  #海洋")
+        tmux.press("C-q")
+        tmux.wait_for_end()
+
+
 def test_a_large_paste_arrives_whole_and_does_not_send(real_home: Paths) -> None:
     text = "".join(f"line {number} 行\n" for number in range(20_000)) + "the end"
     with Tmux(program(real_home)) as tmux:

@@ -134,7 +134,7 @@ class LogScreen(Curating, FoundExchanges):
                 self.table.focus()
 
     def action_search(self) -> None:
-        self.query_one("#search", Input).focus()
+        self.set_focus(self.query_one("#search", Input))  # at once: the next key is the first letter
 
     def action_meaning(self) -> None:
         """Find what means the like too, or the words alone."""
@@ -155,7 +155,7 @@ class LogScreen(Curating, FoundExchanges):
             self.post_message(self.TokensWanted(self.judged_id))
 
     def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
+        self.set_focus(self.query_one("#filter", Input))
 
     @on(ExchangeTable.SortWanted)
     def _heading_clicked(self, event: ExchangeTable.SortWanted) -> None:
