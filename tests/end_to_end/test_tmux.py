@@ -70,8 +70,9 @@ def judged(home: Paths) -> list[tuple[int, str, str, int]]:
     connection = sqlite3.connect(home.database)
     try:
         return connection.execute(
-            "SELECT ifnull(rating, 0), ifnull(decision, 'undecided'), (SELECT ifnull(group_concat(tag), '') FROM tags WHERE "
-            "message_id = m.id) AS tagged, (SELECT count(*) FROM messages c WHERE c.corrects_id = m.id) AS corrected "
+            "SELECT ifnull(rating, 0), ifnull(decision, 'undecided'), "
+            "(SELECT ifnull(group_concat(tag), '') FROM tags WHERE message_id = m.id) AS tagged, "
+            "(SELECT count(*) FROM messages c WHERE c.corrects_id = m.id) AS corrected "
             "FROM messages m LEFT JOIN judgements j ON j.message_id = m.id "
             "WHERE j.message_id IS NOT NULL OR tagged <> '' OR corrected ORDER BY m.id"
         ).fetchall()
