@@ -1,6 +1,6 @@
 """How soon the Log screen shows a large log: opening it, and the first results after a key.
 
-python benchmarks/log_screen.py [--messages 1000000] [--runs 10] [--folder DIR]
+python -m benchmarks.log_screen [--messages 1000000] [--runs 10] [--folder DIR]
 
 The real app without a terminal, over the log that log.py makes; `--folder` takes what it kept there, or keeps it. The
 log is there when its first row is on the screen, results when the rows show what was typed.
