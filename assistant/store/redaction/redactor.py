@@ -29,7 +29,6 @@ class Redactor:
         self._kinds = kinds
         self._key = _key(db)
         self._spared = {row[0] for row in select(db, "SELECT fingerprint FROM not_personal")}
-        self._numbers: dict[str, int] = {}
         self.used: dict[str, str] = {}
         """Fingerprint -> placeholder, of the values that were replaced."""
         self.count = 0

@@ -9,11 +9,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.style import Style
 
 from assistant.safe_text import cell_width, shorten
+from assistant.tui.widgets.cursor_list import CursorList
 
 _DEEPEST = 12
 """Branches further from the open path are not set further in: the words need the room."""
@@ -42,7 +41,7 @@ class BranchRow:
         return lines + ("├─" if self.begins else "│ ")
 
 
-class BranchTree(ScrollView, can_focus=True):
+class BranchTree(CursorList, can_focus=True):
     """Draws the lines in sight and no others, so that thousands of messages scroll like ten."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,31 +74,30 @@ class BranchTree(ScrollView, can_focus=True):
         self._rows: Sequence[BranchRow] = ()
         self._siblings: dict[int | None, list[int]] = {}
         """Message that was answered -> the lines of its answers, by their age."""
-        self._cursor = 0
         self._name_cells = 0
 
     def show(self, rows: Sequence[BranchRow], message_id: int | None) -> None:
         """Show these messages, with the cursor on `message_id`."""
-        self._rows = rows
+        self._rows, self.count = rows, len(rows)
         self._siblings = {}
         for line in sorted(range(len(rows)), key=lambda line: rows[line].id):
             self._siblings.setdefault(rows[line].parent_id, []).append(line)
         self._name_cells = max((cell_width(row.name) for row in rows), default=0)
         self.virtual_size = Size(0, len(rows))
         at = next((line for line, row in enumerate(rows) if row.id == message_id), len(rows) - 1)
-        self.call_after_refresh(self._go_to, at)
+        self.call_after_refresh(self.go_to, at)
 
     @property
     def cursor_row(self) -> BranchRow | None:
         """The message under the cursor, if there is any."""
-        return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+        return self._rows[self._cursor] if self._cursor < self.count else None
 
     # --- drawing
 
     def render_line(self, y: int) -> Strip:
         line = y + self.scroll_offset.y
         width = self.scrollable_content_region.width
-        if line >= len(self._rows):
+        if line >= self.count:
             return Strip.blank(width, self.rich_style)
         row = self._rows[line]
         at_cursor = line == self._cursor
@@ -120,23 +118,7 @@ class BranchTree(ScrollView, can_focus=True):
         segments = [Segment(text, self._style(style).rich_style) for text, style in parts]
         return Strip(segments).adjust_cell_length(width, self._style(plain).rich_style)
 
-    def _style(self, name: str) -> Style:
-        background = self.get_component_styles(name).background  # a partial style has none where it is opaque
-        return self.visual_style + self.get_visual_style(name, partial=True) + Style(background=background)
-
-    # --- keys
-
-    def action_move(self, step: int) -> None:
-        self._go_to(self._cursor + step)
-
-    def action_page(self, direction: int) -> None:
-        self._go_to(self._cursor + direction * max(1, self.size.height - 2))
-
-    def action_to_start(self) -> None:
-        self._go_to(0)
-
-    def action_to_end(self) -> None:
-        self._go_to(len(self._rows) - 1)
+    # --- the cursor
 
     @property
     def versions(self) -> int:
@@ -151,10 +133,10 @@ class BranchTree(ScrollView, can_focus=True):
             siblings = self._siblings[row.parent_id]
             at = siblings.index(self._cursor) + step
             if 0 <= at < len(siblings):
-                self._go_to(siblings[at])
+                self.go_to(siblings[at])
 
-    def _go_to(self, line: int) -> None:
-        self._cursor = max(0, min(line, len(self._rows) - 1))
+    def go_to(self, index: int) -> None:
+        self._cursor = max(0, min(index, self.count - 1))
         self.scroll_to_region(Region(0, self._cursor, 1, 1), animate=False, force=True)
         self.refresh()
         self.refresh_bindings()
@@ -163,9 +145,9 @@ class BranchTree(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.scroll_offset.y
-        if line >= len(self._rows):
+        if line >= self.count:
             return
         if line == self._cursor:
             self.post_message(self.Opened())
         else:
-            self._go_to(line)
+            self.go_to(line)

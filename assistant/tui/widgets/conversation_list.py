@@ -11,13 +11,13 @@ from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
 
 from assistant.safe_text import cell_width, shorten
 from assistant.tui import keys
 from assistant.tui.clock import day_start_ms, local_now
+from assistant.tui.widgets.cursor_list import CursorList
 
 PAGE_ROWS = 100
 GROUPS = ("private", "pinned", "today", "yesterday", "earlier")
@@ -43,7 +43,7 @@ Fetch = Callable[[int, int], Sequence[ConversationRow]]
 """(offset, limit) -> rows: private ones first, then pinned ones, then the newest."""
 
 
-class ConversationList(ScrollView, can_focus=True):
+class ConversationList(CursorList, can_focus=True):
     """A list that starts as fast with 10,000 rows as with ten: it holds no widget for a row and fetches few of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.LIST
@@ -84,11 +84,9 @@ class ConversationList(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._now = now
         self._fetch: Fetch = lambda _offset, _limit: ()
-        self._count = 0
         self._pages: dict[int, Sequence[ConversationRow]] = {}
         self._headings: list[tuple[int, str]] = []
         """(line, group) of each heading."""
-        self._cursor = 0
         self._hover: int | None = None
         self._open: tuple[bool, int] | None = None
         self._busy: frozenset[tuple[bool, int]] = frozenset()
@@ -98,7 +96,7 @@ class ConversationList(ScrollView, can_focus=True):
     def show(self, count: int, fetch: Fetch) -> None:
         """Show `count` rows that `fetch` gives. The cursor stays on the row it was on, where that is near."""
         under_cursor = self.cursor_row
-        self._fetch, self._count = fetch, count
+        self._fetch, self.count = fetch, count
         self._pages.clear()
         self._headings = self._find_headings()
         self.virtual_size = Size(0, count + len(self._headings))
@@ -118,7 +116,7 @@ class ConversationList(ScrollView, can_focus=True):
     @property
     def cursor_row(self) -> ConversationRow | None:
         """The row under the cursor, if there is any row."""
-        return self._row(self._cursor) if self._cursor < self._count else None
+        return self._row(self._cursor) if self._cursor < self.count else None
 
     def _row(self, index: int) -> ConversationRow:
         number, into = divmod(index, PAGE_ROWS)
@@ -136,7 +134,7 @@ class ConversationList(ScrollView, can_focus=True):
             for index in self._fetched():
                 if self._row(index).key == row.key:
                     return index
-        return max(0, min(self._cursor, self._count - 1))
+        return max(0, min(self._cursor, self.count - 1))
 
     def _find_headings(self) -> list[tuple[int, str]]:
         """Where each group begins. Groups are in order, so bisecting finds them with few fetches."""
@@ -151,14 +149,14 @@ class ConversationList(ScrollView, can_focus=True):
 
         headings: list[tuple[int, str]] = []
         start = 0
-        while start < self._count:
+        while start < self.count:
             number = group(start)
             headings.append((start + len(headings), GROUPS[number]))
             if number == len(GROUPS) - 1:
                 break
-            end_of_page = min(start // PAGE_ROWS * PAGE_ROWS + PAGE_ROWS, self._count)
-            upto = end_of_page if group(end_of_page - 1) > number else self._count
-            start = bisect_left(range(self._count), number + 1, start, upto, key=group)
+            end_of_page = min(start // PAGE_ROWS * PAGE_ROWS + PAGE_ROWS, self.count)
+            upto = end_of_page if group(end_of_page - 1) > number else self.count
+            start = bisect_left(range(self.count), number + 1, start, upto, key=group)
         return headings
 
     def _line_of(self, index: int) -> int:
@@ -174,7 +172,7 @@ class ConversationList(ScrollView, can_focus=True):
         if before and self._headings[before - 1][0] == line:
             return None
         index = line - before
-        return index if 0 <= index < self._count else None
+        return index if 0 <= index < self.count else None
 
     # --- drawing
 
@@ -209,26 +207,10 @@ class ConversationList(ScrollView, can_focus=True):
         segments = [Segment(text, style.rich_style) for text, style in parts if text]
         return Strip(segments).adjust_cell_length(width, parts[-1][1].rich_style)
 
-    def _style(self, name: str) -> Style:
-        background = self.get_component_styles(name).background  # a partial style has none where it is opaque
-        return self.visual_style + self.get_visual_style(name, partial=True) + Style(background=background)
-
     # --- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        return self._count > 0 if action in ("open", "rename", "pin", "delete") else True
-
-    def action_move(self, step: int) -> None:
-        self._go_to(self._cursor + step)
-
-    def action_page(self, direction: int) -> None:
-        self._go_to(self._cursor + direction * max(1, self.size.height - 2))
-
-    def action_to_start(self) -> None:
-        self._go_to(0)
-
-    def action_to_end(self) -> None:
-        self._go_to(self._count - 1)
+        return self.count > 0 if action in ("open", "rename", "pin", "delete") else True
 
     def action_open(self) -> None:
         if (row := self.cursor_row) is not None:
@@ -256,8 +238,8 @@ class ConversationList(ScrollView, can_focus=True):
         if (row := self.cursor_row) is not None:
             self.post_message(self.ActionWanted(action, row))
 
-    def _go_to(self, index: int) -> None:
-        self._cursor = max(0, min(index, self._count - 1))
+    def go_to(self, index: int) -> None:
+        self._cursor = max(0, min(index, self.count - 1))
         line = self._line_of(self._cursor)
         top = line - 1 if self._index_at(line - 1) is None else line  # with its heading
         self.scroll_to_region(Region(0, max(0, top), 1, line - top + 1), animate=False, force=True)

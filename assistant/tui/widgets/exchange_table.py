@@ -11,7 +11,6 @@ from textual.cache import LRUCache
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
 
@@ -20,13 +19,15 @@ from assistant.tui import keys
 from assistant.tui.clock import Now
 from assistant.tui.log_rows import PAGE_ROWS, LogRow
 from assistant.tui.widgets import exchange_columns
+from assistant.tui.widgets.cursor_list import CursorList
 
 PAGES_KEPT = 40
 
 
-class ExchangeTable(ScrollView, can_focus=True):
+class ExchangeTable(CursorList, can_focus=True):
     """Says which pages it lacks; the screen brings them. A row that isn't there yet is an empty line."""
 
+    HEADING_LINES = 1
     BINDINGS: ClassVar[list[BindingType]] = keys.EXCHANGES
     COMPONENT_CLASSES: ClassVar[set[str]] = {"heading", "cursor", "blurred", "hover", "hit"}
     DEFAULT_CSS = """
@@ -73,13 +74,11 @@ class ExchangeTable(ScrollView, can_focus=True):
     def __init__(self, *, now: Now, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._now = now
-        self.count = 0
         self._more = False
         self._sort: tuple[Sort | None, bool] = ("time", True)
         self._pages: LRUCache[int, Sequence[LogRow]] = LRUCache(PAGES_KEPT)
         self._asked: set[int] = set()
         """Pages that are on their way."""
-        self._cursor = 0
         self._told: LogRow | None = None
         self._hover: int | None = None
 
@@ -204,33 +203,16 @@ class ExchangeTable(ScrollView, can_focus=True):
     def _parsed(self, name: str | Style) -> Style:
         return name if isinstance(name, Style) else self.get_visual_style(name.lstrip("."), partial=True)
 
-    def _style(self, name: str) -> Style:
-        background = self.get_component_styles(name).background  # a partial style has none where it is opaque
-        return self.visual_style + self.get_visual_style(name, partial=True) + Style(background=background)
-
     # --- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         return self.count > 0 if action == "open" else True
-
-    def action_move(self, step: int) -> None:
-        self.go_to(self._cursor + step)
-
-    def action_page(self, direction: int) -> None:
-        self.go_to(self._cursor + direction * max(1, self.size.height - 3))
-
-    def action_to_start(self) -> None:
-        self.go_to(0)
-
-    def action_to_end(self) -> None:
-        self.go_to(self.count - 1)
 
     def action_open(self) -> None:
         if (row := self.row) is not None:
             self.post_message(self.Opened(row))
 
     def go_to(self, index: int) -> None:
-        """Put the cursor on a row, and bring it into sight."""
         self._cursor = max(0, min(index, self.count - 1))
         top, height = self.scroll_offset.y, max(1, self.size.height - 1)
         if self._cursor < top:
