@@ -58,6 +58,11 @@ def parse(value: object) -> Labels:
     return labels
 
 
+def named(text: str) -> list[str]:
+    """The classes that a text names, with commas between them, where an input can have several."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
 def forms(words: Sequence[str]) -> list[str]:
     """Every way that words may begin a reply: as they are, and with a capital."""
     return list(dict.fromkeys(form for word in words for form in (word, word[:1].upper() + word[1:])))

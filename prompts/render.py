@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from prompts.errors import InputsInvalid
+from prompts.labels import named
 from prompts.message import Message
 from prompts.sandbox import INPUT, LABEL, fill
-from prompts.template import Example, Template, classes
+from prompts.template import Example, Template
 
 
 def render(
@@ -36,7 +37,7 @@ def answer(template: Template, example: Example, question: Mapping[str, str]) ->
     """What an example's reply says: of a class, the first of its words."""
     if template.several:
         yes, no = (words[0] for words in template.asked.values())
-        return yes if question.get(LABEL) in classes(example) else no
+        return yes if question.get(LABEL) in named(example.output) else no
     return template.labels[example.output][0] if template.labels else example.output
 
 

@@ -94,11 +94,6 @@ class Template:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def classes(example: Example) -> list[str]:
-    """The classes of an example that can have several, which stand with commas between them."""
-    return [name for part in example.output.split(",") if (name := part.strip())]
-
-
 def _output(value: Any) -> str:
     """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
@@ -263,7 +258,7 @@ class _Parser:
 
     def _check_examples(self, template: Template) -> None:
         for example in template.examples if template.labels else ():
-            for name in classes(example) if template.several else [example.output]:
+            for name in labels.named(example.output) if template.several else [example.output]:
                 if name not in template.labels:
                     known = ", ".join(template.labels)
                     raise self._wrong(f"an example is {name!r}, which is none of {known}", self._line_of("examples"))

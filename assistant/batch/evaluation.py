@@ -7,6 +7,7 @@ from typing import Any
 from assistant.batch.rows import InputUnreadable
 from assistant.tasks import located
 from prompts import metrics
+from prompts.labels import named
 from prompts.template import Template
 
 TRUTH = {"label": "label", "score": "label", "extract": "reference", "text": "reference", "chat": "reference"}
@@ -97,4 +98,4 @@ def _evaluation(main: str, values: list[float], report: dict[str, Any]) -> Evalu
 def _labels(value: Any, several: bool) -> list[str]:
     if isinstance(value, list):
         return [str(one) for one in value]
-    return [part.strip() for part in str(value).split(",") if part.strip()] if several else [str(value)]
+    return named(str(value)) if several else [str(value)]

@@ -186,14 +186,11 @@ def joined(held: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
 
 def few(db: Database, held: Sequence[Condition], at_most: int | None = None) -> str:
     """The `INDEXED BY` that leaves the fewest rows, where one leaves no more than `at_most` (`FEW`); else empty."""
-    at_most = FEW if at_most is None else at_most
-    counted = [
-        (_passing(db, one, at_most + 1), "NOT INDEXED" if one[2] == "message_id" else f"INDEXED BY exchanges_{one[2]}")
-        for one in held
-        if one[2] is not None
-    ]
-    least, index = min(counted, default=(at_most + 1, ""))
-    return index if least <= at_most else ""
+    number = _fewest(db, held, FEW if at_most is None else at_most)
+    if number is None:
+        return ""
+    column = held[number][2]
+    return "NOT INDEXED" if column == "message_id" else f"INDEXED BY exchanges_{column}"
 
 
 def listed(
@@ -203,12 +200,18 @@ def listed(
 
     It reads an index alone. None where each condition leaves more than `at_most`.
     """
-    counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
-    least, number = min(counted, default=(at_most + 1, 0))
-    if least > at_most:
+    number = _fewest(db, held, at_most)
+    if number is None:
         return None
     rest = [one for at, one in enumerate(held) if at != number]
     return *_ids(held[number]), [SHOWN, *rest] if held[number][2] == "message_id" else rest
+
+
+def _fewest(db: Database, held: Sequence[Condition], at_most: int) -> int | None:
+    """Which of the conditions with an index leaves the fewest rows; None where each leaves more than `at_most`."""
+    counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
+    least, number = min(counted, default=(at_most + 1, 0))
+    return number if least <= at_most else None
 
 
 SHOWN: Condition = ("hidden = 0", (), None)
