@@ -12,6 +12,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from assistant.client import Client
@@ -21,6 +23,19 @@ from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
 from prompts.message import Message
+
+
+@contextmanager
+def new_home() -> Iterator[Paths]:
+    """An empty home but for the default model, which is pulled once."""
+    cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
+    kept = Paths(cache / "config", cache / "data").create()
+    fetch.pull(kept, catalogue.known(catalogue.DEFAULT), lambda _: None, lambda: False)
+    with tempfile.TemporaryDirectory() as home:
+        paths = Paths(Path(home) / "config", Path(home) / "data").create()
+        paths.models.rmdir()
+        paths.models.symlink_to(kept.models, target_is_directory=True)
+        yield paths
 
 
 async def ask(client: Client) -> tuple[float, Finished | None]:
@@ -49,15 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
-    cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
-    kept = Paths(cache / "config", cache / "data").create()
-    fetch.pull(kept, catalogue.known(catalogue.DEFAULT), lambda _: None, lambda: False)
     rows = []
     for number in range(runs + 1):  # the first one reads the GGUF, and is shown apart
-        with tempfile.TemporaryDirectory() as home:
-            paths = Paths(Path(home) / "config", Path(home) / "data").create()
-            paths.models.rmdir()
-            paths.models.symlink_to(kept.models, target_is_directory=True)
+        with new_home() as paths:
             row = asyncio.run(run(paths))
         print(f"run {number}: cold {row[0]:.2f} s, warm {row[1]:.3f} s, {row[2]:.1f} tokens/s", file=sys.stderr)
         rows.append(row)

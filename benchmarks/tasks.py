@@ -10,17 +10,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from assistant.batch.run import Batch
 from assistant.client import Client
-from assistant.engine import catalogue, fetch
+from assistant.engine import catalogue
 from assistant.engine.sampling import Sampling
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.tasks import Task
+from benchmarks.cold_start import new_home
 from benchmarks.made_text import COMMON
 from prompts import template
 from prompts.message import Message
@@ -80,13 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1000)
     rows = parser.parse_args().rows
-    cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
-    kept = Paths(cache / "config", cache / "data").create()
-    fetch.pull(kept, catalogue.known(catalogue.DEFAULT), lambda _: None, lambda: False)
-    with tempfile.TemporaryDirectory() as home:
-        paths = Paths(Path(home) / "config", Path(home) / "data").create()
-        paths.models.rmdir()
-        paths.models.symlink_to(kept.models, target_is_directory=True)
+    with new_home() as paths:
         print(f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f}")
         took_s = asyncio.run(classify(paths, rows))
         print(f"{rows:,} texts sorted into 5 classes    {took_s:>8.1f} s   {took_s / rows * 1000:.0f} ms each")

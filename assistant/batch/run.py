@@ -36,6 +36,8 @@ class Batch:
     resumed: int = 0
     """Rows that an earlier run had done."""
     failed: int = 0
+    digest: str = ""
+    """SHA-256 of the file, once it was asked about."""
     columns: list[str] = field(default_factory=list)
     """Of the output, in order."""
     _journal: Journal = field(init=False)
@@ -83,7 +85,7 @@ class Batch:
         self._journal.remove()
 
     def _look(self) -> None:
-        """How many rows there are, and their columns."""
+        """How many rows there are, their columns, and which file it is."""
         names: dict[str, None] = {}
         for row in rows(self.source):
             self.total += 1
@@ -94,18 +96,18 @@ class Batch:
             known = ", ".join(names)
             raise InputUnreadable(f"{self.source} has no {self.task.column!r}, but {known}. Name the column of inputs.")
         result = ("prediction", "probabilities", "error") if self.task.scored else ("prediction", "error")
+        with self.source.open("rb") as file:
+            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.columns = list(names | dict.fromkeys(result))
 
     def _identity(self) -> dict[str, Any]:
-        with self.source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
             "template": self.task.template.hash,
             "values": dict(self.task.values),
             "model": self.task.model,
             "adapter": self.task.adapter,
             "sampling": self.task.sampling.as_dict(),
-            "input": digest,
+            "input": self.digest,
             "column": self.task.column,
         }
 

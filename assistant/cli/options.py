@@ -1,4 +1,4 @@
-"""What several commands share: a model's name, values of inputs, sampling, calibration, a progress bar."""
+"""What several commands share: a model's name, values of inputs, sampling, a progress bar."""
 
 import sys
 from collections.abc import Iterator
@@ -54,17 +54,6 @@ def model_name(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -
         pull_with_progress(paths, catalogue.known(catalogue.DEFAULT))
         return catalogue.DEFAULT
     return catalogue.chatting(paths)[0].name
-
-
-calibration = click.option(
-    "--calibration",
-    type=click.Choice(["auto", "none", "contextual", "batch"]),
-    default="auto",
-    callback=lambda _ctx, _parameter, given: "" if given == "auto" else given,
-    show_default=True,
-    help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
-)
-"""How a run calibrates probabilities; "" leaves it to the number of rows."""
 
 
 @contextmanager

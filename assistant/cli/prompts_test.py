@@ -1,17 +1,18 @@
 """`assistant prompts test`: how good a template is, on a labelled set."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.options import calibration, model_name, pairs, progress_bar, sampling_values
+from assistant.cli.opened_log import opened_log
+from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
+from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
 @click.command("test")
 @click.argument("template")
 @click.option("-d", "--data", default="", help="A .jsonl or .csv file. [default: the set beside the template]")
-@click.option("--column", default="input", help="The column that holds the input.", show_default=True)
-@click.option("-m", "--model", default="", help="Name or path of a model.")
-@click.option("-a", "--adapter", default="", help="Name of an adapter of that model.")
-@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
-@click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
-@calibration
+@task_options
 @as_json
 def test(template: str, data: str, as_json: bool, **options: Any) -> None:
     """Measure a template on a labelled set, and compare it with the test before.
@@ -57,42 +53,28 @@ def test(template: str, data: str, as_json: bool, **options: Any) -> None:
 async def _test(
     name: str, data: str, options: dict[str, Any]
 ) -> "tuple[TemplateTest, Evaluation, TemplateTest | None]":
-    from assistant import settings
     from assistant.batch.evaluation import check, evaluate
     from assistant.batch.rows import rows
     from assistant.batch.run import Batch
-    from assistant.client import Client
-    from assistant.engine.sampling import Sampling
-    from assistant.paths import Paths
     from assistant.store import template_tests
-    from assistant.store.database import open_database
     from assistant.store.template_tests import TemplateTest
-    from assistant.tasks import Task
-    from prompts.library import Library
 
-    paths = Paths.from_environment().create()
-    chosen = settings.load(paths.config_file)
-    template = Library(paths.templates).find(name)
+    template = find_template(name)
     source = Path(data) if data else _set_beside(template.path)
     check(template, rows(source), str(source))
-    with closing(open_database(paths.database)) as db:
-        model = model_name(db, paths, chosen, options["model"])
-        asked = {**template.sampling, **sampling_values(options["sampling"])}
-        sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(Client(paths, chosen))
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            task = Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
-            batch = Batch(task, source, options["calibration"], folder / "journal")
-            with progress_bar() as progress:
-                await batch.ask(lambda done: progress(done, batch.total))
-            predicted = list(await batch.predictions())
-        evaluation = evaluate(template, predicted, task.column)
-        how = {"calibration": batch.method, "values": dict(task.values), "sampling": sampling.as_dict()}
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        what = (name, template.hash, model, task.adapter, how, source.name, digest)
-        report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
-        result = TemplateTest(*what, evaluation.main, evaluation.values, report)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        task = await stack.enter_async_context(opened_task(template, options))
+        batch = Batch(task, source, options["calibration"], folder / "journal")
+        with progress_bar() as progress:
+            await batch.ask(lambda done: progress(done, batch.total))
+        predicted = list(await batch.predictions())
+    evaluation = evaluate(template, predicted, task.column)
+    how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
+    what = (name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
+    report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
+    result = TemplateTest(*what, evaluation.main, evaluation.values, report)
+    with opened_log() as db:
         before = template_tests.earlier(db, result)
         template_tests.add(db, result)
     return result, evaluation, before

@@ -5,14 +5,15 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.options import calibration, model_name, pairs, progress_bar, sampling_values
+from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, counted, print_json
+from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
@@ -25,12 +26,7 @@ STANDARD = "-"
 @click.argument("template")
 @click.option("-i", "--input", "source", required=True, help="A .jsonl, .csv or .txt file; - for standard input.")
 @click.option("-o", "--output", "target", default=STANDARD, help="A .jsonl or .csv file. [default: standard output]")
-@click.option("--column", default="input", help="The column that holds the input.", show_default=True)
-@click.option("-m", "--model", default="", help="Name or path of a model.")
-@click.option("-a", "--adapter", default="", help="Name of an adapter of that model.")
-@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
-@click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
-@calibration
+@task_options
 @as_json
 def command(template: str, source: str, target: str, as_json: bool, **options: Any) -> None:
     """Do a template's task for every row of a file.
@@ -51,27 +47,12 @@ def command(template: str, source: str, target: str, as_json: bool, **options: A
 
 
 async def _run(name: str, source: Path, target: str, options: dict[str, Any]) -> "Batch":
-    from assistant import settings
     from assistant.batch.rows import write, write_jsonl
     from assistant.batch.run import Batch
-    from assistant.client import Client
-    from assistant.engine.sampling import Sampling
-    from assistant.paths import Paths
-    from assistant.store.database import open_database
-    from assistant.tasks import Task
-    from prompts.library import Library
 
     output = _output(target)
-    paths = Paths.from_environment().create()
-    chosen = settings.load(paths.config_file)
-    template = Library(paths.templates).find(name)
-    with closing(open_database(paths.database)) as db:
-        model = model_name(db, paths, chosen, options["model"])
-    asked = {**template.sampling, **sampling_values(options["sampling"])}
-    sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(paths, chosen))
-        task = Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
+        task = await stack.enter_async_context(opened_task(find_template(name), options))
         folder = output.parent if output else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = folder / f"{output.name if output else 'output'}.journal"
         batch = Batch(task, source, options["calibration"], journal)
