@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from assistant.batch.rows import writing
 from assistant.tasks import Outcome
 
 
@@ -19,29 +20,32 @@ class Journal:
     def open(self) -> int:
         """Make it ready to be added to; how many outcomes it holds. A line that a kill cut off is dropped."""
         kept = whole = 0
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                if file.readline() == self._head.encode():
-                    whole = file.tell()
-                    for line in file:
-                        if not line.endswith(b"\n"):
-                            break
-                        kept, whole = kept + 1, whole + len(line)
-        self._file = self.path.open("r+b" if whole else "wb")
-        self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
-        if not whole:
-            self._file.write(self._head.encode())
+        with writing(self.path):
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    if file.readline() == self._head.encode():
+                        whole = file.tell()
+                        for line in file:
+                            if not line.endswith(b"\n"):
+                                break
+                            kept, whole = kept + 1, whole + len(line)
+            self._file = self.path.open("r+b" if whole else "wb")
+            self._file.truncate(whole)
+            self._file.seek(0, os.SEEK_END)
+            if not whole:
+                self._file.write(self._head.encode())
         return kept
 
     def add(self, outcome: Outcome) -> None:
-        """At the end."""
-        self._file.write(json.dumps(outcome, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
-        self._file.flush()
+        """At the end. Raises `OutputUnwritable`, as `open` does."""
+        with writing(self.path):
+            self._file.write(json.dumps(outcome, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Keep it for the next run."""
-        self._file.close()
+        with writing(self.path):
+            self._file.close()
 
     def remove(self) -> None:
         """The run has ended."""

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,15 +42,26 @@ def write(path: Path, some: Iterable[Mapping[str, Any]], columns: Sequence[str])
     Raises `OutputUnwritable`.
     """
     partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            with partial.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+                if path.suffix.lower() == ".csv":
+                    _write_csv(file, some, columns)
+                else:
+                    write_jsonl(file, some)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises `OutputUnwritable` for what the system refuses inside."""
     try:
-        with partial.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                _write_csv(file, some, columns)
-            else:
-                write_jsonl(file, some)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        yield
     except OSError as error:
         raise OutputUnwritable(
             f"{path} can't be written: {error.strerror}. What was done is kept; run it again."

@@ -72,3 +72,4 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputUnwritable, match="No space left"):
         write(target, broken(), ["input"])
     assert target.read_text() == "before\n"
+    assert list(tmp_path.iterdir()) == [target]

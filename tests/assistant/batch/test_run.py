@@ -137,6 +137,7 @@ def test_a_run_that_was_stopped_goes_on(folder: Path) -> None:
         (["mood", "-i", "reviews.csv", "--column", "text", "-o", "gone/x.csv"], "is no folder"),
         (["mood", "-i", "reviews.csv", "--column", "text", "-o", "x.xlsx"], "Name it so"),
         (["mood", "-i", "empty.txt"], "holds no rows"),
+        (["mood", "-i", "reviews.csv", "--column", "text", "-o", "taken.csv"], "taken.csv.journal can't be written"),
         (["mood", "-i", "reviews.csv", "--column", "text", "-m", "none-such"], "none-such"),
     ],
 )
@@ -145,6 +146,7 @@ def test_bad_input_is_said_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "empty.txt").touch()
+    (folder / "taken.csv.journal").mkdir()
     ran = run(*words)
     assert ran.returncode != 0
     assert said in ran.stderr
