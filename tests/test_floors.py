@@ -28,6 +28,8 @@ FLOORS = [
     ("assistant.batch", 3),
     ("assistant.meaning_index", 3),
     ("assistant.server", 3),
+    ("finetune.cli", 4),
+    ("finetune.__main__", 4),
     ("finetune", 3),
     ("assistant.clipboard", 4),
     ("assistant.tui", 4),
