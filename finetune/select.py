@@ -9,7 +9,7 @@ from functools import lru_cache
 from sqlite_utils import Database
 
 from assistant.dialogue import turns, turns_with_rows
-from assistant.store import conversations
+from assistant.store import conversations, search
 from assistant.store.exchange import kto, preference, stored
 from assistant.store.exchange.stored import Stored
 from assistant.store.filter import EVERYTHING, Filter
@@ -48,12 +48,15 @@ class Selection:
     """Of the kind `label`: how the question is put, and its classes."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Inputs of that template."""
+    words: str = ""
+    """What a reply or its prompt must say, as the log is searched."""
 
 
 def from_log(db: Database, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
     """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason."""
     ids = sorted(one.id for one in conversations.page(db, 0, -1))
-    for conversation in stored.read(db, ids, filter_=wanted.filter):
+    among = search.all_replies(db, wanted.words, wanted.filter) if wanted.words else None
+    for conversation in stored.read(db, ids, filter_=wanted.filter, among=among):
         yield from (one for one in _OF_KIND[wanted.kind](conversation, wanted, left) if _asks(one.example))
 
 
@@ -81,7 +84,7 @@ def _supervised(conversation: Stored, wanted: Selection, left: Counter[str]) -> 
 
 
 def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set[int]:
-    """The replies to imitate: good, kept or a correction; with `everything` the open path's, or the filter's, others."""
+    """The replies to imitate: good, kept or corrections; with `everything` others of the open path or the filter too."""
     corrected = {row.corrects_id for row in conversation.rows if row.corrects_id is not None}
     open_path = {row.id for row in conversation.path}
     learned = set()

@@ -53,7 +53,8 @@ def _learned(db: Database, ids: Sequence[int], messages: str) -> Learned:
         some = ids[begin : begin + AT_ONCE]
         mine = messages.format(", ".join("?" * len(some)))
         query = " UNION ".join(
-            f"SELECT id, dataset_id FROM examples WHERE {column} IN ({mine})" for column in ("message_id", "rejected_id")
+            f"SELECT id, dataset_id FROM examples WHERE {column} IN ({mine})"
+            for column in ("message_id", "rejected_id")
         )
         examples |= dict(select(db, query, (*some, *some)))
     datasets = set(examples.values())
