@@ -18,7 +18,7 @@ from assistant.store.filter import Filter
 from finetune import sources, statistics
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
-from finetune.split import Parts, Shares, Tested, split, words_of
+from finetune.split import Parts, Shares, AlreadyTested, split, words_of
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 
@@ -117,11 +117,11 @@ def freeze(db: Database, name: str, prepared: Prepared) -> Dataset:
     return datasets.add(db, name, kind, prepared.hash, source, prepared.statistics, prepared.examples)
 
 
-def tested(db: Database) -> Tested:
+def tested(db: Database) -> AlreadyTested:
     """What the datasets so far keep for the test. Of the log a conversation is meant, however it has gone on."""
     kept = datasets.tested(db)
     texts = {one.said or words_of(Example.from_json(one.body)) for one in kept}
-    return Tested(frozenset(one.conversation for one in kept if one.conversation), sorted(texts))
+    return AlreadyTested(frozenset(one.conversation for one in kept if one.conversation), sorted(texts))
 
 
 def _nothing(request: Request, left: Counter[str]) -> str:

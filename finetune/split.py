@@ -34,7 +34,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class AlreadyTested:
     """What earlier datasets keep for the test: conversations, and texts to which nothing trained on may be near."""
 
     conversations: frozenset[str] = frozenset()
@@ -53,7 +53,7 @@ class Parts:
     """Examples that are in the test because they were tested before."""
 
 
-def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: Tested = Tested()) -> Parts:
+def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: AlreadyTested = AlreadyTested()) -> Parts:
     """The same for the same candidates and seed. Raises `TrainingRefused` where there is too little to split."""
     first: dict[Example, Candidate] = {}
     for one in candidates:
@@ -83,7 +83,7 @@ class _Grouped:
     """The groups that hold something which was tested."""
 
 
-def _grouped(candidates: Sequence[Candidate], tested: Tested) -> _Grouped:
+def _grouped(candidates: Sequence[Candidate], tested: AlreadyTested) -> _Grouped:
     """Places of candidates by group. What was tested takes part as candidates that are in no group's list."""
     groups = Groups(len(candidates) + len(tested.texts))
     first: dict[str, int] = {}

@@ -48,7 +48,7 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tupl
 @click.option("--replay-share", default=0.1, show_default=True, help="Share of it in the training part's tokens.")
 @click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
 @words_option
-@click.option("-m", "--model", default="", help="Whose tokens are counted; the model of new conversations.")
+@click.option("-m", "--for-model", "model", default="", help="Whose tokens are counted; the one of new conversations.")
 @click.option(
     "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
 )
