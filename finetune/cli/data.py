@@ -292,7 +292,7 @@ def _tell(told: dict[str, Any]) -> None:
         (told["doubles_removed"], "left out, word for word like another"),
         (told["tested_before"], "in the test because an earlier dataset tests them"),
         (told["personal_places"], f"places of personal data replaced ({told['personal_values']:,} values)"),
-        (told["shortened"], "lost their oldest turns, which don't fit the context"),
+        (told["shortened"], "rows without their oldest turns, which don't fit the context"),
         (told["too_long"], "replies longer than the context, which won't be learned"),
         (told["replayed"], "of general text, against forgetting"),
         *((count, what) for what, count in told["left_out"].items()),

@@ -152,11 +152,10 @@ labels: {glad: [good, great], sad: [bad]}
 
 def test_tags_are_the_classes_of_a_template(db: Database) -> None:
     template = templates.parse(LABELS, name="mood")
-    user, one = ask(db, "I won!", "Congratulations")
-    curation.tag(db, one, "glad")
-    curation.tag(db, one, "sport")
-    for tag in ("glad", "sad"):
-        curation.tag(db, ask(db, "Well", "?")[1] if tag == "glad" else one + 2, tag)
+    _, one = ask(db, "I won!", "Congratulations")
+    _, both = ask(db, "Well", "?")
+    for message_id, tag in ((one, "glad"), (one, "sport"), (both, "glad"), (both, "sad")):
+        curation.tag(db, message_id, tag)
     left = Counter[str]()
     (found,) = from_log(db, Selection("label", template=template), left)
     assert found.example.messages == (Message("user", "I won! It is"), Message("assistant", "good"))
