@@ -18,7 +18,7 @@ from assistant.store.filter import Filter
 from finetune import sources, statistics
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
-from finetune.split import Parts, Shares, AlreadyTested, split, words_of
+from finetune.split import AlreadyTested, Parts, Shares, split, words_of
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 

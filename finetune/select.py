@@ -84,7 +84,7 @@ def _supervised(conversation: Stored, wanted: Selection, left: Counter[str]) -> 
 
 
 def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set[int]:
-    """The replies to imitate: good, kept or corrections; with `everything` others of the open path or the filter too."""
+    """The replies to imitate: good, kept or corrections; with `everything` others that are open or pass a filter."""
     corrected = {row.corrects_id for row in conversation.rows if row.corrects_id is not None}
     open_path = {row.id for row in conversation.path}
     learned = set()

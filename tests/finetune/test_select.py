@@ -72,7 +72,7 @@ def test_a_reply_that_did_not_end_is_never_learned(db: Database, state: str) -> 
 
 
 def test_all_takes_the_open_path_without_bad_skipped_or_corrected_ones(db: Database) -> None:
-    user, first, _second = ask(db, "q", "old branch", "open branch")
+    _, first, _second = ask(db, "q", "old branch", "open branch")
     ask(db, "fine?", "fine")
     for text, act in (
         ("bad?", lambda one: curation.rate(db, one, -1)),

@@ -11,12 +11,30 @@ from assistant.errors import TrainingRefused
 from assistant.store.doubles import NEAR, pairs
 from finetune.example import Example
 from finetune.select import Candidate
-from finetune.split import Shares, AlreadyTested, split, words_of
+from finetune.split import AlreadyTested, Shares, split, words_of
 from prompts.message import Message
 
-WORDS = (
-    "the a cat dog ship lamp night keeper climbs stairs every evening wrote book passed home sleeps 灯塔 晚上".split()
-)
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "ship",
+    "lamp",
+    "night",
+    "keeper",
+    "climbs",
+    "stairs",
+    "every",
+    "evening",
+    "wrote",
+    "book",
+    "passed",
+    "home",
+    "sleeps",
+    "灯塔",
+    "晚上",
+]
 
 
 def candidate(conversation: str, asked: str, answer: str) -> Candidate:
