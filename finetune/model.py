@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from assistant.engine import catalogue, model_folder, placement, product_speed, weights
@@ -17,6 +17,7 @@ from assistant.engine.chat_format import ChatFormat
 from assistant.errors import ModelUnsupported, TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths, cache_folder
+from finetune.head import logprobs
 from finetune.pack import Batch
 
 log = logging.getLogger(__name__)
@@ -109,13 +110,11 @@ class Trainee(nn.Module):
         """The natural log-probability (S,), float32, of each supervised token of the batch."""
         states = self.states(batch)
         wanted = states.reshape(-1, states.shape[-1])[batch.sources]
-        head, scale = self.language_model.get_output_embeddings(), _logit_scale(self.language_model.config)
-        pieces = zip(torch.split(wanted, HEAD_AT_ONCE), torch.split(batch.targets, HEAD_AT_ONCE), strict=True)
-        if len(wanted) <= HEAD_AT_ONCE:  # also none
-            return _logprobs(head, scale, wanted, batch.targets)
-        if not torch.is_grad_enabled():
-            return torch.cat([_logprobs(head, scale, *piece) for piece in pieces])
-        return torch.cat([checkpoint(_logprobs, head, scale, *piece, use_reentrant=False) for piece in pieces])
+        return logprobs(self.language_model.get_output_embeddings(), wanted, batch.targets, *self._scale)
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        return _logit_scale(self.language_model.config)
 
     def states(self, batch: Batch) -> Tensor:
         """The last layer's output (B, T, width) at each token."""
@@ -166,14 +165,6 @@ class Trainee(nn.Module):
                     yield
         finally:
             self._without = False
-
-
-def _logprobs(head: nn.Module, scale: tuple[float, float], states: Tensor, targets: Tensor) -> Tensor:
-    divisor, cap = scale
-    logits = head(states).float() / divisor
-    if cap:
-        logits = torch.tanh(logits / cap) * cap
-    return -nn.functional.cross_entropy(logits, targets, reduction="none")
 
 
 def _logit_scale(config: Any) -> tuple[float, float]:

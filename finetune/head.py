@@ -1,0 +1,54 @@
+"""States -> log-probabilities of tokens, never with the logits of more than a few positions in memory.
+
+The gradient of a token's log-probability to its state, (e - softmax) W, needs only what the forward pass has at hand:
+it is computed there and then, and scaled by what comes back. So logits are neither kept nor computed twice.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+AT_ONCE = 128
+"""Positions whose logits exist together: 25 MB of float32 for a vocabulary of 49,152."""
+
+
+def logprobs(head: nn.Linear, states: Tensor, targets: Tensor, divisor: float = 1.0, cap: float = 0.0) -> Tensor:
+    """log P (S,), float32, of `targets` (S,) after `states` (S, width).
+
+    Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
+    """
+    frozen = not head.weight.requires_grad and head.bias is None
+    if frozen and not cap and type(head) is nn.Linear:
+        found: Tensor = _Frozen.apply(states, head.weight, targets, divisor)  # type: ignore[no-untyped-call]
+        return found
+    logits = head(states).float() / divisor
+    if cap:
+        logits = torch.tanh(logits / cap) * cap
+    return -nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+class _Frozen(torch.autograd.Function):
+    """For a head that isn't trained."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, divisor: float) -> Tensor:
+        found = torch.empty(len(states), device=states.device)
+        gradient = torch.empty_like(states) if ctx.needs_input_grad[0] else None
+        for begin in range(0, len(states), AT_ONCE):
+            piece = slice(begin, begin + AT_ONCE)
+            logits = (states[piece] @ weight.T).float().div_(divisor)
+            chosen = targets[piece, None]
+            total = logits.logsumexp(1, keepdim=True)
+            found[piece] = (logits.gather(1, chosen) - total).squeeze(1)
+            if gradient is not None:
+                to_logits = logits.sub_(total).exp_().neg_()
+                to_logits.scatter_add_(1, chosen, torch.ones_like(total))
+                gradient[piece] = to_logits.div_(divisor).to(states.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None
