@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import AdapterError, TrainingRefused
-from finetune import low_rank
+from finetune import fused, low_rank
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 
@@ -41,6 +41,7 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
             raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
     adapted.active_peft_config.base_model_name_or_path = name
     low_rank.speed_up(adapted)
+    fused.speed_up(adapted)
     return adapted
 
 
