@@ -11,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any, Literal
 
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
@@ -26,7 +28,7 @@ LONGEST_REASON_CELLS = 400
 
 def command(arguments: Sequence[str]) -> list[str]:
     """The whole command line of one command of `finetune`."""
-    return [sys.executable, "-m", "finetune", *arguments]
+    return [sys.executable, "-P", "-m", "finetune", *arguments]  # -P: not the folder that the user happens to be in
 
 
 def environment(paths: Paths) -> dict[str, str]:
@@ -78,7 +80,7 @@ class Job:
     def start(self, arguments: Sequence[str]) -> None:
         """Begin. Raises `TrainingRefused` while another one runs, `TrainingError` where it can't be started."""
         try:
-            with self._private("ab", self.output_file) as output, self._private("wb", self._errors_file) as errors:
+            with _private(self.output_file, "ab") as output, _private(self._errors_file, "wb") as errors:
                 if not _lock(output.fileno()):
                     raise TrainingRefused(f"`finetune {self.name}` is at work already. Wait for its end, or stop it.")
                 output.truncate(0)
@@ -88,17 +90,17 @@ class Job:
                     stdout=output,
                     stderr=errors,
                     env=environment(self.paths),
+                    cwd=self.paths.data,
                     start_new_session=True,  # what ends the terminal doesn't end it
                 )
+            # Waited for, so that one that ends before this program does leaves no zombie behind.
+            threading.Thread(target=self._child.wait, name=f"finetune-{self.name}", daemon=True).start()
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self._child.pid, NICE)
-            with self._private("wb", self._told_file) as told:
+            with _private(self._told_file, "wb") as told:
                 told.write(json.dumps({"arguments": list(arguments), "pid": self._child.pid}).encode())
         except OSError as error:
             raise TrainingError(f"`finetune {self.name}` can't be started: {error}.") from error
-
-    def _private(self, mode: str, file: Path):  # type: ignore[no-untyped-def]
-        return open(file, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: PTH123, SIM115
 
     @property
     def is_running(self) -> bool:
@@ -116,7 +118,7 @@ class Job:
         """What the last one was begun with; none where there was none."""
         return [str(one) for one in self._told().get("arguments", ())]
 
-    def _told(self) -> dict[str, list[str]]:
+    def _told(self) -> dict[str, Any]:
         try:
             told = json.loads(self._told_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -151,6 +153,11 @@ class Job:
         except OSError:
             errors = ""
         return reason(errors, self._child.returncode if self._child else None)
+
+
+def _private(file: Path, mode: Literal["ab", "wb"]) -> IO[bytes]:
+    """Opened for writing, and for this user alone."""
+    return open(file, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: PTH123, SIM115
 
 
 def _lock(descriptor: int) -> bool:

@@ -44,7 +44,7 @@ def test_nothing_yet_and_a_single_point_are_no_trouble() -> None:
     assert drawn(Curves([(1, 2.5)]))[0].startswith("2.50 ┤⠁")
 
 
-@pytest.mark.parametrize("width", [20, 76, 116])
+@pytest.mark.parametrize("width", [30, 76, 116])
 def test_it_is_as_large_as_it_may_be_and_no_larger(width: int) -> None:
     lines = drawn(Curves([(step, math.sin(step)) for step in range(5_000)], [(9, 0.1)], 6_000), width, 10)
     assert len(lines) == 10

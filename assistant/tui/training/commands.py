@@ -1,0 +1,38 @@
+"""Short commands of `finetune`, waited for: freeze a dataset, plan a training, promote what it made."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from assistant.errors import TrainingError
+from assistant.paths import Paths
+from assistant.tui.training.job import command, environment, reason, result
+
+
+async def run(paths: Paths, arguments: Sequence[str]) -> dict[str, Any]:
+    """The JSON object that the command printed. Raises `TrainingError` with its own sentence where it failed."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command([*arguments, "--json"]),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(paths),
+            cwd=paths.data,
+        )
+    except OSError as error:
+        raise TrainingError(f"`finetune {arguments[0]}` can't be started: {error}.") from error
+    try:
+        output, errors = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise TrainingError(reason(errors.decode(errors="replace"), process.returncode))
+    told = result(output.decode(errors="replace"))
+    if told is None:
+        raise TrainingError(f"`finetune {arguments[0]}` ended well, but told no result.")
+    return told
