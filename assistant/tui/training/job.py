@@ -132,6 +132,11 @@ class Job:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGTERM)
 
+    @property
+    def size(self) -> int:
+        """Bytes of output so far."""
+        return self.output_file.stat().st_size if self.output_file.exists() else 0
+
     def output(self, offset: int = 0) -> tuple[str, int]:
         """What was said since byte `offset`, whole lines only, and the offset after that."""
         try:
