@@ -98,6 +98,11 @@ def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterato
     return (StoredExample(*row) for row in rows)
 
 
+def count(db: Database, dataset_id: int) -> int:
+    """How many examples there are, in all parts."""
+    return int(select(db, "SELECT count(*) FROM examples WHERE dataset_id = ?", (dataset_id,))[0][0])
+
+
 def delete(db: Database, name: str) -> None:
     """Delete a dataset; the runs that learned from it keep its hash."""
     execute(db, "DELETE FROM datasets WHERE id = ?", (get(db, name).id,))

@@ -1,6 +1,7 @@
 """What the Train screen lets the reader choose: the data, the method, the time, and every other setting."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from textual.app import App
 
 from assistant.cli.field_docs import meanings
 from assistant.cli.output import counted
-from assistant.errors import AssistantError, TrainingRefused
+from assistant.errors import TrainingRefused
 from assistant.store import filter_words
 from assistant.store.datasets import Dataset
 from assistant.tui.clock import Now, short_time
@@ -140,7 +141,10 @@ def _read(name: str, default: object, typed: str) -> object:
     if isinstance(default, tuple):
         return tuple(text.split())
     try:
-        return type(default)(text)  # type: ignore[call-arg]
+        value: object = type(default)(text)  # type: ignore[call-arg]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        return value
     except ValueError:
         raise TrainingRefused(f"{name.replace('_', ' ')} needs a number, not {text!r}.") from None
 
@@ -159,7 +163,9 @@ class BudgetScreen(PickScreen):
         if not typed.strip():
             return self._choices
         try:
-            minutes = TrainConfig(budget_minutes=float(typed)).budget_minutes
-        except (ValueError, AssistantError):
+            minutes = float(typed)
+        except ValueError:
+            return matching(self._choices, typed)
+        if not 0 <= minutes < math.inf:
             return matching(self._choices, typed)
         return [Choice(f"{minutes:g}", words.budget(TrainConfig(budget_minutes=minutes)))]

@@ -1,0 +1,82 @@
+"""The trainings that the log knows of, as lines of the Train screen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlite_utils import Database
+from textual.content import Content
+
+from assistant.safe_text import cell_width, printable, shorten
+from assistant.store import adapters, datasets, runs
+from assistant.store.datasets import Dataset
+from assistant.store.runs import Evaluation, Run
+from assistant.tui.clock import column_time
+from assistant.tui.training import words
+
+QUIET = "$foreground 60%"
+_TIME_CELLS, _NAME_CELLS, _STATE_CELLS = 13, 26, 10
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What there is. `in_use`: hash of the adapter that the model's new replies are made with, or empty."""
+
+    runs: Sequence[Run] = ()
+    evaluations: Sequence[Evaluation | None] = ()
+    datasets: Sequence[tuple[Dataset, int]] = ()
+    """Each with how many examples it has."""
+    in_use: str = ""
+
+
+def read(db: Database, model: str) -> History:
+    """All of it, the newest first."""
+    trained = runs.every(db)
+    used = adapters.in_use(db, model)
+    return History(
+        trained,
+        [runs.evaluation(db, one.id) for one in trained],
+        [(one, datasets.count(db, one.id)) for one in datasets.every(db)],
+        used.hash if used else "",
+    )
+
+
+def lines(history: History, now: datetime, alive: str) -> tuple[Content, list[Content]]:
+    """(heading, a line for each run). `alive`: name of the run that is being trained."""
+    heading = Content.styled(_columns(" when", "training", "state", "held out"), QUIET)
+    return heading, [
+        _line(run, evaluation, now, alive, in_use=bool(run.adapter_hash) and run.adapter_hash == history.in_use)
+        for run, evaluation in zip(history.runs, history.evaluations, strict=True)
+    ]
+
+
+def state(run: Run, alive: str) -> str:
+    """How a run stands; one that says that it runs, but doesn't, was killed."""
+    return "broken off" if run.state == "running" and run.name != alive else run.state
+
+
+def _line(run: Run, evaluation: Evaluation | None, now: datetime, alive: str, *, in_use: bool) -> Content:
+    proof = words.verdict(evaluation.report) if evaluation else ""
+    when = " " + column_time(run.created_ms, now)
+    line = Content(_columns(when, run.name, state(run, alive), words.held_out(run.result)) + f"  {proof}".rstrip())
+    return line + Content.styled("  in use", "$accent") if in_use else line
+
+
+def _columns(when: str, name: str, state_: str, loss: str) -> str:
+    cells = (
+        (when, _TIME_CELLS),
+        (shorten(name, _NAME_CELLS - 2), _NAME_CELLS),
+        (printable(state_), _STATE_CELLS),
+        (loss, 0),
+    )
+    return "".join(text + " " * max(1, width - cell_width(text)) for text, width in cells).rstrip()
+
+
+def details(history: History, number: int) -> str:
+    """What is set otherwise in a run than in the one before it."""
+    run = history.runs[number]
+    if number + 1 == len(history.runs):
+        return "The first training."
+    before = history.runs[number + 1]
+    told = words.differences(run, before) or ["set as that"]
+    return f"{run.error + ' ' if run.error else ''}Beside {before.name}: {', '.join(told)}."
