@@ -30,8 +30,11 @@ from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, free_name, 
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.status_line import StatusLine
 from finetune.progress import Planned
+from finetune.run_folder import is_training
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
     from assistant.store.filter import Filter
     from assistant.tui.logs import Logs
 
@@ -51,19 +54,20 @@ class TrainScreen(TellsErrors, Screen[None]):
     CSS_PATH = "train.tcss"
     AUTO_FOCUS = "#setup"
 
-    def __init__(self, logs: "Logs", *, model: str, now: Now) -> None:
+    def __init__(self, logs: "Logs", *, now: Now) -> None:
         super().__init__()
         self._logs = logs
         self._now = now
         self._reader = LogReader(logs.paths.database)
-        self._setup = Setup(model)
+        self._setup = Setup(logs.model_to_train())
         self._shown_in_log = JUDGED_WELL
         self._history = History()
         self._watch = Watch(Job(logs.paths, "train"))
         self._planning = False
         self._opening = False
         """A training was started, and is shown as soon as it has a name."""
-        self._seen = -1
+        self._seen: object = None
+        """The state of the log that is shown, and whether a training goes on."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="train"):
@@ -79,7 +83,10 @@ class TrainScreen(TellsErrors, Screen[None]):
     async def on_mount(self) -> None:
         self._show_setup()
         await self._look()
-        self._opening = self._watch.running
+        if self._history.alive:
+            self._open_run(self._history.alive)
+        else:
+            self._opening = self._watch.running
         self.set_interval(LOOK_EVERY_S, self._look)
 
     async def close(self) -> None:
@@ -102,14 +109,19 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._watch.look()
         if before and not self._watch.running:
             self._tell_end()
-        if (seen := await self._reader.ask(changes_elsewhere)) != self._seen:
+        seen = await self._reader.ask(lambda db: (changes_elsewhere(db), is_training(self._logs.paths)))
+        if seen != self._seen:
             self._seen = seen
-            self._history = await self._reader.ask(lambda db: history.read(db, self._setup.model))
+            self._history = await self._reader.ask(self._read)
         self._show_runs()
         if self._opening and self._watch.run in {one.name for one in self._history.runs}:
             self._opening = False
             if self.is_current:
                 self._open_run(self._watch.run)
+
+    def _read(self, db: "Database") -> History:
+        watched = self._watch.run if self._watch.running else ""
+        return history.read(db, self._logs.paths, self._setup.model, watched)
 
     def _tell_end(self) -> None:
         self._opening = False
@@ -142,8 +154,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.refresh_bindings()
 
     def _show_runs(self) -> None:
-        alive = self._watch.run if self._watch.running else ""
-        heading, lines = history.lines(self._history, self._now(), alive)
+        heading, lines = history.lines(self._history, self._now())
         options = self.query_one("#runs", OptionList)
         at = options.highlighted
         if [str(option.prompt) for option in options.options] != [str(line) for line in lines]:
@@ -153,7 +164,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.query_one("#columns", Static).update(heading if lines else NO_RUNS)
         options.display = bool(lines)
         self._show_details()
-        self.query_one(StatusLine).state = " · ".join(words.progress(self._watch.course)[:3]) if alive else ""
+        self.query_one(StatusLine).state = " · ".join(words.progress(self._watch.course)[:3]) if self._watch.running else ""
         self.refresh_bindings()
 
     @on(OptionList.OptionHighlighted, "#runs")
@@ -183,7 +194,7 @@ class TrainScreen(TellsErrors, Screen[None]):
             case "stop_planning":
                 return self._planning
             case "start":
-                return self._setup.planned is not None and not self._watch.running
+                return self._setup.planned is not None and not self._watch.running and not self._history.alive
             case "plan":
                 return self._setup.planned is None and not self._planning
             case "data" | "method" | "time" | "model":
@@ -214,7 +225,7 @@ class TrainScreen(TellsErrors, Screen[None]):
     def action_model(self) -> None:
         def chosen(name: str | None) -> None:
             if name is not None:
-                self._seen = -1  # which adapter is in use is another question now
+                self._seen = None  # which adapter is in use is another question now
                 self._change(model=name)
 
         here = [Choice(name, name) for name in self._logs.local_models()]
@@ -247,7 +258,7 @@ class TrainScreen(TellsErrors, Screen[None]):
     async def _frozen(self, setup: Setup) -> Source:
         name = free_name(f"log-{self._now():%Y-%m-%d}", [one.name for one, _ in self._history.datasets])
         await commands.run(self._logs.paths, setup.data_arguments(name))
-        self._history = await self._reader.ask(lambda db: history.read(db, setup.model))
+        self._history = await self._reader.ask(self._read)
         made = next((about(one, size) for one, size in self._history.datasets if one.name == name), name)
         return Source(f"{made} · {setup.source.about}", name)
 
@@ -264,7 +275,7 @@ class TrainScreen(TellsErrors, Screen[None]):
 
         async def roll_back() -> None:
             await commands.run(self._logs.paths, ["rollback", "--model", self._setup.model])
-            self._seen = -1
+            self._seen = None
             self.query_one(StatusLine).tell("rolled back")
 
         self._work(roll_back, "rolling back")
@@ -286,7 +297,7 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     def _open_run(self, name: str) -> None:
         def left(_: None) -> None:
-            self._seen = -1
+            self._seen = None
 
         self.app.push_screen(TrainingScreen(self._logs, self._reader, self._watch, name), left)
 

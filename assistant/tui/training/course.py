@@ -40,6 +40,12 @@ class Course:
             if "validation_loss" in figures:
                 self._held_out[step] = figures["validation_loss"]
 
+    def join(self, later: "Course") -> None:
+        """Note all that another course has, too."""
+        self.planned, self.last, self.paused, self.ended = later.planned, later.last, later.paused, later.ended
+        self._train |= later._train
+        self._held_out |= later._held_out
+
     @property
     def steps(self) -> int:
         """How many there will be, as far as is known."""

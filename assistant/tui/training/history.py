@@ -7,12 +7,13 @@ from datetime import datetime
 from sqlite_utils import Database
 from textual.content import Content
 
+from assistant.paths import Paths
 from assistant.safe_text import cell_width, printable, shorten
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Evaluation, Run
 from assistant.tui.clock import column_time
-from assistant.tui.training import words
+from assistant.tui.training import proof, record, words
 
 QUIET = "$foreground 60%"
 _TIME_CELLS, _NAME_CELLS, _STATE_CELLS = 13, 26, 10
@@ -27,9 +28,11 @@ class History:
     datasets: Sequence[tuple[Dataset, int]] = ()
     """Each with how many examples it has."""
     in_use: str = ""
+    alive: str = ""
+    """Name of the run that is trained now, or empty."""
 
 
-def read(db: Database, model: str) -> History:
+def read(db: Database, paths: Paths, model: str, watched: str = "") -> History:
     """All of it, the newest first."""
     trained = runs.every(db)
     used = adapters.in_use(db, model)
@@ -38,27 +41,23 @@ def read(db: Database, model: str) -> History:
         [runs.evaluation(db, one.id) for one in trained],
         [(one, datasets.count(db, one.id)) for one in datasets.every(db)],
         used.hash if used else "",
+        record.alive(db, paths, watched),
     )
 
 
-def lines(history: History, now: datetime, alive: str) -> tuple[Content, list[Content]]:
-    """(heading, a line for each run). `alive`: name of the run that is being trained."""
+def lines(history: History, now: datetime) -> tuple[Content, list[Content]]:
+    """(heading, a line for each run)."""
     heading = Content.styled(_columns(" when", "training", "state", "held out"), QUIET)
     return heading, [
-        _line(run, evaluation, now, alive, in_use=bool(run.adapter_hash) and run.adapter_hash == history.in_use)
+        _line(run, evaluation, now, history.alive, in_use=bool(run.adapter_hash) and run.adapter_hash == history.in_use)
         for run, evaluation in zip(history.runs, history.evaluations, strict=True)
     ]
 
 
-def state(run: Run, alive: str) -> str:
-    """How a run stands; one that says that it runs, but doesn't, was killed."""
-    return "broken off" if run.state == "running" and run.name != alive else run.state
-
-
 def _line(run: Run, evaluation: Evaluation | None, now: datetime, alive: str, *, in_use: bool) -> Content:
-    proof = words.verdict(evaluation.report) if evaluation else ""
+    proof = proof.verdict(evaluation.report) if evaluation else ""
     when = " " + column_time(run.created_ms, now)
-    line = Content(_columns(when, run.name, state(run, alive), words.held_out(run.result)) + f"  {proof}".rstrip())
+    line = Content(_columns(when, run.name, record.state(run, is_training=run.name == alive), words.held_out(run.result)) + f"  {proof}".rstrip())
     return line + Content.styled("  in use", "$accent") if in_use else line
 
 

@@ -21,8 +21,6 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.safe_text import shorten
 
-NICE = 10
-"""What the chat does meanwhile comes first."""
 LONGEST_REASON_CELLS = 400
 
 
@@ -95,8 +93,6 @@ class Job:
                 )
             # Waited for, so that one that ends before this program does leaves no zombie behind.
             threading.Thread(target=self._child.wait, name=f"finetune-{self.name}", daemon=True).start()
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._child.pid, NICE)
             with _private(self._told_file, "wb") as told:
                 told.write(json.dumps({"arguments": list(arguments), "pid": self._child.pid}).encode())
         except OSError as error:

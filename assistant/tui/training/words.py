@@ -68,6 +68,22 @@ def progress(course: Course) -> list[str]:
     ]
 
 
+def held_out(result: Mapping[str, Any]) -> str:
+    """The lowest held-out loss of a run, where it has one."""
+    loss = result.get("validation_loss")
+    return f"{loss:.2f}" if isinstance(loss, int | float) else ""
+
+
+def outcome(run: Run, course: Course) -> list[str]:
+    """What came of a run that has ended."""
+    steps = max((step for step, _ in (*course.curves.train,)), default=0)
+    told = [counted(steps, "step")] if steps else []
+    if run.ended_ms is not None and steps:
+        told.append(duration((run.ended_ms - run.created_ms) / 1000))
+    best = min((loss for _, loss in course.curves.held_out), default=None)
+    return told if best is None else [*told, f"best held-out loss {best:.2f}"]
+
+
 def differences(run: Run, before: Run) -> list[str]:
     """What is set otherwise than in the run before it, such as `rank 16 → 32`."""
     told = [] if run.dataset_hash == before.dataset_hash else ["other data"]
