@@ -175,7 +175,6 @@ class AssistantApp(TellsErrors, App[None]):
     def on_chat_screen_log_wanted(self) -> None:
         from assistant.tui.log_meaning import Meaning
         from assistant.tui.screens.log import LogScreen
-    from assistant.tui.screens.train import TrainScreen
 
         assert self._logs is not None, "the chat has logs when it wants to show them"
         if self._log_screen is None:
@@ -190,9 +189,8 @@ class AssistantApp(TellsErrors, App[None]):
     def on_log_screen_train_wanted(self, event: "LogScreen.TrainWanted") -> None:
         train = self._train()
         train.take_filter(event.typed, event.filter_)
-        if train not in self.screen_stack:
-            self.push_screen(train)
         train.learn_from_log()
+        self.push_screen(train)
 
     def _train(self) -> "TrainScreen":
         from assistant.tui.screens.train import TrainScreen

@@ -29,7 +29,7 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
-    Binding("f7", "train", "train the model", show=False, id="chat.train"),
+    Binding("f7", "train", "train the model", show=False, id="chat.train", priority=True),
     Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
     Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]

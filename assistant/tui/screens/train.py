@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import Worker
 
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
@@ -164,7 +165,9 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.query_one("#columns", Static).update(heading if lines else NO_RUNS)
         options.display = bool(lines)
         self._show_details()
-        self.query_one(StatusLine).state = " · ".join(words.progress(self._watch.course)[:3]) if self._watch.running else ""
+        self.query_one(StatusLine).state = (
+            " · ".join(words.progress(self._watch.course)[:3]) if self._watch.running else ""
+        )
         self.refresh_bindings()
 
     @on(OptionList.OptionHighlighted, "#runs")
@@ -181,8 +184,9 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     def _change(self, **changes: object) -> None:
         self._setup = self._setup.changed(**changes)
-        self._show_problem("")
-        self._show_setup()
+        if self.is_mounted:
+            self._show_problem("")
+            self._show_setup()
 
     @on(OptionList.OptionSelected, "#setup")
     def _row_chosen(self, event: OptionList.OptionSelected) -> None:
@@ -287,7 +291,7 @@ class TrainScreen(TellsErrors, Screen[None]):
             except AssistantError as error:
                 self._show_problem(str(error))
 
-        self.run_worker(told, group=group, exclusive=True)
+        _: Worker[None] = self.run_worker(told, group=group, exclusive=True)
 
     # --- one training
 

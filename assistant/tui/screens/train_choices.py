@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from textual.app import App
 
@@ -118,7 +119,8 @@ class SettingsScreen(FormScreen[TrainConfig]):
         super().__init__("Settings of the training", "What is left empty is as the grey value says.", fields)
 
     def result(self, typed: dict[str, str]) -> TrainConfig:
-        return replace(self._config, **{one.name: _read(one.name, one.default, typed[one.name]) for one in self._known})
+        values: dict[str, Any] = {one.name: _read(one.name, one.default, typed[one.name]) for one in self._known}
+        return replace(self._config, **values)
 
 
 def _typed(value: object) -> str:

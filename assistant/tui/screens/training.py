@@ -9,6 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
+from textual.worker import Worker
 
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
@@ -45,7 +46,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         self._logs = logs
         self._reader = reader
         self._watch = watch
-        self._name = name
+        self._run_name = name
         self._folder = RunFolder(logs.paths, name)
         self._evaluation = Watch(Job(logs.paths, "eval"))
         self._record: Record | None = None
@@ -72,7 +73,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
     @property
     def _is_watched(self) -> bool:
-        return self._watch.run == self._name
+        return self._watch.run == self._run_name
 
     @property
     def _is_running(self) -> bool:
@@ -81,7 +82,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
     @property
     def _is_evaluated(self) -> bool:
         """Whether the proof is being made."""
-        return self._evaluation.running and self._name in self._evaluation.job.arguments
+        return self._evaluation.running and self._run_name in self._evaluation.job.arguments
 
     @property
     def _course(self) -> Course:
@@ -102,7 +103,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         if seen != self._seen:
             self._seen, self._some_training = seen, bool(alive)
             self._record = await self._reader.ask(
-                lambda db: record.read(db, self._name, is_training=alive == self._name)
+                lambda db: record.read(db, self._run_name, is_training=alive == self._run_name)
             )
         self._show()
 
@@ -124,7 +125,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         self.refresh_bindings()
 
     def _heading(self, found: Record) -> Content:
-        line = Content(printable(self._name, newlines=False))
+        line = Content(printable(self._run_name, newlines=False))
         state = found.state if not self._is_running else self._folder.wanted or "training"
         state = {PAUSE: "paused", STOP: "stopping"}.get(state, state)
         line += Content.styled(f"  {state}", "$accent not bold")
@@ -187,13 +188,13 @@ class TrainingScreen(TellsErrors, Screen[None]):
         """Go on from the last checkpoint."""
         self._told_error = ""
         self._folder.want("")
-        self._watch.start(["train", "--resume", self._name, "--json"])
+        self._watch.start(["train", "--resume", self._run_name, "--json"])
         await self._look()
 
     async def action_evaluate(self) -> None:
         """Compare the adapter with the base on what neither has seen."""
         self._told_error = ""
-        self._evaluation.start(["eval", self._name, "--json"])
+        self._evaluation.start(["eval", self._run_name, "--json"])
         await self._look()
 
     def action_stop_evaluation(self) -> None:
@@ -204,7 +205,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
         async def promote() -> None:
             try:
-                await commands.run(self._logs.paths, ["promote", self._name])
+                await commands.run(self._logs.paths, ["promote", self._run_name])
             except AssistantError as error:
                 self._ask_anyway(str(error))
 
@@ -213,7 +214,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
     def _ask_anyway(self, refusal: str) -> None:
         def answered(answer: str | None) -> None:
             if answer == "anyway":
-                self._work(lambda: commands.run(self._logs.paths, ["promote", self._name, "--anyway"]))
+                self._work(lambda: commands.run(self._logs.paths, ["promote", self._run_name, "--anyway"]))
 
         self._told_error = refusal
         choices = [
@@ -227,10 +228,10 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "discard":
-                self._work(lambda: self._reader.ask(lambda db: record.discard(db, self._logs.paths, self._name)))
+                self._work(lambda: self._reader.ask(lambda db: record.discard(db, self._logs.paths, self._run_name)))
 
         choices = [Choice("keep", "Keep it"), Choice("discard", "Discard it", "its files are deleted")]
-        self.app.push_screen(PickScreen(f"Discard what {self._name} has made?", choices), answered)
+        self.app.push_screen(PickScreen(f"Discard what {self._run_name} has made?", choices), answered)
 
     def _work(self, work: Callable[[], Awaitable[object]]) -> None:
         async def told() -> None:
@@ -242,7 +243,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
             self._seen = None
             await self._look()
 
-        self.run_worker(told, group="work", exclusive=True)
+        _: Worker[None] = self.run_worker(told, group="work", exclusive=True)
 
 
 def _facts(found: Record, course: Course) -> Content:

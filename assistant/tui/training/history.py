@@ -55,9 +55,12 @@ def lines(history: History, now: datetime) -> tuple[Content, list[Content]]:
 
 
 def _line(run: Run, evaluation: Evaluation | None, now: datetime, alive: str, *, in_use: bool) -> Content:
-    proof = proof.verdict(evaluation.report) if evaluation else ""
+    proved = proof.verdict(evaluation.report) if evaluation else ""
     when = " " + column_time(run.created_ms, now)
-    line = Content(_columns(when, run.name, record.state(run, is_training=run.name == alive), words.held_out(run.result)) + f"  {proof}".rstrip())
+    line = Content(
+        _columns(when, run.name, record.state(run, is_training=run.name == alive), words.held_out(run.result))
+        + f"  {proved}".rstrip()
+    )
     return line + Content.styled("  in use", "$accent") if in_use else line
 
 

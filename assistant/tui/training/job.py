@@ -158,7 +158,7 @@ class Job:
 
 def _private(file: Path, mode: Literal["ab", "wb"]) -> IO[bytes]:
     """Opened for writing, and for this user alone."""
-    return open(file, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: PTH123, SIM115
+    return open(file, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _lock(descriptor: int) -> bool:

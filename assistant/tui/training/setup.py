@@ -10,7 +10,7 @@ from assistant.store.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
 from finetune.progress import Planned
 
-DEFAULT_MINUTES = 10.0
+DEFAULT = TrainConfig(budget_minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Setup:
 
     model: str
     source: Source = JUDGED_WELL
-    config: TrainConfig = TrainConfig(budget_minutes=DEFAULT_MINUTES)
+    config: TrainConfig = DEFAULT
     planned: Planned | None = None
 
     def changed(self, **changes: Any) -> "Setup":
