@@ -168,7 +168,7 @@ TRAINING: list[BindingType] = [
     Binding("f7", "leave", "back", show=False, id="training.leave_too"),
     Binding("space", "pause", "pause", id="training.pause"),
     Binding("space", "go_on", "go on", id="training.go_on"),
-    Binding("s", "stop", "stop", tooltip="stop at the last good checkpoint", id="training.stop"),
+    Binding("s", "stop", "stop", tooltip="stop at a checkpoint", id="training.stop"),
     Binding("r", "resume", "resume", tooltip="go on from the last checkpoint", id="training.resume"),
     Binding("e", "evaluate", "prove", tooltip="compare it with the base on the held-out part", id="training.prove"),
     Binding("e", "stop_evaluation", "stop the proof", id="training.stop_proof"),

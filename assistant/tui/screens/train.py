@@ -30,7 +30,6 @@ from assistant.tui.training.job import Job
 from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, free_name, of_filter
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.status_line import StatusLine
-from finetune.progress import Planned
 from finetune.run_folder import is_training
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     def _show_setup(self) -> None:
         setup, options = self._setup, self.query_one("#setup", OptionList)
-        planned = words.plan(setup.planned) if setup.planned else "not made yet: enter makes it"
+        planned = words.plan(setup.planned, setup.config) if setup.planned else "not made yet: enter makes it"
         if self._planning:
             planned = "being made …"
         elif setup.planned:
@@ -253,8 +252,8 @@ class TrainScreen(TellsErrors, Screen[None]):
             if not setup.source.dataset:
                 setup = replace(setup, source=await self._frozen(setup))
                 self._setup = setup
-            told = await commands.run(self._logs.paths, [*setup.train_arguments(), "--plan"])
-            self._setup = replace(setup, planned=Planned(**told))
+            planned = await commands.plan(self._logs.paths, setup.train_arguments())
+            self._setup = replace(setup, planned=planned)
         finally:
             self._planning = False
             self._show_setup()

@@ -90,6 +90,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         course = Course()
         if self._record is not None:
             course.take_points(self._record.points)
+            course.laid_out = int(self._record.run.config.get("shape", {}).get("steps", 0))
         if self._is_watched:
             course.join(self._watch.course)
         return course
@@ -177,7 +178,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         await self._want("")
 
     async def action_stop(self) -> None:
-        """Stop with what there is: it can be proved, or go on later."""
+        """Stop at a checkpoint; it can go on later."""
         await self._want(STOP)
 
     async def _want(self, what: str) -> None:
@@ -247,14 +248,13 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
 
 def _facts(found: Record, course: Course) -> Content:
-    run, config = found.run, found.config
-    rows = [
-        ("model", run.model),
+    config = words.settings(found.run)
+    rows = (
+        ("model", found.run.model),
         ("learned from", found.dataset or "a dataset that is gone"),
-        ("method", f"{words.method(config)} · {words.budget(config)}"),
-    ]
-    if course.planned:
-        rows.append(("plan", words.plan(course.planned)))
+        ("method", words.method(config)),
+        ("plan", words.plan(course.planned, config)) if course.planned else ("time", words.budget(config)),
+    )
     return Content("\n").join(
         Content.styled(f"{label:<{_LABEL_CELLS}}", "$foreground 60%") + printable(said, newlines=False)
         for label, said in rows

@@ -15,6 +15,8 @@ class Course:
     last: Stepped | None = None
     paused: bool = False
     ended: Ended | None = None
+    laid_out: int = 0
+    """Steps that the log says there will be."""
     _train: dict[int, float] = field(default_factory=dict)
     _held_out: dict[int, float] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ class Course:
     @property
     def steps(self) -> int:
         """How many there will be, as far as is known."""
-        return self.last.steps if self.last else self.planned.steps if self.planned else 0
+        return self.last.steps if self.last else self.planned.steps if self.planned else self.laid_out
 
     @property
     def curves(self) -> Curves:

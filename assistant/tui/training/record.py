@@ -10,7 +10,6 @@ from assistant.errors import TrainingError
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.runs import Evaluation, Run
-from finetune.config import TrainConfig
 from finetune.run_folder import is_training
 
 
@@ -27,10 +26,6 @@ class Record:
     """Whether what it made was not discarded."""
     is_training: bool
     """Whether it goes on now."""
-
-    @property
-    def config(self) -> TrainConfig:
-        return TrainConfig.from_json(self.run.config)
 
     @property
     def state(self) -> str:

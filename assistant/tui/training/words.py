@@ -26,6 +26,14 @@ METHODS = {
 _WITH_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
 
 
+ENDS = {"early": "ended early, as it no longer helped", "budget": "ended as the time was up"}
+
+
+def settings(run: Run) -> TrainConfig:
+    """What was asked for."""
+    return TrainConfig.from_json(run.config.get("settings", {}))
+
+
 def how(config: TrainConfig) -> str:
     """`LoRA, rank 16, all layers`."""
     if config.method in _WITH_RANK:
@@ -34,24 +42,32 @@ def how(config: TrainConfig) -> str:
 
 
 def method(config: TrainConfig) -> str:
-    """`LoRA, rank 16, all layers · 2 epochs, ends early where it no longer helps`."""
+    """`LoRA, rank 16, all layers · 2 epochs, may end early`."""
     length = counted(config.steps, "step") if config.steps else f"{config.epochs:g} epochs"
     if config.epochs == 1 and not config.steps:
         length = "1 epoch"
-    early = ", ends early where it no longer helps" if config.patience else ""
+    early = ", may end early" if config.patience else ""
     return f"{how(config)} · {length}{early}"
 
 
 def budget(config: TrainConfig) -> str:
-    """`at most 10 min`."""
-    return f"at most {duration(config.budget_minutes * 60)}" if config.budget_minutes else "as long as it takes"
+    """`at most 10 minutes`."""
+    minutes = config.budget_minutes
+    if not minutes:
+        return "as long as it takes"
+    hours = minutes >= 120 and minutes % 60 == 0
+    amount = minutes / 60 if hours else minutes
+    return f"at most {amount:g} {'hour' if hours else 'minute'}{'' if amount == 1 else 's'}"
 
 
-def plan(planned: Planned) -> str:
-    """`51,200 tokens in 150 steps · 4 min 10 s · 2.1 GB`."""
+def plan(planned: Planned, config: TrainConfig) -> str:
+    """`412 examples · 51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`."""
+    took = f"about {duration(planned.seconds)}"
+    if 0 < config.budget_minutes * 60 < planned.seconds:
+        took += f", cut to {config.budget_minutes:g} min"
     return (
         f"{counted(planned.examples, 'example')} · {counted(planned.tokens, 'token')} in "
-        f"{counted(planned.steps, 'step')} · about {duration(planned.seconds)} · {human_bytes(planned.memory_bytes)}"
+        f"{counted(planned.steps, 'step')} · {took} · {human_bytes(planned.memory_bytes)}"
     )
 
 
@@ -76,28 +92,29 @@ def held_out(result: Mapping[str, Any]) -> str:
 
 def outcome(run: Run, course: Course) -> list[str]:
     """What came of a run that has ended."""
-    steps = max((step for step, _ in (*course.curves.train,)), default=0)
+    steps = max((step for step, _ in course.curves.train), default=0)
     told = [counted(steps, "step")] if steps else []
-    if run.ended_ms is not None and steps:
-        told.append(duration((run.ended_ms - run.created_ms) / 1000))
-    best = min((loss for _, loss in course.curves.held_out), default=None)
-    return told if best is None else [*told, f"best held-out loss {best:.2f}"]
+    if seconds := run.result.get("seconds"):
+        told.append(duration(seconds))
+    if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
+        told.append(f"best held-out loss {best:.2f}")
+    told += [ENDS[run.result["reason"]]] if run.result.get("reason") in ENDS else []
+    return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
 
 
 def differences(run: Run, before: Run) -> list[str]:
     """What is set otherwise than in the run before it, such as `rank 16 → 32`."""
     told = [] if run.dataset_hash == before.dataset_hash else ["other data"]
     told += [] if run.model == before.model else [f"{before.model} → {run.model}"]
-    names = [one for one in {**before.config, **run.config} if before.config.get(one) != run.config.get(one)]
-    return told + [f"{_spaced(one)} {_value(before.config, one)} → {_value(run.config, one)}" for one in names]
+    was, now = settings(before).as_json(), settings(run).as_json()
+    return told + [
+        f"{name.replace('_', ' ')} {_value(was[name])} → {_value(value)}"
+        for name, value in now.items()
+        if value != was[name]
+    ]
 
 
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _value(config: Mapping[str, Any], name: str) -> str:
-    value = config.get(name, "unset")
+def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value)) or "none"
     if isinstance(value, bool):
