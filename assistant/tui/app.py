@@ -197,7 +197,7 @@ class AssistantApp(TellsErrors, App[None]):
 
         assert self._logs is not None, "the chat has logs when it wants to train"
         if self._train_screen is None:
-            self._train_screen = TrainScreen(self._logs, now=self._now)
+            self._train_screen = TrainScreen(self._logs, self.chat.replies, now=self._now)
             self.install_screen(self._train_screen, "train")  # it keeps what is chosen until the end
         if self._log_screen is not None:
             self._train_screen.take_filter(*self._log_screen.shown_filter)

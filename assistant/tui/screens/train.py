@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from assistant.store.filter import Filter
     from assistant.tui.logs import Logs
+    from assistant.tui.replies import Replies
 
 LOOK_EVERY_S = 0.5
 ABOUT = (
@@ -54,9 +55,10 @@ class TrainScreen(TellsErrors, Screen[None]):
     CSS_PATH = "train.tcss"
     AUTO_FOCUS = "#setup"
 
-    def __init__(self, logs: "Logs", *, now: Now) -> None:
+    def __init__(self, logs: "Logs", replies: "Replies", *, now: Now) -> None:
         super().__init__()
         self._logs = logs
+        self._replies = replies
         self._now = now
         self._reader = LogReader(logs.paths.database)
         self._setup = Setup(logs.model_to_train())
@@ -141,7 +143,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         elif setup.planned:
             planned += "   enter starts it"
         rows = (
-            ("model", setup.model),
+            ("model", setup.model or "none on this machine yet: leave with esc, and pull one with f4"),
             ("learn from", setup.source.about),
             ("method", words.method(setup.config)),
             ("time", words.budget(setup.config)),
@@ -189,8 +191,10 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     @on(OptionList.OptionSelected, "#setup")
     def _row_chosen(self, event: OptionList.OptionSelected) -> None:
-        last = self.action_start if self._setup.planned else self.action_plan
-        (self.action_model, self.action_data, self.action_method, self.action_time, last)[event.option_index]()
+        last = "start" if self._setup.planned else "plan"
+        action = ("model", "data", "method", "time", last)[event.option_index]
+        if self.check_action(action, ()):
+            getattr(self, f"action_{action}")()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         match action:
@@ -199,7 +203,7 @@ class TrainScreen(TellsErrors, Screen[None]):
             case "start":
                 return self._setup.planned is not None and not self._watch.running and not self._history.alive
             case "plan":
-                return self._setup.planned is None and not self._planning
+                return bool(self._setup.model) and self._setup.planned is None and not self._planning
             case "data" | "method" | "time" | "model":
                 return not self._planning
             case "roll_back":
@@ -302,7 +306,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         def left(_: None) -> None:
             self._seen = None
 
-        self.app.push_screen(TrainingScreen(self._logs, self._reader, self._watch, name), left)
+        self.app.push_screen(TrainingScreen(self._logs, self._reader, self._replies, self._watch, name), left)
 
 
 def _labelled(label: str, said: str) -> Content:

@@ -17,6 +17,7 @@ from assistant.store.database import changes_elsewhere
 from assistant.tui import keys
 from assistant.tui.log_reader import LogReader
 from assistant.tui.screens.pick import Choice, PickScreen
+from assistant.tui.screens.try_adapter import try_side_by_side
 from assistant.tui.told_errors import TellsErrors
 from assistant.tui.training import commands, proof, record, words
 from assistant.tui.training.course import Course
@@ -29,6 +30,7 @@ from finetune.run_folder import PAUSE, STOP, RunFolder
 
 if TYPE_CHECKING:
     from assistant.tui.logs import Logs
+    from assistant.tui.replies import Replies
 
 LOOK_EVERY_S = 0.5
 _LABEL_CELLS = 13
@@ -41,10 +43,11 @@ class TrainingScreen(TellsErrors, Screen[None]):
     CSS_PATH = "training.tcss"
     AUTO_FOCUS = "#body"
 
-    def __init__(self, logs: "Logs", reader: LogReader, watch: Watch, name: str) -> None:
+    def __init__(self, logs: "Logs", reader: LogReader, replies: "Replies", watch: Watch, name: str) -> None:
         super().__init__()
         self._logs = logs
         self._reader = reader
+        self._replies = replies
         self._watch = watch
         self._run_name = name
         self._folder = RunFolder(logs.paths, name)
@@ -145,7 +148,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         found = self._record
         if found is None:
             return action == "leave"
-        made = bool(found.run.adapter_hash) and not self._is_running and found.has_adapter
+        made = bool(found.adapter) and not self._is_running
         match action:
             case "pause":
                 return self._is_running and not self._folder.wanted
@@ -223,6 +226,19 @@ class TrainingScreen(TellsErrors, Screen[None]):
             Choice("anyway", "Use it anyway", "the log keeps that something spoke against it"),
         ]
         self.app.push_screen(PickScreen("It should not be used", choices), answered)
+
+    def action_try_it(self) -> None:
+        """Ask base and retrained the same, and vote without knowing which is which."""
+        found = self._record
+        if found is not None:
+            try_side_by_side(
+                self.app,
+                self._logs,
+                self._replies,
+                model=found.run.model,
+                adapter=found.adapter,
+                prompt=found.prompt,
+            )
 
     def action_discard(self) -> None:
         """Delete the adapter; the run stays in the history."""

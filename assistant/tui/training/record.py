@@ -10,6 +10,7 @@ from assistant.errors import TrainingError
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.runs import Evaluation, Run
+from finetune.example import Example
 from finetune.run_folder import is_training
 
 
@@ -22,8 +23,10 @@ class Record:
     evaluation: Evaluation | None
     dataset: str
     in_use: bool
-    has_adapter: bool
-    """Whether what it made was not discarded."""
+    adapter: str
+    """Name of the adapter that it made; empty where there is none, or no longer."""
+    prompt: str
+    """Something that was said in the held-out part, to try it with."""
     is_training: bool
     """Whether it goes on now."""
 
@@ -52,15 +55,25 @@ def read(db: Database, name: str, *, is_training: bool) -> Record:
     if evaluation is not None and evaluation.adapter_hash != run.adapter_hash:
         evaluation = None  # of what it had made before it was resumed
     used = adapters.in_use(db, run.model)
+    made = adapters.find(db, run.adapter_hash) if run.adapter_hash else None
     return Record(
         run,
         runs.points(db, run.id),
         evaluation,
         next((one.name for one in datasets.every(db) if one.id == run.dataset_id), ""),
         used is not None and used.hash == run.adapter_hash,
-        bool(run.adapter_hash) and adapters.find(db, run.adapter_hash) is not None,
+        made.name if made else "",
+        _held_out_prompt(db, run),
         is_training,
     )
+
+
+def _held_out_prompt(db: Database, run: Run) -> str:
+    if run.dataset_id is None:
+        return ""
+    held_out = next(datasets.examples(db, run.dataset_id, "test"), None)
+    said = Example.from_json(held_out.body).messages if held_out else ()
+    return next((one.content for one in said if one.role == "user"), "")
 
 
 def discard(db: Database, paths: Paths, name: str) -> None:
