@@ -246,6 +246,7 @@ AFTER_THE_FIRST_FRAME = (
     "assistant.tui.views",
     "assistant.tui.screens.log",
     "assistant.tui.screens.sampling",
+    "assistant.tui.screens.train",
     "markdown_it.tree",
     "textual.highlight",
 )

@@ -1,5 +1,8 @@
 """The Train screen, over a program that says what `finetune` says but trains nothing: timing, faults and keys."""
 
+import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,15 +14,17 @@ from textual.widgets import Input, OptionList, Static
 
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
+from assistant.tui.screens.log import LogScreen
 from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.training import commands, job
 from assistant.tui.training.job import Job
 from assistant.tui.widgets.loss_plot import LossPlot
-from tests.assistant.tui.conftest import Window, window
+from tests.assistant.tui.conftest import Window, said, window
 from tests.fake_engine import FakeEngine
 
+pytestmark = pytest.mark.slow
 FAKE = Path(__file__).with_name("fake_finetune.py")
 ROOT = Path(__file__).parents[3]
 
@@ -131,10 +136,6 @@ async def test_it_goes_on_without_a_window_and_is_found_again(
 async def test_a_killed_one_is_told_as_broken_off(
     model_home: Paths, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import json
-    import os
-    import signal
-
     monkeypatch.setenv("FAKE_STEP_S", "0.1")
     async with train_screen(model_home, engine) as shown:
         await started(shown)
@@ -199,8 +200,11 @@ async def test_settings_that_make_no_sense_are_told(model_home: Paths, engine: F
 
 
 async def test_what_the_log_shows_is_learned_from(model_home: Paths, engine: FakeEngine, db: Database) -> None:
+    said(db, "Sea", ["What is the sea?", "Salt water."])
     async with window(model_home, engine) as shown:
-        await shown.pilot.press("f8", "f", *"good #sea since:2026-11-01", "enter", "f7")
+        await shown.pilot.press("f8")
+        await shown.until(lambda: isinstance(shown.app.screen, LogScreen) and not shown.app.screen.has_class("-empty"))
+        await shown.pilot.press("f", *"good #sea since:2026-11-01", "f7")
         await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
         assert "the log: good #sea since:2026-11-01" in setup(shown)
         await planned(shown)
