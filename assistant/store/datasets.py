@@ -98,9 +98,10 @@ def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterato
     return (StoredExample(*row) for row in rows)
 
 
-def count(db: Database, dataset_id: int) -> int:
-    """How many examples there are, in all parts."""
-    return int(select(db, "SELECT count(*) FROM examples WHERE dataset_id = ?", (dataset_id,))[0][0])
+def counts(db: Database, dataset_id: int) -> dict[str, int]:
+    """How many examples each part has now: fewer than at first, where replies were deleted."""
+    rows = select(db, "SELECT split, count(*) FROM examples WHERE dataset_id = ? GROUP BY split", (dataset_id,))
+    return {**dict.fromkeys(SPLITS, 0), **dict(rows)}
 
 
 def delete(db: Database, name: str) -> None:

@@ -24,13 +24,12 @@ from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.screens.train_choices import BudgetScreen, about, choose_method, choose_source
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.told_errors import TellsErrors
-from assistant.tui.training import commands, history, words
+from assistant.tui.training import commands, history, record, words
 from assistant.tui.training.history import History
 from assistant.tui.training.job import Job
 from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, free_name, of_filter
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.status_line import StatusLine
-from finetune.run_folder import is_training
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -111,7 +110,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._watch.look()
         if before and not self._watch.running:
             self._tell_end()
-        seen = await self._reader.ask(lambda db: (changes_elsewhere(db), is_training(self._logs.paths)))
+        seen = await self._reader.ask(self._state)
         if seen != self._seen:
             self._seen = seen
             self._history = await self._reader.ask(self._read)
@@ -121,9 +120,16 @@ class TrainScreen(TellsErrors, Screen[None]):
             if self.is_current:
                 self._open_run(self._watch.run)
 
+    @property
+    def _watched(self) -> str:
+        return self._watch.run if self._watch.running else ""
+
+    def _state(self, db: "Database") -> tuple[int, str]:
+        """Another one as soon as there is something new to show."""
+        return changes_elsewhere(db), record.alive(db, self._logs.paths, self._watched)
+
     def _read(self, db: "Database") -> History:
-        watched = self._watch.run if self._watch.running else ""
-        return history.read(db, self._logs.paths, self._setup.model, watched)
+        return history.read(db, self._logs.paths, self._setup.model, self._watched)
 
     def _tell_end(self) -> None:
         self._opening = False

@@ -17,7 +17,7 @@ from assistant.tui.clock import Now, short_time
 from assistant.tui.screens.form import Field, FormScreen
 from assistant.tui.screens.pick import Choice, PickScreen, matching
 from assistant.tui.training import words
-from assistant.tui.training.setup import JUDGED_WELL, Source, of_filter
+from assistant.tui.training.setup import JUDGED_WELL, THUMBS, VOTES, Source, of_filter
 from finetune.config import TrainConfig
 
 OTHER_FILTER, OTHER_SETTINGS = " filter", " settings"
@@ -50,6 +50,7 @@ def choose_source(
     if shown_in_log != JUDGED_WELL:
         choices.append(Choice("shown", "From the log, as it is filtered", shown_in_log.about))
     choices.append(Choice(OTHER_FILTER, "From the log, by a filter …", "such as #story good since:30d"))
+    choices += [Choice("votes", "From votes", VOTES.about), Choice("thumbs", "From thumbs", THUMBS.about)]
     choices += [
         Choice(f"dataset {one.name}", one.name, f"{counted(size, 'example')}, made {short_time(one.created_ms, now())}")
         for one, size in frozen
@@ -59,14 +60,20 @@ def choose_source(
         if value == OTHER_FILTER:
             app.push_screen(FilterScreen(now), lambda source: chosen(source) if source else None)
         elif value is not None:
-            chosen({"judged": JUDGED_WELL, "shown": shown_in_log, **made}[value])
+            known = {"judged": JUDGED_WELL, "shown": shown_in_log, "votes": VOTES, "thumbs": THUMBS}
+            chosen({**known, **made}[value])
 
     app.push_screen(PickScreen("Learn from", choices), picked)
 
 
 def about(dataset: Dataset, size: int) -> str:
     """A frozen dataset in a few words."""
-    return f"{dataset.name} · {counted(size, 'example')}"
+    told = f"{dataset.name} · {counted(size, 'example')}"
+    if talks := dataset.statistics.get("conversations"):
+        told += f" in {counted(talks, 'conversation')}"
+    if places := dataset.statistics.get("personal_places"):
+        told += f" · {counted(places, 'place')} of personal data replaced"
+    return told
 
 
 class FilterScreen(FormScreen[Source]):

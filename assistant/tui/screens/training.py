@@ -29,6 +29,8 @@ from assistant.tui.widgets.status_line import StatusLine
 from finetune.run_folder import PAUSE, STOP, RunFolder
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Replies
 
@@ -101,15 +103,19 @@ class TrainingScreen(TellsErrors, Screen[None]):
     async def _look(self) -> None:
         self._watch.look()
         self._evaluation.look()
-        watched = self._watch.run if self._watch.running else ""
-        alive = await self._reader.ask(lambda db: record.alive(db, self._logs.paths, watched))
-        seen = await self._reader.ask(changes_elsewhere), alive
+        seen = await self._reader.ask(self._state)
         if seen != self._seen:
-            self._seen, self._some_training = seen, bool(alive)
+            self._seen, (_, alive) = seen, seen
+            self._some_training = bool(alive)
             self._record = await self._reader.ask(
                 lambda db: record.read(db, self._run_name, is_training=alive == self._run_name)
             )
         self._show()
+
+    def _state(self, db: "Database") -> tuple[int, str]:
+        """Another one as soon as there is something new to show."""
+        watched = self._watch.run if self._watch.running else ""
+        return changes_elsewhere(db), record.alive(db, self._logs.paths, watched)
 
     # --- what is shown
 

@@ -39,7 +39,7 @@ def read(db: Database, paths: Paths, model: str, watched: str = "") -> History:
     return History(
         trained,
         [runs.evaluation(db, one.id) for one in trained],
-        [(one, datasets.count(db, one.id)) for one in datasets.every(db)],
+        [(one, sum(datasets.counts(db, one.id).values())) for one in datasets.every(db)],
         used.hash if used else "",
         record.alive(db, paths, watched),
     )

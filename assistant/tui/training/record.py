@@ -42,10 +42,12 @@ def state(run: Run, *, is_training: bool) -> str:
 
 
 def alive(db: Database, paths: Paths, watched: str = "") -> str:
-    """Name of the run that is trained now, in whatever process: `watched`, else the newest that says so. Or empty."""
-    if not is_training(paths):
-        return ""
-    return watched or next((one.name for one in runs.every(db) if one.state == "running"), "")
+    """Name of the run that is trained now, in whatever process, or empty. `watched`: one that is known to be.
+
+    The lock of trainings is only tried where the log says that one runs: while it is tried, none can begin.
+    """
+    said = next((one.name for one in runs.every(db) if one.state == "running"), "")
+    return watched or (said if said and is_training(paths) else "")
 
 
 def read(db: Database, name: str, *, is_training: bool) -> Record:

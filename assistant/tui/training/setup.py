@@ -27,9 +27,15 @@ JUDGED_WELL = Source("what you rated good, kept or corrected")
 """What `finetune data` takes where nothing else is said."""
 
 
+VOTES = Source("your votes and corrections: rather this than that", "", ("--kind", "preference"))
+THUMBS = Source("your thumbs: more of the good, less of the bad", "", ("--kind", "kto"))
+
+
 def of_filter(typed: str, filter_: Filter) -> Source:
-    """What a filter of the log leaves; `typed` is how the reader wrote it."""
-    return JUDGED_WELL if filter_ == EVERYTHING else Source(f"the log: {typed}", "", tuple(as_arguments(filter_)))
+    """What a filter of the log leaves, judged or not; `typed` is how the reader wrote it."""
+    if filter_ == EVERYTHING:
+        return JUDGED_WELL
+    return Source(f"the log: {typed}", "", ("--all", *as_arguments(filter_)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Setup:
 
     def data_arguments(self, name: str) -> list[str]:
         """Of `finetune`, to freeze the dataset under this name."""
-        return ["data", "--name", name, *self.source.arguments]
+        return ["data", "--name", name, "--model", self.model, *self.source.arguments]
 
 
 def _options(config: TrainConfig) -> list[str]:

@@ -209,7 +209,7 @@ async def test_what_the_log_shows_is_learned_from(model_home: Paths, engine: Fak
         assert "the log: good #sea since:2026-11-01" in setup(shown)
         await planned(shown)
         asked = datasets.every(db)[0].source["asked"]
-        assert asked[2:-1] == ["--since", "2026-11-01T00:00:00", "--rating", "good", "--tag", "sea"]
+        assert asked[4:-1] == ["--all", "--since", "2026-11-01T00:00:00", "--rating", "good", "--tag", "sea"]
 
 
 async def test_discarding_deletes_the_adapter_and_keeps_the_run(

@@ -47,7 +47,11 @@ async def test_planned_started_and_ended(real_home: Paths) -> None:
         await shown.until(lambda: isinstance(app.screen, TrainScreen))
         await pilot.press("d", *"lamps", "enter", "p")
         setup = app.screen.query_one("#setup", OptionList)
-        await shown.until(lambda: "enter starts it" in str(setup.options[-1].prompt) or text(shown, "problem"), "there was no plan", 90)
+        await shown.until(
+            lambda: "enter starts it" in str(setup.options[-1].prompt) or text(shown, "problem"),
+            "there was no plan",
+            90,
+        )
         assert not text(shown, "problem")
         assert str(setup.options[-1].prompt).split()[1:3] == ["8", "examples"]
         await pilot.press("s")
