@@ -174,6 +174,7 @@ TRAINING: list[BindingType] = [
     Binding("e", "stop_evaluation", "stop the proof", id="training.stop_proof"),
     Binding("p", "promote", "promote", tooltip="use it for new replies", id="training.promote"),
     Binding("d", "discard", "discard", tooltip="delete its adapter", id="training.discard"),
+    Binding("x", "samples", "samples", tooltip="let both answer held-out prompts", id="training.samples"),
     Binding("v", "try_it", "side by side", tooltip="try base and retrained side by side, blind", id="training.try"),
 ]
 

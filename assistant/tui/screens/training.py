@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, TrainingError
 from assistant.safe_text import printable
 from assistant.store.database import changes_elsewhere
 from assistant.tui import keys
@@ -19,10 +19,11 @@ from assistant.tui.log_reader import LogReader
 from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.screens.try_adapter import try_side_by_side
 from assistant.tui.told_errors import TellsErrors
-from assistant.tui.training import commands, proof, record, words
+from assistant.tui.training import commands, proof, record, samples, words
 from assistant.tui.training.course import Course
 from assistant.tui.training.job import Job
 from assistant.tui.training.record import Record
+from assistant.tui.training.samples import Sample
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.loss_plot import LossPlot
 from assistant.tui.widgets.status_line import StatusLine
@@ -67,6 +68,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
             yield LossPlot()
             yield Static("", id="progress")
             yield Static("", id="proof")
+            yield Static("", id="samples")
             yield Static("", id="problem", classes="problem", markup=False)
         yield StatusLine()
 
@@ -172,7 +174,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
                 return made and found.evaluation is not None and not found.in_use
             case "discard":
                 return made and not found.in_use and not self._is_evaluated
-            case "try_it":
+            case "try_it" | "samples":
                 return made
         return True
 
@@ -246,6 +248,25 @@ class TrainingScreen(TellsErrors, Screen[None]):
                 prompt=found.prompt,
             )
 
+    def action_samples(self) -> None:
+        """Let base and retrained answer the first prompts of the held-out part."""
+        self._work(self._sample, "samples")
+
+    async def _sample(self) -> None:
+        found, line = self._record, self.query_one("#samples", Static)
+        assert found is not None
+        asked = await self._reader.ask(lambda db: samples.prompts(db, found.run.dataset_id))
+        if not asked:
+            raise TrainingError("The dataset has no held-out part, or is gone. Press v and type a prompt instead.")
+        line.update("base and retrained answer held-out prompts …")
+        said: list[Sample] = []
+        try:
+            async for one in samples.make(self._logs.client, found.run.model, found.adapter, asked):
+                said.append(one)
+                line.update(samples.shown(said))
+        finally:
+            line.update(samples.shown(said))
+
     def action_discard(self) -> None:
         """Delete the adapter; the run stays in the history."""
 
@@ -256,7 +277,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         choices = [Choice("keep", "Keep it"), Choice("discard", "Discard it", "its files are deleted")]
         self.app.push_screen(PickScreen(f"Discard what {self._run_name} has made?", choices), answered)
 
-    def _work(self, work: Callable[[], Awaitable[object]]) -> None:
+    def _work(self, work: Callable[[], Awaitable[object]], group: str = "work") -> None:
         async def told() -> None:
             self._told_error = ""
             try:
@@ -266,7 +287,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
             self._seen = None
             await self._look()
 
-        _: Worker[None] = self.run_worker(told, group="work", exclusive=True)
+        _: Worker[None] = self.run_worker(told, group=group, exclusive=True)
 
 
 def _facts(found: Record, course: Course) -> Content:

@@ -7,6 +7,9 @@ import os
 import signal
 import sys
 import time
+from itertools import pairwise
+
+import click
 
 from assistant.errors import StoreError
 from assistant.paths import Paths
@@ -24,14 +27,14 @@ MODEL = "smollm2-135m-instruct"
 def main() -> None:
     paths, (action, *options) = Paths.from_environment(), sys.argv[1:]
     db = open_database(paths.database)
-    given = dict(zip(options, options[1:], strict=False))
+    given = dict(pairwise(options))
     if action == "data":
         examples = [StoredExample("train", number, None, f"{number:064d}", "{}") for number in range(12)]
         datasets.add(db, given["--name"], "supervised", "d" * 64, {"asked": options}, {}, examples)
-        print('{\n  "name": "' + given["--name"] + '"\n}')
+        click.echo('{\n  "name": "' + given["--name"] + '"\n}')
     elif action == "train" and "--plan" in options:
         datasets.get(db, given["--data"])
-        print(as_line(planned("")))
+        click.echo(as_line(planned("")))
     elif action == "train":
         with only_training(paths):
             train(db, paths, given)
@@ -77,7 +80,7 @@ def train(db, paths, given) -> None:  # type: ignore[no-untyped-def]
     runs.set_result(db, run.id, {"seconds": 4.0, "validation_loss": 3.2, "reason": "finished"}, hash_)
     runs.set_state(db, run.id, "finished")
     say(Ended(run.name, "finished", STEPS, run.name, hash_, "finished"))
-    print('{\n  "run": "' + run.name + '"\n}')
+    click.echo('{\n  "run": "' + run.name + '"\n}')
 
 
 def stopped(folder: RunFolder, step: int, asked: list[int]) -> bool:
@@ -89,7 +92,7 @@ def stopped(folder: RunFolder, step: int, asked: list[int]) -> bool:
 
 
 def say(progress: object) -> None:
-    print(as_line(progress))  # type: ignore[arg-type]
+    click.echo(as_line(progress))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ async def test_discarding_deletes_the_adapter_and_keeps_the_run(
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 32)])
 async def test_the_two_settings_that_differ_are_told(
-    model_home: Paths, engine: FakeEngine, db: Database, size: tuple[int, int]
+    model_home: Paths, engine: FakeEngine, size: tuple[int, int]
 ) -> None:
     async with train_screen(model_home, engine, size) as shown:
         await started(shown)
