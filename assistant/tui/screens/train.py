@@ -132,9 +132,11 @@ class TrainScreen(TellsErrors, Screen[None]):
         return history.read(db, self._logs.paths, self._setup.model, self._watched)
 
     def _tell_end(self) -> None:
-        self._opening = False
-        if self._watch.failure:
+        if not self._watch.run:  # it failed before it had a name
+            self._opening = False
             self._show_problem(self._watch.failure)
+        if self._opening:
+            return
         if not isinstance(self.app.screen, TrainingScreen):
             told = self._watch.failure or f"The training {self._watch.run} has ended."
             self.app.notify(printable(told), severity="error" if self._watch.failure else "information", markup=False)
