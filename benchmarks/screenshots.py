@@ -55,6 +55,18 @@ def lamp(night: int) -> str:
 | 3     | dark |
 """
 
+REPORT = {
+    "measures": [
+        {"key": "perplexity", "name": "perplexity", "main": True, "base": 37.9, "adapted": 21.5, "difference": -0.433,
+         "low": -0.46, "high": -0.4, "verdict": "better", "items": 212, "groups": 96},
+        {"key": "forgetting", "name": "general text", "main": False, "base": 18.2, "adapted": 18.3,
+         "difference": 0.005, "low": 0.002, "high": 0.009, "verdict": "kept", "items": 40, "groups": 40},
+        {"key": "votes", "name": "votes", "main": False, "base": 0.314, "adapted": 0.686, "difference": 0.372,
+         "low": 0.1, "high": 0.6, "verdict": "better", "items": 35, "groups": 35},
+    ],
+    "memorised": {"probes": 12, "leaked": []},
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -202,7 +214,7 @@ def _train(db: Database) -> None:
         config = TrainConfig(rank=rank, budget_minutes=10).as_json()
         run = runs.add(db, "small-talk", made.id, made.hash, catalogue.DEFAULT, "b" * 64, {"settings": config})
         for step in range(1, 151):
-            loss = floor + (3.63 - floor) * math.exp(-step / 40) + ((step * 7919) % 13 - 6) / 80
+            loss = floor + (3.63 - floor) * math.exp(-step / 40) + (step * 7919 % 101 % 13 - 6) / 90
             runs.add_point(db, run.id, step, {"loss": loss})
             if step % 15 == 0:
                 runs.add_point(db, run.id, step, {"validation_loss": floor + 0.15 + 1.1 * math.exp(-step / 35)})
@@ -215,6 +227,7 @@ def _train(db: Database) -> None:
             db.conn.execute(
                 "UPDATE runs SET created_ms = ?, ended_ms = ? WHERE id = ?", (began_ms, began_ms + 250_000, run.id)
             )
+    runs.add_evaluation(db, 2, "1" * 64, REPORT)
     adapters.promote(db, "0" * 64)
 
 

@@ -268,7 +268,8 @@ class TrainScreen(TellsErrors, Screen[None]):
             self._setup = replace(setup, planned=planned)
         finally:
             self._planning = False
-            self._show_setup()
+            if self.is_attached:  # the program may be at its end
+                self._show_setup()
 
     async def _frozen(self, setup: Setup) -> Source:
         name = free_name(f"log-{self._now():%Y-%m-%d}", [one.name for one, _ in self._history.datasets])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from assistant.tui.replies import Replies
 
 LOOK_EVERY_S = 0.5
-_LABEL_CELLS = 13
+_LABEL_CELLS = 14
 
 
 class TrainingScreen(TellsErrors, Screen[None]):
@@ -60,6 +60,8 @@ class TrainingScreen(TellsErrors, Screen[None]):
         """The state of the log that is shown, and which run is trained."""
         self._some_training = False
         self._told_error = ""
+        self._sampled = False
+        """Samples are shown, or on their way."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="body"):
@@ -130,10 +132,12 @@ class TrainingScreen(TellsErrors, Screen[None]):
         self.query_one(LossPlot).display = bool(course.curves.train)
         self.query_one("#progress", Static).update(" · ".join(self._progress(found, course)))
         report = found.evaluation.report if found.evaluation else None
+        self.set_class(report is not None, "-proved")
         self.query_one("#proof", Static).update(proof.shown(report, self.size.width - 6) if report else "")
         problem = self._told_error or found.run.error or (self._watch.failure if self._is_watched else "")
         self.query_one("#problem", Static).update(printable(problem))
         self.query_one("#problem", Static).display = bool(problem)
+        self.query_one("#samples", Static).display = self._sampled
         self.refresh_bindings()
 
     def _heading(self, found: Record) -> Content:
@@ -258,6 +262,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         asked = await self._reader.ask(lambda db: samples.prompts(db, found.run.dataset_id))
         if not asked:
             raise TrainingError("The dataset has no held-out part, or is gone. Press v and type a prompt instead.")
+        self._sampled = True
         line.update("base and retrained answer held-out prompts …")
         said: list[Sample] = []
         try:

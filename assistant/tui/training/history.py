@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from textual.content import Content
 
 from assistant.paths import Paths
-from assistant.safe_text import cell_width, printable, shorten
+from assistant.safe_text import cell_width, shorten
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Evaluation, Run
@@ -16,7 +16,7 @@ from assistant.tui.clock import column_time
 from assistant.tui.training import proof, record, words
 
 QUIET = "$foreground 60%"
-_TIME_CELLS, _NAME_CELLS, _STATE_CELLS = 13, 26, 10
+_TIME_CELLS, _NAME_CELLS, _STATE_CELLS, _LOSS_CELLS = 14, 22, 12, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ def read(db: Database, paths: Paths, model: str, watched: str = "") -> History:
 
 def lines(history: History, now: datetime) -> tuple[Content, list[Content]]:
     """(heading, a line for each run)."""
-    heading = Content.styled(_columns(" when", "training", "state", "held out"), QUIET)
+    titles = _columns(" when", "training") + _padded("state", _STATE_CELLS) + "held out  proof"
+    heading = Content.styled(titles, QUIET)
     return heading, [
         _line(run, evaluation, now, history.alive, in_use=bool(run.adapter_hash) and run.adapter_hash == history.in_use)
         for run, evaluation in zip(history.runs, history.evaluations, strict=True)
@@ -55,23 +56,19 @@ def lines(history: History, now: datetime) -> tuple[Content, list[Content]]:
 
 
 def _line(run: Run, evaluation: Evaluation | None, now: datetime, alive: str, *, in_use: bool) -> Content:
+    state = "in use" if in_use else record.state(run, is_training=run.name == alive)
     proved = proof.verdict(evaluation.report) if evaluation else ""
-    when = " " + column_time(run.created_ms, now)
-    line = Content(
-        _columns(when, run.name, record.state(run, is_training=run.name == alive), words.held_out(run.result))
-        + f"  {proved}".rstrip()
-    )
-    return line + Content.styled("  in use", "$accent") if in_use else line
+    line = Content(_columns(" " + column_time(run.created_ms, now), run.name))
+    line += Content.styled(_padded(state, _STATE_CELLS), "$accent" if in_use else "")
+    return line + _padded(words.held_out(run.result), _LOSS_CELLS) + proved
 
 
-def _columns(when: str, name: str, state_: str, loss: str) -> str:
-    cells = (
-        (when, _TIME_CELLS),
-        (shorten(name, _NAME_CELLS - 2), _NAME_CELLS),
-        (printable(state_), _STATE_CELLS),
-        (loss, 0),
-    )
-    return "".join(text + " " * max(1, width - cell_width(text)) for text, width in cells).rstrip()
+def _columns(when: str, name: str) -> str:
+    return _padded(when, _TIME_CELLS) + _padded(shorten(name, _NAME_CELLS - 2), _NAME_CELLS)
+
+
+def _padded(text: str, cells: int) -> str:
+    return text + " " * max(1, cells - cell_width(text))
 
 
 def details(history: History, number: int) -> str:

@@ -27,12 +27,51 @@ class Row:
 
 def rows(report: Mapping[str, Any]) -> list[Row]:
     """The measures that a report has."""
-    return []
+    told = [_row(one) for one in report.get("measures", ())]
+    memorised = report.get("memorised") or {}
+    if probes := memorised.get("probes"):
+        leaked = len(memorised.get("leaked", ()))
+        told.append(
+            Row("canaries", "-", f"{leaked} of {probes}", "", "leaked" if leaked else "none leaked", not leaked)
+        )
+    return told
+
+
+def _row(measure: Mapping[str, Any]) -> Row:
+    verdict_ = str(measure.get("verdict", ""))
+    if measure["key"] == "votes":
+        won, of = measure["adapted"], measure["items"]
+        return Row(
+            "you preferred",
+            f"{100 - 100 * won:.0f} %",
+            f"{100 * won:.0f} %",
+            f"of {of:,} blind pairs",
+            verdict_,
+            _GOOD.get(verdict_),
+        )
+    difference = f"{_percent(measure['difference'])} ({_percent(measure['low'])} … {_percent(measure['high'])})"
+    base, adapted = _figure(measure["base"]), _figure(measure["adapted"])
+    return Row(measure["name"], base, adapted, difference, verdict_, _GOOD.get(verdict_))
 
 
 def verdict(report: Mapping[str, Any]) -> str:
-    """The most important of it in a few words, such as `perplexity -43 %`."""
-    return ""
+    """The most important of it in a few words, such as `perplexity -43 %`, or `perplexity -1 %, unclear`."""
+    main = next((one for one in report.get("measures", ()) if one.get("main")), None)
+    if main is None:
+        return ""
+    told = f"{main['name']} {_percent(main['difference'])}"
+    return told if main["verdict"] == "better" else f"{told}, {main['verdict']}"
+
+
+_GOOD = {"better": True, "worse": False}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.0f} %" if abs(share) >= 0.095 else f"{100 * share:+.1f} %"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def shown(report: Mapping[str, Any], width: int) -> Content:
