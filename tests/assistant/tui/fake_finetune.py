@@ -38,6 +38,21 @@ def main() -> None:
     elif action == "train":
         with only_training(paths):
             train(db, paths, given)
+    elif action == "eval":
+        run = runs.get(db, options[0])
+        measure = {"key": "perplexity", "name": "perplexity", "main": True, "base": 37.9, "adapted": 37.5}
+        measure |= {"difference": -0.01, "low": -0.03, "high": 0.01, "verdict": "unclear", "items": 9, "groups": 9}
+        runs.add_evaluation(db, run.id, run.adapter_hash, {"measures": [measure]})
+        click.echo('{"run": "' + run.name + '"}')
+    elif action == "promote":
+        run = runs.get(db, options[0])
+        if "--anyway" not in options:
+            sys.exit("finetune: It is not shown to be better. To use it all the same: `--anyway`.")
+        adapters.promote(db, run.adapter_hash, anyway=True, reasons="It is not shown to be better.")
+        click.echo('{"model": "' + run.model + '"}')
+    elif action == "rollback":
+        adapters.roll_back(db, given["--model"])
+        click.echo('{"adapter": ""}')
 
 
 def planned(run: str) -> Planned:

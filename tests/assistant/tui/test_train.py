@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Label, OptionList, Static, TextArea
 
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
+from assistant.store import adapters, curation, datasets, runs
+from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.train import TrainScreen
@@ -21,7 +22,9 @@ from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.training import commands, job
 from assistant.tui.training.job import Job
 from assistant.tui.widgets.loss_plot import LossPlot
-from tests.assistant.tui.conftest import Window, said, window
+from finetune.example import Example
+from prompts.message import Message
+from tests.assistant.tui.conftest import MODEL, Window, said, window
 from tests.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.slow
@@ -239,3 +242,66 @@ async def test_the_two_settings_that_differ_are_told(
         await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
         await shown.pilot.press("escape")
         await shown.until(lambda: text(shown, "details") == "Beside log-2026-11-23-1: rank 16 → 4.")
+
+
+async def trained(shown: Window) -> None:
+    await started(shown)
+    await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+
+
+async def test_a_proof_is_shown_and_what_speaks_against_it_is_asked_about(
+    model_home: Paths, engine: FakeEngine, db: Database
+) -> None:
+    async with train_screen(model_home, engine, (80, 24)) as shown:
+        await trained(shown)
+        assert shown.app.screen.check_action("promote", ()) is False
+        await shown.pilot.press("e")
+        await shown.until(lambda: "-1.0 % (-3.0 % … +1.0 %)" in text(shown, "proof"), "no proof", 20)
+        assert text(shown, "proof").split("\n")[1].endswith("unclear")
+        await shown.pilot.press("p")
+        await shown.until(lambda: isinstance(shown.app.screen, PickScreen), "it was not asked", 20)
+        assert not adapters.history(db, MODEL)
+        await shown.pilot.press("down", "enter")
+        await shown.until(lambda: "in use" in text(shown, "name"), "it was not promoted", 20)
+        assert adapters.history(db, MODEL)[0].anyway
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.app.screen.check_action("roll_back", ()) is True)
+        line = str(shown.app.screen.query_one("#runs", OptionList).options[0].prompt)
+        assert "in use" in line and "perplexity -1.0 %, unclear" in line
+        await shown.pilot.press("z")
+        await shown.until(lambda: adapters.in_use(db, MODEL) is None, "it was not rolled back", 20)
+
+
+async def test_both_answer_side_by_side_and_the_vote_is_kept(
+    model_home: Paths, engine: FakeEngine, db: Database
+) -> None:
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.pilot.press("v")
+        await shown.until(lambda: bool(shown.app.screen.query(TextArea)))
+        await shown.pilot.press("ctrl+g")
+        await shown.until(lambda: "empty" in str(shown.app.screen.query_one(".problem", Label).render()))
+        shown.app.screen.query_one(TextArea).load_text("What is a lamp?")
+        await shown.pilot.press("ctrl+g")
+        await shown.until(lambda: isinstance(shown.app.screen, CompareScreen), "it was never made", 20)
+        assert sorted(one.get("adapter") or "" for one in engine.requests[-2:]) == ["", "log-2026-11-23-1"]
+        await shown.pilot.press("a", "enter")
+        await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen))
+        assert [one.blind for one in curation.preferences(db)] == [True]
+
+
+async def test_samples_of_both_are_shown(model_home: Paths, engine: FakeEngine, db: Database) -> None:
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.pilot.press("x")
+        await shown.until(lambda: "no held-out part" in text(shown, "problem"), "nothing was told")
+        said_ = (Message("user", "What is a lamp?"), Message("assistant", "A light."))
+        one = Example(said_, frozenset({1}))
+        made = datasets.every(db)[0]
+        with db.conn:
+            db["examples"].insert(
+                {"dataset_id": made.id, "split": "test", "group_id": 1, "hash": one.hash, "body": one.as_json()}
+            )
+        await shown.pilot.press("x")
+        await shown.until(lambda: text(shown, "samples").count("retrained") == 1, "no samples", 20)
+        assert text(shown, "samples").startswith("What is a lamp?\nbase")
