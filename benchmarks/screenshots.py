@@ -57,12 +57,12 @@ def lamp(night: int) -> str:
 
 REPORT = {
     "measures": [
-        {"key": "perplexity", "name": "perplexity", "main": True, "base": 37.9, "adapted": 21.5, "difference": -0.433,
-         "low": -0.46, "high": -0.4, "verdict": "better", "items": 212, "groups": 96},
-        {"key": "forgetting", "name": "general text", "main": False, "base": 18.2, "adapted": 18.3,
-         "difference": 0.005, "low": 0.002, "high": 0.009, "verdict": "kept", "items": 40, "groups": 40},
-        {"key": "votes", "name": "votes", "main": False, "base": 0.314, "adapted": 0.686, "difference": 0.372,
-         "low": 0.1, "high": 0.6, "verdict": "better", "items": 35, "groups": 35},
+        {"key": "perplexity", "name": "perplexity", "main": True, "relative": True, "base": 37.9, "adapted": 21.5,
+         "difference": -0.433, "low": -0.46, "high": -0.4, "verdict": "better", "items": 212, "groups": 96},
+        {"key": "forgetting", "name": "general text", "main": False, "relative": True, "base": 18.2, "adapted": 18.3,
+         "difference": 0.005, "low": 0.002, "high": 0.009, "verdict": "worse", "items": 40, "groups": 40},
+        {"key": "votes", "name": "you preferred", "main": False, "relative": False, "base": 0.314, "adapted": 0.686,
+         "difference": 0.186, "low": 0.03, "high": 0.33, "verdict": "better", "items": 35, "groups": 35},
     ],
     "memorised": {"probes": 12, "leaked": []},
 }  # fmt: skip

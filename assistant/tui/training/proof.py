@@ -11,6 +11,9 @@ from assistant.safe_text import cell_width, printable
 QUIET = "$foreground 60%"
 _HEADINGS = ("", "base", "retrained", "difference (95 %)", "")
 _GAP = 2
+VOTES, FORGETTING = "votes", "forgetting"
+FORGETTING_LIMIT = 0.01
+"""As `finetune promote` has it: so much higher the perplexity of general text may get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,23 @@ def rows(report: Mapping[str, Any]) -> list[Row]:
 
 
 def _row(measure: Mapping[str, Any]) -> Row:
-    verdict_ = str(measure.get("verdict", ""))
-    if measure["key"] == "votes":
-        won, of = measure["adapted"], measure["items"]
-        return Row(
-            "you preferred",
-            f"{100 - 100 * won:.0f} %",
-            f"{100 * won:.0f} %",
-            f"of {of:,} blind pairs",
-            verdict_,
-            _GOOD.get(verdict_),
-        )
-    difference = f"{_percent(measure['difference'])} ({_percent(measure['low'])} … {_percent(measure['high'])})"
-    base, adapted = _figure(measure["base"]), _figure(measure["adapted"])
-    return Row(measure["name"], base, adapted, difference, verdict_, _GOOD.get(verdict_))
+    told, good = _verdict(measure)
+    if measure["key"] == VOTES:
+        difference = f"of {measure['items']:,} blind pairs"
+    else:
+        shown_ = _percent if measure["relative"] else _points
+        difference = f"{shown_(measure['difference'])} ({shown_(measure['low'])} … {shown_(measure['high'])})"
+    figure = _figure if measure["relative"] else _share
+    return Row(measure["name"], figure(measure["base"]), figure(measure["adapted"]), difference, told, good)
+
+
+def _verdict(measure: Mapping[str, Any]) -> tuple[str, bool | None]:
+    """In words, and whether that is good; general text needn't become better, only stay."""
+    verdict_ = measure["verdict"]
+    if measure["key"] == FORGETTING and verdict_ in _GOOD:
+        kept = measure["difference"] <= FORGETTING_LIMIT
+        return ("kept", None) if kept else ("forgotten", False)
+    return ("too few to tell" if verdict_ == "too few" else verdict_), _GOOD.get(verdict_)
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -59,15 +65,23 @@ def verdict(report: Mapping[str, Any]) -> str:
     main = next((one for one in report.get("measures", ()) if one.get("main")), None)
     if main is None:
         return ""
-    told = f"{main['name']} {_percent(main['difference'])}"
-    return told if main["verdict"] == "better" else f"{told}, {main['verdict']}"
+    told = f"{main['name']} {(_percent if main['relative'] else _points)(main['difference'])}"
+    return told if main["verdict"] == "better" else f"{told}, {_verdict(main)[0]}"
 
 
-_GOOD = {"better": True, "worse": False}
+_GOOD: Mapping[str, bool | None] = {"better": True, "worse": False, "unclear": None}
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:+.0f} %" if abs(share) >= 0.095 else f"{100 * share:+.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.0f}"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _figure(value: float) -> str:

@@ -40,7 +40,14 @@ def main() -> None:
             train(db, paths, given)
     elif action == "eval":
         run = runs.get(db, options[0])
-        measure = {"key": "perplexity", "name": "perplexity", "main": True, "base": 37.9, "adapted": 37.5}
+        measure = {
+            "key": "perplexity",
+            "name": "perplexity",
+            "main": True,
+            "relative": True,
+            "base": 37.9,
+            "adapted": 37.5,
+        }
         measure |= {"difference": -0.01, "low": -0.03, "high": 0.01, "verdict": "unclear", "items": 9, "groups": 9}
         runs.add_evaluation(db, run.id, run.adapter_hash, {"measures": [measure]})
         click.echo('{"run": "' + run.name + '"}')
