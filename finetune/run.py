@@ -99,6 +99,8 @@ def begin(
     Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
     """
     device = device_of()
+    if config.method == "qlora" and device.type != "cuda":
+        raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
     with only_training(paths):
         _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
