@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from assistant.tui.replies import Replies
 
 LOOK_EVERY_S = 0.5
+OVERRULE = "--anyway"
+"""Stands in a refusal of `finetune promote` that can be overruled."""
 _LABEL_CELLS = 14
 
 
@@ -223,7 +225,9 @@ class TrainingScreen(TellsErrors, Screen[None]):
             try:
                 await commands.run(self._logs.paths, ["promote", self._run_name])
             except AssistantError as error:
-                self._ask_anyway(str(error))
+                if OVERRULE not in str(error):  # such as altered files
+                    raise
+                self._ask_anyway(str(error).partition(" To use it all the same")[0])
 
         self._work(promote)
 
@@ -232,12 +236,11 @@ class TrainingScreen(TellsErrors, Screen[None]):
             if answer == "anyway":
                 self._work(lambda: commands.run(self._logs.paths, ["promote", self._run_name, "--anyway"]))
 
-        self._told_error = refusal
         choices = [
             Choice("no", "Leave it"),
-            Choice("anyway", "Use it anyway", "the log keeps that something spoke against it"),
+            Choice("anyway", "Use it", "the log keeps what spoke against it"),
         ]
-        self.app.push_screen(PickScreen("It should not be used", choices), answered)
+        self.app.push_screen(PickScreen(printable(f"{refusal} Use it all the same?"), choices), answered)
 
     def action_try_it(self) -> None:
         """Ask base and retrained the same, and vote without knowing which is which."""

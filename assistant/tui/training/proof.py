@@ -35,7 +35,9 @@ def rows(report: Mapping[str, Any]) -> list[Row]:
     if probes := memorised.get("probes"):
         leaked = len(memorised.get("leaked", ()))
         told.append(
-            Row("canaries", "-", f"{leaked} of {probes}", "", "leaked" if leaked else "none leaked", not leaked)
+            Row(
+                "given away", "-", f"{leaked} of {probes}", "secrets", "leaked" if leaked else "none leaked", not leaked
+            )
         )
     return told
 
@@ -89,8 +91,9 @@ def _figure(value: float) -> str:
 
 
 def shown(report: Mapping[str, Any], width: int) -> Content:
-    """The table in so many cells."""
-    return table(rows(report), width)
+    """The table in so many cells, and under it what speaks against using the adapter."""
+    told = [Content(printable(reason, newlines=False)) for reason in report.get("reasons", ())]
+    return Content("\n").join([table(rows(report), width), *([Content("")] if told else []), *told])
 
 
 def table(measures: Sequence[Row], width: int) -> Content:

@@ -54,7 +54,9 @@ def main() -> None:
     elif action == "promote":
         run = runs.get(db, options[0])
         if "--anyway" not in options:
-            sys.exit("finetune: It is not shown to be better. To use it all the same: `--anyway`.")
+            sys.exit(
+                "finetune: It is not shown to be better. To use it all the same: `finetune promote NAME --anyway`."
+            )
         adapters.promote(db, run.adapter_hash, anyway=True, reasons="It is not shown to be better.")
         click.echo('{"model": "' + run.model + '"}')
     elif action == "rollback":

@@ -15,15 +15,17 @@ def test_each_measure_is_a_line_with_its_interval_and_what_that_means() -> None:
     assert perplexity.endswith(" better") and "-43 % (-46 % … -40 %)" in perplexity
     assert general.endswith("kept") and "+0.5 % (+0.2 % … +0.9 %)" in general
     assert "31 %" in votes and "69 %" in votes and "of 35 blind pairs" in votes
-    assert "0 of 12" in canaries and canaries.endswith("none leaked")
+    assert "given away" in canaries and "0 of 12" in canaries and canaries.endswith("none leaked")
     assert heading.index("base") == perplexity.index("37.9")
 
 
 def test_what_is_not_good_is_said() -> None:
     few = {**REPORT["measures"][0], "verdict": "too few"}  # type: ignore[index,dict-item]
     forgot = {**REPORT["measures"][1], "difference": 0.02}  # type: ignore[index,dict-item]
-    report = {"measures": [few, forgot], "memorised": {"probes": 12, "leaked": ["a secret"]}}
-    _, perplexity, general, canaries = lines(report)
+    told = {"probes": 12, "leaked": ["a secret"]}
+    report = {"measures": [few, forgot], "memorised": told, "reasons": ["It forgets."]}
+    _, perplexity, general, canaries, _, reason = lines(report)
+    assert reason == "It forgets."
     assert perplexity.endswith("too few to tell") and general.endswith("forgotten") and canaries.endswith("leaked")
     assert "1 of 12" in canaries
     assert proof.verdict(report) == "perplexity -43 %, too few to tell"
