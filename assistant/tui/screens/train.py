@@ -68,7 +68,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._opening = False
         """A training was started, and is shown as soon as it has a name."""
         self._seen: object = None
-        """The state of the log that is shown, and whether a training goes on."""
+        """The state of the log that is shown, and which run is trained."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="train"):
@@ -110,26 +110,23 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._watch.look()
         if before and not self._watch.running:
             self._tell_end()
-        seen = await self._reader.ask(self._state)
-        if seen != self._seen:
-            self._seen = seen
-            self._history = await self._reader.ask(self._read)
+        if self._reader.closed:  # the program is at its end
+            return
+        await self._reader.ask(self._read)
+        if not self.is_attached:
+            return
         self._show_runs()
         if self._opening and self._watch.run in {one.name for one in self._history.runs}:
             self._opening = False
             if self.is_current:
                 self._open_run(self._watch.run)
 
-    @property
-    def _watched(self) -> str:
-        return self._watch.run if self._watch.running else ""
-
-    def _state(self, db: "Database") -> tuple[int, str]:
-        """Another one as soon as there is something new to show."""
-        return changes_elsewhere(db), record.alive(db, self._logs.paths, self._watched)
-
-    def _read(self, db: "Database") -> History:
-        return history.read(db, self._logs.paths, self._setup.model, self._watched)
+    def _read(self, db: "Database") -> None:
+        """Read what there is anew where something has changed."""
+        seen = changes_elsewhere(db), record.alive(db, self._logs.paths, self._watch.alive)
+        if seen != self._seen:
+            self._history = history.read(db, self._setup.model, seen[1])
+            self._seen = seen
 
     def _tell_end(self) -> None:
         if not self._watch.run:  # it failed before it had a name
@@ -274,7 +271,8 @@ class TrainScreen(TellsErrors, Screen[None]):
     async def _frozen(self, setup: Setup) -> Source:
         name = free_name(f"log-{self._now():%Y-%m-%d}", [one.name for one, _ in self._history.datasets])
         await commands.run(self._logs.paths, setup.data_arguments(name))
-        self._history = await self._reader.ask(self._read)
+        self._seen = None
+        await self._reader.ask(self._read)
         made = next((about(one, size) for one, size in self._history.datasets if one.name == name), name)
         return Source(f"{made} · {setup.source.about}", name)
 

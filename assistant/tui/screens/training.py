@@ -93,7 +93,12 @@ class TrainingScreen(TellsErrors, Screen[None]):
     @property
     def _is_evaluated(self) -> bool:
         """Whether the proof is being made."""
-        return self._evaluation.running and self._run_name in self._evaluation.job.arguments
+        return self._evaluation.running and self._evaluation.is_about(self._run_name)
+
+    @property
+    def _is_resumed(self) -> bool:
+        """Whether it is about to go on."""
+        return self._watch.running and self._watch.is_about(self._run_name)
 
     @property
     def _course(self) -> Course:
@@ -109,19 +114,19 @@ class TrainingScreen(TellsErrors, Screen[None]):
     async def _look(self) -> None:
         self._watch.look()
         self._evaluation.look()
-        seen = await self._reader.ask(self._state)
-        if seen != self._seen:
-            self._seen, (_, alive) = seen, seen
-            self._some_training = bool(alive)
-            self._record = await self._reader.ask(
-                lambda db: record.read(db, self._run_name, is_training=alive == self._run_name)
-            )
-        self._show()
+        if self._reader.closed:  # the program is at its end
+            return
+        await self._reader.ask(self._read)
+        if self.is_attached:
+            self._show()
 
-    def _state(self, db: "Database") -> tuple[int, str]:
-        """Another one as soon as there is something new to show."""
-        watched = self._watch.run if self._watch.running else ""
-        return changes_elsewhere(db), record.alive(db, self._logs.paths, watched)
+    def _read(self, db: "Database") -> None:
+        """Read what there is anew where something has changed."""
+        seen = changes_elsewhere(db), record.alive(db, self._logs.paths, self._watch.alive)
+        if seen != self._seen:
+            self._some_training = bool(seen[1])
+            self._record = record.read(db, self._run_name, is_training=seen[1] == self._run_name)
+            self._seen = seen
 
     # --- what is shown
 
@@ -136,11 +141,16 @@ class TrainingScreen(TellsErrors, Screen[None]):
         report = found.evaluation.report if found.evaluation else None
         self.set_class(report is not None, "-proved")
         self.query_one("#proof", Static).update(proof.shown(report, self.size.width - 6) if report else "")
-        problem = self._told_error or found.run.error or (self._watch.failure if self._is_watched else "")
-        self.query_one("#problem", Static).update(printable(problem))
-        self.query_one("#problem", Static).display = bool(problem)
+        self._show_problem(found)
         self.query_one("#samples", Static).display = self._sampled
         self.refresh_bindings()
+
+    def _show_problem(self, found: Record) -> None:
+        training = self._watch.failure if self._is_watched or self._watch.is_about(self._run_name) else ""
+        proving = self._evaluation.failure if self._evaluation.is_about(self._run_name) else ""
+        problem = self._told_error or proving or training or ("" if self._is_running else found.run.error)
+        self.query_one("#problem", Static).update(printable(problem))
+        self.query_one("#problem", Static).display = bool(problem)
 
     def _heading(self, found: Record) -> Content:
         line = Content(printable(self._run_name, newlines=False))
@@ -152,7 +162,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
     def _progress(self, found: Record, course: Course) -> list[str]:
         if self._is_evaluated:
             return ["comparing it with the base; this takes a while"]
-        if self._is_running:
+        if self._is_running or self._is_resumed:
             return words.progress(course) or ["reading the model and the data"]
         return words.outcome(found.run, course)
 
@@ -171,7 +181,11 @@ class TrainingScreen(TellsErrors, Screen[None]):
             case "stop":
                 return self._is_running and self._folder.wanted != STOP
             case "resume":
-                return not self._some_training and found.run.state in ("running", "stopped", "failed")
+                return (
+                    not self._some_training
+                    and not self._watch.running
+                    and found.run.state in ("running", "stopped", "failed")
+                )
             case "evaluate":
                 return made and not self._evaluation.running and not self._some_training
             case "stop_evaluation":

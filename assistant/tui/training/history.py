@@ -7,7 +7,6 @@ from datetime import datetime
 from sqlite_utils import Database
 from textual.content import Content
 
-from assistant.paths import Paths
 from assistant.safe_text import cell_width, shorten
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import Dataset
@@ -32,8 +31,8 @@ class History:
     """Name of the run that is trained now, or empty."""
 
 
-def read(db: Database, paths: Paths, model: str, watched: str = "") -> History:
-    """All of it, the newest first."""
+def read(db: Database, model: str, alive: str) -> History:
+    """All of it, the newest first. `model`: whose adapter may be in use; `alive`: name of the run that is trained."""
     trained = runs.every(db)
     used = adapters.in_use(db, model)
     return History(
@@ -41,7 +40,7 @@ def read(db: Database, paths: Paths, model: str, watched: str = "") -> History:
         [runs.evaluation(db, one.id) for one in trained],
         [(one, sum(datasets.counts(db, one.id).values())) for one in datasets.every(db)],
         used.hash if used else "",
-        record.alive(db, paths, watched),
+        alive,
     )
 
 

@@ -37,6 +37,8 @@ def environment(paths: Paths) -> dict[str, str]:
 
 def reason(errors: str, code: int | None) -> str:
     """What a command said of its failure, in its own sentence."""
+    if code == -signal.SIGTERM:
+        return "It was stopped."
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     if not lines:
         return "It ended without a word" + (f" (signal {-code})." if code is not None and code < 0 else ".")

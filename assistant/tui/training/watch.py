@@ -22,6 +22,15 @@ class Watch:
         """Name of its run; empty until it has one."""
         return self.course.planned.run if self.course.planned else ""
 
+    @property
+    def alive(self) -> str:
+        """Name of its run while that is trained."""
+        return self.run if self.running else ""
+
+    def is_about(self, run: str) -> bool:
+        """Whether it was begun for a run that was there."""
+        return run in self.job.arguments
+
     def start(self, arguments: list[str]) -> None:
         """Begin another one. Raises as `Job.start`."""
         self.job.start(arguments)
