@@ -68,7 +68,7 @@ class Trainer:
     def __post_init__(self) -> None:
         trainee = Trainee(self.model)
         if self.config.checkpointing:
-            trainee.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            trainee.language_model.activation_checkpointing_enable({"use_reentrant": False})
         self._parameters = adapters.trained(self.model)
         self.optimizer = _optimizer(list(self._parameters.values()), self.config)
         self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
@@ -105,8 +105,6 @@ class Trainer:
         checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
         adapters.set_allocation(self.model, found.parameters)
         self.standing = Standing(**found.figures["standing"])
-        for _ in range(self.standing.step):
-            self._rate.step()
 
     def train(self) -> str:
         """Why it ended: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for a loss of NaN."""
@@ -152,9 +150,10 @@ class Trainer:
                 f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
                 f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
             )
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = learning_rate(self.config) * self._rate(self.standing.step + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
-        self._rate.step()
         adapters.allocate(self.model, self.standing.step)
         self.optimizer.zero_grad()
         self.standing.step += 1
@@ -310,12 +309,15 @@ def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> tor
     return torch.optim.AdamW(parameters, **options)
 
 
-def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Any:
+def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at step 1 to `steps`: never nothing, or the step would be wasted."""
     from transformers import get_scheduler
 
     warmup = math.ceil(config.warmup * steps)
-    plain = getattr(optimizer, "optimizer", optimizer)  # accelerate's would step once for each process
-    return get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps)
+    plain = getattr(optimizer, "optimizer", optimizer)
+    scheduler = get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps + 1)
+    factor: Callable[[int], float] = scheduler.lr_lambdas[0]
+    return factor
 
 
 def _seed(seed: int, step: int, process: int) -> int:

@@ -38,6 +38,20 @@ def trained(db: Database, home: Paths, **settings: Any) -> tuple[runs.Run, list[
     return done, told
 
 
+def stopped_after(step: int, db: Database, home: Paths, **settings: Any) -> tuple[runs.Run, list[Progress]]:
+    """As `trained`, but stopped from outside after a step."""
+    told: list[Progress] = []
+
+    def say(one: Progress) -> None:
+        told.append(one)
+        if isinstance(one, Stepped) and one.step == step:
+            RunFolder(home, runs.every(db)[0].name).want("stop")
+
+    done = run.begin(db, home, "data", TINY, TrainConfig(**{**SMALL, **settings}), say)
+    assert done is not None
+    return done, told
+
+
 def losses(told: list[Progress]) -> list[float]:
     return [one.loss for one in told if isinstance(one, Stepped)]
 
@@ -81,13 +95,7 @@ def test_what_is_said_can_be_read_again(db: Database, home: Paths) -> None:
 def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
     freeze(db)
     whole, told = trained(db, home, steps=8, dropout=0.1)
-    stops = iter([False] * 3 + [True])
-    before = Trainer._is_stopped
-    Trainer._is_stopped = lambda self: next(stops)  # type: ignore[method-assign]
-    try:
-        part, first = trained(db, home, steps=8, dropout=0.1)
-    finally:
-        Trainer._is_stopped = before  # type: ignore[method-assign]
+    part, first = stopped_after(3, db, home, steps=8, dropout=0.1)
     assert part.state == "stopped"
     rest: list[Progress] = []
     done = run.resume(db, home, part.name, rest.append)
@@ -96,18 +104,17 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 
 
 @pytest.mark.slow
-def test_killed_runs_go_on_bit_for_bit(db: Database, home: Paths) -> None:
+def test_killed_runs_go_on_bit_for_bit(db: Database) -> None:
     freeze(db)
     settings = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     command = [sys.executable, "-m", "finetune", "train", "--json"]
     begin = [*command, "--data", "data", "--model", TINY, "--steps", "40", "--validate-every", "1", *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(begin, env=environment, check=True, capture_output=True)
-    subprocess.run([*begin, "--steps", "1"], env=environment, check=True, capture_output=True)  # warms the disk
     random_ = random.Random(4)
     first = True
     for _ in range(20):
-        goes_on = [*command, "--resume", "data-3"]
+        goes_on = [*command, "--resume", "data-2"]
         process = subprocess.Popen(
             begin if first else goes_on, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -120,11 +127,11 @@ def test_killed_runs_go_on_bit_for_bit(db: Database, home: Paths) -> None:
         process.kill()
         process.wait()
         process.stdout.close()
-        if runs.get(db, "data-3").state == "finished":
+        if runs.get(db, "data-2").state == "finished":
             break
-    if runs.get(db, "data-3").state != "finished":
-        subprocess.run([*command, "--resume", "data-3"], env=environment, check=True, capture_output=True)
-    assert runs.get(db, "data-3").adapter_hash == runs.get(db, "data-1").adapter_hash
+    if runs.get(db, "data-2").state != "finished":
+        subprocess.run([*command, "--resume", "data-2"], env=environment, check=True, capture_output=True)
+    assert runs.get(db, "data-2").adapter_hash == runs.get(db, "data-1").adapter_hash
 
 
 def test_a_terminated_run_stops_at_a_checkpoint(db: Database, home: Paths) -> None:
@@ -234,9 +241,7 @@ def test_numbers_that_are_none_stop_it_and_name_the_example(
     assert checkpoint.latest(RunFolder(home, failed.name).checkpoints) is not None
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(
-    db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     state = checkpoint.Checkpoint(1, {"w": torch.ones(2)}, {}, {"standing": {}})
     checkpoint.save(tmp_path, state)
 
@@ -281,13 +286,7 @@ def test_what_can_not_be_trained_is_refused(db: Database, home: Paths) -> None:
 
 def test_a_run_whose_examples_were_deleted_does_not_go_on(db: Database, home: Paths) -> None:
     dataset = freeze(db)
-    stops = iter([False, True])
-    before = Trainer._is_stopped
-    Trainer._is_stopped = lambda self: next(stops)  # type: ignore[method-assign]
-    try:
-        part, _ = trained(db, home, steps=3)
-    finally:
-        Trainer._is_stopped = before  # type: ignore[method-assign]
+    part, _ = stopped_after(1, db, home, steps=3)
     db.execute("DELETE FROM examples WHERE dataset_id = ? AND group_id = 0", [dataset.id])
     with pytest.raises(TrainingRefused, match="were deleted"):
         run.resume(db, home, part.name, lambda _: None)
