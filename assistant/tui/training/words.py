@@ -61,14 +61,12 @@ def budget(config: TrainConfig) -> str:
 
 
 def plan(planned: Planned, config: TrainConfig) -> str:
-    """`412 examples · 51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`."""
+    """`51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`."""
     took = f"about {duration(planned.seconds)}"
     if 0 < config.budget_minutes * 60 < planned.seconds:
         took += f", cut to {config.budget_minutes:g} min"
-    return (
-        f"{counted(planned.examples, 'example')} · {counted(planned.tokens, 'token')} in "
-        f"{counted(planned.steps, 'step')} · {took} · {human_bytes(planned.memory_bytes)}"
-    )
+    tokens, steps = counted(planned.tokens, "token"), counted(planned.steps, "step")
+    return f"{tokens} in {steps} · {took} · {human_bytes(planned.memory_bytes)}"
 
 
 def progress(course: Course) -> list[str]:
