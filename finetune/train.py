@@ -213,11 +213,11 @@ class Trainer:
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed), sum(len(block.ids) for block in blocks)
 
-    def _mine(self, blocks: list[Block]) -> list[Batch]:
-        """This process's share of a step's blocks, as many batches as every other's."""
+    def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
+        """This process's share of some blocks, as many batches as every other's."""
         index, processes = self.accelerator.process_index, self.accelerator.num_processes
         each = -(-len(blocks) // processes)
-        share = blocks[index::processes]
+        share = list(blocks[index::processes])
         share += [Block() for _ in range(each - len(share))]
         at_once, tokens = min(self.shape.blocks_at_once, each), self.shape.block_tokens
         return [one.to(self.accelerator.device) for one in batches(share, at_once, tokens)]
@@ -259,12 +259,7 @@ class Trainer:
 
     def _validation_loss(self) -> float:
         total = torch.zeros((), device=self.accelerator.device)
-        index, processes = self.accelerator.process_index, self.accelerator.num_processes
-        mine = self.validation[index::processes]
-        shape = self.shape
-        for batch, logprobs in streamed(
-            self.trainee, mine, shape.blocks_at_once, shape.block_tokens, self.accelerator.device
-        ):
+        for batch, logprobs in streamed(self.trainee, self._mine(self.validation)):
             total += self.validation_objective.loss(batch, logprobs)
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed) / max(1, sum(map(self.validation_objective.count, self.validation)))
