@@ -28,8 +28,11 @@ class LogReader:
     async def ask(self, question: Callable[[Database], T], *, only_reads: bool = False) -> T:
         """The answer. Raises what the question raises.
 
-        A question whose asker is cancelled before its turn isn't asked; one that only reads is broken off, too.
+        A question whose asker is cancelled before its turn isn't asked; one that only reads is broken off, too. Who
+        asks after the end is cancelled.
         """
+        if self._closed:
+            raise asyncio.CancelledError
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
         except asyncio.CancelledError:

@@ -14,9 +14,14 @@ from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.widgets.loss_plot import LossPlot
+from finetune.cli import group
 from tests.assistant.tui.conftest import Window, said
 
-pytestmark = pytest.mark.slow
+COMMANDS = ("data", "train", "eval", "promote", "rollback")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not set(COMMANDS) <= set(group.COMMANDS), reason="a round needs every command of finetune"),
+]
 
 
 LAMPS = ("red", "green", "blue", "white", "amber", "violet", "copper", "silver", "golden", "black", "pink", "grey")
