@@ -250,10 +250,11 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
         while any(one.is_running for one in app.workers if one.group != "meaning"):  # the log answers in a thread
             await pilot.pause(0.01)
     await pilot.pause(0.1)
-    for line in app.screen.query(Input):
-        line.cursor_blink = False
-    for area in app.screen.query(TextArea):
-        area.cursor_blink = False
+    for screen in app.screen_stack:  # what a dialog leaves to be seen, too
+        for line in screen.query(Input):
+            line.cursor_blink = False
+        for area in screen.query(TextArea):
+            area.cursor_blink = False
     await pilot.pause()
 
 
