@@ -168,9 +168,8 @@ def speed(rounds: int, for_s: float, count: int) -> None:
     print(f"{'':<18}{'supervised/s':>14}{'ratio':>8}{'computed/s':>12}{'peak GB':>10}{'ratio':>8}")
     for name, one in median.items():
         rate, peak = one["supervised"] / theirs["supervised"], one["peak"] / theirs["peak"]
-        print(
-            f"{name:<18}{one['supervised']:>14.0f}{rate:>8.2f}{one['tokens']:>12.0f}{one['peak'] / 1e9:>10.2f}{peak:>8.2f}"
-        )
+        speeds = f"{one['supervised']:>14.0f}{rate:>8.2f}{one['tokens']:>12.0f}"
+        print(f"{name:<18}{speeds}{one['peak'] / 1e9:>10.2f}{peak:>8.2f}")
 
 
 def quality(minutes: float, count: int) -> None:

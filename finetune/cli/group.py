@@ -6,6 +6,7 @@ from assistant import __version__
 from assistant.cli.group import LazyGroup
 
 COMMANDS = {
+    "data": "Make a dataset of the log or of a file, look at it, list what there is.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""
