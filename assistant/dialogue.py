@@ -215,7 +215,19 @@ class Dialogue:
     async def regenerate(self, message_id: int, *, maker: Maker | None = None) -> AsyncGenerator[Step, None]:
         """Another reply to the same message, by `maker` where one is given: a sibling of reply `message_id`."""
         old = messages.get(self._db, message_id)
-        conversation = conversations.get(self._db, old.conversation_id)
+        async with aclosing(self._made(old.conversation_id, old.parent_id, maker)) as steps:
+            async for step in steps:
+                yield step
+
+    async def answer(self, message_id: int, maker: Maker) -> AsyncGenerator[Step, None]:
+        """A reply by `maker` to what a person said in `message_id`."""
+        said = messages.get(self._db, message_id)
+        async with aclosing(self._made(said.conversation_id, said.id, maker)) as steps:
+            async for step in steps:
+                yield step
+
+    def _made(self, conversation_id: int, parent_id: int | None, maker: Maker | None) -> AsyncGenerator[Step, None]:
+        conversation = conversations.get(self._db, conversation_id)
         if maker is not None:
             conversation = replace(
                 conversation,
@@ -224,10 +236,7 @@ class Dialogue:
                 inputs=dict(maker.inputs),
                 sampling=dict(maker.sampling),
             )
-        adapter = maker.adapter if maker else ""
-        async with aclosing(self._reply(conversation, old.parent_id, adapter=adapter)) as steps:
-            async for step in steps:
-                yield step
+        return self._reply(conversation, parent_id, adapter=maker.adapter if maker else "")
 
     async def continue_reply(self, message_id: int) -> AsyncGenerator[Step, None]:
         """Go on with a reply that was cut, stopped or interrupted, in its own row and with the model that began it.

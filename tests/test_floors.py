@@ -82,7 +82,15 @@ def test_imports_go_down() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["assistant.tui.app", "assistant.cli.ask", "assistant.client", "assistant.dialogue", "assistant.store"]
+    "module",
+    [
+        "assistant.tui.app",
+        "assistant.tui.screens.train",
+        "assistant.cli.ask",
+        "assistant.client",
+        "assistant.dialogue",
+        "assistant.store",
+    ],
 )
 def test_torch_stays_unloaded(module: str) -> None:
     script = f"import {module}, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"

@@ -55,3 +55,20 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             called
         )
     return called
+
+
+def as_arguments(filter_: Filter) -> list[str]:
+    """The options that stand for a filter, as `filter_options` reads them."""
+    arguments: list[str] = []
+    for field in dataclasses.fields(Filter):
+        value = getattr(filter_, field.name)
+        names, _ = _DECLARED.get(field.name, ((f"--{field.name.replace('_', '-')}",), {}))
+        if isinstance(value, bool):
+            yes, no = names[0].split("/")
+            arguments.append(yes if value else no)
+        elif field.name.endswith("_ms") and value is not None:
+            arguments += [names[0], datetime.fromtimestamp(value / 1000).isoformat()]
+        elif value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            arguments += [part for one in values for part in (names[0], str(one))]
+    return arguments

@@ -51,6 +51,11 @@ def add(
     )
 
 
+def remove(db: Database, hash_: str) -> None:
+    """Forget an adapter; what was promoted and when stays."""
+    execute(db, "DELETE FROM adapters WHERE hash = ?", (hash_,))
+
+
 def every(db: Database, model: str | None = None) -> list[StoredAdapter]:
     """All, or those of a model, the newest first."""
     where, values = ("", ()) if model is None else ("WHERE model = ? ", (model,))

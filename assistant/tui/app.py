@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from assistant.engine.machine import Machine
     from assistant.tui.logs import Logs
     from assistant.tui.screens.log import LogScreen
+    from assistant.tui.screens.train import TrainScreen
 
 
 class AssistantApp(TellsErrors, App[None]):
@@ -56,6 +57,7 @@ class AssistantApp(TellsErrors, App[None]):
         self._now = now
         self._logs: Logs | None = None
         self._log_screen: LogScreen | None = None
+        self._train_screen: TrainScreen | None = None
         self._quit_asked = False
         """Quit was asked for while the log was still being opened."""
         self.register_theme(theme.DARK)
@@ -181,6 +183,26 @@ class AssistantApp(TellsErrors, App[None]):
             self.install_screen(self._log_screen, "log")  # it keeps its place until the end
         self.push_screen(self._log_screen, self._exchange_chosen)
 
+    def on_chat_screen_train_wanted(self) -> None:
+        self.push_screen(self._train())
+
+    def on_log_screen_train_wanted(self, event: "LogScreen.TrainWanted") -> None:
+        train = self._train()
+        train.take_filter(event.typed, event.filter_)
+        train.learn_from_log()
+        self.push_screen(train)
+
+    def _train(self) -> "TrainScreen":
+        from assistant.tui.screens.train import TrainScreen
+
+        assert self._logs is not None, "the chat has logs when it wants to train"
+        if self._train_screen is None:
+            self._train_screen = TrainScreen(self._logs, self.chat.replies, now=self._now)
+            self.install_screen(self._train_screen, "train")  # it keeps what is chosen until the end
+        if self._log_screen is not None:
+            self._train_screen.take_filter(*self._log_screen.shown_filter)
+        return self._train_screen
+
     def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
         from assistant.tui.screens.tokens import TokensScreen
 
@@ -208,8 +230,9 @@ class AssistantApp(TellsErrors, App[None]):
             self._quit_asked = True  # what was typed is kept as soon as there is a log to keep it in
             return
         logs, self._logs = self._logs, None
-        if self._log_screen is not None:
-            await self._log_screen.close()
+        for screen in (self._log_screen, self._train_screen):
+            if screen is not None:
+                await screen.close()
         if logs is not None:
             self.workers.cancel_group(self, "meaning")
             await self.chat.keep_all()
@@ -223,6 +246,7 @@ AFTER_THE_FIRST_FRAME = (
     "assistant.tui.views",
     "assistant.tui.screens.log",
     "assistant.tui.screens.sampling",
+    "assistant.tui.screens.train",
     "markdown_it.tree",
     "textual.highlight",
 )

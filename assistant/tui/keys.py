@@ -29,6 +29,7 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
+    Binding("f7", "train", "train the model", show=False, id="chat.train", priority=True),
     Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
     Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]
@@ -138,6 +139,7 @@ LOG: list[BindingType] = [
     Binding("right", "version(1)", "next version beside it", show=False, id="log.next"),
     Binding("space", "page_detail", "read on in the exchange", show=False, id="log.read_on"),
     Binding("p", "tokens", "probabilities of the reply's tokens", show=False, id="log.tokens"),
+    Binding("f7", "train", "train on what the filter leaves", show=False, id="log.train"),
 ]
 
 EXCHANGES: list[BindingType] = [
@@ -148,6 +150,32 @@ EXCHANGES: list[BindingType] = [
     Binding("home", "to_start", "first", show=False, id="log.start"),
     Binding("end", "to_end", "last", show=False, id="log.end"),
     Binding("enter", "open", "open", tooltip="open it in its conversation", id="log.open"),
+]
+
+TRAIN: list[BindingType] = [
+    Binding("escape", "stop_planning", "stop", tooltip="stop making the plan", id="train.stop"),
+    Binding("escape,f7", "leave", "back", id="train.leave"),
+    Binding("s", "start", "start", tooltip="start the training that is planned", id="train.start"),
+    Binding("p", "plan", "plan", tooltip="freeze the data, and say what the training takes", id="train.plan"),
+    Binding("d", "data", "data", tooltip="choose what is learned from", id="train.data"),
+    Binding("m", "method", "method", tooltip="choose how it is learned", id="train.method"),
+    Binding("t", "time", "time", tooltip="choose how long it may take", id="train.time"),
+    Binding("o", "model", "model", tooltip="choose the model that is trained", show=False, id="train.model"),
+    Binding("z", "roll_back", "roll back", tooltip="use the adapter before this one again", id="train.roll_back"),
+]
+TRAINING: list[BindingType] = [
+    Binding("escape", "leave", "back", id="training.leave"),
+    Binding("f7", "leave", "back", show=False, id="training.leave_too"),
+    Binding("space", "pause", "pause", id="training.pause"),
+    Binding("space", "go_on", "go on", id="training.go_on"),
+    Binding("s", "stop", "stop", tooltip="stop at a checkpoint", id="training.stop"),
+    Binding("r", "resume", "resume", tooltip="go on from the last checkpoint", id="training.resume"),
+    Binding("e", "evaluate", "prove", tooltip="compare it with the base on the held-out part", id="training.prove"),
+    Binding("e", "stop_evaluation", "stop the proof", id="training.stop_proof"),
+    Binding("p", "promote", "promote", tooltip="use it for new replies", id="training.promote"),
+    Binding("d", "discard", "discard", tooltip="delete its adapter", id="training.discard"),
+    Binding("x", "samples", "samples", tooltip="let both answer held-out prompts", id="training.samples"),
+    Binding("v", "try_it", "side by side", tooltip="try base and retrained side by side, blind", id="training.try"),
 ]
 
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
@@ -162,6 +190,8 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Branches": BRANCHES,
     "The log": LOG,
     "Rows of the log": EXCHANGES,
+    "Training": TRAIN,
+    "One training": TRAINING,
     "Models": MODELS,
     "Tokens": [*TOKEN_TEXT, *TOKENS],
     "Dialogs": FORM,

@@ -19,6 +19,7 @@ class LogReader:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._db: Database | None = None
+        self._closed = False
         self._running: object = None
         """The question that is being answered."""
         self._turn = threading.Lock()
@@ -27,8 +28,11 @@ class LogReader:
     async def ask(self, question: Callable[[Database], T], *, only_reads: bool = False) -> T:
         """The answer. Raises what the question raises.
 
-        A question whose asker is cancelled before its turn isn't asked; one that only reads is broken off, too.
+        A question whose asker is cancelled before its turn isn't asked; one that only reads is broken off, too. Who
+        asks after the end is cancelled.
         """
+        if self._closed:
+            raise asyncio.CancelledError
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
         except asyncio.CancelledError:
@@ -54,8 +58,14 @@ class LogReader:
             if self._running is question and self._db is not None:
                 self._db.conn.interrupt()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._closed
+
     async def close(self) -> None:
         """Answer what was asked, and close the file."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 

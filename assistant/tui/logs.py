@@ -76,6 +76,18 @@ class Logs:
             return []
         return [] if elsewhere else Adapters(self.paths.adapters).names()
 
+    def local_models(self) -> list[str]:
+        """Names of the models that are on this machine, and so can be trained."""
+        try:
+            return [one.name for one in catalogue.installed(self.paths) if not one.embeds]
+        except ModelError:
+            return []
+
+    def model_to_train(self) -> str:
+        """The model of new conversations where it is on this machine, else any that is; empty for none."""
+        here = self.local_models()
+        return self.model() if self.model() in here else next(iter(here), "")
+
     def model(self) -> str:
         """Name of the model for a new conversation: as set, as chosen last, else any that is here; empty for none."""
         chosen = self.settings.model or conversations.recall(self.saved.db, "model")

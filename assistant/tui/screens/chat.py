@@ -50,6 +50,9 @@ class ChatScreen(TellsErrors, Screen[None]):
     class ModelsWanted(Message):
         """The reader wants to see the models."""
 
+    class TrainWanted(Message):
+        """The reader wants to train the model."""
+
     class LogWanted(Message):
         """The reader wants to see the log."""
 
@@ -351,10 +354,14 @@ class ChatScreen(TellsErrors, Screen[None]):
     def action_models(self) -> None:
         self.post_message(self.ModelsWanted())
 
+    def action_train(self) -> None:
+        self.post_message(self.TrainWanted())
+
     def action_log(self) -> None:
         self.post_message(self.LogWanted())
 
 
 _NEED_LOGS = (
-    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "log", "to_list", "search",
+    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "train", "log",
+    "to_list", "search",
 )  # fmt: skip

@@ -8,11 +8,11 @@ from assistant.errors import StoreError
 from assistant.tui.screens.pick import Choice, PickScreen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from sqlite_utils import Database
 
-    from assistant.dialogue import Maker
+    from assistant.dialogue import Maker, Step
     from assistant.store.messages import StoredMessage
     from assistant.tui.logs import Logs
     from assistant.tui.screens.branched_conversation import BranchedConversation
@@ -110,10 +110,13 @@ def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) 
     def chosen(other: Maker) -> None:
         from assistant.tui.screens.make_replies import MakeScreen
 
-        assert view.open_log is not None and view.conversation_id is not None and view.replies is not None
-        view.app.push_screen(
-            MakeScreen(view.open_log, view.conversation_id, message_id, (now, other), view.replies), made
-        )
+        log, talk = view.open_log, view.conversation_id
+        assert log is not None and talk is not None and view.replies is not None
+
+        def begin(maker: Maker) -> "AsyncGenerator[Step, None]":
+            return log.dialogue.regenerate(message_id, maker=maker)
+
+        view.app.push_screen(MakeScreen(log, talk, (now, other), begin, view.replies), made)
 
     _pick(view, logs, now, chosen)
 

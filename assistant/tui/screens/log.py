@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, Rule, Static
 
 from assistant.errors import ModelError, StoreError
 from assistant.store import curation_queue, filter_words
-from assistant.store.filter import Sort
+from assistant.store.filter import Filter, Sort
 from assistant.store.messages import StoredMessage
 from assistant.tui import keys, log_detail
 from assistant.tui.acts import Undone
@@ -64,6 +64,14 @@ class LogScreen(Curating, FoundExchanges):
         def __init__(self, message_id: int) -> None:
             super().__init__()
             self.message_id = message_id
+
+    class TrainWanted(Message):
+        """The reader wants to train on what is shown; `typed` is the filter as it was written."""
+
+        def __init__(self, typed: str, filter_: Filter) -> None:
+            super().__init__()
+            self.typed = typed
+            self.filter_ = filter_
 
     def __init__(self, database: Path, meaning: Meaning, *, now: Now) -> None:
         super().__init__(database, meaning)
@@ -153,6 +161,14 @@ class LogScreen(Curating, FoundExchanges):
     def action_tokens(self) -> None:
         if self.judged_id is not None:
             self.post_message(self.TokensWanted(self.judged_id))
+
+    @property
+    def shown_filter(self) -> tuple[str, Filter]:
+        """The filter that the rows are within, as it was typed and as it is."""
+        return self.query_one("#filter", Input).value.strip(), self._wanted.filter_
+
+    def action_train(self) -> None:
+        self.post_message(self.TrainWanted(*self.shown_filter))
 
     def action_filter(self) -> None:
         self.set_focus(self.query_one("#filter", Input))
@@ -268,7 +284,7 @@ class LogScreen(Curating, FoundExchanges):
     # --- judging it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if action in ("leave", "search", "meaning", "filter", "sort", "reverse"):
+        if action in ("leave", "search", "meaning", "filter", "sort", "reverse", "train"):
             return True
         if isinstance(self.focused, Input):
             return False

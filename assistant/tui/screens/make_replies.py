@@ -11,7 +11,9 @@ from assistant.tui.screens.dialog import Dialog
 from assistant.tui.told_errors import TellsErrors
 
 if TYPE_CHECKING:
-    from assistant.dialogue import Maker
+    from collections.abc import AsyncGenerator, Callable
+
+    from assistant.dialogue import Maker, Step
     from assistant.tui.logs import Log
     from assistant.tui.replies import Replies, Reply
 
@@ -21,7 +23,7 @@ SHOWN_EVERY_S = 0.25
 class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
     """The result is the ids of both, or None where the reader left or one of them could not be made.
 
-    Each is a sibling of reply `message_id`, and stays, whatever comes of the comparison.
+    `begin` makes a reply to the message that both answer. Each stays, whatever comes of the comparison.
     """
 
     DEFAULT_CSS = """
@@ -32,15 +34,15 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
         self,
         log: "Log",
         conversation_id: int,
-        message_id: int,
         makers: "tuple[Maker, Maker]",
+        begin: "Callable[[Maker], AsyncGenerator[Step, None]]",
         replies: "Replies",
     ) -> None:
         super().__init__()
         self._log = log
         self._conversation_id = conversation_id
-        self._message_id = message_id
         self._makers = makers
+        self._begin = begin
         self._replies = replies
         self._growing: Reply | None = None
         self._made: list[int] = []
@@ -65,8 +67,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
 
     async def _make(self) -> None:
         for maker in self._makers:
-            steps = self._log.dialogue.regenerate(self._message_id, maker=maker)
-            self._growing = reply = self._replies.start(self._log, self._conversation_id, steps)
+            self._growing = reply = self._replies.start(self._log, self._conversation_id, self._begin(maker))
             await self._replies.ended(reply)
             if self._left:
                 return

@@ -1,0 +1,120 @@
+"""A training in plain words: its method, its plan, how it goes, and how two of them differ."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assistant.cli.output import counted, human_bytes
+from assistant.store.runs import Run
+from assistant.tui.model_rows import duration
+from assistant.tui.training.course import Course
+from finetune.config import TrainConfig
+from finetune.progress import Planned
+
+METHODS = {
+    "lora": "LoRA",
+    "rslora": "rsLoRA",
+    "dora": "DoRA",
+    "adalora": "AdaLoRA",
+    "qlora": "QLoRA",
+    "adapter": "bottleneck adapters",
+    "ia3": "IA3",
+    "prefix": "prefix tuning",
+    "prompt": "prompt tuning",
+    "top-layers": "the last layers",
+    "full": "all weights",
+}
+_WITH_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
+
+
+ENDS = {"early": "ended early, as it no longer helped", "budget": "ended as the time was up"}
+
+
+def settings(run: Run) -> TrainConfig:
+    """What was asked for."""
+    return TrainConfig.from_json(run.config.get("settings", {}))
+
+
+def how(config: TrainConfig) -> str:
+    """`LoRA, rank 16, all layers`."""
+    if config.method in _WITH_RANK:
+        return f"{METHODS[config.method]}, rank {config.rank}, {' '.join(config.targets) or 'all layers'}"
+    return f"the last {config.layers} layers" if config.method == "top-layers" else METHODS[config.method]
+
+
+def method(config: TrainConfig) -> str:
+    """`LoRA, rank 16, all layers · 2 epochs, may end early`."""
+    length = counted(config.steps, "step") if config.steps else f"{config.epochs:g} epochs"
+    if config.epochs == 1 and not config.steps:
+        length = "1 epoch"
+    early = ", may end early" if config.patience else ""
+    return f"{how(config)} · {length}{early}"
+
+
+def budget(config: TrainConfig) -> str:
+    """`at most 10 minutes`."""
+    minutes = config.budget_minutes
+    if not minutes:
+        return "as long as it takes"
+    hours = minutes >= 120 and minutes % 60 == 0
+    amount = minutes / 60 if hours else minutes
+    return f"at most {amount:g} {'hour' if hours else 'minute'}{'' if amount == 1 else 's'}"
+
+
+def plan(planned: Planned, config: TrainConfig) -> str:
+    """`51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`."""
+    took = f"about {duration(planned.seconds)}"
+    if 0 < config.budget_minutes * 60 < planned.seconds:
+        took += f", cut to {config.budget_minutes:g} min"
+    tokens, steps = counted(planned.tokens, "token"), counted(planned.steps, "step")
+    return f"{tokens} in {steps} · {took} · {human_bytes(planned.memory_bytes)}"
+
+
+def progress(course: Course) -> list[str]:
+    """What is told while it runs: step, speed, time left, memory."""
+    last = course.last
+    if last is None:
+        return []
+    return [
+        f"step {last.step:,} of {last.steps:,}",
+        f"{last.tokens_per_s:,.0f} tok/s",
+        f"{duration(last.seconds_left)} left",
+        human_bytes(last.memory_bytes),
+    ]
+
+
+def held_out(result: Mapping[str, Any]) -> str:
+    """The lowest held-out loss of a run, where it has one."""
+    loss = result.get("validation_loss")
+    return f"{loss:.2f}" if isinstance(loss, int | float) else ""
+
+
+def outcome(run: Run, course: Course) -> list[str]:
+    """What came of a run that has ended."""
+    steps = max((step for step, _ in course.curves.train), default=0)
+    told = [counted(steps, "step")] if steps else []
+    if seconds := run.result.get("seconds"):
+        told.append(duration(seconds))
+    if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
+        told.append(f"best held-out loss {best:.2f}")
+    told += [ENDS[run.result["reason"]]] if run.result.get("reason") in ENDS else []
+    return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
+
+
+def differences(run: Run, before: Run) -> list[str]:
+    """What is set otherwise than in the run before it, such as `rank 16 → 32`."""
+    told = [] if run.dataset_hash == before.dataset_hash else ["other data"]
+    told += [] if run.model == before.model else [f"{before.model} → {run.model}"]
+    was, now = settings(before).as_json(), settings(run).as_json()
+    return told + [
+        f"{name.replace('_', ' ')} {_value(was[name])} → {_value(value)}"
+        for name, value in now.items()
+        if value != was[name]
+    ]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
