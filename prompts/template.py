@@ -22,7 +22,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,13 @@ from prompts.labels import Labels
 from prompts.message import ROLES
 from prompts.sandbox import INPUT, LABEL, BadSyntax, variables
 
-KINDS = ("chat", "text", "label", "extract", "score")
+KINDS = {
+    "chat": "a conversation; picked in the chat with `/name`",
+    "text": "writes a text for each input",
+    "label": "chooses one of the classes `labels`; several of them where `# user` asks about `{{ label }}`",
+    "extract": "finds what `schema` describes, as JSON that keeps to it; objects with a `text` are given its place",
+    "score": "tells how probable the first of two classes is, yes of yes and no where `labels` are not named",
+}
 KEYS = ("name", "kind", "description", "language", "inputs", "sampling", "examples", "labels", "schema", "reasoning")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -44,8 +50,11 @@ class Input:
     """One variable. Without a default it must be given."""
 
     name: str
+    """As sections write it: `{{ name }}`. Letters, digits and underscores."""
     description: str
+    """What a person is asked for."""
     default: str | None = None
+    """What it is where it isn't given."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,10 @@ class Example:
     """One worked exchange, said before the person's own turns. `output` is a text, the name of a class, or JSON."""
 
     input: str
+    """What is asked, as a person would say it."""
     output: str
+    """The reply: a text, the name of a class (several with commas between them), or for `extract` JSON, or YAML of the
+    same."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Inputs that the example has for itself; the others are as they were given."""
 
@@ -63,20 +75,30 @@ class Template:
     """One template. `sections` maps a role to its Jinja2 source; `text` is the whole file."""
 
     name: str
+    """That of the file without `.md`: small letters, digits and hyphens. May be left out."""
     kind: str
+    """What is made of an input; see the kinds."""
     description: str
+    """One line, shown where templates are picked."""
     language: str
+    """`en`, `zh` …; chooses the words of yes and no, how texts are measured and how inputs are attacked."""
     inputs: tuple[Input, ...]
+    """Variables of the sections beside `{{ input }}`: a table of names, each with its description, or a table of
+    `description` and `default`."""
     sampling: Mapping[str, Any]
+    """How tokens are chosen; see sampling."""
     examples: tuple[Example, ...]
+    """A list of worked exchanges, said before the person's turn as `# user` wraps it."""
     sections: Mapping[str, str]
     text: str
     path: Path | None = None
     labels: Labels = field(default_factory=dict)
-    """Of the kinds `label` and `score`; those of `score` begin with the class whose probability is the score."""
+    """Of the kinds `label` and `score`: a list of classes, or a table of each class and the word or words that stand
+    for it. Those of `score` begin with the class whose probability is the score."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of what an `extract` template finds."""
     reasoning: Mapping[str, Any] = field(default_factory=dict)
+    """Kept for step-by-step answers; nothing reads it yet."""
 
     @cached_property
     def several(self) -> bool:
@@ -281,7 +303,7 @@ class _Parser:
         if unused := sorted(declared - used):
             raise self._wrong(f"no section uses the input {', '.join(unused)}; remove it", self._line_of(unused[0]))
 
-    def _one_of(self, table: Mapping[str, Any], key: str, known: Sequence[str], default: str) -> str:
+    def _one_of(self, table: Mapping[str, Any], key: str, known: Collection[str], default: str) -> str:
         value = table.get(key, default)
         if value not in known:
             raise self._wrong(f"{key} is {value!r}, but must be one of {', '.join(known)}", self._line_of(key))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli import prompts_test
+from assistant.cli import prompts_format, prompts_test
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -20,6 +20,7 @@ def command() -> None:
 
 
 command.add_command(prompts_test.test)
+command.add_command(prompts_format.format_)
 
 
 @command.command("list")

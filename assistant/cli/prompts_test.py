@@ -47,11 +47,11 @@ def test(template: str, data: str, attack: bool, attack_rows: int, seed: int, as
     result, evaluation = asyncio.run(_test(found, source, options))
     compared = keep(result)
     if as_json:
-        told = {"template": template, "model": result.model, "adapter": result.adapter, "data": result.data}
+        told = {"template": result.template, "model": result.model, "adapter": result.adapter, "data": result.data}
         main = {"value": evaluation.value, "low": evaluation.low, "high": evaluation.high}
         print_json({**told, "items": len(result.values), **result.report, result.main: main, "before": compared})
         return
-    about = f"{template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
+    about = f"{result.template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
     click.echo(f"{about}: {len(result.values):,} items of {result.data}")
     click.echo(
         f"{_words(result.main)} {evaluation.value:.3f} (95 % interval {evaluation.low:.3f} to {evaluation.high:.3f})"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,9 +43,13 @@ def task_options(command: Command) -> Command:
 
 
 def find_template(name: str) -> "Template":
-    """Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken."""
+    """Of that name, or in the file where it ends in .md. Raises `TemplateUnknown`, or `TemplateInvalid` where its file is
+    broken."""
     from prompts.library import Library
+    from prompts.template import load
 
+    if name.endswith(".md"):
+        return load(Path(name))
     return Library(Paths.from_environment().create().templates).find(name)
 
 
