@@ -43,8 +43,10 @@ def task_options(command: Command) -> Command:
 
 
 def find_template(name: str) -> "Template":
-    """Of that name, or in the file where it ends in .md. Raises `TemplateUnknown`, or `TemplateInvalid` where its file is
-    broken."""
+    """The one of that name, or in the file where `name` ends in .md.
+
+    Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken.
+    """
     from prompts.library import Library
     from prompts.template import load
 
