@@ -48,8 +48,10 @@ class Pool:
             raise ValueError(f"{choice} needs a vector for each of {len(examples)} examples, not {len(vectors)}")
         once = {(*_key(one.input, one.values), one.output): at for at, one in reversed(list(enumerate(examples)))}
         kept = sorted(once.values())
-        self.choice = choice
+        self.choice, self.seed = choice, seed
         self.examples = [examples[at] for at in kept]
+        self.inputs = {name for one in self.examples for name in one.values}
+        """Names of the inputs that examples have values of their own for."""
         self._inputs = [normalised(one.input) for one in self.examples]
         self._vectors = _matrix([vectors[at] for at in kept]) if choice in BY_MEANING and kept else None
         self._order = self._preferred(random.Random(seed))

@@ -36,6 +36,8 @@ class Batch:
     resumed: int = 0
     """Rows that an earlier run had done."""
     failed: int = 0
+    left_out: int = 0
+    """Examples that the context had no room for, over all rows."""
     digest: str = ""
     """SHA-256 of the file, once it was asked about."""
     columns: list[str] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Batch:
                     if "error" in outcome:
                         raise AssistantError(outcome["error"])
                     result |= self.task.predict(row, outcome, calibrations)
+                    self.left_out += outcome.get("left_out", 0)
                 except AssistantError as error:
                     self.failed += 1
                     result["error"] = str(error)
@@ -109,6 +112,7 @@ class Batch:
             "sampling": self.task.sampling.as_dict(),
             "input": self.digest,
             "column": self.task.column,
+            "examples": self.task.shots.identity() if self.task.shots else None,
         }
 
 

@@ -12,6 +12,7 @@ import click
 from assistant.cli.opened_log import opened_log
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
+from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
@@ -71,8 +72,10 @@ async def _test(
         predicted = list(await batch.predictions())
     evaluation = evaluate(template, predicted, task.column)
     how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
+    how |= {"examples": said} if (said := asked_for(options)) else {}
     what = (name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
     report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
+    report |= {"examples_left_out": batch.left_out} if batch.left_out else {}
     result = TemplateTest(*what, evaluation.main, evaluation.values, report)
     with opened_log() as db:
         before = template_tests.earlier(db, result)
