@@ -19,11 +19,13 @@
     │   ├── DownloadFailed        network, disk or server trouble while pulling
     │   │   └── PullStopped       the person stopped it
     │   └── ChecksumMismatch      the file that came is not the file that was promised
-    └── EngineError               the engine could not answer
-        ├── EngineUnreachable     no engine process, or no server at that address
-        ├── EngineDied            it went away in the middle of an answer
-        └── RequestRefused        it answered with an error: `code` says which
-            └── ContextExceeded   the prompt is longer than the context
+    ├── EngineError               the engine could not answer
+    │   ├── EngineUnreachable     no engine process, or no server at that address
+    │   ├── EngineDied            it went away in the middle of an answer
+    │   └── RequestRefused        it answered with an error: `code` says which
+    │       └── ContextExceeded   the prompt is longer than the context
+    └── TrainingError             a training, its data, its proof or its swap failed
+        └── TrainingRefused       what was asked for can't be trained, or would do harm
 
 The message of each says what happened, the value seen and what to do.
 """
@@ -148,3 +150,11 @@ class RequestRefused(EngineError):
 
 class ContextExceeded(RequestRefused):
     """The prompt is longer than the model's context."""
+
+
+class TrainingError(AssistantError):
+    """A training, its data, its proof or its swap failed."""
+
+
+class TrainingRefused(TrainingError):
+    """What was asked for can't be trained, or would do harm. The sentence says what would work."""

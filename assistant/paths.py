@@ -47,13 +47,18 @@ class Paths:
         return self.data / "adapters"
 
     @property
+    def runs(self) -> Path:
+        """Trainings: a folder for each, with its checkpoints."""
+        return self.data / "runs"
+
+    @property
     def run(self) -> Path:
         """Lock, address and log of the engine process."""
         return self.data / "run"
 
     def create(self) -> "Paths":
         """Make the folders, each readable by its owner alone. Raises `AssistantError` where that can't be done."""
-        for folder in (self.config, self.data, self.templates, self.models, self.adapters, self.run):
+        for folder in (self.config, self.data, self.templates, self.models, self.adapters, self.runs, self.run):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:

@@ -14,13 +14,14 @@ from assistant.client import Client
 from assistant.engine.sampling import Sampling
 from assistant.errors import AssistantError
 from assistant.events import Finished, Token
+from assistant.shots import Shots
 from prompts import labels
 from prompts.labels import Calibration
 from prompts.message import Message
 from prompts.reasoning import answer
 from prompts.render import render
 from prompts.sandbox import INPUT, LABEL
-from prompts.template import Template
+from prompts.template import Example, Template
 
 Row = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -28,6 +29,10 @@ Outcome = dict[str, Any]
 
 BATCH_ROWS = 10
 """Fewer inputs say little about how a model leans."""
+
+
+SCORED_TOKENS = 64
+"""Left free for the words of classes, and for questions whose label is longer than the last one's."""
 
 
 class RowRefused(AssistantError):
@@ -46,6 +51,8 @@ class Task:
     adapter: str = ""
     column: str = INPUT
     """The name of the input in a row."""
+    shots: Shots | None = None
+    """Chooses the examples of each input; None: all of the template's own, whatever they are."""
 
     @property
     def scored(self) -> bool:
@@ -54,10 +61,13 @@ class Task:
 
     async def ask(self, row: Row) -> Outcome:
         """What the model makes of one row. Raises `AssistantError`, `InputsInvalid`."""
+        text, values = self._input(row), self._values(row)
+        examples, left_out = await self._examples(text, values)
         if self.scored:
-            return {"scores": await self._scores(self._input(row), self._values(row))}
-        messages = self._messages(self._input(row), self._values(row))
-        return await self._written(messages)
+            outcome: Outcome = {"scores": await self._scores(text, values, examples)}
+        else:
+            outcome = await self._written(self._messages(text, values, examples))
+        return outcome | ({"left_out": left_out} if left_out else {})
 
     async def calibration(self, method: str, outcomes: Iterable[Outcome]) -> list[Calibration]:
         """One for each question. `method` is `none`, `contextual` or `batch`; only `batch` looks at `outcomes`."""
@@ -67,7 +77,7 @@ class Task:
             columns = zip(*(one["scores"] for one in outcomes if "scores" in one), strict=True)
             return [labels.batch(column) for column in columns]
         if method == "contextual":
-            asked = [await self._scores(text, self._saying(text)) for text in labels.CONTENT_FREE]
+            asked = [await self._scores_of_nothing(text) for text in labels.CONTENT_FREE]
             return [labels.contextual(column) for column in zip(*asked, strict=True)]
         return [labels.uncalibrated(self.template.asked)] * len(self._questions())
 
@@ -91,10 +101,24 @@ class Task:
         """What `{{ label }}` stands for in each question about one input."""
         return [{LABEL: name} for name in self.template.labels] if self.template.several else [{}]
 
-    async def _scores(self, text: str, values: Mapping[str, str]) -> list[list[float]]:
+    async def _examples(self, text: str, values: Mapping[str, str]) -> tuple[Sequence[Example], int]:
+        """(those to be said before an input, how many more there was no room for)"""
+        if self.shots is None:
+            return self.template.examples, 0
+        question = self._questions()[-1]
+        reply_tokens = SCORED_TOKENS if self.scored else self.sampling.max_tokens
+        return await self.shots.choose(
+            text, values, lambda some: self._messages(text, values, some, question), reply_tokens
+        )
+
+    async def _scores_of_nothing(self, text: str) -> list[list[float]]:
+        values = self._saying(text)
+        return await self._scores(text, values, (await self._examples(text, values))[0])
+
+    async def _scores(self, text: str, values: Mapping[str, str], examples: Sequence[Example]) -> list[list[float]]:
         asked, scores = self.template.asked, []
         for question in self._questions():
-            messages = self._messages(text, values, question)
+            messages = self._messages(text, values, examples, question)
             logprobs = await self.client.score(self.model, messages, labels.continuations(asked), adapter=self.adapter)
             scores.append(labels.class_scores(asked, logprobs))
         return scores
@@ -126,9 +150,13 @@ class Task:
         return located(found, asked)
 
     def _messages(
-        self, text: str, values: Mapping[str, str], question: Mapping[str, str] | None = None
+        self,
+        text: str,
+        values: Mapping[str, str],
+        examples: Sequence[Example],
+        question: Mapping[str, str] | None = None,
     ) -> list[Message]:
-        return render(self.template, [Message("user", text)], values, question or {})
+        return render(self.template, [Message("user", text)], values, question or {}, examples)
 
     def _values(self, row: Row) -> dict[str, str]:
         own = {one.name: str(row[one.name]) for one in self.template.inputs if row.get(one.name) is not None}

@@ -10,11 +10,16 @@ from prompts.template import Example, Template
 
 
 def render(
-    template: Template, turns: Sequence[Message], values: Mapping[str, str], question: Mapping[str, str] | None = None
+    template: Template,
+    turns: Sequence[Message],
+    values: Mapping[str, str],
+    question: Mapping[str, str] | None = None,
+    examples: Sequence[Example] | None = None,
 ) -> list[Message]:
     """System message, examples, then `turns` with every user turn as `# user` wraps it.
 
     `question` is what `# user` may use beside the inputs, such as the label that is asked about.
+    `examples` are said in place of the template's own.
 
     Raises `InputsInvalid` naming all inputs that are missing or unknown at once.
     """
@@ -23,7 +28,7 @@ def render(
     messages = []
     if system := _section(template, "system", inputs).strip():
         messages.append(Message("system", system))
-    for example in template.examples:
+    for example in template.examples if examples is None else examples:
         messages += [
             Message("user", _said(template, example.input, {**said, **example.values})),
             Message("assistant", answer(template, example, said)),

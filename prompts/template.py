@@ -116,7 +116,7 @@ class Template:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _output(value: Any) -> str:
+def output_text(value: Any) -> str:
     """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
@@ -250,7 +250,7 @@ class _Parser:
                     f"each example needs input and output and may have values of inputs, this one is {row!r}", line
                 )
         return tuple(
-            Example(str(row[INPUT]), _output(row["output"]), {name: str(row[name]) for name in inputs & set(row)})
+            Example(str(row[INPUT]), output_text(row["output"]), {name: str(row[name]) for name in inputs & set(row)})
             for row in rows
         )
 

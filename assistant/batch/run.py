@@ -37,6 +37,8 @@ class Batch:
     resumed: int = 0
     """Rows that an earlier run had done."""
     failed: int = 0
+    left_out: int = 0
+    """Examples that the context had no room for, over all rows."""
     digest: str = ""
     """SHA-256 of the file, once it was asked about."""
     columns: list[str] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Batch:
             for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
                 result = prediction(self.task, row, outcome, calibrations)
                 self.failed += "error" in result
+                self.left_out += outcome.get("left_out", 0)
                 yield {**row, **result}
 
         return predicted()
@@ -104,6 +107,7 @@ class Batch:
             "sampling": self.task.sampling.as_dict(),
             "input": self.digest,
             "column": self.task.column,
+            "examples": self.task.shots.identity() if self.task.shots else None,
         }
 
 

@@ -4,6 +4,8 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -26,24 +28,34 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that lists its commands without importing them."""
+    """A group that lists its commands without importing them: `command` of the module `package.name`."""
+
+    def __init__(self, *arguments: Any, package: str, lines: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._package, self._lines = package, lines
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(COMMANDS)
+        return sorted(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._lines:
             return None
-        command = importlib.import_module(f"assistant.cli.{cmd_name}").command
+        command = importlib.import_module(f"{self._package}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+            formatter.write_dl(sorted(self._lines.items()))
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="assistant.cli",
+    lines=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="assistant")
 @click.pass_context
 def top(ctx: click.Context) -> None:
@@ -57,18 +69,18 @@ def top(ctx: click.Context) -> None:
         ctx.invoke(chat)
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line; every expected failure becomes one sentence on stderr."""
+def run(arguments: list[str], group: click.Group = top, name: str = "assistant") -> int:
+    """Run one command line of the program `name`; every expected failure becomes one sentence on stderr."""
     try:
         # Without its own way of ending the program click returns the code of an `Exit`, else what the command returns.
-        return int(top.main(arguments, prog_name="assistant", standalone_mode=False) or 0)
+        return int(group.main(arguments, prog_name=name, standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (AssistantError, PromptError) as error:
-        click.echo(f"assistant: {error}", err=True)
+        click.echo(f"{name}: {error}", err=True)
         return 1
     except BrokenPipeError:
         # The reader of our output has left; there is nobody to tell. Keep the interpreter from trying again.

@@ -9,6 +9,7 @@ import click
 from assistant.cli.kept_tests import keep, tell
 from assistant.cli.options import progress_bar
 from assistant.cli.output import counted, print_json, print_table
+from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import opened_task
 
 if TYPE_CHECKING:
@@ -20,26 +21,24 @@ WORST = 5
 """Orders that are named by themselves."""
 
 
-async def attack(
-    template: "Template", source: Path, count: int, seed: int, options: dict[str, Any], as_json: bool
-) -> None:
+async def attack(template: "Template", source: Path, count: int, options: dict[str, Any], as_json: bool) -> None:
     """Attack the template on `count` rows of the file, tell what came of it and keep it."""
     from assistant.batch.attacking import Siege, drawn
     from assistant.batch.evaluation import check
     from assistant.batch.rows import InputUnreadable, rows
 
     check(template, rows(source), str(source))
-    chosen = drawn(list(rows(source)), count, seed)
+    chosen = drawn(list(rows(source)), count, options["seed"])
     if not chosen:
         raise InputUnreadable(f"{source} holds no rows.")
     if any(row.get(options["column"]) is None for row in chosen):
         known = ", ".join(chosen[0])
         raise InputUnreadable(f"{source} has no {options['column']!r}, but {known}. Name the column of inputs.")
     async with opened_task(template, options) as task:
-        siege = Siege(task, chosen, options["calibration"], seed)
+        siege = Siege(task, chosen, options["calibration"], options["seed"])
         with progress_bar() as progress:
             await siege.run(progress)
-    compared = _kept(siege, source)
+    compared = _kept(siege, source, options)
     if as_json:
         print_json({**_report(siege), "template": template.name, "model": task.model, "before": compared})
         return
@@ -47,12 +46,13 @@ async def attack(
     tell(compared)
 
 
-def _kept(siege: "Siege", source: Path) -> dict[str, Any] | None:
+def _kept(siege: "Siege", source: Path, options: dict[str, Any]) -> dict[str, Any] | None:
     """Each row's share of attacks that changed nothing is kept as the measure `robustness`."""
     from assistant.store.template_tests import TemplateTest
 
     task = siege.task
     how = {"calibration": siege.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
+    how |= {"examples": said} if (said := asked_for(options)) else {}
     which = hashlib.sha256(source.read_bytes() + f"{siege.seed} {len(siege.rows)}".encode()).hexdigest()
     what = (task.template.name, task.template.hash, task.model, task.adapter, how, source.name, which)
     return keep(TemplateTest(*what, "robustness", siege.kept(), _report(siege)))

@@ -13,6 +13,7 @@ from assistant.cli import prompts_attack
 from assistant.cli.kept_tests import keep, tell
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
+from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
 @click.option("-d", "--data", default="", help="A .jsonl or .csv file. [default: the set beside the template]")
 @click.option("--attack", is_flag=True, help="Bend the inputs and count the answers that change.")
 @click.option("--attack-rows", default=20, type=click.IntRange(1), help="Rows to attack.", show_default=True)
-@click.option("--seed", default=0, help="Which rows, and how they are bent.", show_default=True)
 @task_options
 @as_json
-def test(template: str, data: str, attack: bool, attack_rows: int, seed: int, as_json: bool, **options: Any) -> None:
+def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool, **options: Any) -> None:
     """Measure a template on a labelled set, and compare it with the test before.
 
     Rows have an `input`, and a `label` (of kinds label and score) or a `reference` (of the others). The result is kept,
@@ -42,7 +42,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, seed: int, as
     found = find_template(template)
     source = Path(data) if data else _set_beside(found.path)
     if attack:
-        asyncio.run(prompts_attack.attack(found, source, attack_rows, seed, options, as_json))
+        asyncio.run(prompts_attack.attack(found, source, attack_rows, options, as_json))
         return
     result, evaluation = asyncio.run(_test(found, source, options))
     compared = keep(result)
@@ -76,8 +76,10 @@ async def _test(template: "Template", source: Path, options: dict[str, Any]) -> 
         predicted = list(await batch.predictions())
     evaluation = evaluate(template, predicted, task.column)
     how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
+    how |= {"examples": said} if (said := asked_for(options)) else {}
     what = (template.name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
     report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
+    report |= {"examples_left_out": batch.left_out} if batch.left_out else {}
     return TemplateTest(*what, evaluation.main, evaluation.values, report), evaluation
 
 

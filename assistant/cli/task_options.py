@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.options import model_name, pairs, sampling_values
+from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _OPTIONS = (
         show_default=True,
         help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
     ),
+    *SHOT_OPTIONS,
 )
 
 
@@ -71,4 +73,5 @@ async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGe
     asked = {**template.sampling, **sampling_values(options["sampling"])}
     sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
     async with Client(paths, chosen) as client:
-        yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
+        shots = await opened_shots(template, client, model, chosen, options)
+        yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"], shots)

@@ -540,3 +540,82 @@ def imports_under_way(db: Database) -> None:
     )
     # A conversation that has grown elsewhere since it was imported is found by the name it has there.
     db.conn.execute("CREATE INDEX conversations_source ON conversations(source_id, source) WHERE source_id <> ''")
+
+
+@migrations()
+def training(db: Database) -> None:
+    """What was learned from the log: frozen datasets, runs with their course, what proved them, what was swapped in."""
+    for statement in _TRAINING.split(";\n"):
+        db.conn.execute(statement)
+
+
+_TRAINING = """
+CREATE TABLE datasets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('supervised', 'preference', 'kto', 'label')),
+    hash TEXT NOT NULL,
+    source TEXT NOT NULL,
+    statistics TEXT NOT NULL DEFAULT '{}',
+    created_ms INTEGER NOT NULL
+);
+CREATE TABLE examples (
+    id INTEGER PRIMARY KEY,
+    dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+    split TEXT NOT NULL CHECK (split IN ('train', 'validation', 'test')),
+    group_id INTEGER NOT NULL,
+    message_id INTEGER REFERENCES messages(id) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX examples_of_dataset ON examples(dataset_id, split, id);
+CREATE INDEX examples_of_message ON examples(message_id) WHERE message_id IS NOT NULL;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    dataset_id INTEGER REFERENCES datasets(id) ON DELETE SET NULL,
+    dataset_hash TEXT NOT NULL,
+    model TEXT NOT NULL,
+    base_hash TEXT NOT NULL,
+    config TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'stopped', 'finished', 'failed')),
+    error TEXT NOT NULL DEFAULT '',
+    result TEXT NOT NULL DEFAULT '{}',
+    adapter_hash TEXT NOT NULL DEFAULT '',
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER
+);
+CREATE TABLE run_points (
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    figures TEXT NOT NULL,
+    PRIMARY KEY (run_id, step)
+) WITHOUT ROWID;
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    adapter_hash TEXT NOT NULL,
+    report TEXT NOT NULL,
+    done_ms INTEGER NOT NULL
+);
+CREATE TABLE adapters (
+    hash TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    run_id INTEGER REFERENCES runs(id) ON DELETE SET NULL,
+    model TEXT NOT NULL,
+    base_hash TEXT NOT NULL,
+    lineage TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+);
+CREATE TABLE promotions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    adapter_hash TEXT NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('promote', 'rollback')),
+    anyway INTEGER NOT NULL DEFAULT 0,
+    reasons TEXT NOT NULL DEFAULT '',
+    done_ms INTEGER NOT NULL
+);
+CREATE INDEX promotions_of_model ON promotions(model, id);
+ALTER TABLE conversations ADD COLUMN adapter TEXT
+"""

@@ -1,0 +1,108 @@
+"""Frozen datasets: which examples were trained on, in which part of the split, and which replies they came from.
+
+An example is text of its own, so that a dataset stays what it was while the log goes on; it goes with the reply it came
+from when that is deleted.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.errors import StoreError
+from assistant.store.conversations import now_ms
+from assistant.store.database import execute, execute_many, select, transaction
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """`source` says where the examples came from, `statistics` what was counted of them; both plain JSON."""
+
+    id: int
+    name: str
+    kind: str
+    hash: str
+    source: Mapping[str, Any]
+    statistics: Mapping[str, Any]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExample:
+    """One example. `group_id` numbers near-duplicates, which are all in one part. `message_id`: None from a file."""
+
+    split: str
+    group_id: int
+    message_id: int | None
+    hash: str
+    body: str
+
+
+_COLUMNS = "id, name, kind, hash, source, statistics, created_ms"
+
+
+def add(
+    db: Database,
+    name: str,
+    kind: str,
+    hash_: str,
+    source: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    examples: Iterable[StoredExample],
+) -> Dataset:
+    """Freeze a dataset. Raises `StoreError` where there is one of that name."""
+    with transaction(db):
+        if select(db, "SELECT 1 FROM datasets WHERE name = ?", (name,)):
+            raise StoreError(f"There is a dataset {name!r} already. Choose another name, or delete that one.")
+        told = (name, kind, hash_, json.dumps(source), json.dumps(statistics), now_ms())
+        cursor = execute(
+            db,
+            "INSERT INTO datasets (name, kind, hash, source, statistics, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            told,
+        )
+        execute_many(
+            db,
+            "INSERT INTO examples (dataset_id, split, group_id, message_id, hash, body) VALUES (?, ?, ?, ?, ?, ?)",
+            ((cursor.lastrowid, one.split, one.group_id, one.message_id, one.hash, one.body) for one in examples),
+        )
+    return get(db, name)
+
+
+def get(db: Database, name: str) -> Dataset:
+    """Raises `StoreError` where there is none of that name."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE name = ?", (name,))
+    if not rows:
+        known = ", ".join(one.name for one in every(db)[:8]) or "none"
+        raise StoreError(f"There is no dataset {name!r}. There are: {known}. `finetune data` makes one.")
+    return _dataset(rows[0])
+
+
+def every(db: Database) -> list[Dataset]:
+    """All of them, the newest first."""
+    return [_dataset(row) for row in select(db, f"SELECT {_COLUMNS} FROM datasets ORDER BY id DESC")]
+
+
+def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterator[StoredExample]:
+    """Those of one part, or all, in the order they were frozen in."""
+    where = "" if split is None else " AND split = ?"
+    values = (dataset_id,) if split is None else (dataset_id, split)
+    rows = select(
+        db,
+        f"SELECT split, group_id, message_id, hash, body FROM examples WHERE dataset_id = ?{where} ORDER BY id",
+        values,
+    )
+    return (StoredExample(*row) for row in rows)
+
+
+def delete(db: Database, name: str) -> None:
+    """Delete a dataset; the runs that learned from it keep its hash."""
+    execute(db, "DELETE FROM datasets WHERE id = ?", (get(db, name).id,))
+
+
+def _dataset(row: tuple[Any, ...]) -> Dataset:
+    id_, name, kind, hash_, source, statistics, created_ms = row
+    return Dataset(id_, name, kind, hash_, json.loads(source), json.loads(statistics), created_ms)

@@ -1,0 +1,1 @@
+"""Retraining on the curated log: data, training, proof, promotion and the way back."""

@@ -1,0 +1,1 @@
+"""The commands of `finetune`, one file each."""

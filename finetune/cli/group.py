@@ -1,0 +1,19 @@
+"""The top command of `finetune`."""
+
+import click
+
+from assistant import __version__
+from assistant.cli.group import LazyGroup
+
+COMMANDS = {
+    "train": "Train on a dataset: a plan first, then the run.",
+}
+"""Name -> help line; the command itself is `finetune.cli.<name>.command`."""
+
+
+@click.group(
+    cls=LazyGroup, package="finetune.cli", lines=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="finetune")
+def top() -> None:
+    """Retrain the model on the curated log, prove it, swap it in, take it back."""

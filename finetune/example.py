@@ -1,0 +1,63 @@
+"""What one conversation teaches, as a dataset holds it and as the trainer reads it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prompts.message import Message
+
+Kind = Literal["supervised", "preference", "kto", "label"]
+"""What a dataset is for: imitate replies, prefer one to another, judge single ones, or name a class."""
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation and what is learned from it.
+
+    `supervised`: the replies at the places in `trained`. `preference`: the last reply rather than `rejected`.
+    `kto`: the last reply where `good`, else anything but it. `label`: the last reply is the right one of `choices`.
+    """
+
+    messages: tuple[Message, ...]
+    trained: frozenset[int]
+    """Places in `messages` of the replies that are learned; the others are only read."""
+    rejected: str = ""
+    good: bool = True
+    choices: tuple[tuple[str, ...], ...] = ()
+    """Each class's words; the first of them is what the last reply says."""
+
+    def as_json(self) -> str:
+        """One line; like examples give like lines."""
+        said = [
+            {"role": one.role, "content": one.content, **({"trained": True} if place in self.trained else {})}
+            for place, one in enumerate(self.messages)
+        ]
+        fields: dict[str, Any] = {"messages": said}
+        if self.rejected:
+            fields["rejected"] = self.rejected
+        if not self.good:
+            fields["good"] = False
+        if self.choices:
+            fields["choices"] = self.choices
+        return json.dumps(fields, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Example":
+        """What `as_json` wrote."""
+        fields: Mapping[str, Any] = json.loads(line)
+        said = fields["messages"]
+        return cls(
+            tuple(Message(one["role"], one["content"]) for one in said),
+            frozenset(place for place, one in enumerate(said) if one.get("trained")),
+            fields.get("rejected", ""),
+            fields.get("good", True),
+            tuple(tuple(words) for words in fields.get("choices", ())),
+        )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of `as_json`."""
+        return hashlib.sha256(self.as_json().encode("utf-8", "surrogatepass")).hexdigest()

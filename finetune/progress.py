@@ -1,0 +1,85 @@
+"""What a training says while it works: one JSON object a line, for the screen and for programs."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What will be done. `seconds` and `memory_bytes` are expected, not promised."""
+
+    event: ClassVar[str] = "planned"
+    run: str
+    examples: int
+    tokens: int
+    supervised_tokens: int
+    steps: int
+    seconds: float
+    memory_bytes: int
+    trained_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One optimiser step done. `loss` in nats for each supervised token; speed counts all tokens but padding."""
+
+    event: ClassVar[str] = "stepped"
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_s: float
+    supervised_per_s: float
+    memory_bytes: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A look at the validation part. `best`: the lowest loss so far, which is kept."""
+
+    event: ClassVar[str] = "validated"
+    step: int
+    loss: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing is computed until it goes on."""
+
+    event: ClassVar[str] = "paused"
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`state` as in the log; `adapter` is the folder's name, empty where nothing was saved."""
+
+    event: ClassVar[str] = "ended"
+    run: str
+    state: str
+    step: int
+    adapter: str
+    adapter_hash: str
+    reason: str
+
+
+Progress = Planned | Stepped | Validated | Paused | Ended
+
+
+def as_line(progress: Progress) -> str:
+    """One line of JSON, without its end."""
+    return json.dumps({"event": progress.event, **asdict(progress)}, ensure_ascii=False)
+
+
+def from_line(line: str) -> Progress | None:
+    """What `as_line` wrote; None for a line that says something else."""
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        kind = {one.event: one for one in (Planned, Stepped, Validated, Paused, Ended)}[fields.pop("event")]
+        return kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
