@@ -36,6 +36,10 @@ class Shots:
         self._embed = embed
         self._context_tokens: int | None = None
 
+    def only(self, examples: Sequence[Example]) -> "Shots":
+        """The same with these examples as they stand; never the input itself."""
+        return Shots(self._client, self._model, Pool(examples), len(examples), self._embed)
+
     def identity(self) -> dict[str, Any]:
         """What the examples depend on beside the input."""
         said = json.dumps([[one.input, one.output, dict(one.values)] for one in self.pool.examples])

@@ -69,6 +69,15 @@ class Task:
             outcome = await self._written(self._messages(text, values, examples))
         return outcome | ({"left_out": left_out} if left_out else {})
 
+    def messages(self, row: Row) -> list[Message]:
+        """The question about a row, without examples. Raises `AssistantError`, `InputsInvalid`."""
+        return self._messages(self._input(row), self._values(row), ())
+
+    @property
+    def calls(self) -> int:
+        """Requests to the model for one row."""
+        return len(self._questions())
+
     async def calibration(self, method: str, outcomes: Iterable[Outcome]) -> list[Calibration]:
         """One for each question. `method` is `none`, `contextual` or `batch`; only `batch` looks at `outcomes`."""
         if not self.scored:

@@ -41,7 +41,19 @@ KINDS = {
     "extract": "finds what `schema` describes, as JSON that keeps to it; objects with a `text` are given its place",
     "score": "tells how probable the first of two classes is, yes of yes and no where `labels` are not named",
 }
-KEYS = ("name", "kind", "description", "language", "inputs", "sampling", "examples", "labels", "schema", "reasoning")
+KEYS = (
+    "name",
+    "kind",
+    "description",
+    "language",
+    "inputs",
+    "sampling",
+    "examples",
+    "labels",
+    "schema",
+    "reasoning",
+    "lineage",
+)
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -99,6 +111,8 @@ class Template:
     """JSON Schema of what an `extract` template finds."""
     reasoning: Mapping[str, Any] = field(default_factory=dict)
     """Kept for step-by-step answers; nothing reads it yet."""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """What `assistant prompts optimize` made it of, and how good it was; changes nothing."""
 
     @cached_property
     def several(self) -> bool:
@@ -137,6 +151,11 @@ def parse(text: str, *, name: str, path: Path | None = None) -> Template:
     return _Parser(text, name, str(path or name)).template(path)
 
 
+def front_matter(template: Template) -> dict[str, Any]:
+    """What the file says between its lines `---`."""
+    return _Parser(template.text, template.name, template.name).front_matter()
+
+
 class _Parser:
     def __init__(self, text: str, name: str, place: str) -> None:
         self._text = text
@@ -166,10 +185,15 @@ class _Parser:
             labels=self._labels(table.get("labels"), kind, language),
             schema=self._schema(table, kind),
             reasoning=self._table(table, "reasoning"),
+            lineage=self._table(table, "lineage"),
         )
         self._check_variables(template, sections)
         self._check_examples(template)
         return template
+
+    def front_matter(self) -> dict[str, Any]:
+        """Its table, checked for unknown keys only."""
+        return self._front_matter(self._parts()[0])
 
     def _parts(self) -> tuple[str, str, int]:
         """(front matter, sections, number of the first line of the sections)"""
