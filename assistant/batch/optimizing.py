@@ -8,6 +8,7 @@ from typing import Any
 from assistant.batch.evaluation import TRUTH, evaluate
 from assistant.batch.run import asked, prediction
 from assistant.engine.sampling import Sampling
+from assistant.errors import AssistantError
 from assistant.events import Token
 from assistant.shots import from_rows
 from assistant.tasks import Outcome, Row, Task
@@ -45,7 +46,7 @@ class ModelJudge:
         return self.task.calls * sum((template.hash, row) not in self._outcomes for row in rows)
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
-        """A row that fails is wrong."""
+        """A row that fails is wrong. Raises `AssistantError` where all of them fail."""
         task = self._with(template)
         await self._ask(task, rows)
         outcomes = [self._outcomes[template.hash, row] for row in (*rows, *beside)]
@@ -62,6 +63,9 @@ class ModelJudge:
             for row in new:
                 self._outcomes[task.template.hash, row] = await anext(outcomes)
         self.calls += task.calls * len(new)
+        answers = [self._outcomes[task.template.hash, row] for row in new]
+        if answers and all("error" in one for one in answers):
+            raise AssistantError(answers[0]["error"])
 
     def _with(self, template: Template) -> Task:
         assert self.task.shots is not None

@@ -42,6 +42,10 @@ SHOT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+NONE_SAID: dict[str, Any] = {"shots": None, "choose": None, "examples": "", "seed": 0}
+"""The options where nobody was asked about examples."""
+
+
 def asked_for(options: dict[str, Any]) -> dict[str, Any]:
     """What a person said about examples; empty where they are the template's own, as it has them."""
     said = {name: options[name] for name in ("shots", "choose", "examples")}

@@ -1,6 +1,6 @@
 """What commands that do a template's task over rows have in common: their options, and the task these make."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_OPTIONS = (
+MODEL_OPTIONS = (
     click.option("--column", default="input", help="The column that holds the input.", show_default=True),
     click.option("-m", "--model", default="", help="Name or path of a model."),
     click.option("-a", "--adapter", default="", help="Name of an adapter of that model."),
@@ -25,6 +25,9 @@ _OPTIONS = (
         "-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value."
     ),
     click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …"),
+)
+_OPTIONS = (
+    *MODEL_OPTIONS,
     click.option(
         "--calibration",
         type=click.Choice(["auto", "none", "contextual", "batch"]),
@@ -39,7 +42,16 @@ _OPTIONS = (
 
 def task_options(command: Command) -> Command:
     """The options of `opened_task`; `calibration` is for a `Batch`."""
-    for option in reversed(_OPTIONS):
+    return _with(command, _OPTIONS)
+
+
+def model_options(command: Command) -> Command:
+    """Those without the examples and the calibration, for a command that chooses these itself."""
+    return _with(command, MODEL_OPTIONS)
+
+
+def _with(command: Command, options: Sequence[Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
