@@ -50,7 +50,7 @@ def applied(template: Template, moves: Iterable[Move]) -> Template | None:
     """`template` with all of the moves; None where it is no template any more, or the same one."""
     sections: Mapping[str, str] = template.sections
     parts: dict[str, Any] = {}
-    for move in moves:
+    for move in sorted(moves, key=lambda one: one.reason is not None):  # reasoning is added to the other words
         sections = move.sections if move.sections is not None else sections
         if move.reason is not None:
             sections = _reasoning(sections, move.reason, template.language)
@@ -170,7 +170,8 @@ def _said(row: Mapping[str, Any], put_in: Mapping[str, str]) -> dict[str, str]:
 
 def _reasoning(sections: Mapping[str, str], on: bool, language: str) -> dict[str, str]:
     if not on:
-        return {role: REASONED.sub("", source).strip() for role, source in sections.items()}
+        ours = re.compile("|".join(map(re.escape, REASON.values())))
+        return {role: REASONED.sub("", ours.sub("", source)).strip() for role, source in sections.items()}
     user = sections.get("user", "{{ input }}")
     return {**sections, "user": f"{user}\n{REASON.get(language, REASON['en'])}"}
 

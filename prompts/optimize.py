@@ -144,10 +144,10 @@ async def search(
     """The best template that `budget` calls find. `tell` gets a line on each step."""
     start = Candidate(template)
     held = judge.cost(template, parts.test) * 2 + judge.cost(template, parts.validation) * (FINALISTS + 1)
-    purse = _Purse(max(0, budget - held))
+    purse = Purse(max(0, budget - held))
     singles = _candidates(template, ([move] for move in _mixed(moves, Random(seed))))
     tell(f"{len(singles)} single changes")
-    tried = await halve(singles, parts.train, judge, _Purse(int(purse.left * SINGLE), purse), tell)
+    tried = await halve(singles, parts.train, judge, Purse(int(purse.left * SINGLE), purse), tell)
     pairs = _candidates(template, _together(tried))
     tell(f"{len(pairs)} combinations")
     best_singles = [one.candidate for one in tried[: max(2, len(pairs) // 2)]]
@@ -159,7 +159,7 @@ async def halve(
     candidates: Sequence[Candidate],
     rows: Sequence[int],
     judge: Judge,
-    purse: "_Purse",
+    purse: "Purse",
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Tried]:
     """Those that could be tried, the best first: who was tried on more rows stands before who was left behind."""
@@ -192,10 +192,10 @@ def about(moves: Iterable[Move]) -> str:
     return "; ".join(f"{move.dimension} ({move.about})" for move in moves) or "as it was"
 
 
-class _Purse:
+class Purse:
     """Calls that may still be made; those of a part are taken from the whole too."""
 
-    def __init__(self, left: int, whole: "_Purse | None" = None) -> None:
+    def __init__(self, left: int, whole: "Purse | None" = None) -> None:
         self.left = left
         self._whole = whole
 
