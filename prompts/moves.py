@@ -96,7 +96,7 @@ def paraphrased(template: Template, reply: str) -> Move | None:
     own = instruction(template)
     lines = [line.strip(" \"'“”*") for line in reply.strip().split("\n") if line.strip()]
     text = lines[0] if lines else ""
-    if not text or text == own or len(text) > max(200, 3 * len(own)) or "{" in text or text.startswith("#"):
+    if not text or text == own or len(text) > max(80, 2 * len(own)) or "{" in text or text.startswith("#"):
         return None
     text += own[-1] if own.endswith((":", "：")) and not text.endswith((":", "：", ".", "。", "?", "？")) else ""
     sections = {

@@ -8,6 +8,7 @@ finalists and the template as it was; the test part is looked at once, for the o
 Nothing here asks a model: what does is passed in as a `Judge`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -21,13 +22,13 @@ Row = Mapping[str, Any]
 
 TRAIN, VALIDATION = 0.4, 0.3
 """Shares of the rows; the rest is the test part."""
-HELD_BACK = 0.6
+HELD_BACK = 0.5
 """At most this share of the budget is kept for validation and test."""
-FINALISTS = 4
+FINALISTS = 3
 FIRST_ROWS = 4
 """Rows that every candidate is tried on."""
-ROUNDS = 3
-SINGLE = 0.6
+ROUNDS = 2
+SINGLE = 0.65
 """Share of the search that compares single moves; the rest compares combinations."""
 LEAST_ROWS = 4
 """Of a part."""
@@ -125,7 +126,7 @@ def most_held_back(budget: int, calls_a_row: int) -> int:
     asked_for_each = (FINALISTS + 1 + 2) * calls_a_row
     most = int(budget * HELD_BACK) // asked_for_each
     if most < LEAST_ROWS:
-        least = -(-LEAST_ROWS * asked_for_each * 10 // int(HELD_BACK * 10))
+        least = math.ceil(LEAST_ROWS * asked_for_each / HELD_BACK)
         raise BudgetTooSmall(
             f"A budget of {budget:,} calls is too small to tell templates apart. Give at least {least:,}."
         )
@@ -212,9 +213,10 @@ async def _chosen(
     before = _tried(start, await judge.judge(start.template, parts.validation))
     told = [_tried(one.candidate, await judge.judge(one.candidate.template, parts.validation)) for one in finalists]
     tell(f"validation: {before.value:.3f} as it was; " + ", ".join(f"{one.value:.3f}" for one in told))
-    best = max(told, key=lambda one: (one.value, one.fine), default=before)
-    if best.value <= before.value:
+    better = [one for one in told if one.value > before.value]
+    if not better:
         return Found(start, before.value, before.value, told)
+    best = max(better, key=lambda one: one.value + one.fine)
     found = Found(best.candidate, before.value, best.value, told)
     old = await judge.judge(start.template, parts.test, beside=parts.validation)
     new = await judge.judge(best.candidate.template, parts.test, beside=parts.validation)
