@@ -70,7 +70,7 @@ class Batch:
 
         def predicted() -> Iterator[dict[str, Any]]:
             for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
-                result: dict[str, Any] = {"prediction": None} | ({"probabilities": None} if self.task.scored else {})
+                result: dict[str, Any] = dict.fromkeys(self.task.columns)
                 try:
                     if "error" in outcome:
                         raise AssistantError(outcome["error"])
@@ -98,10 +98,9 @@ class Batch:
         if self.task.column not in names:
             known = ", ".join(names)
             raise InputUnreadable(f"{self.source} has no {self.task.column!r}, but {known}. Name the column of inputs.")
-        result = ("prediction", "probabilities", "error") if self.task.scored else ("prediction", "error")
         with self.source.open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.columns = list(names | dict.fromkeys(result))
+        self.columns = list(names | dict.fromkeys([*self.task.columns, "error"]))
 
     def _identity(self) -> dict[str, Any]:
         return {

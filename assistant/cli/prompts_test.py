@@ -19,6 +19,7 @@ from assistant.errors import AssistantError
 if TYPE_CHECKING:
     from assistant.batch.evaluation import Evaluation
     from assistant.store.template_tests import TemplateTest
+    from prompts.template import Template
 
 
 @click.command("test")
@@ -61,7 +62,7 @@ async def _test(
     from assistant.store.template_tests import TemplateTest
 
     template = find_template(name)
-    source = Path(data) if data else _set_beside(template.path)
+    source = Path(data) if data else _set_beside(template)
     check(template, rows(source), str(source))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -83,11 +84,10 @@ async def _test(
     return result, evaluation, before
 
 
-def _set_beside(path: Path | None) -> Path:
-    beside = path.with_suffix(".jsonl") if path else None
-    if beside is None or not beside.is_file():
+def _set_beside(template: "Template") -> Path:
+    if template.data is None or not template.data.is_file():
         raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
-    return beside
+    return template.data
 
 
 def _compared(test: "TemplateTest", before: "TemplateTest | None") -> dict[str, Any] | None:
