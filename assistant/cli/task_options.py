@@ -56,8 +56,7 @@ def find_template(name: str) -> "Template":
 
 @asynccontextmanager
 async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGenerator[Task]":
-    """The task as the options say; greedy, unless they or the template say otherwise or it votes. Nothing is asked yet.
-    """
+    """The task as the options say; greedy, unless they, the template or its votes say otherwise. Nothing is asked."""
     from assistant import settings
     from assistant.client import Client
     from assistant.engine.sampling import Sampling
