@@ -7,10 +7,11 @@ from typing import Any
 
 from assistant.client import Client
 from assistant.errors import AssistantError, ModelUnsupported
-from prompts.examples import BY_MEANING, Pool, meaning, normalised, texts
+from prompts.examples import BY_MEANING, Pool, meaning, texts
+from prompts.filters import normalised
 from prompts.labels import forms
 from prompts.message import Message
-from prompts.template import Example, Template, output_text
+from prompts.template import Example, Template, example
 
 Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 """Texts -> a vector of length 1 for each."""
@@ -42,7 +43,7 @@ class Shots:
 
     def identity(self) -> dict[str, Any]:
         """What the examples depend on beside the input."""
-        said = json.dumps([[one.input, one.output, dict(one.values)] for one in self.pool.examples])
+        said = json.dumps([[one.input, one.output, dict(one.values), one.reasoning] for one in self.pool.examples])
         digest = hashlib.sha256(said.encode()).hexdigest()
         return {"count": self.count, "choice": self.pool.choice, "seed": self.pool.seed, "pool": digest}
 
@@ -91,10 +92,9 @@ def from_rows(template: Template, rows: Iterable[Mapping[str, Any]], column: str
     for number, row in enumerate(rows, 1):
         if row.get(column) in (None, ""):
             raise AssistantError(f"Row {number} of the examples has no {column!r}. Name the column of inputs.")
-        own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) not in (None, "")}
-        output = row[truth]
-        output = ", ".join(map(str, output)) if template.several and isinstance(output, list) else output_text(output)
-        found.append(Example(str(row[column]), output, own))
+        several = template.several and isinstance(row[truth], list)
+        row = {**row, truth: ", ".join(map(str, row[truth]))} if several else row
+        found.append(example(row, column, truth, [one.name for one in template.inputs]))
     return found
 
 

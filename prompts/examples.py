@@ -9,11 +9,11 @@ All choices but `nearest` are the same for every input, so that an engine reads 
 """
 
 import random
-import unicodedata
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from prompts.filters import normalised
 from prompts.template import Example
 
 CHOICES = ("first", "random", "balanced", "nearest", "diverse")
@@ -116,12 +116,6 @@ def texts(examples: Sequence[Example]) -> list[str]:
 def meaning(text: str, values: Mapping[str, str] = NOTHING) -> str:
     """What the vector of an input is made of: its own values, such as a passage, and the input."""
     return "\n".join([*(values[name] for name in sorted(values)), text])
-
-
-def normalised(text: str) -> str:
-    """A text without what doesn't make it another one: width, case, white space, invisible characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
 
 
 def _key(text: str, values: Mapping[str, str]) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from prompts.template import Example, Template
 
 PHRASINGS = Path(__file__).parent / "phrasings"
 REASON = {
-    "en": "First think step by step between <think> and </think>. Then give only the answer.",
-    "zh": "先在 <think> 和 </think> 之间一步一步地思考，然后只给出答案。",
+    "en": 'First think step by step. Then give the answer on a line of its own that begins with "Answer:".',
+    "zh": "先一步一步地思考，然后另起一行，写“答案：”和答案。",
 }
 REASONED = re.compile(r"[^.。！？!?\n]*(?:step by step|<think>|一步一步|逐步)[^.。！？!?\n]*[.。！？!?]?")
 REASONING_TOKENS = 512
@@ -54,8 +54,8 @@ def applied(template: Template, moves: Iterable[Move]) -> Template | None:
         sections = move.sections if move.sections is not None else sections
         if move.reason is not None:
             sections = _reasoning(sections, move.reason, template.language)
-            more = {"sampling": {**template.sampling, "max_tokens": REASONING_TOKENS}} if move.reason else {}
-            parts |= {"more": more}
+            sampling = {**template.sampling, "max_tokens": REASONING_TOKENS} if move.reason else template.sampling
+            parts |= {"more": {"reasoning": move.reason or None, "sampling": dict(sampling)}}
         parts |= {"examples": move.examples} if move.examples is not None else {}
         parts |= {"labels": move.labels} if move.labels is not None else {}
     try:
@@ -154,7 +154,7 @@ def reasoning(template: Template) -> list[Move]:
     """On, or off where the template asks for it. Of kinds that write."""
     if template.kind not in ("text", "chat"):
         return []
-    asked = any(REASONED.search(source) for source in template.sections.values())
+    asked = bool(template.reasoning) or any(REASONED.search(source) for source in template.sections.values())
     return [Move("reasoning", "off" if asked else "on", reason=not asked)]
 
 

@@ -39,7 +39,8 @@ def _row(example: Example, template: Template) -> dict[str, Any]:
     import json
 
     output = json.loads(example.output) if template.schema else example.output
-    return {**example.values, INPUT: example.input, "output": output}
+    reasoning = {"reasoning": example.reasoning} if example.reasoning else {}
+    return {**example.values, INPUT: example.input, **reasoning, "output": output}
 
 
 def _yaml(table: Mapping[str, Any]) -> str:

@@ -22,16 +22,18 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prompts import labels
+from prompts import filters, labels, reasoning
 from prompts.errors import TemplateInvalid
+from prompts.filters import Filters
 from prompts.labels import Labels
 from prompts.message import ROLES
+from prompts.reasoning import Reasoning
 from prompts.sandbox import INPUT, LABEL, BadSyntax, variables
 
 KINDS = {
@@ -52,8 +54,12 @@ KEYS = (
     "labels",
     "schema",
     "reasoning",
+    "filters",
+    "data",
     "lineage",
 )
+RESERVED = (INPUT, LABEL, "output", "reasoning")
+"""What a labelled row, an example or a prediction has beside inputs."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -80,6 +86,8 @@ class Example:
     same."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Inputs that the example has for itself; the others are as they were given."""
+    reasoning: str = ""
+    """Said before the output, such as `Shoes are worn on feet. Answer:`."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,13 @@ class Template:
     for it. Those of `score` begin with the class whose probability is the score."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of what an `extract` template finds."""
-    reasoning: Mapping[str, Any] = field(default_factory=dict)
-    """Kept for step-by-step answers; nothing reads it yet."""
+    reasoning: Reasoning | None = None
+    """`true`, or a table of `votes`, how many answers are written and voted on, and `answer`, a regular expression
+    whose first group is the answer. Answers are then written after reasoning, of the kinds `label` and `score` too."""
+    filters: Mapping[str, Filters] = field(default_factory=dict)
+    """A table of inputs, `input` among them, and what is done to each before it is said, in order; see the filters."""
+    data: Path | None = None
+    """The labelled set beside the file, where it is not NAME.jsonl."""
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """What `assistant prompts optimize` made it of, and how good it was; changes nothing."""
 
@@ -133,6 +146,12 @@ class Template:
 def output_text(value: Any) -> str:
     """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def example(row: Mapping[str, Any], column: str, truth: str, inputs: Iterable[str]) -> Example:
+    """The example that a row is: its input in `column`, its output in `truth`, values of its own of `inputs`."""
+    own = {name: str(row[name]) for name in inputs if row.get(name) not in (None, "")}
+    return Example(str(row[column]), output_text(row[truth]), own, str(row.get("reasoning") or ""))
 
 
 def load(path: Path) -> Template:
@@ -184,7 +203,9 @@ class _Parser:
             path=path,
             labels=self._labels(table.get("labels"), kind, language),
             schema=self._schema(table, kind),
-            reasoning=self._table(table, "reasoning"),
+            reasoning=self._reasoning(table, kind),
+            filters=self._filters(table, {INPUT, *(one.name for one in inputs)}, kind),
+            data=self._data(table, path),
             lineage=self._table(table, "lineage"),
         )
         self._check_variables(template, sections)
@@ -255,7 +276,7 @@ class _Parser:
         inputs = []
         for name, about in table.items():
             line = self._line_of(name)
-            if not isinstance(name, str) or not name.isidentifier() or name in (INPUT, LABEL):
+            if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
                 raise self._wrong(f"{name!r} can't be the name of an input", line)
             about = {"description": about} if isinstance(about, str) else about
             if not isinstance(about, dict) or not set(about) <= {"description", "default"}:
@@ -269,14 +290,16 @@ class _Parser:
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise self._wrong("examples must be a list", line)
         for row in rows:
-            if not isinstance(row, dict) or not {INPUT, "output"} <= set(row) <= {INPUT, "output"} | inputs:
+            if (
+                not isinstance(row, dict)
+                or not {INPUT, "output"} <= set(row) <= {INPUT, "output", "reasoning"} | inputs
+            ):
                 raise self._wrong(
-                    f"each example needs input and output and may have values of inputs, this one is {row!r}", line
+                    f"each example needs input and output and may have reasoning and values of inputs, "
+                    f"this one is {row!r}",
+                    line,
                 )
-        return tuple(
-            Example(str(row[INPUT]), output_text(row["output"]), {name: str(row[name]) for name in inputs & set(row)})
-            for row in rows
-        )
+        return tuple(example(row, INPUT, "output", inputs) for row in rows)
 
     def _labels(self, value: Any, kind: str, language: str) -> Labels:
         line = self._line_of("labels")
@@ -302,12 +325,52 @@ class _Parser:
             )
         return schema
 
+    def _reasoning(self, table: Mapping[str, Any], kind: str) -> Reasoning | None:
+        value, line = table.get("reasoning"), self._line_of("reasoning")
+        if value in (None, False):
+            return None
+        if kind == "extract":
+            raise self._wrong("JSON is decoded under its schema, without reasoning; remove it", line)
+        try:
+            return reasoning.parse(value)
+        except ValueError as error:
+            raise self._wrong(str(error), line) from error
+
+    def _filters(self, table: Mapping[str, Any], inputs: set[str], kind: str) -> Mapping[str, Filters]:
+        line = self._line_of("filters")
+        try:
+            found = filters.parse(table.get("filters") or {})
+        except ValueError as error:
+            raise self._wrong(str(error), line) from error
+        if unknown := sorted(set(found) - inputs):
+            raise self._wrong(f"filters of {', '.join(unknown)}, which is no input", line)
+        if kind == "chat" and any(one.tokens for one in found.values()):
+            raise self._wrong("a chat drops its oldest turns when it grows too long; remove tokens", line)
+        return found
+
+    def _data(self, table: Mapping[str, Any], path: Path | None) -> Path | None:
+        name = self._string(table, "data")
+        if name and Path(name).name != name:
+            raise self._wrong(
+                f"data is {name!r}, but must be the name of a file beside this one", self._line_of("data")
+            )
+        beside = path.with_name(name or f"{path.stem}.jsonl") if path else None
+        return beside if beside and (name or beside.is_file()) else None
+
     def _check_examples(self, template: Template) -> None:
-        for example in template.examples if template.labels else ():
-            for name in labels.named(example.output) if template.several else [example.output]:
+        line = self._line_of("examples")
+        if template.several and template.reasoning:
+            raise self._wrong(
+                "each label is asked about alone, without reasoning; remove it", self._line_of("reasoning")
+            )
+        for one in template.examples if template.labels else ():
+            for name in labels.named(one.output) if template.several else [one.output]:
                 if name not in template.labels:
                     known = ", ".join(template.labels)
-                    raise self._wrong(f"an example is {name!r}, which is none of {known}", self._line_of("examples"))
+                    raise self._wrong(f"an example is {name!r}, which is none of {known}", line)
+        for one in template.examples:
+            if one.reasoning and not template.reasoning:
+                raise self._wrong("an example reasons, but the template doesn't; add reasoning: true", line)
 
     def _check_variables(self, template: Template, sections: Mapping[str, tuple[str, int]]) -> None:
         declared = {one.name for one in template.inputs}

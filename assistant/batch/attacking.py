@@ -119,17 +119,18 @@ class Siege:
 
     def _answer(self, row: Mapping[str, Any]) -> Any:
         """What a row's prediction says: a class, classes, a text or JSON; None where it failed."""
-        if not self.task.scored or self.task.template.several or row["probabilities"] is None:
+        template = self.task.template
+        if not template.labels or template.several or row["probabilities"] is None:
             return row["prediction"]
         return max(row["probabilities"], key=row["probabilities"].__getitem__)
 
     def _same(self, was: Any, now: Any) -> bool:
-        if not self.task.scored and isinstance(was, str) and isinstance(now, str):
+        if not self.task.template.labels and isinstance(was, str) and isinstance(now, str):
             return bool(metrics.exact_match(was, now))
         return bool(metrics.same_json(was, now))
 
     def _says(self, answer: Any, target: str) -> bool:
-        if self.task.scored:
+        if self.task.template.labels:
             return target in answer if isinstance(answer, list) else bool(answer == target)
         return target in json.dumps(answer, ensure_ascii=False).lower()
 

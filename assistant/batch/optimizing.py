@@ -43,7 +43,7 @@ class ModelJudge:
 
     def cost(self, template: Template, rows: Sequence[int]) -> int:
         """Calls that were not made yet."""
-        return self.task.calls * sum((template.hash, row) not in self._outcomes for row in rows)
+        return self._with(template).calls * sum((template.hash, row) not in self._outcomes for row in rows)
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
         """A row that fails is wrong. Raises `AssistantError` where all of them fail."""
@@ -112,7 +112,7 @@ class Optimization:
     async def _class_words(self) -> list[Move]:
         """By the likeliest tokens of two answers of each class, or of as many as a twentieth of the budget pays."""
         task, template = self.task, self.task.template
-        if not template.labels or template.several:
+        if not task.scored or template.several:
             return []
         count = min(2 * len(template.labels), self.budget // 20, len(self.parts.train))
         tops = []

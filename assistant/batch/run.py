@@ -93,10 +93,9 @@ class Batch:
         if self.task.column not in names:
             known = ", ".join(names)
             raise InputUnreadable(f"{self.source} has no {self.task.column!r}, but {known}. Name the column of inputs.")
-        result = ("prediction", "probabilities", "error") if self.task.scored else ("prediction", "error")
         with self.source.open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.columns = list(names | dict.fromkeys(result))
+        self.columns = list(names | dict.fromkeys([*self.task.columns, "error"]))
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -113,7 +112,7 @@ class Batch:
 
 def prediction(task: Task, row: Row, outcome: Outcome, calibrations: Sequence[Calibration]) -> dict[str, Any]:
     """`prediction`, `probabilities` where the task has them; both None, and `error`, where it failed."""
-    result: dict[str, Any] = {"prediction": None} | ({"probabilities": None} if task.scored else {})
+    result: dict[str, Any] = dict.fromkeys(task.columns)
     try:
         if "error" in outcome:
             raise AssistantError(outcome["error"])

@@ -34,6 +34,10 @@ A template is one file `NAME.md` in UTF-8: YAML front matter between two lines `
 
 %(examples)s
 
+## Filters (`filters`)
+
+%(filters)s
+
 ## Sections
 
 Each begins with a line of its own. They are Jinja2 without files, other templates and Python's insides; a variable
@@ -54,6 +58,8 @@ What is left out is as the settings say; `assistant run` and `prompts test` take
 %(sampling)s
 """
 
+LIMIT = ("{tokens: N}", "the last one: cut after so many tokens of the model")
+
 
 @click.command("format")
 def format_() -> None:
@@ -65,7 +71,7 @@ def reference() -> str:
     """A page of Markdown."""
     from assistant.cli.field_docs import meanings
     from assistant.engine.sampling import Sampling
-    from prompts import sandbox, template
+    from prompts import filters, sandbox, template
 
     keys, settings = meanings(template.Template), meanings(Sampling)
     of_examples = meanings(template.Example)
@@ -77,6 +83,10 @@ def reference() -> str:
         "kinds": _table("kind", template.KINDS.items()),
         "inputs": _table("key", meanings(template.Input).items()),
         "examples": _table("key", of_examples.items()),
+        "filters": _table(
+            "filter",
+            [*((name, one.__doc__ or f"Unicode's {name.upper()}") for name, one in filters.FILTERS.items()), LIMIT],
+        ),
         "characters": f"{sandbox.MAX_CHARACTERS:,}",
         "sampling": _table("key", ([key, defaults[key], settings[key]] for key in defaults), "otherwise"),
     }
@@ -85,7 +95,7 @@ def reference() -> str:
 def _table(first: str, rows: Iterable[Sequence[str]], *between: str) -> str:
     """Of names, which stand as code where they are one word, and what they mean."""
     headings = [first, *between, "what it says"]
-    named = ([f"`{name}`" if " " not in name else name, *rest] for name, *rest in rows)
+    named = ([name if name.startswith("the ") else f"`{name}`", *rest] for name, *rest in rows)
     lines = [headings, ["---"] * len(headings), *named]
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

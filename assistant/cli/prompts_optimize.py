@@ -42,11 +42,11 @@ def optimize(template: str, data: str, budget: int, out: str, as_json: bool, **o
     """
     found = find_template(template)
     target = _target(found, out)
-    source = Path(data) if data else set_beside(found.path)
+    source = Path(data) if data else set_beside(found)
     run, result = asyncio.run(_search(found, source, budget, options))
     lineage = _lineage(run, result, source)
     if result.improved:
-        _write(result.chosen.template, lineage, target)
+        _write(result.chosen.template, lineage, target, source)
     if as_json:
         print_json({**lineage, "improved": result.improved, "file": str(target) if result.improved else None})
         return
@@ -111,10 +111,11 @@ def _lineage(run: "Optimization", found: "Found", source: Path) -> dict[str, Any
     return told
 
 
-def _write(template: "Template", lineage: dict[str, Any], target: Path) -> None:
+def _write(template: "Template", lineage: dict[str, Any], target: Path, source: Path) -> None:
     from prompts.rewriting import rewritten
 
-    made = rewritten(template, name=target.stem, more={"lineage": lineage})
+    data = source.name if source.parent.resolve() == target.parent.resolve() else None
+    made = rewritten(template, name=target.stem, more={"data": data, "lineage": lineage})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:

@@ -40,7 +40,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
     and some forty orders to answer something else. It asks about 50 times for each row.
     """
     found = find_template(template)
-    source = Path(data) if data else set_beside(found.path)
+    source = Path(data) if data else set_beside(found)
     if attack:
         asyncio.run(prompts_attack.attack(found, source, attack_rows, options, as_json))
         return
@@ -83,12 +83,11 @@ async def _test(template: "Template", source: Path, options: dict[str, Any]) -> 
     return TemplateTest(*what, evaluation.main, evaluation.values, report), evaluation
 
 
-def set_beside(path: Path | None) -> Path:
-    """The labelled set of a template. Raises `AssistantError` where there is none."""
-    beside = path.with_suffix(".jsonl") if path else None
-    if beside is None or not beside.is_file():
+def set_beside(template: "Template") -> Path:
+    """Its labelled set. Raises `AssistantError` where there is none."""
+    if template.data is None or not template.data.is_file():
         raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
-    return beside
+    return template.data
 
 
 def _show(report: Mapping[str, Any], main: str) -> None:

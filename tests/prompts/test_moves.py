@@ -91,12 +91,14 @@ def test_reasoning_is_put_on_and_taken_off() -> None:
     (on,) = moves.reasoning(one)
     thinking = applied(one, [on])
     assert thinking is not None
-    assert "<think>" in thinking.sections["user"]
+    assert "step by step" in thinking.sections["user"]
+    assert thinking.reasoning
     assert thinking.sampling == {"max_tokens": moves.REASONING_TOKENS}
     (off,) = moves.reasoning(thinking)
     plain = applied(thinking, [off])
     assert plain is not None
     assert plain.sections == one.sections
+    assert not plain.reasoning
     assert moves.reasoning(MOOD) == []
 
 

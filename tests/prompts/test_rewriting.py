@@ -8,12 +8,16 @@ from prompts.rewriting import rewritten
 from prompts.template import Example, Template, parse
 
 TASKS = [template for template in Library(None).templates() if template.kind != "chat"]
+PARTS = (
+    *("kind", "description", "language", "inputs", "sampling", "examples", "sections", "labels", "schema"),
+    *("reasoning", "filters"),
+)
 
 
 @pytest.mark.parametrize("template", TASKS, ids=lambda template: template.name)
 def test_a_template_rewritten_without_a_change_means_the_same(template: Template) -> None:
     again = rewritten(template, examples=template.examples, labels=template.labels or None)
-    for part in ("kind", "description", "language", "inputs", "sampling", "examples", "sections", "labels", "schema"):
+    for part in PARTS:
         assert getattr(again, part) == getattr(template, part), part
     assert again.name == template.name
 
