@@ -4,6 +4,7 @@ Asking and predicting are two steps, so that the answers to a whole file can cal
 (`Outcome`, plain JSON) is kept, and predictions are made of it at the end.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -14,20 +15,26 @@ from assistant.client import Client
 from assistant.engine.sampling import Sampling
 from assistant.errors import AssistantError
 from assistant.events import Finished, Token
+from assistant.shots import Shots
 from prompts import labels
+from prompts.filters import Cut, normalised
 from prompts.labels import Calibration
 from prompts.message import Message
-from prompts.reasoning import answer
-from prompts.render import render
+from prompts.reasoning import Reasoning, answer, shares
+from prompts.render import complete, render
 from prompts.sandbox import INPUT, LABEL
-from prompts.template import Template
+from prompts.template import Example, Template
 
 Row = Mapping[str, Any]
 Outcome = dict[str, Any]
-"""`scores` of each question, or the `text` that the model wrote."""
+"""`scores` of each question, or the `text` that the model wrote, or with reasoning all `texts`."""
 
 BATCH_ROWS = 10
 """Fewer inputs say little about how a model leans."""
+
+
+SCORED_TOKENS = 64
+"""Left free for the words of classes, and for questions whose label is longer than the last one's."""
 
 
 class RowRefused(AssistantError):
@@ -46,18 +53,41 @@ class Task:
     adapter: str = ""
     column: str = INPUT
     """The name of the input in a row."""
+    shots: Shots | None = None
+    """Chooses the examples of each input; None: all of the template's own, whatever they are."""
 
     @property
     def scored(self) -> bool:
         """Whether the model scores words instead of writing."""
-        return self.template.kind in ("label", "score")
+        return bool(self.template.labels) and not self.template.reasoning
+
+    @property
+    def columns(self) -> list[str]:
+        """What a prediction has."""
+        probabilities = ["probabilities"] if self.template.labels else []
+        return ["prediction", *probabilities, *(["votes", "reasoning"] if self.template.reasoning else [])]
 
     async def ask(self, row: Row) -> Outcome:
         """What the model makes of one row. Raises `AssistantError`, `InputsInvalid`."""
+        text, values = self._input(row), self._values(row)
+        examples, left_out = await self._examples(text, values)
         if self.scored:
-            return {"scores": await self._scores(self._input(row), self._values(row))}
-        messages = self._messages(self._input(row), self._values(row))
-        return await self._written(messages)
+            outcome: Outcome = {"scores": await self._scores(text, values, examples)}
+        else:
+            messages = self._messages(text, values, examples, cut=await self._cut(text, values))
+            votes = self.template.reasoning.votes if self.template.reasoning else 1
+            texts = await asyncio.gather(*(self._written(messages, number) for number in range(votes)))
+            outcome = {"texts": texts} if self.template.reasoning else {"text": answer(texts[0])}
+        return outcome | ({"left_out": left_out} if left_out else {})
+
+    def messages(self, row: Row) -> list[Message]:
+        """The question about a row, without examples. Raises `AssistantError`, `InputsInvalid`."""
+        return self._messages(self._input(row), self._values(row), ())
+
+    @property
+    def calls(self) -> int:
+        """Requests to the model for one row."""
+        return self.template.reasoning.votes if self.template.reasoning else len(self._questions())
 
     async def calibration(self, method: str, outcomes: Iterable[Outcome]) -> list[Calibration]:
         """One for each question. `method` is `none`, `contextual` or `batch`; only `batch` looks at `outcomes`."""
@@ -67,12 +97,16 @@ class Task:
             columns = zip(*(one["scores"] for one in outcomes if "scores" in one), strict=True)
             return [labels.batch(column) for column in columns]
         if method == "contextual":
-            asked = [await self._scores(text, self._saying(text)) for text in labels.CONTENT_FREE]
+            asked = [await self._scores_of_nothing(text) for text in labels.CONTENT_FREE]
             return [labels.contextual(column) for column in zip(*asked, strict=True)]
         return [labels.uncalibrated(self.template.asked)] * len(self._questions())
 
     def predict(self, row: Row, outcome: Outcome, calibrations: Sequence[Calibration]) -> dict[str, Any]:
-        """`prediction`, and for scored kinds `probabilities` (class -> 0 to 1)."""
+        """`prediction`, for labels and scores `probabilities` (class -> 0 to 1); with reasoning `votes` (answer -> its
+        share) and the `reasoning` of one reply that won.
+        """
+        if self.template.reasoning:
+            return self._voted(self.template.reasoning, outcome["texts"])
         if not self.scored:
             return {"prediction": self._read(self._input(row), outcome["text"])}
         found = [
@@ -91,16 +125,50 @@ class Task:
         """What `{{ label }}` stands for in each question about one input."""
         return [{LABEL: name} for name in self.template.labels] if self.template.several else [{}]
 
-    async def _scores(self, text: str, values: Mapping[str, str]) -> list[list[float]]:
-        asked, scores = self.template.asked, []
+    async def _examples(self, text: str, values: Mapping[str, str]) -> tuple[Sequence[Example], int]:
+        """(those to be said before an input, how many more there was no room for)"""
+        if self.shots is None:
+            return self.template.examples, 0
+        question, cut = self._questions()[-1], await self._cut(text, values)
+        reply_tokens = SCORED_TOKENS if self.scored else self.sampling.max_tokens
+        return await self.shots.choose(
+            text, values, lambda some: self._messages(text, values, some, question, cut), reply_tokens
+        )
+
+    async def _scores_of_nothing(self, text: str) -> list[list[float]]:
+        values = self._saying(text)
+        return await self._scores(text, values, (await self._examples(text, values))[0])
+
+    async def _scores(self, text: str, values: Mapping[str, str], examples: Sequence[Example]) -> list[list[float]]:
+        asked, scores, cut = self.template.asked, [], await self._cut(text, values)
         for question in self._questions():
-            messages = self._messages(text, values, question)
+            messages = self._messages(text, values, examples, question, cut)
             logprobs = await self.client.score(self.model, messages, labels.continuations(asked), adapter=self.adapter)
             scores.append(labels.class_scores(asked, logprobs))
         return scores
 
-    async def _written(self, messages: list[Message]) -> Outcome:
+    def _voted(self, reasoning: Reasoning, texts: Sequence[str]) -> dict[str, Any]:
+        read = [reasoning.read(text) for text in texts]
+        if classes := self.template.labels:
+            read = [(steps, labels.said(classes, said)) for steps, said in read]
+        votes = shares([said for _, said in read])
+        if not votes:
+            raise RowRefused(f"No answer was found in {len(texts)} replies, such as {texts[0].strip()[-80:]!r}.")
+        won = next(iter(votes))
+        steps = next(steps for steps, said in read if normalised(said) == normalised(won))
+        found: dict[str, Any] = {"prediction": won, "votes": votes, "reasoning": steps}
+        if classes:
+            given = sum(votes.values())
+            found["probabilities"] = {name: votes.get(name, 0.0) / given for name in classes}
+            if self.template.kind == "score":
+                found["prediction"] = found["probabilities"][next(iter(classes))]
+        return found
+
+    async def _written(self, messages: list[Message], number: int = 0) -> str:
+        """A reply as it was written; those with other numbers have other seeds."""
         sampling = self.sampling
+        if self.template.reasoning:
+            sampling = sampling.replace({"seed": ((sampling.seed or 0) + number) % 2**63})
         if self.template.schema:
             sampling = sampling.replace({"json_schema": json.dumps(self.template.schema)})
         text, reason = "", ""
@@ -113,7 +181,7 @@ class Task:
                     reason = event.reason
         if self.template.schema and reason == "length":
             raise RowRefused(f"The answer was cut at {sampling.max_tokens:,} tokens. Raise max_tokens.")
-        return {"text": answer(text)}
+        return text
 
     def _read(self, asked: str, text: str) -> Any:
         """A written answer as the template's kind has it."""
@@ -125,10 +193,26 @@ class Task:
             raise RowRefused(f"The model's answer is not JSON: {error}.") from error
         return located(found, asked)
 
+    async def _cut(self, text: str, values: Mapping[str, str]) -> Cut | None:
+        """Cuts the inputs that have a limit of tokens, whose tokens are asked for here."""
+        limited = {name: one for name, one in self.template.filters.items() if one.tokens}
+        if not limited:
+            return None
+        given = complete(self.template, values) | {INPUT: text}
+        filtered = [limited[name].apply(given[name]) for name in limited]
+        told = await self.client.tokenize(self.model, texts=filtered)
+        pieces = dict(zip(filtered, told.pieces, strict=True))
+        return lambda some, tokens: "".join(pieces[some][:tokens])
+
     def _messages(
-        self, text: str, values: Mapping[str, str], question: Mapping[str, str] | None = None
+        self,
+        text: str,
+        values: Mapping[str, str],
+        examples: Sequence[Example],
+        question: Mapping[str, str] | None = None,
+        cut: Cut | None = None,
     ) -> list[Message]:
-        return render(self.template, [Message("user", text)], values, question or {})
+        return render(self.template, [Message("user", text)], values, question or {}, examples, cut)
 
     def _values(self, row: Row) -> dict[str, str]:
         own = {one.name: str(row[one.name]) for one in self.template.inputs if row.get(one.name) is not None}

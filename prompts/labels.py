@@ -9,6 +9,7 @@ for inputs that say nothing (`contextual`, Zhao et al. 2021, arXiv:2102.09690) o
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,24 @@ def named(text: str) -> list[str]:
 def forms(words: Sequence[str]) -> list[str]:
     """Every way that words may begin a reply: as they are, and with a capital."""
     return list(dict.fromkeys(form for word in words for form in (word, word[:1].upper() + word[1:])))
+
+
+def said(labels: Labels, text: str) -> str:
+    """The class that a text names: by one of its words alone, or by the one that comes first in it; empty for none."""
+    owner = {form: name for name, words in labels.items() for form in (name, *words)}
+    for form, name in owner.items():
+        if form.casefold() == text.strip().casefold():
+            return name
+    found = [(at.start(), -len(form), form) for form in owner if (at := _whole(form).search(text))]
+    return owner[min(found)[2]] if found else ""
+
+
+def _whole(form: str) -> re.Pattern[str]:
+    """A word that is part of no other; Chinese has nothing between words. A single letter is read as it is: "A" is a
+    label, "a" an article.
+    """
+    ends = [r"(?<![A-Za-z0-9])" if form[0].isascii() else "", r"(?![A-Za-z0-9])" if form[-1].isascii() else ""]
+    return re.compile(ends[0] + re.escape(form) + ends[1], re.IGNORECASE if len(form) > 1 else 0)
 
 
 def continuations(labels: Labels) -> list[str]:

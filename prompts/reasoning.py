@@ -1,6 +1,64 @@
-"""Reasoning that a model writes between think tags, told apart from its answer."""
+"""Reasoning that a model writes before its answer: told apart, the answer read, several answers voted on.
+
+A vote over answers that were sampled is self-consistency (Wang et al. 2022, arXiv:2203.11171).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prompts.filters import normalised
 
 OPEN, CLOSE = "<think>", "</think>"
+
+MOST_VOTES = 64
+
+RULE = r"(?i)(?:\banswer(?:\s+is\b)?|答案(?:是|为)?)[*_\s]*[:：]\s*(.+)|\banswer\s+is\s+(.+)|答案(?:是|为)\s*(.+)"
+"""Where a template has no rule of its own: what follows "Answer:" or "the answer is", to the end of the line."""
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """`reasoning` of a template: answers are written after reasoning, `votes` of them, and read by the rule `answer`.
+
+    `answer` is a regular expression, whose first group that matched is the answer; the last match in a reply counts.
+    Empty: `RULE`, or the last line where that finds nothing.
+    """
+
+    votes: int = 1
+    answer: str = ""
+
+    def read(self, reply: str) -> tuple[str, str]:
+        """(what comes before the answer, the answer) of a reply; the answer is empty where the rule finds none."""
+        thought, text, closed = split(reply)
+        if not closed:
+            return thought, ""
+        found = list(re.finditer(self.answer or RULE, text))
+        if found:
+            start, answer = _matched(found[-1])
+        elif self.answer or not text.strip():
+            start, answer = len(text), ""
+        else:
+            start, answer = _last_line(text)
+        return "\n".join(filter(None, [thought, text[:start].strip()])), _bare(answer)
+
+
+def parse(value: object) -> Reasoning:
+    """The `reasoning` of a template's front matter. Raises `ValueError` with a sentence."""
+    if value is True:
+        return Reasoning()
+    if not isinstance(value, dict) or not set(value) <= {"votes", "answer"}:
+        raise ValueError("reasoning must be true, or a table of votes: N and answer: a regular expression")
+    votes, answer = value.get("votes", 1), value.get("answer", "")
+    if not isinstance(votes, int) or isinstance(votes, bool) or not 1 <= votes <= MOST_VOTES:
+        raise ValueError(f"votes is {votes!r}, but must be a number from 1 to {MOST_VOTES}")
+    if not isinstance(answer, str):
+        raise ValueError(f"answer is {answer!r}, but must be a regular expression in quotes")
+    try:
+        re.compile(answer)
+    except re.error as error:
+        raise ValueError(f"answer is no regular expression: {error}") from error
+    return Reasoning(votes, answer)
 
 
 def split(text: str) -> tuple[str, str, bool]:
@@ -22,3 +80,31 @@ def split(text: str) -> tuple[str, str, bool]:
 def answer(text: str) -> str:
     """The reply without its reasoning."""
     return split(text)[1]
+
+
+def shares(answers: Sequence[str]) -> dict[str, float]:
+    """Each answer -> its share of all, the most frequent first, of equally frequent ones the one given first.
+
+    Answers that differ in case, width or space are one; empty ones are none, and leave the shares below 1.
+    """
+    said: dict[str, list[str]] = {}
+    for one in answers:
+        if one:
+            said.setdefault(normalised(one), []).append(one)
+    return {some[0]: len(some) / len(answers) for some in sorted(said.values(), key=len, reverse=True)}
+
+
+def _matched(match: re.Match[str]) -> tuple[int, str]:
+    """(where it begins, the text) of the first group that took part, or of the match itself."""
+    group = next((number for number, text in enumerate(match.groups(), 1) if text is not None), 0)
+    return match.start(group), match[group]
+
+
+def _last_line(text: str) -> tuple[int, str]:
+    text = text.rstrip()
+    return text.rfind("\n") + 1, text[text.rfind("\n") + 1 :]
+
+
+def _bare(answer: str) -> str:
+    """Without Markdown's marks, quotes and a full stop around it."""
+    return answer.strip().strip("*_`\"'“”").rstrip(".。").strip("*_`\"'“” ")

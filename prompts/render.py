@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from prompts.errors import InputsInvalid
+from prompts.filters import Cut
 from prompts.labels import named
 from prompts.message import Message
 from prompts.sandbox import INPUT, LABEL, fill
@@ -10,35 +11,43 @@ from prompts.template import Example, Template
 
 
 def render(
-    template: Template, turns: Sequence[Message], values: Mapping[str, str], question: Mapping[str, str] | None = None
+    template: Template,
+    turns: Sequence[Message],
+    values: Mapping[str, str],
+    question: Mapping[str, str] | None = None,
+    examples: Sequence[Example] | None = None,
+    cut: Cut | None = None,
 ) -> list[Message]:
     """System message, examples, then `turns` with every user turn as `# user` wraps it.
 
     `question` is what `# user` may use beside the inputs, such as the label that is asked about.
+    `examples` are said in place of the template's own. Filters are applied to all inputs, those of examples too; what
+    is longer than its `tokens` is cut by `cut`, or not at all where that isn't known, and never in examples.
 
     Raises `InputsInvalid` naming all inputs that are missing or unknown at once.
     """
-    inputs = complete(template, values)
+    inputs = {name: _filtered(template, name, text, cut) for name, text in complete(template, values).items()}
     said = {**inputs, **(question or {})}
     messages = []
     if system := _section(template, "system", inputs).strip():
         messages.append(Message("system", system))
-    for example in template.examples:
+    for example in template.examples if examples is None else examples:
         messages += [
-            Message("user", _said(template, example.input, {**said, **example.values})),
+            Message("user", _said(template, example.input, said | _own(template, example))),
             Message("assistant", answer(template, example, said)),
         ]
     for turn in turns:
-        messages.append(Message("user", _said(template, turn.content, said)) if turn.role == "user" else turn)
+        messages.append(Message("user", _said(template, turn.content, said, cut)) if turn.role == "user" else turn)
     return messages
 
 
 def answer(template: Template, example: Example, question: Mapping[str, str]) -> str:
-    """What an example's reply says: of a class, the first of its words."""
+    """What an example's reply says: its reasoning, and of a class the first of its words."""
     if template.several:
         yes, no = (words[0] for words in template.asked.values())
         return yes if question.get(LABEL) in named(example.output) else no
-    return template.labels[example.output][0] if template.labels else example.output
+    output = template.labels[example.output][0] if template.labels else example.output
+    return f"{example.reasoning.rstrip()} {output}" if example.reasoning else output
 
 
 def complete(template: Template, values: Mapping[str, str]) -> dict[str, str]:
@@ -59,5 +68,18 @@ def _section(template: Template, role: str, values: Mapping[str, str]) -> str:
     return fill(source, values, f"Template {template.name!r}, # {role},") if source else ""
 
 
-def _said(template: Template, text: str, inputs: Mapping[str, str]) -> str:
+def _own(template: Template, example: Example) -> dict[str, str]:
+    return {name: _filtered(template, name, text, None) for name, text in example.values.items()}
+
+
+def _filtered(template: Template, name: str, text: str, cut: Cut | None) -> str:
+    filters = template.filters.get(name)
+    if filters is None:
+        return text
+    text = filters.apply(text)
+    return cut(text, filters.tokens) if cut and filters.tokens else text
+
+
+def _said(template: Template, text: str, inputs: Mapping[str, str], cut: Cut | None = None) -> str:
+    text = _filtered(template, INPUT, text, cut)
     return _section(template, "user", {**inputs, INPUT: text}) if "user" in template.sections else text

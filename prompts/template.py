@@ -22,20 +22,44 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prompts import labels
+from prompts import filters, labels, reasoning
 from prompts.errors import TemplateInvalid
+from prompts.filters import Filters
 from prompts.labels import Labels
 from prompts.message import ROLES
+from prompts.reasoning import Reasoning
 from prompts.sandbox import INPUT, LABEL, BadSyntax, variables
 
-KINDS = ("chat", "text", "label", "extract", "score")
-KEYS = ("name", "kind", "description", "language", "inputs", "sampling", "examples", "labels", "schema", "reasoning")
+KINDS = {
+    "chat": "a conversation; picked in the chat with `/name`",
+    "text": "writes a text for each input",
+    "label": "chooses one of the classes `labels`; several of them where `# user` asks about `{{ label }}`",
+    "extract": "finds what `schema` describes, as JSON that keeps to it; objects with a `text` are given its place",
+    "score": "tells how probable the first of two classes is, yes of yes and no where `labels` are not named",
+}
+KEYS = (
+    "name",
+    "kind",
+    "description",
+    "language",
+    "inputs",
+    "sampling",
+    "examples",
+    "labels",
+    "schema",
+    "reasoning",
+    "filters",
+    "data",
+    "lineage",
+)
+RESERVED = (INPUT, LABEL, "output", "reasoning")
+"""What a labelled row, an example or a prediction has beside inputs."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -44,8 +68,11 @@ class Input:
     """One variable. Without a default it must be given."""
 
     name: str
+    """As sections write it: `{{ name }}`. Letters, digits and underscores."""
     description: str
+    """What a person is asked for."""
     default: str | None = None
+    """What it is where it isn't given."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +80,14 @@ class Example:
     """One worked exchange, said before the person's own turns. `output` is a text, the name of a class, or JSON."""
 
     input: str
+    """What is asked, as a person would say it."""
     output: str
+    """The reply: a text, the name of a class (several with commas between them), or for `extract` JSON, or YAML of the
+    same."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Inputs that the example has for itself; the others are as they were given."""
+    reasoning: str = ""
+    """Said before the output, such as `Shoes are worn on feet. Answer:`."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +95,37 @@ class Template:
     """One template. `sections` maps a role to its Jinja2 source; `text` is the whole file."""
 
     name: str
+    """That of the file without `.md`: small letters, digits and hyphens. May be left out."""
     kind: str
+    """What is made of an input; see the kinds."""
     description: str
+    """One line, shown where templates are picked."""
     language: str
+    """`en`, `zh` …; chooses the words of yes and no, how texts are measured and how inputs are attacked."""
     inputs: tuple[Input, ...]
+    """Variables of the sections beside `{{ input }}`: a table of names, each with its description, or a table of
+    `description` and `default`."""
     sampling: Mapping[str, Any]
+    """How tokens are chosen; see sampling."""
     examples: tuple[Example, ...]
+    """A list of worked exchanges, said before the person's turn as `# user` wraps it."""
     sections: Mapping[str, str]
     text: str
     path: Path | None = None
     labels: Labels = field(default_factory=dict)
-    """Of the kinds `label` and `score`; those of `score` begin with the class whose probability is the score."""
+    """Of the kinds `label` and `score`: a list of classes, or a table of each class and the word or words that stand
+    for it. Those of `score` begin with the class whose probability is the score."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of what an `extract` template finds."""
-    reasoning: Mapping[str, Any] = field(default_factory=dict)
+    reasoning: Reasoning | None = None
+    """`true`, or a table of `votes`, how many answers are written and voted on, and `answer`, a regular expression
+    whose first group is the answer. Answers are then written after reasoning, of the kinds `label` and `score` too."""
+    filters: Mapping[str, Filters] = field(default_factory=dict)
+    """A table of inputs, `input` among them, and what is done to each before it is said, in order; see the filters."""
+    data: Path | None = None
+    """The labelled set beside the file, where it is not NAME.jsonl."""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """What `assistant prompts optimize` made it of, and how good it was; changes nothing."""
 
     @cached_property
     def several(self) -> bool:
@@ -94,9 +143,15 @@ class Template:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _output(value: Any) -> str:
+def output_text(value: Any) -> str:
     """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def example(row: Mapping[str, Any], column: str, truth: str, inputs: Iterable[str]) -> Example:
+    """The example that a row is: its input in `column`, its output in `truth`, values of its own of `inputs`."""
+    own = {name: str(row[name]) for name in inputs if row.get(name) not in (None, "")}
+    return Example(str(row[column]), output_text(row[truth]), own, str(row.get("reasoning") or ""))
 
 
 def load(path: Path) -> Template:
@@ -113,6 +168,11 @@ def load(path: Path) -> Template:
 def parse(text: str, *, name: str, path: Path | None = None) -> Template:
     """The template in a text. Raises `TemplateInvalid` naming place and what to do."""
     return _Parser(text, name, str(path or name)).template(path)
+
+
+def front_matter(template: Template) -> dict[str, Any]:
+    """What the file says between its lines `---`."""
+    return _Parser(template.text, template.name, template.name).front_matter()
 
 
 class _Parser:
@@ -143,11 +203,18 @@ class _Parser:
             path=path,
             labels=self._labels(table.get("labels"), kind, language),
             schema=self._schema(table, kind),
-            reasoning=self._table(table, "reasoning"),
+            reasoning=self._reasoning(table, kind),
+            filters=self._filters(table, {INPUT, *(one.name for one in inputs)}, kind),
+            data=self._data(table, path),
+            lineage=self._table(table, "lineage"),
         )
         self._check_variables(template, sections)
         self._check_examples(template)
         return template
+
+    def front_matter(self) -> dict[str, Any]:
+        """Its table, checked for unknown keys only."""
+        return self._front_matter(self._parts()[0])
 
     def _parts(self) -> tuple[str, str, int]:
         """(front matter, sections, number of the first line of the sections)"""
@@ -209,7 +276,7 @@ class _Parser:
         inputs = []
         for name, about in table.items():
             line = self._line_of(name)
-            if not isinstance(name, str) or not name.isidentifier() or name in (INPUT, LABEL):
+            if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
                 raise self._wrong(f"{name!r} can't be the name of an input", line)
             about = {"description": about} if isinstance(about, str) else about
             if not isinstance(about, dict) or not set(about) <= {"description", "default"}:
@@ -223,14 +290,16 @@ class _Parser:
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise self._wrong("examples must be a list", line)
         for row in rows:
-            if not isinstance(row, dict) or not {INPUT, "output"} <= set(row) <= {INPUT, "output"} | inputs:
+            if (
+                not isinstance(row, dict)
+                or not {INPUT, "output"} <= set(row) <= {INPUT, "output", "reasoning"} | inputs
+            ):
                 raise self._wrong(
-                    f"each example needs input and output and may have values of inputs, this one is {row!r}", line
+                    f"each example needs input and output and may have reasoning and values of inputs, "
+                    f"this one is {row!r}",
+                    line,
                 )
-        return tuple(
-            Example(str(row[INPUT]), _output(row["output"]), {name: str(row[name]) for name in inputs & set(row)})
-            for row in rows
-        )
+        return tuple(example(row, INPUT, "output", inputs) for row in rows)
 
     def _labels(self, value: Any, kind: str, language: str) -> Labels:
         line = self._line_of("labels")
@@ -256,12 +325,52 @@ class _Parser:
             )
         return schema
 
+    def _reasoning(self, table: Mapping[str, Any], kind: str) -> Reasoning | None:
+        value, line = table.get("reasoning"), self._line_of("reasoning")
+        if value in (None, False):
+            return None
+        if kind == "extract":
+            raise self._wrong("JSON is decoded under its schema, without reasoning; remove it", line)
+        try:
+            return reasoning.parse(value)
+        except ValueError as error:
+            raise self._wrong(str(error), line) from error
+
+    def _filters(self, table: Mapping[str, Any], inputs: set[str], kind: str) -> Mapping[str, Filters]:
+        line = self._line_of("filters")
+        try:
+            found = filters.parse(table.get("filters") or {})
+        except ValueError as error:
+            raise self._wrong(str(error), line) from error
+        if unknown := sorted(set(found) - inputs):
+            raise self._wrong(f"filters of {', '.join(unknown)}, which is no input", line)
+        if kind == "chat" and any(one.tokens for one in found.values()):
+            raise self._wrong("a chat drops its oldest turns when it grows too long; remove tokens", line)
+        return found
+
+    def _data(self, table: Mapping[str, Any], path: Path | None) -> Path | None:
+        name = self._string(table, "data")
+        if name and Path(name).name != name:
+            raise self._wrong(
+                f"data is {name!r}, but must be the name of a file beside this one", self._line_of("data")
+            )
+        beside = path.with_name(name or f"{path.stem}.jsonl") if path else None
+        return beside if beside and (name or beside.is_file()) else None
+
     def _check_examples(self, template: Template) -> None:
-        for example in template.examples if template.labels else ():
-            for name in labels.named(example.output) if template.several else [example.output]:
+        line = self._line_of("examples")
+        if template.several and template.reasoning:
+            raise self._wrong(
+                "each label is asked about alone, without reasoning; remove it", self._line_of("reasoning")
+            )
+        for one in template.examples if template.labels else ():
+            for name in labels.named(one.output) if template.several else [one.output]:
                 if name not in template.labels:
                     known = ", ".join(template.labels)
-                    raise self._wrong(f"an example is {name!r}, which is none of {known}", self._line_of("examples"))
+                    raise self._wrong(f"an example is {name!r}, which is none of {known}", line)
+        for one in template.examples:
+            if one.reasoning and not template.reasoning:
+                raise self._wrong("an example reasons, but the template doesn't; add reasoning: true", line)
 
     def _check_variables(self, template: Template, sections: Mapping[str, tuple[str, int]]) -> None:
         declared = {one.name for one in template.inputs}
@@ -281,7 +390,7 @@ class _Parser:
         if unused := sorted(declared - used):
             raise self._wrong(f"no section uses the input {', '.join(unused)}; remove it", self._line_of(unused[0]))
 
-    def _one_of(self, table: Mapping[str, Any], key: str, known: Sequence[str], default: str) -> str:
+    def _one_of(self, table: Mapping[str, Any], key: str, known: Collection[str], default: str) -> str:
         value = table.get(key, default)
         if value not in known:
             raise self._wrong(f"{key} is {value!r}, but must be one of {', '.join(known)}", self._line_of(key))

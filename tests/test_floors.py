@@ -24,6 +24,7 @@ FLOORS = [
     ("assistant.replay", 3),
     ("assistant.reply_tokens", 3),
     ("assistant.redaction", 1),
+    ("assistant.shots", 3),
     ("assistant.tasks", 3),
     ("assistant.batch", 3),
     ("assistant.meaning_index", 3),

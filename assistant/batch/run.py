@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from assistant.batch.rows import InputUnreadable, rows
 from assistant.errors import AssistantError, EngineDied, EngineUnreachable
 from assistant.tasks import Outcome, Row, Task, default_calibration
 from prompts.errors import InputsInvalid
+from prompts.labels import Calibration
 
 AT_ONCE = 8
 """Rows that the engine is asked about together."""
@@ -36,6 +37,8 @@ class Batch:
     resumed: int = 0
     """Rows that an earlier run had done."""
     failed: int = 0
+    left_out: int = 0
+    """Examples that the context had no room for, over all rows."""
     digest: str = ""
     """SHA-256 of the file, once it was asked about."""
     columns: list[str] = field(default_factory=list)
@@ -53,7 +56,7 @@ class Batch:
         try:
             progress(done)
             left = itertools.islice(rows(self.source), done, None)
-            async with aclosing(_asked(self.task, left)) as outcomes:
+            async with aclosing(asked(self.task, left)) as outcomes:
                 async for outcome in outcomes:
                     self._journal.add(outcome)
                     done += 1
@@ -68,14 +71,9 @@ class Batch:
 
         def predicted() -> Iterator[dict[str, Any]]:
             for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
-                result: dict[str, Any] = {"prediction": None} | ({"probabilities": None} if self.task.scored else {})
-                try:
-                    if "error" in outcome:
-                        raise AssistantError(outcome["error"])
-                    result |= self.task.predict(row, outcome, calibrations)
-                except AssistantError as error:
-                    self.failed += 1
-                    result["error"] = str(error)
+                result = prediction(self.task, row, outcome, calibrations)
+                self.failed += "error" in result
+                self.left_out += outcome.get("left_out", 0)
                 yield {**row, **result}
 
         return predicted()
@@ -95,10 +93,9 @@ class Batch:
         if self.task.column not in names:
             known = ", ".join(names)
             raise InputUnreadable(f"{self.source} has no {self.task.column!r}, but {known}. Name the column of inputs.")
-        result = ("prediction", "probabilities", "error") if self.task.scored else ("prediction", "error")
         with self.source.open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.columns = list(names | dict.fromkeys(result))
+        self.columns = list(names | dict.fromkeys([*self.task.columns, "error"]))
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -109,10 +106,22 @@ class Batch:
             "sampling": self.task.sampling.as_dict(),
             "input": self.digest,
             "column": self.task.column,
+            "examples": self.task.shots.identity() if self.task.shots else None,
         }
 
 
-async def _asked(task: Task, some: Iterable[Row]) -> AsyncGenerator[Outcome]:
+def prediction(task: Task, row: Row, outcome: Outcome, calibrations: Sequence[Calibration]) -> dict[str, Any]:
+    """`prediction`, `probabilities` where the task has them; both None, and `error`, where it failed."""
+    result: dict[str, Any] = dict.fromkeys(task.columns)
+    try:
+        if "error" in outcome:
+            raise AssistantError(outcome["error"])
+        return result | task.predict(row, outcome, calibrations)
+    except AssistantError as error:
+        return result | {"error": str(error)}
+
+
+async def asked(task: Task, some: Iterable[Row]) -> AsyncGenerator[Outcome]:
     """The outcome of each row in order, `AT_ONCE` of them on their way."""
     waiting: deque[asyncio.Task[Outcome]] = deque()
     try:

@@ -9,58 +9,63 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.opened_log import opened_log
+from assistant.cli import prompts_attack
+from assistant.cli.kept_tests import keep, tell
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
+from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
     from assistant.batch.evaluation import Evaluation
     from assistant.store.template_tests import TemplateTest
+    from prompts.template import Template
 
 
 @click.command("test")
 @click.argument("template")
 @click.option("-d", "--data", default="", help="A .jsonl or .csv file. [default: the set beside the template]")
+@click.option("--attack", is_flag=True, help="Bend the inputs and count the answers that change.")
+@click.option("--attack-rows", default=20, type=click.IntRange(1), help="Rows to attack.", show_default=True)
 @task_options
 @as_json
-def test(template: str, data: str, as_json: bool, **options: Any) -> None:
+def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool, **options: Any) -> None:
     """Measure a template on a labelled set, and compare it with the test before.
 
     Rows have an `input`, and a `label` (of kinds label and score) or a `reference` (of the others). The result is kept,
     and the next test on the same set, of a changed template, another model or adapter, is compared with it in pairs.
+
+    With --attack the rows are bent: typos, case, other words, options in another order, sentences that don't belong,
+    and some forty orders to answer something else. It asks about 50 times for each row.
     """
-    result, evaluation, before = asyncio.run(_test(template, data, options))
-    compared = _compared(result, before)
+    found = find_template(template)
+    source = Path(data) if data else set_beside(found)
+    if attack:
+        asyncio.run(prompts_attack.attack(found, source, attack_rows, options, as_json))
+        return
+    result, evaluation = asyncio.run(_test(found, source, options))
+    compared = keep(result)
     if as_json:
-        told = {"template": template, "model": result.model, "adapter": result.adapter, "data": result.data}
+        told = {"template": result.template, "model": result.model, "adapter": result.adapter, "data": result.data}
         main = {"value": evaluation.value, "low": evaluation.low, "high": evaluation.high}
         print_json({**told, "items": len(result.values), **result.report, result.main: main, "before": compared})
         return
-    about = f"{template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
+    about = f"{result.template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
     click.echo(f"{about}: {len(result.values):,} items of {result.data}")
     click.echo(
         f"{_words(result.main)} {evaluation.value:.3f} (95 % interval {evaluation.low:.3f} to {evaluation.high:.3f})"
     )
     _show(result.report, result.main)
-    if compared:
-        verdict = "better" if compared["low"] > 0 else "worse" if compared["high"] < 0 else "no difference is shown"
-        interval = f"{compared['difference']:+.3f} ({compared['low']:+.3f} to {compared['high']:+.3f})"
-        click.echo(f"\nagainst {compared['against']}: {interval}: {verdict}")
+    tell(compared)
 
 
-async def _test(
-    name: str, data: str, options: dict[str, Any]
-) -> "tuple[TemplateTest, Evaluation, TemplateTest | None]":
+async def _test(template: "Template", source: Path, options: dict[str, Any]) -> "tuple[TemplateTest, Evaluation]":
     from assistant.batch.evaluation import check, evaluate
     from assistant.batch.rows import rows
     from assistant.batch.run import Batch
-    from assistant.store import template_tests
     from assistant.store.template_tests import TemplateTest
 
-    template = find_template(name)
-    source = Path(data) if data else _set_beside(template.path)
     check(template, rows(source), str(source))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -71,39 +76,18 @@ async def _test(
         predicted = list(await batch.predictions())
     evaluation = evaluate(template, predicted, task.column)
     how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
-    what = (name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
+    how |= {"examples": said} if (said := asked_for(options)) else {}
+    what = (template.name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
     report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
-    result = TemplateTest(*what, evaluation.main, evaluation.values, report)
-    with opened_log() as db:
-        before = template_tests.earlier(db, result)
-        template_tests.add(db, result)
-    return result, evaluation, before
+    report |= {"examples_left_out": batch.left_out} if batch.left_out else {}
+    return TemplateTest(*what, evaluation.main, evaluation.values, report), evaluation
 
 
-def _set_beside(path: Path | None) -> Path:
-    beside = path.with_suffix(".jsonl") if path else None
-    if beside is None or not beside.is_file():
+def set_beside(template: "Template") -> Path:
+    """Its labelled set. Raises `AssistantError` where there is none."""
+    if template.data is None or not template.data.is_file():
         raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
-    return beside
-
-
-def _compared(test: "TemplateTest", before: "TemplateTest | None") -> dict[str, Any] | None:
-    from datetime import datetime
-
-    from prompts.metrics import paired
-
-    if before is None:
-        return None
-    difference, low, high = paired(before.values, test.values)
-    changed = [
-        f"template {before.template_hash[:8]}" if before.template_hash != test.template_hash else "",
-        before.model if before.model != test.model else "",
-        (before.adapter or "no adapter") if before.adapter != test.adapter else "",
-        "other settings" if before.settings != test.settings else "",
-    ]
-    when = datetime.fromtimestamp(before.done_ms / 1000).strftime("%Y-%m-%d %H:%M")
-    against = f"{', '.join(filter(None, changed))} on {when}"
-    return {"against": against, "difference": difference, "low": low, "high": high}
+    return template.data
 
 
 def _show(report: Mapping[str, Any], main: str) -> None:

@@ -39,11 +39,14 @@ def command(template: str, source: str, target: str, as_json: bool, **options: A
     with _file(source) as path:
         batch = asyncio.run(_run(template, path, target, options))
     told = {"rows": batch.total, "failed": batch.failed, "resumed": batch.resumed, "calibration": batch.method}
+    told |= {"examples_left_out": batch.left_out} if batch.left_out else {}
     if as_json and target != STANDARD:
         print_json({**told, "output": target})
     else:
         failed = f", {batch.failed:,} of them with an error" if batch.failed else ""
         click.echo(f"{counted(batch.total, 'row')}{failed}; calibration: {batch.method}.", err=True)
+        if batch.left_out:
+            click.echo(f"{counted(batch.left_out, 'example')} left out: the model's context is full.", err=True)
 
 
 async def _run(name: str, source: Path, target: str, options: dict[str, Any]) -> "Batch":

@@ -1,21 +1,27 @@
 """What commands that do a template's task over rows have in common: their options, and the task these make."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assistant.cli.options import model_name, pairs, sampling_values
+from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
+from assistant.errors import AssistantError
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
     from assistant.tasks import Task
     from prompts.template import Template
 
+VOTING_TEMPERATURE = 0.7
+"""Of answers that are voted on, as in Wang et al. 2022 (arXiv:2203.11171)."""
+
 Command = Callable[..., Any]
 
-_OPTIONS = (
+MODEL_OPTIONS = (
     click.option("--column", default="input", help="The column that holds the input.", show_default=True),
     click.option("-m", "--model", default="", help="Name or path of a model."),
     click.option("-a", "--adapter", default="", help="Name of an adapter of that model."),
@@ -23,6 +29,9 @@ _OPTIONS = (
         "-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value."
     ),
     click.option("--sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …"),
+)
+_OPTIONS = (
+    *MODEL_OPTIONS,
     click.option(
         "--calibration",
         type=click.Choice(["auto", "none", "contextual", "batch"]),
@@ -31,26 +40,42 @@ _OPTIONS = (
         show_default=True,
         help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
     ),
+    *SHOT_OPTIONS,
 )
 
 
 def task_options(command: Command) -> Command:
     """The options of `opened_task`; `calibration` is for a `Batch`."""
-    for option in reversed(_OPTIONS):
+    return _with(command, _OPTIONS)
+
+
+def model_options(command: Command) -> Command:
+    """Those without the examples and the calibration, for a command that chooses these itself."""
+    return _with(command, MODEL_OPTIONS)
+
+
+def _with(command: Command, options: Sequence[Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 def find_template(name: str) -> "Template":
-    """Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken."""
-    from prompts.library import Library
+    """The one of that name, or in the file where `name` ends in .md.
 
+    Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken.
+    """
+    from prompts.library import Library
+    from prompts.template import load
+
+    if name.endswith(".md"):
+        return load(Path(name))
     return Library(Paths.from_environment().create().templates).find(name)
 
 
 @asynccontextmanager
 async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGenerator[Task]":
-    """The task as the options say, greedy unless they or the template say otherwise. Nothing is asked yet."""
+    """The task as the options say; greedy, unless they, the template or its votes say otherwise. Nothing is asked."""
     from assistant import settings
     from assistant.client import Client
     from assistant.engine.sampling import Sampling
@@ -61,7 +86,12 @@ async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGe
     chosen = settings.load(paths.config_file)
     with closing(open_database(paths.database)) as db:
         model = model_name(db, paths, chosen, options["model"])
+    votes = template.reasoning.votes if template.reasoning else 1
+    temperature = VOTING_TEMPERATURE if votes > 1 else 0
     asked = {**template.sampling, **sampling_values(options["sampling"])}
-    sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
+    sampling = Sampling().replace({**chosen.sampling, "temperature": temperature, **asked})
+    if votes > 1 and not sampling.temperature:
+        raise AssistantError(f"At temperature 0 all {votes} votes would be the same. Set it above 0.")
     async with Client(paths, chosen) as client:
-        yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])
+        shots = await opened_shots(template, client, model, chosen, options)
+        yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"], shots)

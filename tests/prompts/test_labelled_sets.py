@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from prompts import labels
 from prompts.library import Library
 from prompts.message import Message
-from prompts.render import render
+from prompts.render import answer, render
 from prompts.template import Template
 
 TASKS = [template for template in Library(None).templates() if template.kind != "chat"]
@@ -16,8 +17,8 @@ each = pytest.mark.parametrize("template", TASKS, ids=lambda template: template.
 
 
 def rows(template: Template) -> list[dict[str, Any]]:
-    assert template.path is not None
-    return [json.loads(line) for line in template.path.with_suffix(".jsonl").read_text("utf-8").splitlines()]
+    assert template.data is not None
+    return [json.loads(line) for line in template.data.read_text("utf-8").splitlines()]
 
 
 def values(template: Template, row: dict[str, Any]) -> dict[str, str]:
@@ -85,3 +86,11 @@ def test_the_tests_of_code_are_passed_by_its_references(name: str) -> None:
         namespace: dict[str, Any] = {}
         exec(row["reference"], namespace)
         assert eval(row["test"], namespace) is True, row["test"]
+
+
+@pytest.mark.parametrize("template", [one for one in TASKS if one.reasoning], ids=lambda template: template.name)
+def test_the_answers_of_examples_that_reason_are_read_from_them(template: Template) -> None:
+    assert template.reasoning is not None
+    for one in template.examples:
+        steps, said = template.reasoning.read(answer(template, one, {}))
+        assert (steps, labels.said(template.labels, said)) == (one.reasoning, one.output)

@@ -69,3 +69,25 @@ def test_a_leaning_that_all_inputs_share_is_divided_out() -> None:
 def test_an_input_that_says_nothing_leaves_classes_even() -> None:
     empty = [[-0.1, -4.0]] * 3
     assert labels.contextual(empty).probabilities([-0.1, -4.0]) == pytest.approx([0.5, 0.5])
+
+
+LETTERS = labels.parse(["A", "B"])
+MOODS = labels.parse({"good": ["positive", "fine"], "bad": ["negative"], "未知": ["不清楚"]})
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "said"),
+    [
+        (LETTERS, "b", "B"),
+        (LETTERS, "B. a blanket", "B"),
+        (LETTERS, "a blanket, so B", "B"),
+        (LETTERS, "BA", ""),
+        (MOODS, "Negative, not positive", "bad"),
+        (MOODS, "It is GOOD.", "good"),
+        (MOODS, "refined", ""),
+        (MOODS, "我不清楚", "未知"),
+        (MOODS, "", ""),
+    ],
+)
+def test_the_class_that_a_text_names(known: labels.Labels, text: str, said: str) -> None:
+    assert labels.said(known, text) == said

@@ -14,7 +14,7 @@ NAMES = ["coder", "concise", "customer-service", "editor", "plain"]
 NAMES += ["reasoner", "role-player", "summariser", "translator", "tutor"]
 TASKS = ["code", "commonsense", "controlled-text", "entities", "intent", "interest", "news-sentiment", "open-question"]
 TASKS += ["paraphrase", "passage-question", "relations", "sentiment", "service-reply", "summary", "topic"]
-TASKS += ["translation", "yes-no-question"]
+TASKS += ["translation", "yes-no-question", "commonsense-steps", "yes-no-question-steps"]
 BUILT_IN = sorted(name + language for name in NAMES + TASKS for language in ("", "-zh"))
 
 

@@ -59,3 +59,24 @@ def test_a_set_that_does_not_fit_is_refused(data: Path, rows: str, said: str) ->
 @pytest.mark.usefixtures("data")
 def test_a_template_without_a_set() -> None:
     assert "Name one: --data FILE." in measure().stderr
+
+
+def test_an_attack_is_told_kept_and_compared(data: Path, real_home: Paths) -> None:
+    words = ("-d", str(data), "--attack", "--attack-rows", "2")
+    told = json.loads(measure(*words, "--json").stdout)
+    assert told["before"] is None
+    assert {one["name"] for one in told["families"]} >= {"typos", "override", "control token", "hidden"}
+    assert len([one for one in told["attacks"] if one["pattern"]]) >= 40
+    plain = json.loads(measure("-d", str(data), "--json").stdout)
+    assert plain["before"] is None, "another measure"
+    (real_home.templates / "mood.md").write_text(SENTIMENT.replace("one word", "a single word"))
+    shown = measure(*words).stdout
+    assert "all orders" in shown
+    assert "against template" in shown
+
+
+@pytest.mark.usefixtures("data")
+def test_an_attack_on_a_column_that_is_not_there(data: Path) -> None:
+    ran = measure("-d", str(data), "--attack", "--column", "text")
+    assert ran.returncode == 1
+    assert "has no 'text', but input, label" in ran.stderr

@@ -1,0 +1,82 @@
+"""How often `assistant prompts optimize` finds something better, on the built-in sets that have classes.
+
+Each line: the score on the validation part, by which the template was chosen, and on the test part, looked at once.
+
+python -m benchmarks.optimize [--budget 200] [--seeds 1] [NAME ...]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+from assistant.batch.optimizing import Optimization
+from assistant.client import Client
+from assistant.engine import catalogue
+from assistant.engine.sampling import Sampling
+from assistant.paths import Paths
+from assistant.settings import Settings
+from assistant.shots import Shots
+from assistant.tasks import Task
+from benchmarks.cold_start import new_home
+from prompts.examples import Pool
+from prompts.library import Library
+from prompts.metrics import paired
+from prompts.optimize import Found, about
+from prompts.template import Template
+
+
+async def optimized(paths: Paths, template: Template, budget: int, seed: int) -> tuple[Optimization, Found]:
+    assert template.path is not None
+    rows = [json.loads(line) for line in Path(template.path).with_suffix(".jsonl").read_text("utf-8").splitlines()]
+    async with Client(paths, Settings()) as client:
+
+        async def embed(_: object) -> list[list[float]]:
+            raise AssertionError("no choice here goes by meaning")
+
+        shots = Shots(client, catalogue.DEFAULT, Pool(template.examples), len(template.examples), embed)
+        sampling = Sampling().replace({"temperature": 0, **template.sampling})
+        task = Task(client, template, catalogue.DEFAULT, sampling, {}, shots=shots)
+        run = Optimization(task, rows, budget, seed)
+        return run, await run.run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=1)
+    asked = parser.parse_args()
+    chosen = [one for one in Library(None).templates() if one.labels and (not asked.names or one.name in asked.names)]
+    differences, improved, runs = [], 0, 0
+    print(f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f}, budget {asked.budget}")
+    with new_home() as paths:
+        for template in chosen:
+            for seed in range(asked.seeds):
+                began_s = time.perf_counter()
+                run, found = asyncio.run(optimized(paths, template, asked.budget, seed))
+                took_s = time.perf_counter() - began_s
+                improved, runs = improved + found.improved, runs + 1
+                test = ""
+                if found.test_after:
+                    gain, low, high = paired(found.test_before, found.test_after)
+                    test = f"test {gain:+.3f} ({low:+.3f} to {high:+.3f})"
+                # one number a row, 0 where nothing was chosen: what a person gets who takes what is written
+                differences += [b - a for a, b in zip(found.test_before, found.test_after, strict=True)] or [0.0] * len(
+                    run.parts.test
+                )
+                print(
+                    f"{template.name:<20} seed {seed}  {run.judge.calls:>3} calls {took_s:>4.0f} s  validation "
+                    f"{found.before:.3f} -> {found.after:.3f}  {test:<34} {about(found.chosen.moves)[:90]}",
+                    flush=True,
+                )
+    gain, low, high = paired([0.0] * len(differences), differences)
+    print(
+        f"better in validation: {improved} of {runs}; test, all rows together: {gain:+.3f} ({low:+.3f} to {high:+.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
