@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from assistant.batch.rows import InputUnreadable, rows
 from assistant.errors import AssistantError, EngineDied, EngineUnreachable
 from assistant.tasks import Outcome, Row, Task, default_calibration
 from prompts.errors import InputsInvalid
+from prompts.labels import Calibration
 
 AT_ONCE = 8
 """Rows that the engine is asked about together."""
@@ -63,13 +64,23 @@ class Batch:
         finally:
             self._journal.close()
 
-    async def predictions(self) -> Iterator[dict[str, Any]]:
-        """Each row with its `prediction`, `probabilities` where the task has them, and `error` where it failed."""
+    def outcomes(self) -> Iterator[Outcome]:
+        """What the model made of each row, in order."""
+        return self._journal.outcomes()
+
+    async def predictions(
+        self, fitted: Callable[[int], Sequence[Calibration]] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Each row with its `prediction`, `probabilities` where the task has them, and `error` where it failed.
+
+        `fitted` gives the calibrations for a row by its number; otherwise they are made as `method` says.
+        """
         self.method = self.method or (default_calibration(self.total) if self.task.scored else "none")
-        calibrations = await self.task.calibration(self.method, self._journal.outcomes())
+        made = [] if fitted else await self.task.calibration(self.method, self._journal.outcomes())
 
         def predicted() -> Iterator[dict[str, Any]]:
-            for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
+            for number, (row, outcome) in enumerate(zip(rows(self.source), self._journal.outcomes(), strict=True)):
+                calibrations = fitted(number) if fitted else made
                 result: dict[str, Any] = dict.fromkeys(self.task.columns)
                 try:
                     if "error" in outcome:
