@@ -1,10 +1,10 @@
-"""`assistant prompts`: list, show and test templates."""
+"""`assistant prompts`: list, show, check and test templates."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli import prompts_test
+from assistant.cli import prompts_lint, prompts_test
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @click.group("prompts")
 def command() -> None:
-    """List, show and test templates."""
+    """List, show, check and test templates."""
 
 
 command.add_command(prompts_test.test)
+command.add_command(prompts_lint.lint)
 
 
 @command.command("list")
