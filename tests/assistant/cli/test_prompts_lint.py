@@ -16,8 +16,7 @@ FILES = {
     "unknown": "---\nkind: chat\n---\n# system\n{{ nobody }}\n",
     "unused": "---\nkind: chat\ninputs:\n  a: x\n---\n# system\nhi\n",
     "output": "---\nkind: chat\ninputs:\n  output: x\n---\n# system\n{{ output }}\n",
-    "alike": "---\nkind: label\nlabels:\n  good: A\n  fine: A lot\n  bad: 龘\n"
-    "---\n# user\n{{ input }}\n",
+    "alike": "---\nkind: label\nlabels:\n  good: A\n  fine: A lot\n  bad: 龘\n---\n# user\n{{ input }}\n",
     "hot": "---\nkind: text\nsampling: {temprature: 1}\n---\n# user\n{{ input }}\n",
     "long": "---\nkind: text\nexamples:\n  - {input: a, output: " + LONG + "}\n---\n# user\n{{ input }}\n",
     "rule": "---\nkind: label\nlabels: [A, B]\nreasoning: {answer: '#(.)'}\nexamples:\n"
