@@ -7,14 +7,12 @@ from typing import Any, Literal, get_args
 
 from assistant.errors import TrainingRefused
 
-Method = Literal[
-    "lora", "rslora", "dora", "adalora", "qlora", "adapter", "ia3", "prefix", "prompt", "top-layers", "full"
-]
+Method = Literal["lora", "rslora", "dora", "adalora", "qlora", "ia3", "prefix", "prompt", "top-layers", "full"]
 METHODS: tuple[str, ...] = get_args(Method)
 Objective = Literal["auto", "supervised", "dpo", "kto", "label"]
 Optimizer = Literal["adamw", "sgd", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-Precision = Literal["auto", "bfloat16", "float16", "float32"]
+Precision = Literal["auto", "bfloat16", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +21,12 @@ class TrainConfig:
 
     method: Method = "lora"
     """What is trained beside or in the base: a low-rank adapter (`lora`, and its kin `rslora`, `dora`, `adalora`,
-    `qlora`), a bottleneck `adapter`, `ia3`, `prefix` or `prompt` tokens, the `top-layers`, or all of it (`full`)."""
+    `qlora`), `ia3`, `prefix` or `prompt` tokens, the `top-layers`, or all of it (`full`)."""
     objective: Objective = "auto"
     """`supervised` (say what was said), `dpo` (prefer one reply to another), `kto` (thumbs alone), `label` (name the
     class); `auto`: what the dataset is made for."""
     rank: int = 16
-    """Rank of a low-rank adapter, width of a bottleneck adapter, number of prefix or prompt tokens."""
+    """Rank of a low-rank adapter; number of prefix or prompt tokens."""
     alpha: float = 0.0
     """Scale of a low-rank adapter; 0: twice its rank."""
     layers: int = 4

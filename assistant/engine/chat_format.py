@@ -72,8 +72,8 @@ class ChatFormat:
         """
         if not continue_final:
             return self._ids(self._render(messages))
-        prompt, reply = self.encode(messages[:-1]), self._cut(messages[-1])
-        return prompt + self._inside(reply.removeprefix(self.opening(prompt)))
+        prompt = self.encode(messages[:-1])
+        return prompt + self.encode_reply(prompt, messages[-1].content)
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of a bare text for completion, after the token that the model expects at the beginning of a text."""
@@ -84,6 +84,10 @@ class ChatFormat:
     def encode_following(self, text: str) -> list[int]:
         """The ids of a text that follows a prompt, such as a reply that is to be scored."""
         return self._inside(self._mark(text, self._any_control))
+
+    def encode_reply(self, prompt: Sequence[int], reply: str) -> list[int]:
+        """The ids of a reply as the model is to write it after a prompt's, without the token that ends it."""
+        return self._inside(self._mark(reply, self._special).removeprefix(self.opening(prompt)))
 
     def opening(self, prompt: Sequence[int]) -> str:
         """Text that the template has begun the reply with, such as `<think>`, by a prompt's ids; mostly empty."""

@@ -85,6 +85,11 @@ def set_state(db: Database, run_id: int, state: State, error: str = "") -> None:
     execute(db, "UPDATE runs SET state = ?, error = ?, ended_ms = ? WHERE id = ?", (state, error, ended, run_id))
 
 
+def set_config(db: Database, run_id: int, config: Mapping[str, Any]) -> None:
+    """What was settled once the training was measured."""
+    execute(db, "UPDATE runs SET config = ? WHERE id = ?", (json.dumps(config), run_id))
+
+
 def set_result(db: Database, run_id: int, result: Mapping[str, Any], adapter_hash: str) -> None:
     """What came of it, and the hash of its adapter."""
     execute(db, "UPDATE runs SET result = ?, adapter_hash = ? WHERE id = ?", (json.dumps(result), adapter_hash, run_id))

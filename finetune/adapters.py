@@ -1,0 +1,194 @@
+"""Which parameters are trained: PEFT's adapters beside a frozen base, or some or all of the base itself."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from assistant.engine.adapter_folder import AdapterFolder
+from assistant.errors import AdapterError, TrainingRefused
+from finetune import low_rank
+from finetune.checkpoint import whole_folder
+from finetune.config import TrainConfig
+
+OF_BASE = ("top-layers", "full")
+"""Methods that change the model's own weights: what they give is a model, not an adapter."""
+CHANGED = "changed.safetensors"
+"""The weights of the base that were trained."""
+
+
+def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
+    """Transformers' `model` with what `config.method` trains, and nothing else, requiring gradients.
+
+    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. Raises
+    `TrainingRefused`.
+    """
+    model.requires_grad_(False)
+    if config.method in OF_BASE:
+        return _own_weights(model, config)
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice for other models than this one
+        try:
+            adapted = get_peft_model(model, peft_config(config, steps))
+        except ValueError as error:
+            raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
+    adapted.active_peft_config.base_model_name_or_path = name
+    low_rank.speed_up(adapted)
+    return adapted
+
+
+def peft_config(config: TrainConfig, steps: int) -> Any:
+    """PEFT's configuration of an adapter."""
+    import peft
+
+    kind: Any = peft.TaskType.CAUSAL_LM
+    targets: Any = list(config.targets) or "all-linear"
+    alpha = config.alpha or 2 * config.rank
+    shared = {"task_type": kind, "target_modules": targets, "lora_alpha": alpha, "lora_dropout": config.dropout}
+    match config.method:
+        case "adalora":
+            begin, end = steps // 10, steps // 3
+            return peft.AdaLoraConfig(
+                **shared,
+                init_r=config.rank + config.rank // 2,
+                target_r=config.rank,
+                total_step=max(steps, 3),
+                tinit=begin,
+                tfinal=end,
+                deltaT=max(1, (steps - begin - end) // 20),
+            )
+        case "ia3":
+            return peft.IA3Config(
+                task_type=kind, **({"target_modules": list(config.targets)} if config.targets else {})
+            )
+        case "prefix":
+            return peft.PrefixTuningConfig(task_type=kind, num_virtual_tokens=config.rank)
+        case "prompt":
+            return peft.PromptTuningConfig(task_type=kind, num_virtual_tokens=config.rank)
+    return peft.LoraConfig(
+        **shared, r=config.rank, use_rslora=config.method == "rslora", use_dora=config.method == "dora"
+    )
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name."""
+    return {name: one for name, one in model.named_parameters() if one.requires_grad}
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write the adapter as PEFT does, or the whole model where its own weights were trained, whole or not at all."""
+    with whole_folder(folder) as new:
+        if hasattr(model, "peft_config"):
+            model.save_pretrained(new, save_embedding_layers=False)
+            (new / "README.md").unlink(missing_ok=True)  # a form to be filled in
+            if _allocator(model) is not None:
+                _as_plain_lora(model, new)
+        else:
+            save_file({name: one.detach().cpu().contiguous() for name, one in trained(model).items()}, new / CHANGED)
+
+
+def hash_of(folder: Path) -> str:
+    """What names an adapter: as the engine hashes those it can apply, else SHA-256 of its files."""
+    try:
+        return AdapterFolder.open(folder).hash
+    except AdapterError:
+        digest = hashlib.sha256()
+        for file in sorted(folder.iterdir()):
+            digest.update(file.name.encode() + file.read_bytes())
+        return digest.hexdigest()
+
+
+def allocate(model: Any, step: int) -> None:
+    """Let AdaLoRA move its budget after optimiser step `step`, counted from 0; other methods have none."""
+    if (allocator := _allocator(model)) is not None:
+        allocator.update_and_allocate(step)
+
+
+def regularization(model: Any) -> Tensor | float:
+    """What AdaLoRA adds to the loss of a step: how far its P and Q are from orthogonal; 0 for other methods."""
+    if (inner := _allocator(model)) is None:
+        return 0.0
+    matrices = [one for name, one in model.named_parameters() if "lora_A" in name or "lora_B" in name]
+    norms = []
+    for matrix in matrices:
+        narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        norms.append((narrow @ narrow.T - torch.eye(len(narrow), device=matrix.device)).norm())
+    weight: float = inner.peft_config["default"].orth_reg_weight
+    return weight * torch.stack(norms).mean()
+
+
+def allocation(model: Any) -> dict[str, Tensor]:
+    """What AdaLoRA remembers of each parameter's importance."""
+    if (allocator := _allocator(model)) is None:
+        return {}
+    ranks = allocator.rankallocator
+    return {f"{kind} {name}": one for kind in _IMPORTANCE for name, one in getattr(ranks, kind).items()}
+
+
+def set_allocation(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Give back what `allocation` told, of whichever `tensors` are such."""
+    if (allocator := _allocator(model)) is not None:
+        for kind in _IMPORTANCE:
+            known = getattr(allocator.rankallocator, kind)
+            known.update(
+                {key.removeprefix(f"{kind} "): one for key, one in tensors.items() if key.startswith(f"{kind} ")}
+            )
+
+
+def _as_plain_lora(model: Any, folder: Path) -> None:
+    """Write what AdaLoRA came to as the LoRA it is: B diag(E) s / rank and A, which every program can apply."""
+    import peft
+
+    config = model.peft_config["default"]
+    names = [name for name in model.state_dict() if name.endswith(".lora_E.default")]
+    weights = model.state_dict()
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        module = name.removesuffix(".lora_E.default")
+        rank = weights[f"{module}.ranknum.default"]
+        scale = config.lora_alpha if config.lora_alpha > 0 else float(config.r)
+        gain = weights[name].T * (scale / (float(rank) + 1e-5))
+        tensors[f"{module}.lora_A.weight"] = weights[f"{module}.lora_A.default"].cpu().contiguous()
+        tensors[f"{module}.lora_B.weight"] = (weights[f"{module}.lora_B.default"] * gain).cpu().contiguous()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    peft.LoraConfig(
+        task_type=config.task_type,
+        base_model_name_or_path=config.base_model_name_or_path,
+        target_modules=config.target_modules,
+        r=config.init_r,
+        lora_alpha=config.init_r,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+
+
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+
+def _allocator(model: Any) -> Any:
+    inner = getattr(model, "base_model", None)
+    return inner if hasattr(inner, "update_and_allocate") else None
+
+
+def _own_weights(model: Any, config: TrainConfig) -> Any:
+    if config.method == "full":
+        model.requires_grad_(True)
+        return model
+    layers = _layers(model)
+    if config.layers > len(layers):
+        raise TrainingRefused(f"The model has {len(layers)} layers: choose --layers from 1 to {len(layers)}.")
+    for layer in layers[-config.layers :]:
+        layer.requires_grad_(True)
+    return model
+
+
+def _layers(model: Any) -> nn.ModuleList:
+    """The longest list of modules there is."""
+    lists = [one for one in model.modules() if isinstance(one, nn.ModuleList)]
+    return max(lists, key=len)

@@ -1,0 +1,156 @@
+"""Log-probabilities of supervised tokens -> what is minimised, for each kind of dataset.
+
+Each objective knows its items: the rows that belong together, in the order that `items` of a batch tells. A loss comes
+as a sum and what it is divided by, so that it is normalised over a whole step, however that is cut into batches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, logsigmoid
+
+from finetune.pack import Batch, Block, batches
+from finetune.tokens import Row
+
+
+class Objective(Protocol):
+    """What is learned from items of rows."""
+
+    items: list[list[Row]]
+
+    def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        """The sum (scalar, float32) over what `count` counts, of a batch's log-probabilities (S,)."""
+
+    def count(self, block: Block) -> int:
+        """What a block's part of the sum is divided by."""
+
+
+@dataclass
+class Supervised:
+    """Cross-entropy of replies: nats for each supervised token."""
+
+    items: list[list[Row]]
+
+    def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:  # noqa: ARG002
+        return -logprobs.sum()
+
+    def count(self, block: Block) -> int:
+        return len(block.targets)
+
+
+@dataclass
+class Preference:
+    """DPO (https://arxiv.org/abs/2305.18290). An item: the chosen and the rejected reply."""
+
+    items: list[list[Row]]
+    reference: Sequence[Sequence[float]]
+    """Of each item's rows, the log-probability under the base."""
+    beta: float
+
+    def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        margins = row_sums(batch, logprobs) - _references(self.reference, batch, logprobs)
+        chosen, rejected = margins.reshape(-1, 2).unbind(1)
+        return -logsigmoid(self.beta * (chosen - rejected)).sum()
+
+    def count(self, block: Block) -> int:
+        return len(block.items)
+
+
+@dataclass
+class Thumbs:
+    """KTO (https://arxiv.org/abs/2402.01306). An item: the judged reply, and another question's reply to its prompt, by
+    which the divergence from the base is estimated over the batch, without gradient.
+    """
+
+    items: list[list[Row]]
+    reference: Sequence[Sequence[float]]
+    good: Sequence[bool]
+    beta: float
+    good_weight: float = 1.0
+    bad_weight: float = 1.0
+
+    def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        margins = row_sums(batch, logprobs) - _references(self.reference, batch, logprobs)
+        judged, strange = margins.reshape(-1, 2).unbind(1)
+        if not len(judged):
+            return logprobs.sum()
+        divergence = strange.detach().mean().clamp(min=0)
+        good = torch.tensor([self.good[item] for item in batch.items], device=judged.device)
+        sign = torch.where(good, 1.0, -1.0)
+        weight = torch.where(good, self.good_weight, self.bad_weight)
+        return (weight * (1 - torch.sigmoid(self.beta * sign * (judged - divergence)))).sum()
+
+    def count(self, block: Block) -> int:
+        return len(block.items)
+
+
+@dataclass
+class Classes:
+    """Cross-entropy over the classes of a verbalizer, scored as `prompts.labels.class_scores` does.
+
+    An item: a row for every form of every class's words, the right class first.
+    """
+
+    items: list[list[Row]]
+    forms: Sequence[Sequence[int]]
+    """Of each item, how many rows each class has."""
+
+    def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        lengths = row_sums(batch, torch.ones_like(logprobs)).clamp(min=1)
+        means = row_sums(batch, logprobs) / lengths
+        total, begin = logprobs.sum() * 0, 0
+        for item in batch.items:
+            scores = []
+            for forms in self.forms[item]:
+                scores.append(torch.logsumexp(means[begin : begin + forms], 0) - torch.tensor(float(forms)).log())
+                begin += forms
+            total = total - log_softmax(torch.stack(scores), 0)[0]
+        return total
+
+    def count(self, block: Block) -> int:
+        return len(block.items)
+
+
+def row_sums(batch: Batch, values: Tensor) -> Tensor:
+    """(R,): the sum of the values (S,) of each row's supervised tokens."""
+    return values.new_zeros(batch.rows).index_add(0, batch.owners, values)
+
+
+def _references(known: Sequence[Sequence[float]], batch: Batch, like: Tensor) -> Tensor:
+    flat = [value for item in batch.items for value in known[item]]
+    return torch.tensor(flat, dtype=like.dtype, device=like.device)
+
+
+@torch.no_grad()
+def streamed(
+    trainee: torch.nn.Module, blocks: Sequence[Block], at_once: int, tokens: int, device: torch.device
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Batch after batch with its log-probabilities (S,), without gradient and without dropout."""
+    was_training = trainee.training
+    trainee.eval()
+    try:
+        for batch in batches(blocks, at_once, tokens):
+            batch = batch.to(device)
+            yield batch, trainee(batch)
+    finally:
+        trainee.train(was_training)
+
+
+def item_sums(
+    trainee: torch.nn.Module,
+    items: Sequence[Sequence[Row]],
+    blocks: Sequence[Block],
+    at_once: int,
+    tokens: int,
+    device: torch.device,
+) -> list[list[float]]:
+    """Of each item's rows, the log-probability of its supervised tokens together."""
+    found: list[list[float]] = [[] for _ in items]
+    for batch, logprobs in streamed(trainee, blocks, at_once, tokens, device):
+        sums = iter(row_sums(batch, logprobs.double()).tolist())
+        for item in batch.items:
+            found[item] = [next(sums) for _ in items[item]]
+    return found

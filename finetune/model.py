@@ -1,0 +1,177 @@
+"""The model as it is trained: blocks of tokens in, log-probabilities of the supervised ones out."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache
+
+from assistant.engine import model_folder, placement, product_speed, weights
+from assistant.engine.chat_format import ChatFormat
+from assistant.errors import ModelUnsupported
+from assistant.events import Loading
+from assistant.paths import cache_folder
+from finetune.pack import Batch
+
+log = logging.getLogger(__name__)
+
+HEAD_AT_ONCE = 1024
+"""Supervised positions that go through the head at once: 200 MB of float32 for a vocabulary of 49,152."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model's folder made ready, its weights not loaded."""
+
+    folder: Path
+    config: Any
+    tokenizer: Any
+    chat_format: ChatFormat
+
+    @classmethod
+    def open(cls, folder: Path) -> "Base":
+        """Converts a GGUF file the first time. Raises a `ModelError`."""
+        ready = model_folder.ready(folder, _log_progress)
+        weights.check(ready)
+        tokenizer = model_folder.load_tokenizer(ready)
+        return cls(ready, weights.read_config(ready), tokenizer, ChatFormat(tokenizer))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the weights, as the engine tells it with each reply."""
+        return weights.sha256(self.folder)
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence that the model was made for."""
+        return int(getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", 0) or 2048)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has, as its files say."""
+        return weights.stored(self.folder, own_forward=True).parameters
+
+    def load(self, dtype: torch.dtype, device: torch.device) -> Any:
+        """Transformers' model, nothing of it trained yet."""
+        return weights.load(self.folder, dtype, device)
+
+
+def _log_progress(loading: Loading) -> None:
+    log.info("%s", loading)
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """The device that a training runs on: a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def precision_of(name: str, device: torch.device) -> torch.dtype:
+    """What activations are computed in. `auto`: the faster one of bfloat16 and float32 here."""
+    if name != "auto":
+        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
+    if device.type != "cpu":
+        return torch.bfloat16
+    return product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+
+
+class Trainee(nn.Module):
+    """A language model of transformers, with or without PEFT around it, that reads packed blocks."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def language_model(self) -> Any:
+        """Transformers' model, within PEFT's."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The natural log-probability (S,), float32, of each supervised token of the batch."""
+        states = self.states(batch)
+        wanted = states.reshape(-1, states.shape[-1])[batch.sources]
+        head, scale = self.language_model.get_output_embeddings(), _logit_scale(self.language_model.config)
+        pieces = zip(torch.split(wanted, HEAD_AT_ONCE), torch.split(batch.targets, HEAD_AT_ONCE), strict=True)
+        if len(wanted) <= HEAD_AT_ONCE:  # also none
+            return _logprobs(head, scale, wanted, batch.targets)
+        if not torch.is_grad_enabled():
+            return torch.cat([_logprobs(head, scale, *piece) for piece in pieces])
+        return torch.cat([checkpoint(_logprobs, head, scale, *piece, use_reentrant=False) for piece in pieces])
+
+    def states(self, batch: Batch) -> Tensor:
+        """The last layer's output (B, T, width) at each token."""
+        decoder, options = self.language_model.get_decoder(), {"use_cache": False}
+        virtual = getattr(self.model, "active_peft_config", None)
+        if virtual is None or not virtual.is_prompt_learning or self._without:
+            out = decoder(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.sees, **options)
+            return out.last_hidden_state  # type: ignore[no-any-return]
+        return self._after_virtual(batch, decoder, virtual.num_virtual_tokens)
+
+    def _after_virtual(self, batch: Batch, decoder: Any, count: int) -> Tensor:
+        """As `states`, after tokens of the adapter's own, which every row sees."""
+        rows, width = batch.ids.shape
+        seen = batch.sees.new_ones(rows, 1, width, count)
+        sees, positions = torch.cat([seen, batch.sees], dim=3), batch.positions + count
+        prompt = self.model.get_prompt(batch_size=rows)
+        if not torch.is_tensor(prompt):  # keys and values of each layer
+            cache = prompt if isinstance(prompt, DynamicCache) else DynamicCache(prompt)
+            argument = weights.cache_argument(decoder)
+            out = decoder(
+                input_ids=batch.ids, position_ids=positions, attention_mask=sees, use_cache=True, **{argument: cache}
+            )
+            return out.last_hidden_state  # type: ignore[no-any-return]
+        own = torch.ones(count, count, dtype=torch.bool, device=sees.device).tril().expand(rows, 1, -1, -1)
+        top = torch.cat([own, own.new_zeros(rows, 1, count, width)], dim=3)
+        words = self.language_model.get_input_embeddings()(batch.ids)
+        out = decoder(
+            inputs_embeds=torch.cat([prompt.to(words.dtype), words], dim=1),
+            position_ids=torch.cat([torch.arange(count, device=positions.device).expand(rows, -1), positions], dim=1),
+            attention_mask=torch.cat([top, sees], dim=2),
+            use_cache=False,
+        )
+        return out.last_hidden_state[:, count:]  # type: ignore[no-any-return]
+
+    _without = False
+
+    @contextmanager
+    def base(self) -> Iterator[None]:
+        """Compute with the base alone meanwhile."""
+        if not hasattr(self.model, "peft_config"):
+            raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
+        self._without = True
+        try:
+            if self.model.active_peft_config.is_prompt_learning:
+                yield
+            else:
+                with self.model.disable_adapter():
+                    yield
+        finally:
+            self._without = False
+
+
+def _logprobs(head: nn.Module, scale: tuple[float, float], states: Tensor, targets: Tensor) -> Tensor:
+    divisor, cap = scale
+    logits = head(states).float() / divisor
+    if cap:
+        logits = torch.tanh(logits / cap) * cap
+    return -nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+def _logit_scale(config: Any) -> tuple[float, float]:
+    """(what logits are divided by, what they are softly capped at): Granite's, Cohere's and Gemma's ways."""
+    text = config.get_text_config(decoder=True)
+    divisor = getattr(text, "logits_scaling", None) or 1 / (getattr(text, "logit_scale", None) or 1)
+    return float(divisor), float(getattr(text, "final_logit_softcapping", None) or 0.0)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a training could take."""
+    return placement.free_bytes(device)

@@ -1,0 +1,360 @@
+"""A whole training: dataset and model in, adapter and its lineage out. Begun, resumed, or only planned."""
+
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import accelerate
+import peft
+import torch
+import transformers
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from sqlite_utils import Database
+
+from assistant import __version__
+from assistant.engine import catalogue
+from assistant.errors import AssistantError, TrainingRefused
+from assistant.paths import Paths
+from assistant.store import adapters as registry
+from assistant.store import datasets, runs
+from assistant.store.datasets import Dataset
+from assistant.store.runs import Run
+from finetune import adapters, memory, pack, plan
+from finetune.checkpoint import whole_folder
+from finetune.config import TrainConfig
+from finetune.example import Example
+from finetune.lessons import Lessons, lessons, objective_of
+from finetune.losses import Objective, item_sums
+from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.plan import Shape
+from finetune.progress import Ended, Planned, Progress, Stepped, Validated
+from finetune.run_folder import RunFolder, lower_priority, only_training
+from finetune.tokens import Cuts, Tokenizer
+from finetune.train import Trainer
+
+LONGEST_TOKENS = 2048
+"""Of one example, or the model's context where that is shorter."""
+COMPARED = ("dpo", "kto")
+"""Objectives that look at how far the model has gone from its base."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a dataset gives to learn and to look at, for one model."""
+
+    dataset: Dataset
+    model: str
+    base: Base
+    train: Lessons
+    validation: Lessons
+    cuts: Cuts
+
+
+def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
+    """Read a frozen dataset for a model. Raises `TrainingRefused` where nothing can be learned from it."""
+    dataset = datasets.get(db, dataset_name)
+    base = opened_base(paths, model)
+    limit = min(base.context_tokens, config.block_tokens or LONGEST_TOKENS)
+    tokenizer = Tokenizer.of(base.chat_format, limit, base.tokenizer.eos_token_id)
+    objective = objective_of(dataset.kind, config)
+
+    def part(name: str) -> Lessons:
+        stored = datasets.examples(db, dataset.id, name)
+        return lessons(objective, [Example.from_json(one.body) for one in stored], tokenizer, 0)
+
+    train, validation = part("train"), part("validation")
+    if not any(train.items):
+        raise TrainingRefused(
+            f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
+            "`finetune data`, from more conversations."
+        )
+    return Course(dataset, model, base, train, validation, tokenizer.cuts)
+
+
+def opened_base(paths: Paths, model: str) -> Base:
+    """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
+    found = catalogue.find(paths, model)
+    if isinstance(found, catalogue.Remote):
+        raise TrainingRefused(f"{model} runs on another server. Only a model on this machine can be trained.")
+    return Base.open(found.folder)
+
+
+def begin(
+    db: Database,
+    paths: Paths,
+    dataset_name: str,
+    model: str,
+    config: TrainConfig,
+    say: Callable[[Progress], None],
+    *,
+    only_plan: bool = False,
+) -> Run | None:
+    """Train on a dataset; the run as it ended. With `only_plan` nothing but the plan is said, and None returned.
+
+    Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
+    """
+    device = device_of()
+    with only_training(paths):
+        _close_killed(db)
+        learned = course(db, paths, dataset_name, model, config)
+        shape, _ = plan.shape(learned.train, config, device)
+        memory.refuse_too_large(learned.base, config, shape, device)
+        if only_plan:
+            name = ""
+            trainer = _trainer(learned, config, shape, RunFolder(paths, ".plan"), say)
+            say(_planned(name, trainer, learned))
+            return None
+        run = _added(db, learned, config, shape)
+        return _work(db, paths, run, learned, config, shape, say)
+
+
+def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], None]) -> Run:
+    """Go on with a run that was stopped or killed, from its last checkpoint. Raises a `TrainingError`."""
+    run = runs.get(db, run_name)
+    with only_training(paths):
+        _close_killed(db)
+        if run.state == "finished":
+            raise TrainingRefused(f"{run.name} is finished. Begin another training on its dataset instead.")
+        if run.dataset_id is None:
+            raise TrainingRefused(f"The dataset that {run.name} learned from is deleted. Begin another training.")
+        name = next(one.name for one in datasets.every(db) if one.id == run.dataset_id)
+        config = TrainConfig.from_json(run.config["settings"])
+        learned = course(db, paths, name, run.model, config)
+        if _fingerprint(learned) != run.config["examples"]:
+            raise TrainingRefused(
+                f"Examples of {name} were deleted since {run.name} began, so that it can't go on as it was. Begin "
+                "another training on what is left."
+            )
+        if learned.base.hash != run.base_hash:
+            raise TrainingRefused(f"{run.model} is another model than when {run.name} began. Begin another training.")
+        return _work(db, paths, run, learned, config, Shape.from_json(run.config["shape"]), say)
+
+
+def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> Run:
+    told = {"settings": config.as_json(), "shape": shape.as_json(), "examples": _fingerprint(learned)}
+    dataset = learned.dataset
+    return runs.add(db, dataset.name, dataset.id, dataset.hash, learned.model, learned.base.hash, told)
+
+
+def _fingerprint(learned: Course) -> list[int]:
+    """Tells whether examples are still what they were: a dataset never changes but by deletion."""
+    return [len(learned.train.examples), len(learned.validation.examples)]
+
+
+def _close_killed(db: Database) -> None:
+    """Runs that are said to go on while none does were killed."""
+    for one in runs.every(db):
+        if one.state == "running":
+            runs.set_state(db, one.id, "stopped", "It was killed. `finetune train --resume` goes on with it.")
+
+
+def _work(
+    db: Database,
+    paths: Paths,
+    run: Run,
+    learned: Course,
+    config: TrainConfig,
+    shape: Shape,
+    say: Callable[[Progress], None],
+) -> Run:
+    folder = RunFolder(paths, run.name).create()
+    folder.want("")
+    runs.set_state(db, run.id, "running")
+
+    def told(progress: Progress) -> None:
+        if isinstance(progress, Stepped):
+            figures = {"loss": progress.loss, "learning_rate": progress.learning_rate}
+            runs.add_point(db, run.id, progress.step, {**figures, "tokens_per_s": progress.tokens_per_s})
+        elif isinstance(progress, Validated):
+            runs.add_point(db, run.id, progress.step, {"validation_loss": progress.loss})
+        say(progress)
+
+    try:
+        with _stop_asked() as stop_wanted:
+            trainer = _trainer(learned, config, shape, folder, told, stop_wanted)
+            trainer.resume()
+            say(_planned(run.name, trainer, learned))
+            if config.budget_minutes and trainer.standing.step == 0:
+                trainer.shape = shape = _within_budget(trainer, config)
+                trainer.lay_out_rate()
+                runs.set_config(db, run.id, {**run.config, "shape": shape.as_json()})
+            reason = trainer.train()
+        if reason != "stopped":
+            _keep(db, paths, run, trainer, folder, learned, reason)
+        runs.set_state(db, run.id, "stopped" if reason == "stopped" else "finished")
+    except AssistantError as error:
+        runs.set_state(db, run.id, "failed", str(error))
+        raise
+    except BaseException as error:
+        runs.set_state(db, run.id, "failed", f"{type(error).__name__}: {error}")
+        raise
+    done = runs.get(db, run.name)
+    adapter = done.result.get("adapter", "")
+    say(Ended(run.name, done.state, trainer.standing.step, adapter, done.adapter_hash, reason))
+    return done
+
+
+def _trainer(
+    learned: Course,
+    config: TrainConfig,
+    shape: Shape,
+    folder: RunFolder,
+    say: Callable[[Progress], None],
+    stop_wanted: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """The model loaded, with what is trained in it, and the losses."""
+    device = device_of()
+    if device.type == "cpu":
+        torch.set_num_threads(memory.threads())
+        lower_priority()
+    transformers.logging.set_verbosity_error()
+    activations = precision_of(config.precision, device)
+    own = config.method in adapters.OF_BASE
+    mixed = "bf16" if own and activations == torch.bfloat16 else "no"
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", mixed_precision=mixed, log_with=list(config.trackers) or None, project_dir=folder.path
+    )
+    torch.manual_seed(config.seed)  # what adapters begin with
+    model = learned.base.load(torch.float32 if own else activations, accelerator.device)
+    model = adapters.prepare(model, config, shape.steps, learned.model)
+    blocks = pack.pack(learned.validation.items, shape.block_tokens, "validation")
+    trainee = Trainee(model)
+    objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)
+    return Trainer(
+        accelerator, model, config, shape, learned.train, objectives[0], blocks, objectives[1], folder, say, stop_wanted
+    )
+
+
+def _objectives(
+    trainee: Trainee, learned: Course, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
+) -> list[Objective]:
+    """The losses of both parts; where they compare with the base, that is asked once and kept for a resumed run."""
+    parts = {"train": learned.train, "validation": learned.validation}
+    known: dict[str, torch.Tensor] = {}
+    if learned.train.objective in COMPARED:
+        if not folder.reference.is_file():
+            found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
+            folder.create()
+            save_file(found, folder.reference)
+        known = load_file(folder.reference)
+    return [one.learned(_by_item(one, known.get(name)), config) for name, one in parts.items()]
+
+
+def _reference(trainee: Trainee, part: Lessons, shape: Shape, device: torch.device) -> torch.Tensor:
+    blocks = pack.pack(part.items, shape.block_tokens, "reference")
+    with trainee.base():
+        sums = item_sums(trainee, part.items, blocks, shape.blocks_at_once, shape.block_tokens, device)
+    return torch.tensor([value for one in sums for value in one], dtype=torch.float64)
+
+
+def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
+    if flat is None:
+        return []
+    values = iter(flat.tolist())
+    return [[next(values) for _ in rows] for rows in part.items]
+
+
+def _planned(name: str, trainer: Trainer, learned: Course) -> Planned:
+    step_s, look_s = trainer.measure()
+    shape = trainer.shape
+    left = shape.steps - trainer.standing.step
+    blocks = next(plan.steps_of_blocks(learned.train, shape, 0, 0))
+    tokens = sum(len(block.ids) for block in blocks) * shape.steps
+    supervised = sum(len(block.targets) for block in blocks) * shape.steps
+    looks = left / shape.validate_every
+    return Planned(
+        name,
+        len(learned.train.examples),
+        tokens,
+        supervised,
+        shape.steps,
+        left * step_s + looks * look_s,
+        memory.peak_bytes(trainer.accelerator.device),
+        sum(one.numel() for one in adapters.trained(trainer.model).values()),
+    )
+
+
+def _within_budget(trainer: Trainer, config: TrainConfig) -> Shape:
+    step_s, look_s = trainer.measure()
+    steps = plan.steps_within(trainer.shape, step_s, look_s, config.budget_minutes)
+    every = config.validate_every or max(1, -(-steps // plan.LOOKS))
+    return replace(trainer.shape, steps=steps, validate_every=every)
+
+
+def _keep(
+    db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
+) -> None:
+    """Put the best adapter where the chat finds it, and into the log with its lineage."""
+    if not trainer.accelerator.is_main_process:
+        return
+    if not trainer.validation:  # nothing to choose by: the last one
+        adapters.save(trainer.model, folder.best)
+    standing = trainer.standing
+    result: dict[str, Any] = {
+        "steps": standing.step,
+        "seconds": standing.seconds,
+        "best_step": standing.best_step,
+        "validation_loss": standing.best_loss if trainer.validation else None,
+        "reason": reason,
+    }
+    if run_makes_model(trainer.config):
+        runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")
+        return
+    target = paths.adapters / run.name
+    with whole_folder(target) as new:
+        for file in folder.best.iterdir():
+            (new / file.name).write_bytes(file.read_bytes())
+    hash_ = adapters.hash_of(target)
+    lineage = {
+        "base": {"model": run.model, "sha256": run.base_hash},
+        "dataset": {"name": learned.dataset.name, "sha256": learned.dataset.hash},
+        "settings": trainer.config.as_json(),
+        "shape": trainer.shape.as_json(),
+        "result": result,
+        "made_with": made_with(),
+    }
+    registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
+    runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
+
+
+def run_makes_model(config: TrainConfig) -> bool:
+    """Whether the method gives another model instead of an adapter."""
+    return config.method in adapters.OF_BASE
+
+
+def made_with() -> dict[str, str]:
+    """The programs that a training's numbers depend on."""
+    return {
+        "assistant": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+        "accelerate": accelerate.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@contextmanager
+def _stop_asked() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or the system asked the process to end; a second Ctrl-C ends it at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, _: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

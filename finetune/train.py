@@ -1,0 +1,326 @@
+"""The loop: blocks -> gradients -> steps, with checkpoints from which a killed run goes on bit for bit.
+
+Nothing random is carried from step to step: each begins with a seed of its own, and each epoch's order follows from the
+run's seed. So the trained parameters, the optimiser's state and the number of the step are all there is to keep.
+"""
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from assistant.errors import TrainingError, TrainingRefused
+from finetune import adapters, checkpoint, memory, plan
+from finetune.checkpoint import Checkpoint
+from finetune.config import TrainConfig
+from finetune.lessons import Lessons
+from finetune.losses import Objective, streamed
+from finetune.model import Trainee
+from finetune.pack import Batch, Block, batches
+from finetune.plan import Shape
+from finetune.progress import Paused, Progress, Stepped, Validated
+from finetune.run_folder import PAUSE, STOP, RunFolder
+
+SAVE_EVERY_S = 120.0
+"""Seconds of work that a kill can cost at most, beside one step."""
+PAUSE_LOOK_S = 0.2
+RATES = {"adapter": 2e-4, "ia3": 5e-3, "prefix": 1e-2, "prompt": 1e-2, "top-layers": 2e-5, "full": 2e-5}
+"""Learning rates where none is given."""
+
+
+@dataclass
+class Standing:
+    """How far a training has come; all of it is in a checkpoint."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    looks_without_better: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """One run. `train` goes to the end or to where it is stopped; it begins where the last checkpoint is."""
+
+    accelerator: Accelerator
+    model: Any
+    """Transformers' model, or PEFT's around it, as `adapters.prepare` gives it."""
+    config: TrainConfig
+    shape: Shape
+    lessons: Lessons
+    objective: Objective
+    validation: Sequence[Block]
+    validation_objective: Objective
+    folder: RunFolder
+    say: Callable[[Progress], None] = lambda _: None
+    stop_wanted: Callable[[], bool] = lambda: False
+    standing: Standing = field(default_factory=Standing)
+
+    def __post_init__(self) -> None:
+        trainee = Trainee(self.model)
+        if self.config.checkpointing:
+            trainee.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._parameters = adapters.trained(self.model)
+        self.optimizer = _optimizer(list(self._parameters.values()), self.config)
+        self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
+        self.lay_out_rate()
+        self._recent_s: deque[float] = deque(maxlen=20)
+        self._saved_s = time.monotonic()
+
+    def lay_out_rate(self) -> None:
+        """Begin the learning rate's schedule, for as many steps as there will be."""
+        self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
+
+    def measure(self) -> tuple[float, float]:
+        """Seconds of a step and of a look at the validation part, by one batch that changes nothing."""
+        blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
+        some = blocks[: self.shape.blocks_at_once]
+        took = []
+        for _ in range(2):  # the first call of each kernel prepares it
+            began_s = time.perf_counter()
+            self._gradients(some, 1)
+            took.append(time.perf_counter() - began_s)
+            self.optimizer.zero_grad()
+        batch_s = min(took)
+        looks = math.ceil(len(self.validation) / self.shape.blocks_at_once)
+        return batch_s * self.shape.blocks_per_step / self.shape.blocks_at_once, batch_s / 3 * looks
+
+    def resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one."""
+        found = checkpoint.latest(self.folder.checkpoints)
+        if found is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(found.parameters[name])
+        checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
+        adapters.set_allocation(self.model, found.parameters)
+        self.standing = Standing(**found.figures["standing"])
+        for _ in range(self.standing.step):
+            self._rate.step()
+
+    def train(self) -> str:
+        """Why it ended: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for a loss of NaN."""
+        self.trainee.train()
+        steps = plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, self.standing.step)
+        if self.standing.step == 0:
+            self.save()
+        while self.standing.step < self.shape.steps:
+            if self._is_stopped():
+                self.save()
+                return "stopped"
+            self._step(next(steps))
+            if self.standing.step % self.shape.validate_every == 0 or self.standing.step == self.shape.steps:
+                if self._look():
+                    self.save()
+                    return "early"
+            elif time.monotonic() - self._saved_s > SAVE_EVERY_S:
+                self.save()
+            if 0 < 60 * self.config.budget_minutes < self.standing.seconds:
+                self.save()
+                return "budget"
+        return "finished"
+
+    def save(self) -> None:
+        """A checkpoint of how it stands."""
+        if self.accelerator.is_main_process:
+            tensors = {**self._parameters, **adapters.allocation(self.model)}
+            state = Checkpoint(
+                self.standing.step,
+                tensors,
+                checkpoint.optimizer_state(self.optimizer),
+                {"standing": self.standing.__dict__},
+            )
+            checkpoint.save(self.folder.checkpoints, state)
+        self._saved_s = time.monotonic()
+
+    def _step(self, blocks: list[Block]) -> None:
+        began_s = time.monotonic()
+        loss, tokens = self._accumulated(blocks)
+        norm = self._clipped()
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
+                f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
+            )
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self._rate.step()
+        adapters.allocate(self.model, self.standing.step)
+        self.optimizer.zero_grad()
+        self.standing.step += 1
+        took_s = time.monotonic() - began_s
+        self.standing.seconds += took_s
+        self._recent_s.append(took_s)
+        supervised = sum(len(block.targets) for block in blocks)
+        self.say(
+            Stepped(
+                self.standing.step,
+                self.shape.steps,
+                loss,
+                rate,
+                norm,
+                tokens / took_s,
+                supervised / took_s,
+                memory.peak_bytes(self.accelerator.device),
+                self._seconds_left(),
+            )
+        )
+
+    def _accumulated(self, blocks: list[Block]) -> tuple[float, int]:
+        """(loss, tokens) of a step whose gradients are there now; with smaller batches where memory ran out."""
+        while True:
+            try:
+                return self._gradients(blocks, sum(map(self.objective.count, blocks)) or 1)
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._take_less(error)
+
+    def _take_less(self, error: Exception) -> None:
+        if self.shape.blocks_at_once == 1 or self.accelerator.num_processes > 1:
+            raise TrainingRefused(
+                f"The memory doesn't hold one block of {self.shape.block_tokens:,} tokens. Turn --checkpointing on, "
+                "choose a smaller model, or leave the longest examples out."
+            ) from error
+        self.optimizer.zero_grad()
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.shape = replace(self.shape, blocks_at_once=max(1, self.shape.blocks_at_once // 2))
+
+    def _gradients(self, blocks: list[Block], count: int) -> tuple[float, int]:
+        """Add up the gradients of the loss of all blocks over `count`; that loss, and the tokens without padding."""
+        torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
+        total, processes = torch.zeros((), device=self.accelerator.device), self.accelerator.num_processes
+        mine = self._mine(blocks)
+        for number, batch in enumerate(mine):
+            last = number == len(mine) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.trainee):
+                logprobs = self.trainee(batch)
+                self._refuse_no_numbers(batch, logprobs)
+                loss = self.objective.loss(batch, logprobs) / count
+                extra = adapters.regularization(self.model) / len(mine)
+                self.accelerator.backward(loss * processes + extra)
+            total += loss.detach()
+        summed: Any = self.accelerator.reduce(total, "sum")
+        return float(summed), sum(len(block.ids) for block in blocks)
+
+    def _mine(self, blocks: list[Block]) -> list[Batch]:
+        """This process's share of a step's blocks, as many batches as every other's."""
+        index, processes = self.accelerator.process_index, self.accelerator.num_processes
+        each = -(-len(blocks) // processes)
+        share = blocks[index::processes]
+        share += [Block() for _ in range(each - len(share))]
+        at_once, tokens = min(self.shape.blocks_at_once, each), self.shape.block_tokens
+        return [one.to(self.accelerator.device) for one in batches(share, at_once, tokens)]
+
+    def _refuse_no_numbers(self, batch: Batch, logprobs: torch.Tensor) -> None:
+        if bool(torch.isfinite(logprobs.detach()).all()):
+            return
+        broken = batch.owners[~torch.isfinite(logprobs.detach())][0].item()
+        rows = [item for item in batch.items for _ in self.lessons.items[item]]
+        raise TrainingError(
+            f"The loss of example {rows[int(broken)] + 1} of the training part is no number at step "
+            f"{self.standing.step + 1}. Nothing of the step was applied and the last checkpoint is whole. Lower the "
+            "learning rate, or leave that example out."
+        )
+
+    def _clipped(self) -> float:
+        largest = self.config.clip or math.inf
+        return float(self.accelerator.clip_grad_norm_(self._parameters.values(), largest))
+
+    def _look(self) -> bool:
+        """Look at the validation part, and keep the best; whether it has not become better for too long."""
+        if not self.validation:
+            return False
+        began_s = time.monotonic()
+        loss = self._validation_loss()
+        standing = self.standing
+        best = loss < standing.best_loss
+        if best:
+            standing.best_loss, standing.best_step, standing.looks_without_better = loss, standing.step, 0
+            if self.accelerator.is_main_process:
+                adapters.save(self.model, self.folder.best)
+        else:
+            standing.looks_without_better += 1
+        standing.seconds += time.monotonic() - began_s
+        self.say(Validated(standing.step, loss, best))
+        if standing.step < self.shape.steps:
+            self.save()
+        return 0 < self.config.patience <= standing.looks_without_better
+
+    def _validation_loss(self) -> float:
+        total = torch.zeros((), device=self.accelerator.device)
+        index, processes = self.accelerator.process_index, self.accelerator.num_processes
+        mine = self.validation[index::processes]
+        shape = self.shape
+        for batch, logprobs in streamed(
+            self.trainee, mine, shape.blocks_at_once, shape.block_tokens, self.accelerator.device
+        ):
+            total += self.validation_objective.loss(batch, logprobs)
+        summed: Any = self.accelerator.reduce(total, "sum")
+        return float(summed) / max(1, sum(map(self.validation_objective.count, self.validation)))
+
+    def _is_stopped(self) -> bool:
+        """Whether it is to stop; waits here while it is paused."""
+        told = False
+        while True:
+            wanted = [STOP if self.stop_wanted() else self.folder.wanted]
+            if self.accelerator.num_processes > 1:
+                broadcast_object_list(wanted)
+            if wanted[0] != PAUSE:
+                return wanted[0] == STOP
+            if not told:
+                self.save()
+                self.say(Paused(self.standing.step))
+                told = True
+            time.sleep(PAUSE_LOOK_S)
+
+    def _seconds_left(self) -> float:
+        each = sum(self._recent_s) / len(self._recent_s)
+        return each * (self.shape.steps - self.standing.step)
+
+    def _named(self, blocks: Sequence[Block]) -> str:
+        items = sorted({item + 1 for block in blocks for item in block.items})
+        listed = ", ".join(map(str, items[:5]))
+        return f"the examples of that step ({listed}{' and more' if len(items) > 5 else ''} of the training part)"
+
+
+def learning_rate(config: TrainConfig) -> float:
+    """The one given, or what suits the method."""
+    return config.learning_rate or RATES.get(config.method, RATES["adapter"])
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": learning_rate(config), "weight_decay": config.weight_decay}
+    match config.optimizer:
+        case "sgd":
+            return torch.optim.SGD(parameters, momentum=0.9, **options)
+        case "adafactor":
+            return torch.optim.Adafactor(parameters, **options)
+    return torch.optim.AdamW(parameters, **options)
+
+
+def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Any:
+    from transformers import get_scheduler
+
+    warmup = math.ceil(config.warmup * steps)
+    plain = getattr(optimizer, "optimizer", optimizer)  # accelerate's would step once for each process
+    return get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps)
+
+
+def _seed(seed: int, step: int, process: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {process}".encode()).digest()[:7], "big")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
