@@ -68,9 +68,14 @@ class Shots:
             found = self.pool.choose(len(found) - 1, text, values, vector)
         return found, len(wanted) - len(found)
 
+    @staticmethod
+    def room(context_tokens: int, reply_tokens: int) -> int:
+        """Tokens that a prompt may have, as the engine counts: a reply gets what it wants, or a quarter."""
+        return context_tokens - min(reply_tokens, context_tokens // 4)
+
     async def _fits(self, messages: Sequence[Message], reply_tokens: int) -> bool:
         context = await self._context()
-        room = context - min(reply_tokens, context // 4)
+        room = self.room(context, reply_tokens)
         most = sum(len(one.content.encode()) + MESSAGE_TOKENS for one in messages) + MESSAGE_TOKENS * 4
         if most < room or not context:  # a token has a byte at least
             return True

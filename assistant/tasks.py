@@ -70,11 +70,12 @@ class Task:
     async def ask(self, row: Row) -> Outcome:
         """What the model makes of one row. Raises `AssistantError`, `InputsInvalid`."""
         text, values = self._input(row), self._values(row)
-        examples, left_out = await self._examples(text, values)
+        cut = await self._cut(text, values)
+        examples, left_out = await self._examples(text, values, cut)
         if self.scored:
-            outcome: Outcome = {"scores": await self._scores(text, values, examples)}
+            outcome: Outcome = {"scores": await self._scores(text, values, examples, cut)}
         else:
-            messages = self._messages(text, values, examples, cut=await self._cut(text, values))
+            messages = self._messages(text, values, examples, cut=cut)
             votes = self.template.reasoning.votes if self.template.reasoning else 1
             texts = await asyncio.gather(*(self._written(messages, number) for number in range(votes)))
             outcome = {"texts": texts} if self.template.reasoning else {"text": answer(texts[0])}
@@ -125,11 +126,11 @@ class Task:
         """What `{{ label }}` stands for in each question about one input."""
         return [{LABEL: name} for name in self.template.labels] if self.template.several else [{}]
 
-    async def _examples(self, text: str, values: Mapping[str, str]) -> tuple[Sequence[Example], int]:
+    async def _examples(self, text: str, values: Mapping[str, str], cut: Cut | None) -> tuple[Sequence[Example], int]:
         """(those to be said before an input, how many more there was no room for)"""
         if self.shots is None:
             return self.template.examples, 0
-        question, cut = self._questions()[-1], await self._cut(text, values)
+        question = self._questions()[-1]
         reply_tokens = SCORED_TOKENS if self.scored else self.sampling.max_tokens
         return await self.shots.choose(
             text, values, lambda some: self._messages(text, values, some, question, cut), reply_tokens
@@ -137,10 +138,13 @@ class Task:
 
     async def _scores_of_nothing(self, text: str) -> list[list[float]]:
         values = self._saying(text)
-        return await self._scores(text, values, (await self._examples(text, values))[0])
+        examples, _ = await self._examples(text, values, None)
+        return await self._scores(text, values, examples, None)
 
-    async def _scores(self, text: str, values: Mapping[str, str], examples: Sequence[Example]) -> list[list[float]]:
-        asked, scores, cut = self.template.asked, [], await self._cut(text, values)
+    async def _scores(
+        self, text: str, values: Mapping[str, str], examples: Sequence[Example], cut: Cut | None
+    ) -> list[list[float]]:
+        asked, scores = self.template.asked, []
         for question in self._questions():
             messages = self._messages(text, values, examples, question, cut)
             logprobs = await self.client.score(self.model, messages, labels.continuations(asked), adapter=self.adapter)

@@ -53,7 +53,7 @@ def _names(db: Database) -> Mapping[int, str]:
 
 
 def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator[Candidate]:
-    from assistant.batch.evaluation import check, labels_of
+    from assistant.batch.evaluation import check, classes
     from assistant.batch.rows import InputUnreadable, rows
 
     check(template, rows(path), str(path))
@@ -63,7 +63,7 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
             raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text that has the label.")
         own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
         digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16).hexdigest()
-        for example in labelled(template, text, labels_of(row["label"], template.several), {**values, **own}):
+        for example in labelled(template, text, classes(row["label"], template.several), {**values, **own}):
             yield Candidate(example, f"said:{digest}", said=text)
 
 

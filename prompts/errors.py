@@ -12,7 +12,13 @@ class PromptError(Exception):
 
 
 class TemplateInvalid(PromptError):
-    """A template file breaks the format."""
+    """A template file breaks the format: in `file`, which it is known by, at `line` (0 of all of it), by `problem`."""
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0, problem: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+        self.problem = problem or message
 
 
 class TemplateUnknown(PromptError):

@@ -5,7 +5,7 @@ mean, so that long ones have the same chance; a class as likely as its words in 
 
 A small model has a favourite word, whatever it reads. Calibration takes that bias out: it divides by the probabilities
 for inputs that say nothing (`contextual`, Zhao et al. 2021, arXiv:2102.09690) or by their mean over the inputs at hand
-(`batch`, Zhou et al. 2023, arXiv:2309.17249).
+(`batch`, Zhou et al. 2023, arXiv:2309.17249), or by what makes labelled ones right (`prompts.fitting`).
 """
 
 import math
@@ -25,14 +25,17 @@ YES_NO: dict[str, Labels] = {"en": {"yes": ("yes",), "no": ("no",)}, "zh": {"yes
 
 @dataclass(frozen=True)
 class Calibration:
-    """`method` says where `log_prior` comes from: one natural logarithm for each class, taken from its score."""
+    """`method` says where `log_prior` comes from: one natural logarithm for each class, taken from `slope` times its
+    score.
+    """
 
     method: str
     log_prior: tuple[float, ...]
+    slope: float = 1.0
 
     def probabilities(self, scores: Sequence[float]) -> list[float]:
         """Of the classes, 1 together, from `class_scores`."""
-        return softmax([score - prior for score, prior in zip(scores, self.log_prior, strict=True)])
+        return softmax([self.slope * score - prior for score, prior in zip(scores, self.log_prior, strict=True)])
 
 
 def parse(value: object) -> Labels:

@@ -154,6 +154,12 @@ def example(row: Mapping[str, Any], column: str, truth: str, inputs: Iterable[st
     return Example(str(row[column]), output_text(row[truth]), own, str(row.get("reasoning") or ""))
 
 
+def line_of(text: str, key: object) -> int:
+    """The number of the line that begins with `key:`, for messages; 1 where there is none."""
+    lines = enumerate(text.splitlines(), 1)
+    return next((number for number, line in lines if line.strip().startswith(f"{key}:")), 1)
+
+
 def load(path: Path) -> Template:
     """The template in a file. Raises `TemplateInvalid` naming file, line and what to do."""
     try:
@@ -409,12 +415,9 @@ class _Parser:
         return value
 
     def _line_of(self, key: Any) -> int:
-        """The line that begins with `key:`, for messages."""
-        for number, line in enumerate(self._text.splitlines(), 1):
-            if line.strip().startswith(f"{key}:"):
-                return number
-        return 1
+        return line_of(self._text, key)
 
     def _wrong(self, problem: str, line: int, column: int | None = None) -> TemplateInvalid:
         where = f"line {line}" + (f", column {column}" if column else "")
-        return TemplateInvalid(f"{self._place}, {where}: {problem}.")
+        message = f"{self._place}, {where}: {problem}."
+        return TemplateInvalid(message, file=self._place, line=line, problem=problem)

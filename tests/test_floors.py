@@ -26,6 +26,7 @@ FLOORS = [
     ("assistant.redaction", 1),
     ("assistant.shots", 3),
     ("assistant.tasks", 3),
+    ("assistant.template_lint", 3),
     ("assistant.batch", 3),
     ("assistant.meaning_index", 3),
     ("assistant.server", 3),

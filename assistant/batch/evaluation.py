@@ -33,7 +33,7 @@ def check(template: Template, rows: Iterable[Mapping[str, Any]], name: str) -> N
         column = TRUTH[template.kind]
         if row.get(column) in (None, ""):
             raise InputUnreadable(f"{name}, row {number}: no {column!r}, which says what is right.")
-        for label in labels_of(row[column], template.several) if template.labels else ():
+        for label in classes(row[column], template.several) if template.labels else ():
             if label not in template.labels:
                 known = ", ".join(template.labels)
                 raise InputUnreadable(f"{name}, row {number}: the label {label!r} is none of {known}.")
@@ -53,19 +53,26 @@ def evaluate(template: Template, rows: Sequence[Mapping[str, Any]], column: str)
     return _evaluation("f1", values, metrics.written(references, said, template.language))
 
 
+def classes(value: Any, several: bool) -> list[str]:
+    """Those that a row's truth names."""
+    if isinstance(value, list):
+        return [str(one) for one in value]
+    return named(str(value)) if several else [str(value)]
+
+
 def _classes(template: Template, rows: Sequence[Mapping[str, Any]]) -> Evaluation:
-    classes, failed = list(template.labels), "(failed)"
+    known, failed = list(template.labels), "(failed)"
     truth = [str(row["label"]) for row in rows]
     chances = [row["probabilities"] or {failed: 0.0} for row in rows]
     said = [max(one, key=one.__getitem__) for one in chances]
     right = [a == b for a, b in zip(truth, said, strict=True)]
-    report = metrics.classification(truth, said, classes)
+    report = metrics.classification(truth, said, known)
     report["calibration_error"] = metrics.calibration_error(right, [max(one.values()) for one in chances])
     return _evaluation("accuracy", [float(one) for one in right], report)
 
 
 def _several(template: Template, rows: Sequence[Mapping[str, Any]]) -> Evaluation:
-    truth = [labels_of(row["label"], True) for row in rows]
+    truth = [classes(row["label"], True) for row in rows]
     said = [row["prediction"] or [] for row in rows]
     values = [
         float(row["prediction"] is not None and set(a) == set(b)) for row, a, b in zip(rows, truth, said, strict=True)
@@ -93,10 +100,3 @@ def _span_f1(wanted: Sequence[metrics.Span], found: Sequence[metrics.Span]) -> f
 
 def _evaluation(main: str, values: list[float], report: dict[str, Any]) -> Evaluation:
     return Evaluation(main, values, sum(values) / len(values), *metrics.interval(values), report)
-
-
-def labels_of(value: Any, several: bool) -> list[str]:
-    """The classes that a row's truth names."""
-    if isinstance(value, list):
-        return [str(one) for one in value]
-    return named(str(value)) if several else [str(value)]

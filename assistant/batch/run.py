@@ -64,14 +64,23 @@ class Batch:
         finally:
             self._journal.close()
 
-    async def predictions(self) -> Iterator[dict[str, Any]]:
-        """Each row with its `prediction`, `probabilities` where the task has them, and `error` where it failed."""
+    def outcomes(self) -> Iterator[Outcome]:
+        """What the model made of each row, in order."""
+        return self._journal.outcomes()
+
+    async def predictions(
+        self, fitted: Callable[[int], Sequence[Calibration]] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Each row with its `prediction`, `probabilities` where the task has them, and `error` where it failed.
+
+        `fitted` gives the calibrations for a row by its number; otherwise they are made as `method` says.
+        """
         self.method = self.method or (default_calibration(self.total) if self.task.scored else "none")
-        calibrations = await self.task.calibration(self.method, self._journal.outcomes())
+        made = [] if fitted else await self.task.calibration(self.method, self._journal.outcomes())
 
         def predicted() -> Iterator[dict[str, Any]]:
-            for row, outcome in zip(rows(self.source), self._journal.outcomes(), strict=True):
-                result = prediction(self.task, row, outcome, calibrations)
+            for number, (row, outcome) in enumerate(zip(rows(self.source), self._journal.outcomes(), strict=True)):
+                result = prediction(self.task, row, outcome, fitted(number) if fitted else made)
                 self.failed += "error" in result
                 self.left_out += outcome.get("left_out", 0)
                 yield {**row, **result}

@@ -1,10 +1,10 @@
-"""`assistant prompts`: list, show, test and improve templates."""
+"""`assistant prompts`: list, show, check, test and improve templates."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli import prompts_format, prompts_optimize, prompts_test
+from assistant.cli import prompts_format, prompts_lint, prompts_optimize, prompts_test
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @click.group("prompts")
 def command() -> None:
-    """List, show, test and improve templates."""
+    """List, show, check, test and improve templates."""
 
 
 command.add_command(prompts_test.test)
+command.add_command(prompts_lint.lint)
 command.add_command(prompts_optimize.optimize)
 command.add_command(prompts_format.format_)
 

@@ -13,14 +13,18 @@ from assistant.cli import prompts_attack
 from assistant.cli.kept_tests import keep, tell
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
-from assistant.cli.shot_options import asked_for
-from assistant.cli.task_options import find_template, opened_task, task_options
+from assistant.cli.task_options import find_template, opened_task, settings_of, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
     from assistant.batch.evaluation import Evaluation
+    from assistant.batch.fitted import Fitted
+    from assistant.batch.run import Batch
     from assistant.store.template_tests import TemplateTest
+    from assistant.tasks import Task
     from prompts.template import Template
+
+FITTED = "fitted"
 
 
 @click.command("test")
@@ -62,6 +66,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
 
 async def _test(template: "Template", source: Path, options: dict[str, Any]) -> "tuple[TemplateTest, Evaluation]":
     from assistant.batch.evaluation import check, evaluate
+    from assistant.batch.fitted import as_json
     from assistant.batch.rows import rows
     from assistant.batch.run import Batch
     from assistant.store.template_tests import TemplateTest
@@ -73,14 +78,26 @@ async def _test(template: "Template", source: Path, options: dict[str, Any]) -> 
         batch = Batch(task, source, options["calibration"], folder / "journal")
         with progress_bar() as progress:
             await batch.ask(lambda done: progress(done, batch.total))
-        predicted = list(await batch.predictions())
+        fit = _fitted(task, source, batch) if batch.method == FITTED else None
+        predicted = list(await batch.predictions(fit.of_row if fit else None))
     evaluation = evaluate(template, predicted, task.column)
-    how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
-    how |= {"examples": said} if (said := asked_for(options)) else {}
+    how = {"calibration": batch.method, **settings_of(task, options)}
     what = (template.name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
     report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
+    report |= {FITTED: as_json(fit.whole)} if fit else {}
     report |= {"examples_left_out": batch.left_out} if batch.left_out else {}
     return TemplateTest(*what, evaluation.main, evaluation.values, report), evaluation
+
+
+def _fitted(task: "Task", source: Path, batch: "Batch") -> "Fitted":
+    from assistant.batch.evaluation import classes
+    from assistant.batch.fitted import fitted
+    from assistant.batch.rows import rows
+
+    if not task.scored:
+        raise AssistantError(f"{task.template.name} doesn't score its labels: there is nothing to calibrate.")
+    truths = [classes(row["label"], task.template.several) for row in rows(source)]
+    return fitted(task.template, truths, list(batch.outcomes()))
 
 
 def set_beside(template: "Template") -> Path:

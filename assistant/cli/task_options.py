@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.options import model_name, pairs, sampling_values
-from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
+from assistant.cli.shot_options import SHOT_OPTIONS, asked_for, opened_shots
 from assistant.errors import AssistantError
 from assistant.paths import Paths
 
@@ -34,11 +34,12 @@ _OPTIONS = (
     *MODEL_OPTIONS,
     click.option(
         "--calibration",
-        type=click.Choice(["auto", "none", "contextual", "batch"]),
+        type=click.Choice(["auto", "none", "contextual", "batch", "fitted"]),
         default="auto",
         callback=lambda _ctx, _parameter, given: "" if given == "auto" else given,
         show_default=True,
-        help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more.",
+        help="How probabilities are calibrated; auto: by the inputs themselves where there are ten or more; fitted: on "
+        "labelled ones, by `prompts test --calibration fitted`.",
     ),
     *SHOT_OPTIONS,
 )
@@ -71,6 +72,13 @@ def find_template(name: str) -> "Template":
     if name.endswith(".md"):
         return load(Path(name))
     return Library(Paths.from_environment().create().templates).find(name)
+
+
+def settings_of(task: "Task", options: dict[str, Any]) -> dict[str, Any]:
+    """What a task was asked with beside its template, model and adapter, as a test of a template keeps it."""
+    said = asked_for(options)
+    how = {"values": dict(task.values), "sampling": task.sampling.as_dict()}
+    return how | ({"examples": said} if said else {})
 
 
 @asynccontextmanager

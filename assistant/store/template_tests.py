@@ -56,6 +56,26 @@ def earlier(db: Database, test: TemplateTest) -> TemplateTest | None:
     return next((one for one in map(_test, rows) if one.what != test.what), None)
 
 
+def fitted(
+    db: Database, template_hash: str, model: str, adapter: str, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The calibration that the last test of these fitted, one for each question; empty where none did.
+
+    Of `settings` those count that change the scores: `values` and `examples`.
+    """
+    rows = select(
+        db,
+        f"SELECT {COLUMNS} FROM template_tests WHERE template_hash = ? AND model = ? AND adapter = ? ORDER BY id DESC",
+        (template_hash, model, adapter),
+    )
+    for test in map(_test, rows):
+        alike = all(test.settings.get(key) == settings.get(key) for key in ("values", "examples"))
+        if alike and "fitted" in test.report:
+            found: list[dict[str, Any]] = test.report["fitted"]
+            return found
+    return []
+
+
 def _test(row: tuple[Any, ...]) -> TemplateTest:
     template, template_hash, model, adapter, settings, data, data_hash, main, values, report, done_ms = row
     what = (template, template_hash, model, adapter, json.loads(settings), data, data_hash, main)

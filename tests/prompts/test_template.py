@@ -75,6 +75,7 @@ def front(matter: str, body: str = "# system\nhi\n") -> str:
         (front("name: other"), "name is 'other', but the file is 'broken'"),
         (front("inputs: [a]"), "inputs must be a table"),
         (front("inputs:\n  input: x"), "line 3: 'input' can't be the name"),
+        (front("inputs:\n  output: x"), "line 3: 'output' can't be the name"),
         (front("inputs:\n  a: {describtion: x}", "# system\n{{ a }}"), "line 3: input 'a' needs a description"),
         (front("inputs:\n  a: x"), "line 3: no section uses the input a"),
         (front("kind: chat", "# system\n{{ a }} {{ b }}"), "# system uses a, b, which inputs does not declare"),

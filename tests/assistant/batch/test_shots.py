@@ -103,7 +103,7 @@ async def chosen(home: Paths, template: Template, examples: list[Example], **sam
     async with Client(home, Settings()) as client:
         shots = Shots(client, catalogue.DEFAULT, Pool(examples), len(examples), embed)
         task = Task(client, template, catalogue.DEFAULT, Sampling(**sampling), {}, shots=shots)
-        found, left_out = await task._examples("word " * 200, {})
+        found, left_out = await task._examples("word " * 200, {}, None)
     return len(found), left_out
 
 

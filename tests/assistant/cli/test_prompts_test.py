@@ -80,3 +80,19 @@ def test_an_attack_on_a_column_that_is_not_there(data: Path) -> None:
     ran = measure("-d", str(data), "--attack", "--column", "text")
     assert ran.returncode == 1
     assert "has no 'text', but input, label" in ran.stderr
+
+
+def test_a_fitted_calibration_is_kept_for_runs(data: Path, tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "assistant", "run", "mood", "-i", str(data), "--calibration", "fitted"]
+    before = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+    assert "No calibration is fitted for mood" in before.stderr
+    told = json.loads(measure("-d", str(data), "--calibration", "fitted", "--json").stdout)
+    assert told["calibration"] == "fitted"
+    assert told["accuracy"]["value"] >= 0.7, "each row by a fit that hasn't seen it"
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True)
+    assert "calibration: fitted" in ran.stderr
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert sum(row["prediction"] == row["label"] for row in found) >= 8
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(data.read_text().splitlines(keepends=True)[:9]))
+    assert "fitted on 10 rows or more, here are 9" in measure("-d", str(few), "--calibration", "fitted").stderr
