@@ -2,8 +2,8 @@
 
 The rows are split by class into a train, a validation and a test part. Single moves are compared on the train part by
 successive halving (Karnin et al. 2013; Jamieson and Talwalkar 2016, arXiv:1502.07943): many on few rows, the better
-half on more. The best are put together and compared in the same way. The validation part chooses among the finalists and the
-template as it was; the test part is looked at once, for that and the one that was chosen.
+half on more. The best are put together and compared in the same way. The validation part chooses among the finalists
+and the template as it was; the test part is looked at once, for that and the one that was chosen.
 
 Nothing here asks a model: what does is passed in as a `Judge`.
 """
