@@ -22,6 +22,7 @@ CHAT: list[BindingType] = [
     Binding("ctrl+n", "new", "new conversation", show=False, id="chat.new"),
     Binding("ctrl+r", "new_private", "new private conversation", show=False, id="chat.private"),
     Binding("ctrl+o", "choose_model", "choose the model", show=False, id="chat.model"),
+    Binding("alt+a", "choose_adapter", "choose the adapter", show=False, id="chat.adapter"),
     Binding("ctrl+t", "choose_template", "choose the template", show=False, id="chat.template"),
     Binding("ctrl+g", "sampling", "sampling", show=False, id="chat.sampling"),
     Binding("ctrl+l", "to_list", "go to the conversations", show=False, id="chat.list"),
