@@ -91,8 +91,8 @@ class Client:
         """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
 
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
-        message. `adapter` is the name of one of ours, refused where `adapter_hash` is another than its files'. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`,
-        `RequestRefused` or a `ModelError`.
+        message. `adapter` is the name of one of ours, refused where its files have another hash than `adapter_hash`.
+        Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
         """
         elsewhere, name = await self._place(model)
         if elsewhere is not None:

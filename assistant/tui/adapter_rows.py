@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlite_utils import Database
 
@@ -35,9 +34,5 @@ def lineage(db: Database, adapter: StoredAdapter) -> str:
 
 def proved(db: Database, adapter: StoredAdapter) -> str:
     """`perplexity 37.9 to 21.5`, or whichever its main measure is; that it was never evaluated."""
-    run = next((one for one in runs.every(db) if one.id == adapter.run_id), None)
-    evaluation = runs.evaluation(db, run.id) if run else None
-    if evaluation is None or evaluation.adapter_hash != adapter.hash:
-        return "not evaluated"
-    main: dict[str, Any] | None = next((one for one in evaluation.report.get("measures", ()) if one.get("main")), None)
-    return f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else ""
+    main = runs.proof(db, adapter.run_id, adapter.hash)
+    return f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else "not evaluated"
