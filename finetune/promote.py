@@ -98,9 +98,8 @@ def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = F
     run = next((one for one in runs.every(db) if one.id == adapter.run_id), None)
     evaluation = runs.evaluation(db, run.id) if run else None
     if evaluation is None:
-        return [
-            f"{adapter.name} was never compared with its base: `finetune eval {run.name if run else adapter.name}`."
-        ]
+        how = f": `finetune eval {run.name}`" if run else ", and its run is gone"
+        return [f"{adapter.name} was never compared with its base{how}."]
     if evaluation.adapter_hash != adapter.hash:
         return [f"The comparison was of another adapter than {adapter.name} is now: evaluate it again."]
     return verdicts(evaluation.report, forgetting_limit)

@@ -1,13 +1,43 @@
 """Adapters with where they come from, as lines."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlite_utils import Database
+from textual.content import Content
 
+from assistant.safe_text import printable
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from assistant.tui.screens.pick import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRow:
+    """An adapter in the list of models, under its base."""
+
+    model: str
+    name: str
+    hash: str
+    about: str
+    in_use: bool
+
+    @property
+    def line(self) -> Content:
+        """As it is listed."""
+        told = printable(self.about.removeprefix("in use · "), newlines=False)
+        used = Content.styled("in use", "$accent") + " · " if self.in_use else Content("")
+        return Content(f"   {printable(self.name, newlines=False)}  ") + used + Content.styled(told, "$foreground 60%")
+
+
+def adapter_rows(db: Database, model: str) -> list[AdapterRow]:
+    """The adapters that were registered for a model, the newest first."""
+    used = adapters.in_use(db, model)
+    return [
+        AdapterRow(model, one.name, one.hash, lineage(db, one), used is not None and used.hash == one.hash)
+        for one in adapters.every(db, model)
+    ]
 
 
 def adapter_choices(db: Database, model: str, names: Sequence[str]) -> list[Choice]:

@@ -87,6 +87,8 @@ MODELS: list[BindingType] = [
     Binding("escape", "leave", "back", id="models.leave"),
     Binding("enter", "use", "use it, pulled if need be", show=False, id="models.use"),
     Binding("a", "add", "add", tooltip="add a folder, a file or a server", id="models.add"),
+    Binding("p", "promote", "promote", tooltip="use the adapter for new replies", id="models.promote"),
+    Binding("z", "roll_back", "roll back", tooltip="use what was in use before the adapter", id="models.roll_back"),
     Binding("d,delete", "remove", "remove", tooltip="remove the model", id="models.remove"),
 ]
 
