@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from assistant.engine import catalogue, model_folder, weights
 from assistant.engine.adapter_folder import AdapterFolder
+from assistant.engine.catalogue import Remote
 from assistant.errors import AdapterError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, runs
@@ -32,18 +34,17 @@ def promote(
     db: Database,
     paths: Paths,
     name: str,
-    base_hash: str,
     *,
     anyway: bool = False,
     forgetting_limit: float = FORGETTING_LIMIT,
 ) -> Promoted:
     """Use an adapter, named as its run, its folder or its hash, for new replies from now on.
 
-    `base_hash`: of its model as it is now. Raises `TrainingRefused` where something speaks against it, or, with
-    `anyway`, where replies couldn't be made with it at all.
+    Raises `TrainingRefused` where something speaks against it, or, with `anyway`, where replies couldn't be made with
+    it at all.
     """
     adapter = found(db, name)
-    refuse_unusable(paths, adapter, base_hash)
+    refuse_unusable(paths, adapter)
     reasons = objections(db, adapter, forgetting_limit)
     if reasons and not anyway:
         raise TrainingRefused(f"{' '.join(reasons)} To use it all the same: `finetune promote {name} --anyway`.")
@@ -66,15 +67,24 @@ def found(db: Database, name: str) -> StoredAdapter:
     return adapter
 
 
-def refuse_unusable(paths: Paths, adapter: StoredAdapter, base_hash: str) -> None:
+def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
     """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
     if trouble := damage(paths.adapters / adapter.name, adapter.hash):
         raise TrainingRefused(f"{adapter.name} can't be used: {trouble}")
+    base_hash = weights_hash(paths, adapter.model)
     if adapter.base_hash != base_hash:
         raise TrainingRefused(
             f"{adapter.name} was made for other weights of {adapter.model}: for {adapter.base_hash[:12]}, and they are "
             f"{base_hash[:12]}. Train again on this model."
         )
+
+
+def weights_hash(paths: Paths, model: str) -> str:
+    """Of a model as it is now, as each of its replies names it. Raises a `ModelError`."""
+    found = catalogue.find(paths, model)
+    if isinstance(found, Remote):
+        raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
+    return weights.sha256(model_folder.ready(found.folder, lambda _: None))
 
 
 def damage(folder: Path, hash_: str) -> str:

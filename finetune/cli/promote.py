@@ -28,10 +28,8 @@ def command(run: str, anyway: bool, forgetting: float, as_json: bool) -> None:
     paths = Paths.from_environment().create()
     with opened_log() as db:
         from finetune import promote
-        from finetune.run import opened_base
 
-        base = opened_base(paths, promote.found(db, run).model)
-        done = promote.promote(db, paths, run, base.hash, anyway=anyway, forgetting_limit=forgetting)
+        done = promote.promote(db, paths, run, anyway=anyway, forgetting_limit=forgetting)
     if as_json:
         told = {"model": done.adapter.model, "adapter": done.adapter.name, "adapter_hash": done.adapter.hash}
         click.echo(json.dumps({**told, "anyway": bool(done.reasons), "reasons": done.reasons}, ensure_ascii=False))
