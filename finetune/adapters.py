@@ -25,7 +25,8 @@ CHANGED = "changed.safetensors"
 def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
     """Transformers' `model` with what `config.method` trains, and nothing else, requiring gradients.
 
-    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. Raises `TrainingRefused`.
+    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. Raises
+    `TrainingRefused`.
     """
     model.requires_grad_(False)
     if config.method in OF_BASE:

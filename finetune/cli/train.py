@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -51,7 +53,9 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, as_json: bo
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
     from assistant.paths import Paths
+    from assistant.server.process import SPIN_COUNT
 
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     say: Callable[[Progress], None] = _json
@@ -81,7 +85,7 @@ class _Told:
     """The course of a training for people: a line for each look, and one that changes on a terminal."""
 
     def __init__(self) -> None:
-        self._live = click.get_text_stream("stderr").isatty()
+        self._live = sys.stderr.isatty()
 
     def __call__(self, progress: Progress) -> None:
         match progress:
