@@ -60,7 +60,7 @@ async def _test(
     from assistant.store.template_tests import TemplateTest
 
     template = find_template(name)
-    source = Path(data) if data else _set_beside(template.path)
+    source = Path(data) if data else set_beside(template.path)
     check(template, rows(source), str(source))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -80,7 +80,7 @@ async def _test(
     return result, evaluation, before
 
 
-def _set_beside(path: Path | None) -> Path:
+def set_beside(path: Path | None) -> Path:
     beside = path.with_suffix(".jsonl") if path else None
     if beside is None or not beside.is_file():
         raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
