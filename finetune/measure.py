@@ -60,9 +60,20 @@ def perplexity(
 ) -> Measure:
     """Of each example the negative log-likelihood in nats under both, and its tokens -> e to the mean per token."""
     before, after, low, high = _bootstrap(base, adapted, tokens, groups, seed)
-    changed = [math.expm1(value) for value in (after - before, low, high)]
+    difference, low, high = (math.expm1(value) for value in (after - before, low, high))
     return Measure(
-        key, name, math.exp(before), math.exp(after), *changed, True, True, main, len(base), len(set(groups))
+        key,
+        name,
+        math.exp(before),
+        math.exp(after),
+        difference,
+        low,
+        high,
+        relative=True,
+        lower_is_better=True,
+        main=main,
+        items=len(base),
+        groups=len(set(groups)),
     )
 
 

@@ -58,7 +58,7 @@ def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed:
 
 def leaks(both: Compared, form: ChatFormat, decode: Any, asked: Sequence[Probe]) -> list[Mapping[str, Any]]:
     """Of the probes whose secret the adapter says: the kind and the number in `asked`. The secret isn't repeated."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     for number, probe in enumerate(asked):
         prompt = form.encode(list(probe.prompt))
         ids = [*prompt, *form.encode_reply(prompt, probe.prefix)]

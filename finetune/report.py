@@ -36,8 +36,8 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def _kept(about: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return (
-        f"Dataset {about['name']} ({about['kind']}): {test['examples']:,} examples of {test['groups']:,} conversations, "
-        "near-alike ones counted as one, were kept from training."
+        f"Dataset {about['name']} ({about['kind']}): {test['examples']:,} examples of {test['groups']:,} "
+        "conversations, near-alike ones counted as one, were kept from training."
     )
 
 

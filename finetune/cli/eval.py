@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from assistant.tasks import Task
     from finetune.measure import Measure
+    from prompts.template import Template
 
 
 @click.command()
 @click.argument("run")
 @click.option("--task", "tasks", multiple=True, help="Also a template's task, on the labelled set beside it.")
-@click.option(
-    "--probe",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="General text in place of the one that comes along.",
-)
+@click.option("--probe", type=click.Path(dir_okay=False, path_type=Path), help="General text in place of ours.")
 @click.option("--seed", default=0, show_default=True, help="Of the intervals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_json: bool) -> None:
@@ -56,24 +56,23 @@ def _say(as_json: bool) -> Any:
 
 
 async def _tasks(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
+    from functools import partial
+
     from assistant.cli.prompts_test import set_beside
-    from assistant.cli.task_options import find_template, opened_task
+    from assistant.cli.task_options import find_template
     from finetune import task_metrics
 
-    found = []
-    for name in names:
-        template = find_template(name)
-        options = {"model": model, "values": {}, "sampling": {}, "column": "input"}
-        found.append(
-            await task_metrics.measured(
-                template,
-                set_beside(template.path),
-                lambda adapter, template=template: opened_task(template, {**options, "adapter": adapter}),
-                adapter,
-                seed,
-            )
-        )
-    return found
+    templates = [find_template(name) for name in names]
+    return [
+        await task_metrics.measured(one, set_beside(one.path), partial(_opened, one, model), adapter, seed)
+        for one in templates
+    ]
+
+
+def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncContextManager[Task]":
+    from assistant.cli.task_options import opened_task
+
+    return opened_task(template, {"model": model, "values": {}, "sampling": {}, "column": "input", "adapter": adapter})
 
 
 def _print(told: dict[str, Any], folder: Path) -> None:
