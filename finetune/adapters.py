@@ -85,11 +85,11 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 def save(model: Any, folder: Path) -> None:
     """Write the adapter as PEFT does, or the whole model where its own weights were trained, whole or not at all."""
     with whole_folder(folder) as new:
-        if hasattr(model, "peft_config"):
+        if _allocator(model) is not None:
+            _as_plain_lora(model, new)
+        elif hasattr(model, "peft_config"):
             model.save_pretrained(new, save_embedding_layers=False)
             (new / "README.md").unlink(missing_ok=True)  # a form to be filled in
-            if _allocator(model) is not None:
-                _as_plain_lora(model, new)
         else:
             save_file({name: one.detach().cpu().contiguous() for name, one in trained(model).items()}, new / CHANGED)
 

@@ -4,7 +4,7 @@ Each objective knows its items: the rows that belong together, in the order that
 as a sum and what it is divided by, so that it is normalised over a whole step, however that is cut into batches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -125,15 +125,12 @@ def _references(known: Sequence[Sequence[float]], batch: Batch, like: Tensor) ->
 
 
 @torch.no_grad()
-def streamed(
-    trainee: torch.nn.Module, blocks: Sequence[Block], at_once: int, tokens: int, device: torch.device
-) -> Iterator[tuple[Batch, Tensor]]:
+def streamed(trainee: torch.nn.Module, batches_: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
     """Batch after batch with its log-probabilities (S,), without gradient and without dropout."""
     was_training = trainee.training
     trainee.eval()
     try:
-        for batch in batches(blocks, at_once, tokens):
-            batch = batch.to(device)
+        for batch in batches_:
             yield batch, trainee(batch)
     finally:
         trainee.train(was_training)
@@ -149,7 +146,7 @@ def item_sums(
 ) -> list[list[float]]:
     """Of each item's rows, the log-probability of its supervised tokens together."""
     found: list[list[float]] = [[] for _ in items]
-    for batch, logprobs in streamed(trainee, blocks, at_once, tokens, device):
+    for batch, logprobs in streamed(trainee, (one.to(device) for one in batches(blocks, at_once, tokens))):
         sums = iter(row_sums(batch, logprobs.double()).tolist())
         for item in batch.items:
             found[item] = [next(sums) for _ in items[item]]

@@ -4,15 +4,16 @@ import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import accelerate
 import peft
 import torch
 import transformers
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from safetensors.torch import load_file, save_file
 from sqlite_utils import Database
 
@@ -24,7 +25,7 @@ from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, memory, pack, plan
+from finetune import adapters, memory, pack, plan, processes
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 from finetune.example import Example
@@ -99,25 +100,30 @@ def begin(
     Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
     """
     device = device_of()
-    with only_training(paths):
-        _close_killed(db)
+    if config.method == "qlora" and device.type != "cuda":
+        raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
+    main = processes.is_main(device.type == "cpu")
+    with only_training(paths) if main else nullcontext():
+        if main:
+            _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
         shape, _ = plan.shape(learned.train, config, device)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
-            name = ""
             trainer = _trainer(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned(name, trainer, learned))
+            say(_planned("", trainer, learned))
             return None
-        run = _added(db, learned, config, shape)
+        run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
 
 
 def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], None]) -> Run:
     """Go on with a run that was stopped or killed, from its last checkpoint. Raises a `TrainingError`."""
     run = runs.get(db, run_name)
-    with only_training(paths):
-        _close_killed(db)
+    main = processes.is_main(device_of().type == "cpu")
+    with only_training(paths) if main else nullcontext():
+        if main:
+            _close_killed(db)
         if run.state == "finished":
             raise TrainingRefused(f"{run.name} is finished. Begin another training on its dataset instead.")
         if run.dataset_id is None:
@@ -163,10 +169,14 @@ def _work(
     say: Callable[[Progress], None],
 ) -> Run:
     folder = RunFolder(paths, run.name).create()
-    folder.want("")
-    runs.set_state(db, run.id, "running")
+    main = PartialState().is_main_process
+    if main:
+        folder.want("")
+        runs.set_state(db, run.id, "running")
 
     def told(progress: Progress) -> None:
+        if not main:
+            return
         if isinstance(progress, Stepped):
             figures = {"loss": progress.loss, "learning_rate": progress.learning_rate}
             runs.add_point(db, run.id, progress.step, {**figures, "tokens_per_s": progress.tokens_per_s})
@@ -178,24 +188,25 @@ def _work(
         with _stop_asked() as stop_wanted:
             trainer = _trainer(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
-            say(_planned(run.name, trainer, learned))
+            told(_planned(run.name, trainer, learned))
             if config.budget_minutes and trainer.standing.step == 0:
-                trainer.shape = shape = _within_budget(trainer, config)
+                trainer.shape = processes.from_main(partial(_within_budget, trainer, config))
                 trainer.lay_out_rate()
-                runs.set_config(db, run.id, {**run.config, "shape": shape.as_json()})
+                if main:
+                    runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
             reason = trainer.train()
-        if reason != "stopped":
-            _keep(db, paths, run, trainer, folder, learned, reason)
-        runs.set_state(db, run.id, "stopped" if reason == "stopped" else "finished")
-    except AssistantError as error:
-        runs.set_state(db, run.id, "failed", str(error))
-        raise
+        if main:
+            if reason != "stopped":
+                _keep(db, paths, run, trainer, folder, learned, reason)
+            runs.set_state(db, run.id, "stopped" if reason == "stopped" else "finished")
     except BaseException as error:
-        runs.set_state(db, run.id, "failed", f"{type(error).__name__}: {error}")
+        if main:
+            told_error = str(error) if isinstance(error, AssistantError) else f"{type(error).__name__}: {error}"
+            runs.set_state(db, run.id, "failed", told_error)
         raise
+    trainer.accelerator.wait_for_everyone()
     done = runs.get(db, run.name)
-    adapter = done.result.get("adapter", "")
-    say(Ended(run.name, done.state, trainer.standing.step, adapter, done.adapter_hash, reason))
+    told(Ended(run.name, done.state, trainer.standing.step, done.result.get("adapter", ""), done.adapter_hash, reason))
     return done
 
 
@@ -237,10 +248,11 @@ def _objectives(
     parts = {"train": learned.train, "validation": learned.validation}
     known: dict[str, torch.Tensor] = {}
     if learned.train.objective in COMPARED:
-        if not folder.reference.is_file():
-            found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
-            folder.create()
-            save_file(found, folder.reference)
+        with PartialState().main_process_first():
+            if not folder.reference.is_file():
+                found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
+                folder.create()
+                save_file(found, folder.reference)
         known = load_file(folder.reference)
     return [one.learned(_by_item(one, known.get(name)), config) for name, one in parts.items()]
 
@@ -290,8 +302,6 @@ def _keep(
     db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
 ) -> None:
     """Put the best adapter where the chat finds it, and into the log with its lineage."""
-    if not trainer.accelerator.is_main_process:
-        return
     if not trainer.validation:  # nothing to choose by: the last one
         adapters.save(trainer.model, folder.best)
     standing = trainer.standing
@@ -301,6 +311,7 @@ def _keep(
         "best_step": standing.best_step,
         "validation_loss": standing.best_loss if trainer.validation else None,
         "reason": reason,
+        "processes": trainer.accelerator.num_processes,
     }
     if run_makes_model(trainer.config):
         runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")

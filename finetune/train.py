@@ -68,7 +68,7 @@ class Trainer:
     def __post_init__(self) -> None:
         trainee = Trainee(self.model)
         if self.config.checkpointing:
-            trainee.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            trainee.language_model.activation_checkpointing_enable({"use_reentrant": False})
         self._parameters = adapters.trained(self.model)
         self.optimizer = _optimizer(list(self._parameters.values()), self.config)
         self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
@@ -105,8 +105,6 @@ class Trainer:
         checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
         adapters.set_allocation(self.model, found.parameters)
         self.standing = Standing(**found.figures["standing"])
-        for _ in range(self.standing.step):
-            self._rate.step()
 
     def train(self) -> str:
         """Why it ended: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for a loss of NaN."""
@@ -152,9 +150,10 @@ class Trainer:
                 f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
                 f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
             )
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = learning_rate(self.config) * self._rate(self.standing.step + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
-        self._rate.step()
         adapters.allocate(self.model, self.standing.step)
         self.optimizer.zero_grad()
         self.standing.step += 1
@@ -214,11 +213,11 @@ class Trainer:
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed), sum(len(block.ids) for block in blocks)
 
-    def _mine(self, blocks: list[Block]) -> list[Batch]:
-        """This process's share of a step's blocks, as many batches as every other's."""
+    def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
+        """This process's share of some blocks, as many batches as every other's."""
         index, processes = self.accelerator.process_index, self.accelerator.num_processes
         each = -(-len(blocks) // processes)
-        share = blocks[index::processes]
+        share = list(blocks[index::processes])
         share += [Block() for _ in range(each - len(share))]
         at_once, tokens = min(self.shape.blocks_at_once, each), self.shape.block_tokens
         return [one.to(self.accelerator.device) for one in batches(share, at_once, tokens)]
@@ -260,12 +259,7 @@ class Trainer:
 
     def _validation_loss(self) -> float:
         total = torch.zeros((), device=self.accelerator.device)
-        index, processes = self.accelerator.process_index, self.accelerator.num_processes
-        mine = self.validation[index::processes]
-        shape = self.shape
-        for batch, logprobs in streamed(
-            self.trainee, mine, shape.blocks_at_once, shape.block_tokens, self.accelerator.device
-        ):
+        for batch, logprobs in streamed(self.trainee, self._mine(self.validation)):
             total += self.validation_objective.loss(batch, logprobs)
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed) / max(1, sum(map(self.validation_objective.count, self.validation)))
@@ -310,12 +304,15 @@ def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> tor
     return torch.optim.AdamW(parameters, **options)
 
 
-def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Any:
+def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at step 1 to `steps`: never nothing, or the step would be wasted."""
     from transformers import get_scheduler
 
     warmup = math.ceil(config.warmup * steps)
-    plain = getattr(optimizer, "optimizer", optimizer)  # accelerate's would step once for each process
-    return get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps)
+    plain = getattr(optimizer, "optimizer", optimizer)
+    scheduler = get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps + 1)
+    factor: Callable[[int], float] = scheduler.lr_lambdas[0]
+    return factor
 
 
 def _seed(seed: int, step: int, process: int) -> int:
