@@ -1,5 +1,6 @@
 """A base with an adapter beside it, asked the same one after another."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ class Both:
         device = device_of()
         model = base.load(precision_of(precision, device), device)
         try:
-            adapted: Any = PeftModel.from_pretrained(model, str(folder))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+                adapted: Any = PeftModel.from_pretrained(model, str(folder))
         except (ValueError, KeyError, RuntimeError, OSError) as error:
             raise TrainingRefused(f"The adapter in {folder} doesn't fit the model: {error}") from error
         low_rank.speed_up(adapted)

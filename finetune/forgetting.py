@@ -12,8 +12,9 @@ ROW_TOKENS = 256
 MOST_TOKENS = 16_384
 
 
-def rows(form: ChatFormat, file: Path = PROBE) -> list[list[Row]]:
-    """Paragraphs of the text, joined to rows of some hundred tokens each; every token but the first is predicted.
+def rows(form: ChatFormat, limit: int, file: Path = PROBE) -> list[list[Row]]:
+    """Paragraphs of the text, joined to rows of some hundred tokens each, at most `limit`; every token but the first is
+    predicted.
 
     Raises `TrainingRefused` for a file that can't be read or holds nothing.
     """
@@ -21,6 +22,7 @@ def rows(form: ChatFormat, file: Path = PROBE) -> list[list[Row]]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingRefused(f"The general text {file} can't be read: {error}. Name another with --probe.") from error
+    longest = min(limit, 2 * ROW_TOKENS)
     found: list[list[Row]] = []
     pending: list[str] = []
     for paragraph in [*filter(None, (one.strip() for one in text.split("\n\n"))), ""]:
@@ -28,7 +30,7 @@ def rows(form: ChatFormat, file: Path = PROBE) -> list[list[Row]]:
             pending.append(paragraph)
         ids = form.encode_text("\n\n".join(pending)) if pending else []
         if len(ids) >= ROW_TOKENS or (not paragraph and len(ids) > 1):
-            found += [[_row(ids[at : at + 2 * ROW_TOKENS])] for at in range(0, len(ids), 2 * ROW_TOKENS)]
+            found += [[_row(ids[at : at + longest])] for at in range(0, len(ids), longest)]
             pending = []
         if sum(len(row.ids) for (row,) in found) >= MOST_TOKENS:
             break

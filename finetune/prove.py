@@ -118,7 +118,7 @@ def evaluate(
 
 def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure:
     """Perplexity of general text; a group is some paragraphs."""
-    items = forgetting.rows(base.chat_format, probe)
+    items = forgetting.rows(base.chat_format, base.context_tokens, probe)
     before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
     tokens = [row.supervised for (row,) in items]
     return perplexity("forgetting", "general text", before, after, tokens, range(len(items)), seed=seed)
