@@ -1,6 +1,7 @@
 """What may be promoted, what may be overruled, and the way back."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,9 @@ def test_what_speaks_against_it(told: Mapping[str, Any], reason: str) -> None:
 def sea(db: Database, home: Paths, tiny_folder: Path) -> runs.Run:
     """A finished run with a registered adapter of the tiny model, saved by PEFT, that changes what is said."""
     model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32)
-    adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
     folder = home.adapters / "sea-1"
     adapted.save_pretrained(folder, save_embedding_layers=False)
     dataset = datasets.add(db, "sea", "supervised", "d", {}, {}, [])

@@ -25,7 +25,9 @@ def pair(db: Database, first: str, second: str, template: str = "plain") -> tupl
     asked = messages.add_user(db, one.id, None, "Hi")
     made = []
     for hash_, name in ((first, "plain"), (second, template)):
-        provenance = Provenance("m", name, name, f"# system\n{name}", {}, 1, {}, "0", adapter_hash=hash_)
+        provenance = Provenance(
+            model="m", template=name, template_hash=name, template_text=name, sampling={}, seed=1, adapter_hash=hash_
+        )
         made.append(messages.begin_reply(db, one.id, asked, provenance))
         messages.end_reply(db, made[-1], "Hello", "complete", Outcome())
     return one.id, made[0], made[1]
