@@ -28,7 +28,7 @@ class AdapterRow:
         """As it is listed."""
         told = printable(self.about.removeprefix("in use · "), newlines=False)
         used = Content.styled("in use", "$accent") + " · " if self.in_use else Content("")
-        return Content(f"   {printable(self.name, newlines=False)}  ") + used + Content.styled(told, "$foreground 60%")
+        return Content(f"  └ {printable(self.name, newlines=False)}  ") + used + Content.styled(told, "$foreground 60%")
 
 
 def adapter_rows(db: Database, model: str) -> list[AdapterRow]:
@@ -49,20 +49,17 @@ def adapter_choices(db: Database, model: str, names: Sequence[str]) -> list[Choi
 
 
 def lineage(db: Database, adapter: StoredAdapter) -> str:
-    """Dataset, run, date, what it did to the held-out perplexity, and whether it is in use."""
+    """Whether it is in use, its dataset and run, what it did to its main measure, and when it was made."""
     used = adapters.in_use(db, adapter.model)
     when = datetime.fromtimestamp(adapter.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
+    run = next((one.name for one in runs.every(db) if one.id == adapter.run_id), "")
+    main = runs.proof(db, adapter.run_id, adapter.hash)
     dataset = adapter.lineage.get("dataset", {}).get("name", "")
     told = [
         "in use" if used and used.hash == adapter.hash else "",
         f"from {dataset}" if dataset else "",
+        f"run {run}" if run and run != adapter.name else "",
+        f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else "not evaluated",
         when,
-        proved(db, adapter),
     ]
     return " · ".join(filter(None, told))
-
-
-def proved(db: Database, adapter: StoredAdapter) -> str:
-    """`perplexity 37.9 to 21.5`, or whichever its main measure is; that it was never evaluated."""
-    main = runs.proof(db, adapter.run_id, adapter.hash)
-    return f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else "not evaluated"

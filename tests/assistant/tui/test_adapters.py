@@ -71,7 +71,8 @@ async def test_the_models_screen_lists_adapters_under_their_base(
         screen = shown.app.screen
         assert isinstance(screen, ModelsScreen)
         rows = screen.query_one("#rows", OptionList)
-        assert [str(one.prompt).split()[0] for one in rows.options[:2]] == [MODEL, "sea"]
+        assert str(rows.options[0].prompt).split()[0] == MODEL
+        assert str(rows.options[1].prompt).startswith("  └ sea  in use")
         assert "in use · from sea talk" in str(rows.options[1].prompt)
         rows.highlighted = 1
         await shown.pilot.pause()
@@ -116,7 +117,7 @@ def test_lineage_in_words(model_home: Paths, db: Database) -> None:
     register(model_home, db, "sea", SEA)
     adapters.add(db, SKY, "sky", None, MODEL, "b" * 64, {})
     (sky,) = [one for one in adapters.every(db) if one.name == "sky"]
-    assert lineage(db, sky).endswith("not evaluated")
+    assert lineage(db, sky).startswith("not evaluated")
     choices = adapter_choices(db, MODEL, ["by hand", "sea", "sky"])
     assert [one.value for one in choices] == ["sky", "sea", "by hand"]
     assert choices[2].detail == "not trained here"
