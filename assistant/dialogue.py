@@ -85,15 +85,21 @@ def turns(path: Sequence[StoredMessage]) -> list[Message]:
 
     A reply that failed has no text; what was typed before and after it becomes one turn.
     """
-    said: list[Message] = []
+    return [turn for turn, _ in turns_with_rows(path)]
+
+
+def turns_with_rows(path: Sequence[StoredMessage]) -> list[tuple[Message, list[StoredMessage]]]:
+    """As `turns`, each with the stored messages that it is made of."""
+    said: list[tuple[Message, list[StoredMessage]]] = []
     for row in path:
         content = answer(row.content) if row.role == "assistant" else row.content
         if not content.strip():
             continue
-        if said and said[-1].role == row.role:
-            said[-1] = replace(said[-1], content=f"{said[-1].content}\n\n{content}")
+        if said and said[-1][0].role == row.role:
+            last, rows = said[-1]
+            said[-1] = replace(last, content=f"{last.content}\n\n{content}"), [*rows, row]
         else:
-            said.append(Message("assistant" if row.role == "assistant" else "user", content))
+            said.append((Message("assistant" if row.role == "assistant" else "user", content), [row]))
     return said
 
 

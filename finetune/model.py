@@ -12,17 +12,20 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
-from assistant.engine import model_folder, placement, product_speed, weights
+from assistant.engine import catalogue, model_folder, placement, product_speed, weights
 from assistant.engine.chat_format import ChatFormat
-from assistant.errors import ModelUnsupported
+from assistant.errors import ModelUnsupported, TrainingRefused
 from assistant.events import Loading
-from assistant.paths import cache_folder
+from assistant.paths import Paths, cache_folder
 from finetune.pack import Batch
 
 log = logging.getLogger(__name__)
 
 HEAD_AT_ONCE = 1024
 """Supervised positions that go through the head at once: 200 MB of float32 for a vocabulary of 49,152."""
+
+LONGEST_TOKENS = 2048
+"""Of one example, or the model's context where that is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,14 @@ class Base:
     def load(self, dtype: torch.dtype, device: torch.device) -> Any:
         """Transformers' model, nothing of it trained yet."""
         return weights.load(self.folder, dtype, device)
+
+
+def opened_base(paths: Paths, model: str) -> Base:
+    """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
+    found = catalogue.find(paths, model)
+    if isinstance(found, catalogue.Remote):
+        raise TrainingRefused(f"{model} runs on another server. Only a model on this machine can be trained.")
+    return Base.open(found.folder)
 
 
 def _log_progress(loading: Loading) -> None:

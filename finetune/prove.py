@@ -23,9 +23,9 @@ from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.measure import Measure, perplexity, wins
-from finetune.model import Base
+from finetune.model import LONGEST_TOKENS, Base, opened_base
 from finetune.on_test import measured, rows_of_test
-from finetune.run import LONGEST_TOKENS, made_with, opened_base
+from finetune.run import made_with
 from finetune.tokens import Tokenizer
 
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from sqlite_utils import Database
 
 from assistant import __version__
-from assistant.engine import catalogue
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
@@ -31,15 +30,13 @@ from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
-from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.model import LONGEST_TOKENS, Base, Trainee, device_of, opened_base, precision_of
 from finetune.plan import Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated
 from finetune.run_folder import RunFolder, lower_priority, only_training
 from finetune.tokens import Cuts, Tokenizer
 from finetune.train import Trainer
 
-LONGEST_TOKENS = 2048
-"""Of one example, or the model's context where that is shorter."""
 COMPARED = ("dpo", "kto")
 """Objectives that look at how far the model has gone from its base."""
 
@@ -75,14 +72,6 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
             "`finetune data`, from more conversations."
         )
     return Course(dataset, model, base, train, validation, tokenizer.cuts)
-
-
-def opened_base(paths: Paths, model: str) -> Base:
-    """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
-    found = catalogue.find(paths, model)
-    if isinstance(found, catalogue.Remote):
-        raise TrainingRefused(f"{model} runs on another server. Only a model on this machine can be trained.")
-    return Base.open(found.folder)
 
 
 def begin(

@@ -33,7 +33,7 @@ def check(template: Template, rows: Iterable[Mapping[str, Any]], name: str) -> N
         column = TRUTH[template.kind]
         if row.get(column) in (None, ""):
             raise InputUnreadable(f"{name}, row {number}: no {column!r}, which says what is right.")
-        for label in _labels(row[column], template.several) if template.labels else ():
+        for label in labels_of(row[column], template.several) if template.labels else ():
             if label not in template.labels:
                 known = ", ".join(template.labels)
                 raise InputUnreadable(f"{name}, row {number}: the label {label!r} is none of {known}.")
@@ -65,7 +65,7 @@ def _classes(template: Template, rows: Sequence[Mapping[str, Any]]) -> Evaluatio
 
 
 def _several(template: Template, rows: Sequence[Mapping[str, Any]]) -> Evaluation:
-    truth = [_labels(row["label"], True) for row in rows]
+    truth = [labels_of(row["label"], True) for row in rows]
     said = [row["prediction"] or [] for row in rows]
     values = [
         float(row["prediction"] is not None and set(a) == set(b)) for row, a, b in zip(rows, truth, said, strict=True)
@@ -95,7 +95,8 @@ def _evaluation(main: str, values: list[float], report: dict[str, Any]) -> Evalu
     return Evaluation(main, values, sum(values) / len(values), *metrics.interval(values), report)
 
 
-def _labels(value: Any, several: bool) -> list[str]:
+def labels_of(value: Any, several: bool) -> list[str]:
+    """The classes that a row's truth names."""
     if isinstance(value, list):
         return [str(one) for one in value]
     return named(str(value)) if several else [str(value)]

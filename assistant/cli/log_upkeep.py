@@ -14,6 +14,8 @@ from assistant.errors import AssistantError
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from assistant.store.learned import Learned
+
 yes = click.option("-y", "--yes", is_flag=True, help="Don't ask first.")
 
 
@@ -119,27 +121,36 @@ def delete(
 ) -> None:
     """Delete conversations for good, from the log and its index. It can't be undone.
 
-    Backups are not touched, but named.
+    Backups are not touched, but named. So are the datasets and adapters that learned from what goes.
     """
-    from assistant.store import deletion
+    from assistant.store import deletion, learned
 
     if [bool(conversation_ids), message_id is not None, before is not None].count(True) != 1:
         raise click.UsageError("Name conversations, or give --message or --before: one of the three.")
     with opened_log() as db:
         if message_id is not None:
-            agree(f"Delete {counted(len(_there(db, message_id)), 'message')} for good?", yes=yes)
+            there = _there(db, message_id)
+            gone_from = learned.from_messages(db, there)
+            _agree(f"Delete {counted(len(there), 'message')} for good?", gone_from, yes=yes)
             gone = {"messages": deletion.delete_message(db, message_id)}
         else:
             ids = _conversations(db, conversation_ids, before)
+            gone_from = learned.from_conversations(db, ids)
             if ids:
-                agree(f"Delete {counted(len(ids), 'conversation')} for good?", yes=yes)
+                _agree(f"Delete {counted(len(ids), 'conversation')} for good?", gone_from, yes=yes)
             gone = {"conversations": deletion.delete_conversations(db, ids)}
         copies = [str(copy) for copy in deletion.copies(db)]
     if as_json:
-        print_json({**gone, "copies": copies})
+        print_json({**gone, "learned": asdict(gone_from), "copies": copies})
         return
     click.echo(", ".join(f"{count:,} {what} deleted" for what, count in gone.items()))
     tell_copies(copies)
+
+
+def _agree(question: str, learned: "Learned", *, yes: bool) -> None:
+    if learned:
+        click.echo(learned.sentence(), err=True)
+    agree(question, yes=yes)
 
 
 def tell_copies(copies: list[str]) -> None:

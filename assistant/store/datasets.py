@@ -6,7 +6,7 @@ from when that is deleted.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from sqlite_utils import Database
@@ -40,9 +40,16 @@ class StoredExample:
     message_id: int | None
     hash: str
     body: str
+    rejected_id: int | None = None
+    """The reply that was not preferred."""
+    conversation: str = ""
+    """What a conversation is known again by in a later dataset."""
+    said: str = ""
+    """What near-duplicates are told by, where a template's words surround it in `body`."""
 
 
 _COLUMNS = "id, name, kind, hash, source, statistics, created_ms"
+_EXAMPLE = ", ".join(one.name for one in fields(StoredExample))
 
 
 def add(
@@ -66,8 +73,8 @@ def add(
         )
         execute_many(
             db,
-            "INSERT INTO examples (dataset_id, split, group_id, message_id, hash, body) VALUES (?, ?, ?, ?, ?, ?)",
-            ((cursor.lastrowid, one.split, one.group_id, one.message_id, one.hash, one.body) for one in examples),
+            f"INSERT INTO examples (dataset_id, {_EXAMPLE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((cursor.lastrowid, *astuple(one)) for one in examples),
         )
     return get(db, name)
 
@@ -92,10 +99,21 @@ def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterato
     values = (dataset_id,) if split is None else (dataset_id, split)
     rows = select(
         db,
-        f"SELECT split, group_id, message_id, hash, body FROM examples WHERE dataset_id = ?{where} ORDER BY id",
+        f"SELECT {_EXAMPLE} FROM examples WHERE dataset_id = ?{where} ORDER BY id",
         values,
     )
     return (StoredExample(*row) for row in rows)
+
+
+def tested(db: Database) -> list[StoredExample]:
+    """Everything that any dataset keeps for the test: it must never be trained on."""
+    return [StoredExample(*row) for row in select(db, f"SELECT {_EXAMPLE} FROM examples WHERE split = 'test'")]
+
+
+def counts(db: Database, dataset_id: int) -> dict[str, int]:
+    """How many examples each part has now: fewer than at first, where replies were deleted."""
+    rows = select(db, "SELECT split, count(*) FROM examples WHERE dataset_id = ? GROUP BY split", (dataset_id,))
+    return {**dict.fromkeys(SPLITS, 0), **dict(rows)}
 
 
 def delete(db: Database, name: str) -> None:

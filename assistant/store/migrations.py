@@ -619,3 +619,18 @@ CREATE TABLE promotions (
 CREATE INDEX promotions_of_model ON promotions(model, id);
 ALTER TABLE conversations ADD COLUMN adapter TEXT
 """
+
+
+@migrations()
+def sources_of_examples(db: Database) -> None:
+    """What else an example came from, so that it goes with that too, and what later datasets know it again by."""
+    for statement in _SOURCES.split(";\n"):
+        db.conn.execute(statement)
+
+
+_SOURCES = """
+ALTER TABLE examples ADD COLUMN rejected_id INTEGER REFERENCES messages(id) ON DELETE CASCADE;
+ALTER TABLE examples ADD COLUMN conversation TEXT NOT NULL DEFAULT '';
+ALTER TABLE examples ADD COLUMN said TEXT NOT NULL DEFAULT '';
+CREATE INDEX examples_of_rejected ON examples(rejected_id) WHERE rejected_id IS NOT NULL
+"""

@@ -8,20 +8,27 @@ import json
 from collections.abc import Iterator
 
 from assistant.store.exchange.stored import Stored
+from assistant.store.messages import StoredMessage
 
 
 def write(conversation: Stored) -> Iterator[str]:
     """The judged replies of one conversation, a line each."""
+    for row, good in labelled(conversation):
+        prompt = conversation.messages(conversation.path_to(row.id)[:-1])
+        completion = [{"role": "assistant", "content": row.content}]
+        line = {"prompt": prompt, "completion": completion, "label": good}
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def labelled(conversation: Stored) -> Iterator[tuple[StoredMessage, bool]]:
+    """The judged replies of one conversation that a filter lets through, and whether each is good."""
     labels = _labels(conversation)
     for row in conversation.rows:
         judgement = conversation.judgement(row.id)
         rating = judgement.rating or labels.get(row.id, 0)
         wanted = judgement.decision != "skip" and conversation.is_chosen(row.id)
         if rating and wanted and row.role == "assistant" and row.content.strip():
-            prompt = conversation.messages(conversation.path_to(row.id)[:-1])
-            completion = [{"role": "assistant", "content": row.content}]
-            line = {"prompt": prompt, "completion": completion, "label": rating > 0}
-            yield json.dumps(line, ensure_ascii=False) + "\n"
+            yield row, rating > 0
 
 
 def _labels(conversation: Stored) -> dict[int, int]:

@@ -6,45 +6,62 @@ Each pair comes once; one whose chosen side is to be skipped doesn't come.
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 
 from assistant.store.exchange.stored import Stored
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One reply preferred to another. `rejected` is its text: it may lie in another conversation."""
+
+    chosen_id: int
+    rejected_id: int
+    rejected: str
+
+
 def write(conversation: Stored) -> Iterator[str]:
     """The pairs of one conversation, a line each."""
+    for pair in pairs(conversation):
+        prompt = conversation.messages(conversation.path_to(pair.chosen_id)[:-1])
+        chosen = conversation.by_id[pair.chosen_id].content
+        line = {"prompt": prompt, "chosen": _reply(chosen), "rejected": _reply(pair.rejected)}
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def pairs(conversation: Stored) -> Iterator[Pair]:
+    """Those of one conversation whose chosen side a filter lets through, each once."""
     seen = set()
-    for chosen_id, rejected in _pairs(conversation):
-        chosen = conversation.by_id[chosen_id].content
-        if (chosen_id, rejected) in seen or chosen == rejected or not chosen.strip() or not rejected.strip():
+    for pair in _pairs(conversation):
+        chosen = conversation.by_id[pair.chosen_id].content
+        same = (pair.chosen_id, pair.rejected)
+        if same in seen or chosen == pair.rejected or not chosen.strip() or not pair.rejected.strip():
             continue
-        seen.add((chosen_id, rejected))
-        if conversation.judgement(chosen_id).decision != "skip" and conversation.is_chosen(chosen_id):
-            prompt = conversation.messages(conversation.path_to(chosen_id)[:-1])
-            pair = {"prompt": prompt, "chosen": _reply(chosen), "rejected": _reply(rejected)}
-            yield json.dumps(pair, ensure_ascii=False) + "\n"
+        seen.add(same)
+        if conversation.judgement(pair.chosen_id).decision != "skip" and conversation.is_chosen(pair.chosen_id):
+            yield pair
 
 
 def _reply(content: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": content}]
 
 
-def _pairs(conversation: Stored) -> Iterator[tuple[int, str]]:
-    """The id of the chosen reply and the text of the rejected one."""
+def _pairs(conversation: Stored) -> Iterator[Pair]:
     for vote, rejected in conversation.votes:
         if not vote.tie:
-            yield vote.chosen_id, rejected
+            yield Pair(vote.chosen_id, vote.rejected_id, rejected)
     for row in conversation.rows:
         if row.corrects_id in conversation.by_id:
-            yield row.id, conversation.by_id[row.corrects_id].content
+            yield Pair(row.id, row.corrects_id, conversation.by_id[row.corrects_id].content)
     yield from _rated(conversation)
 
 
-def _rated(conversation: Stored) -> Iterator[tuple[int, str]]:
+def _rated(conversation: Stored) -> Iterator[Pair]:
     rated = [row for row in conversation.rows if conversation.judgement(row.id).rating]
     rated.sort(key=lambda row: row.parent_id or 0)
     for _, group in groupby(rated, key=lambda row: row.parent_id):
         siblings = list(group)
         good = [row for row in siblings if conversation.judgement(row.id).rating > 0]
         bad = [row for row in siblings if conversation.judgement(row.id).rating < 0]
-        yield from ((one.id, other.content) for one in good for other in bad)
+        yield from (Pair(one.id, other.id, other.content) for one in good for other in bad)

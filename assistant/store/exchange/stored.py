@@ -73,7 +73,11 @@ class Stored:
         """The open path; with a filter, that to each chosen reply, unless it leads on to another chosen one."""
         if self.chosen is None:
             return [self.path] if self.path else []
-        paths = [self.path_to(one) for one in sorted(self.chosen)]
+        return self.paths_to(self.chosen)
+
+    def paths_to(self, ids: Iterable[int]) -> list[list[StoredMessage]]:
+        """The path to each of these messages, unless it leads on to another one of them."""
+        paths = [self.path_to(one) for one in sorted(ids)]
         behind = {row.id for path in paths for row in path[:-1]}
         return [path for path in paths if path[-1].id not in behind]
 

@@ -1,5 +1,6 @@
 """Personal data taken out of the log itself: rows, index, journal, and the bytes that are left of them. For good."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from assistant.store.deletion import copies, erase_unused
 from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 
-_JSON = (*JSON, "before", "after", "settings", "report")
+_JSON = (*JSON, "before", "after", "settings", "report", "body")
 """Columns that hold JSON: the texts in it are redacted."""
 
 
@@ -59,6 +60,8 @@ def _conversation(db: Database, conversation_id: int, redact: Redactor) -> bool:
     _rewrite(db, "conversations", "id", conversation_id, names, redact)
     for (message_id,) in select(db, "SELECT id FROM messages WHERE conversation_id = ?", (conversation_id,)):
         _message(db, message_id, redact)
+        for column in ("message_id", "rejected_id"):
+            _examples(db, column, message_id, redact)
     mine = "SELECT DISTINCT r.template_hash FROM replies r JOIN messages m ON m.id = r.message_id"
     for (template_hash,) in select(db, f"{mine} WHERE m.conversation_id = ?", (conversation_id,)):
         _rewrite(db, "templates", "hash", template_hash, ("text",), redact)
@@ -85,6 +88,15 @@ def _message(db: Database, message_id: int, redact: Redactor) -> None:
         _rewrite(db, "acts", "id", act_id, ("before", "after"), redact)
 
 
+def _examples(db: Database, column: str, value: int | None, redact: Redactor) -> None:
+    """What datasets hold of a message, or with None of files. An adapter that learned from it keeps what it learned."""
+    for (example_id,) in select(db, f"SELECT id FROM examples WHERE {column} IS ?", (value,)):
+        if _rewrite(db, "examples", "id", example_id, ("body", "said"), redact):
+            body = select(db, "SELECT body FROM examples WHERE id = ?", (example_id,))[0][0]
+            digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
+            execute(db, "UPDATE examples SET hash = ? WHERE id = ?", (digest, example_id))
+
+
 def _rewrite(db: Database, table: str, key: str, value: Any, columns: Iterable[str], redact: Redactor) -> bool:
     """Redact these columns of one row. Whether any changed."""
     names = list(columns)
@@ -101,8 +113,9 @@ def _rewrite(db: Database, table: str, key: str, value: Any, columns: Iterable[s
 
 
 def _elsewhere(db: Database, redact: Redactor) -> None:
-    """What was typed before a conversation had begun, and templates that only a deleted one used."""
+    """What was typed before a conversation had begun, examples from files, templates that only a deleted one used."""
     conversations.remember(db, "draft", redact(conversations.recall(db, "draft")))
+    _examples(db, "message_id", None, redact)
     for (template_hash,) in select(db, "SELECT hash FROM templates"):
         _rewrite(db, "templates", "hash", template_hash, ("text",), redact)
     for (test_id,) in select(db, "SELECT id FROM template_tests"):

@@ -98,9 +98,12 @@ class ConversationsView(TellsErrors, SidePanel):
         self.refresh_rows()
 
     def _delete(self, row: ConversationRow) -> None:
-        from assistant.store import conversations
+        from assistant.store import conversations, learned
 
-        conversations.delete(self.logs.log(private=row.private).db, row.id)
+        db = self.logs.log(private=row.private).db
+        if told := learned.from_conversations(db, [row.id]).sentence():
+            self.notify(printable(told), markup=False)
+        conversations.delete(db, row.id)
         self._deleted.append(row)
         self._offer_undo()
         self.post_message(self.Removed(row.key))

@@ -157,7 +157,11 @@ def test_restore_and_delete_ask_first(cli: Cli, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("talks")
 def test_delete(cli: Cli) -> None:
-    assert told(cli, "delete", "--message", "2", "--yes") == {"messages": 1, "copies": []}
+    assert told(cli, "delete", "--message", "2", "--yes") == {
+        "messages": 1,
+        "learned": {"examples": 0, "datasets": [], "runs": [], "adapters": []},
+        "copies": [],
+    }
     copy = told(cli, "backup")["file"]
     ran = cli("log", "delete", "--before", "2030-01-01", "--yes")
     assert ran.out == "2 conversations deleted\n"

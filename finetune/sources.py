@@ -1,0 +1,115 @@
+"""A file -> candidates: any that the log imports, read as a small log of its own, or labelled rows of a template."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from assistant.errors import TrainingRefused
+from assistant.store.database import open_memory, select
+from assistant.store.exchange.importer import import_file
+from finetune.example import Example
+from finetune.labelled import labelled
+from finetune.select import Candidate, Selection, from_log
+from prompts.message import Message
+from prompts.sandbox import INPUT
+from prompts.template import Template
+
+JUDGED = "SELECT 1 FROM exchanges WHERE judged LIMIT 1"
+PASSAGE_CHARACTERS = 1_200
+"""Of general text: about 300 tokens."""
+GO_ON = "Go on with this text:\n\n"
+
+
+def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
+    """The candidates of a file. Where nothing in it is judged, every reply of it is meant to be learned.
+
+    Raises `ImportRefused`; for the kind `label` `InputUnreadable` with the row.
+    """
+    if wanted.kind == "label" and path.suffix.lower() in (".jsonl", ".csv"):
+        assert wanted.template is not None
+        yield from _rows(path, wanted.template, wanted.values)
+        return
+    with closing(open_memory()) as db:
+        report = import_file(db, path)
+        left.update(report.left)
+        left["conversations that can't be read"] += report.left_out
+        left["conversations that are there twice"] += report.doubles
+        names = _names(db)
+        everything = wanted.everything or not select(db, JUDGED)
+        for one in from_log(db, replace(wanted, everything=everything), left):
+            name = names[int(one.conversation.partition(":")[2])]
+            yield replace(one, conversation=name, message_id=None, rejected_id=None)
+
+
+def _names(db: Database) -> Mapping[int, str]:
+    """Conversation -> its name in the program that wrote the file, else a hash of what was said."""
+    rows = select(db, "SELECT id, source, source_id, content_hash FROM conversations")
+    return {row[0]: f"{row[1]}:{row[2]}" if row[2] else f"said:{row[3]}" for row in rows}
+
+
+def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator[Candidate]:
+    from assistant.batch.evaluation import check, labels_of
+    from assistant.batch.rows import InputUnreadable, rows
+
+    check(template, rows(path), str(path))
+    for number, row in enumerate(rows(path), 1):
+        text = row.get(INPUT)
+        if not isinstance(text, str) or not text.strip():
+            raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text that has the label.")
+        own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
+        digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16).hexdigest()
+        for example in labelled(template, text, labels_of(row["label"], template.several), {**values, **own}):
+            yield Candidate(example, f"said:{digest}", said=text)
+
+
+def replay(path: Path) -> list[Example]:
+    """General text as examples, against forgetting: the conversations of a file, or of a .txt file its passages, each
+    of which is to be gone on with. Raises `TrainingRefused` where there are none, and `ImportRefused`.
+    """
+    if path.suffix.lower() != ".txt":
+        found = [one.example for one in from_file(path, Selection(everything=True), Counter())]
+    else:
+        found = [_go_on(passage) for passage in passages(_text(path)) if len(passage) > PASSAGE_CHARACTERS // 2]
+    if not found:
+        raise TrainingRefused(f"{path} holds no text to replay. Give a .txt file of prose, or conversations.")
+    return found
+
+
+def passages(text: str) -> Iterator[str]:
+    """The text cut between paragraphs, or where one is very long between its words."""
+    passage = ""
+    for paragraph in filter(None, (one.strip() for one in text.split("\n\n"))):
+        rest = f"{passage}\n\n{paragraph}" if passage else paragraph
+        while len(rest) > 2 * PASSAGE_CHARACTERS:
+            at = rest.rfind(" ", 0, PASSAGE_CHARACTERS)
+            at = PASSAGE_CHARACTERS if at < PASSAGE_CHARACTERS // 2 else at  # Chinese has no spaces
+            yield rest[:at]
+            rest = rest[at:].lstrip()
+        passage = rest
+        if len(passage) >= PASSAGE_CHARACTERS:
+            yield passage
+            passage = ""
+    if passage:
+        yield passage
+
+
+def _go_on(passage: str) -> Example:
+    """The first third is read, the rest is learned."""
+    third = len(passage) // 3
+    at = passage.find(" ", third) if " " in passage[third : third + 200] else third
+    said = (Message("user", GO_ON + passage[:at]), Message("assistant", passage[at:].strip()))
+    return Example(said, frozenset({1}))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TrainingRefused(f"{path} is not UTF-8 (byte {error.start}). Save the file as UTF-8.") from error
+    except OSError as error:
+        raise TrainingRefused(f"{path} can't be read: {error.strerror}.") from error

@@ -1,0 +1,179 @@
+"""Candidates -> train, validation and test: by conversation, near-duplicates together, what was tested tested again."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from assistant.errors import TrainingRefused
+from assistant.store.datasets import SPLITS
+from finetune.example import Example, Split
+from finetune.near import Groups, near
+from finetune.select import Candidate
+
+LONG_WORDS = 20
+"""Pairs of words from which an exchange alone tells that two conversations are nearly the same: greetings don't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of the examples, in percent, 100 together."""
+
+    train: int = 80
+    validation: int = 10
+    test: int = 10
+
+    def __post_init__(self) -> None:
+        if sum(self.parts) != 100 or min(self.parts) < 0 or not self.train:
+            given = "/".join(map(str, self.parts))
+            raise TrainingRefused(f"The parts {given} are not 100 percent with some for training, such as 80/10/10.")
+
+    @property
+    def parts(self) -> tuple[int, int, int]:
+        """As `SPLITS` has them."""
+        return self.train, self.validation, self.test
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyTested:
+    """What earlier datasets keep for the test: conversations, and texts to which nothing trained on may be near."""
+
+    conversations: frozenset[str] = frozenset()
+    texts: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Parts:
+    """`placed`: each candidate with its part and the number of its group, in the order they came in."""
+
+    placed: list[tuple[Candidate, Split, int]] = field(default_factory=list)
+    doubles: int = 0
+    """Candidates word for word like an earlier one, left out."""
+    groups: int = 0
+    kept_for_test: int = 0
+    """Examples that are in the test because they were tested before."""
+
+
+def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: AlreadyTested = AlreadyTested()) -> Parts:
+    """The same for the same candidates and seed. Raises `TrainingRefused` where there is too little to split."""
+    first: dict[Example, Candidate] = {}
+    for one in candidates:
+        first.setdefault(one.example, one)
+    unique = list(first.values())
+    grouped = _grouped(unique, tested)
+    groups = list(grouped.groups.values())
+    frozen = [group for number, group in grouped.groups.items() if number in grouped.tested]
+    free = [group for number, group in grouped.groups.items() if number not in grouped.tested]
+    parts = _parts(free, shares, seed, len(unique), sum(map(len, frozen)))
+    parts["test"] += frozen
+    _refuse_empty(parts, shares, len(groups), len(frozen))
+    part_of = {place: part for part, some in parts.items() for group in some for place in group}
+    number_of = {place: number for number, group in enumerate(groups) for place in group}
+    return Parts(
+        [(one, part_of[place], number_of[place]) for place, one in enumerate(unique)],
+        len(candidates) - len(unique),
+        len(groups),
+        sum(map(len, frozen)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    groups: dict[int, list[int]]
+    tested: set[int]
+    """The groups that hold something which was tested."""
+
+
+def _grouped(candidates: Sequence[Candidate], tested: AlreadyTested) -> _Grouped:
+    """Places of candidates by group. What was tested takes part as candidates that are in no group's list."""
+    groups = Groups(len(candidates) + len(tested.texts))
+    first: dict[str, int] = {}
+    for place, one in enumerate(candidates):
+        groups.join(first.setdefault(one.conversation, place), place)
+    owners, texts = list[int](), list[str]()
+    for place, one in enumerate(candidates):
+        for text in _texts(one):
+            owners.append(place)
+            texts.append(text)
+    owners += range(len(candidates), len(candidates) + len(tested.texts))
+    texts += tested.texts
+    owned = _Owned(groups, owners)
+    for one_text, other_text in near(texts, owned):
+        groups.join(owners[one_text], owners[other_text])
+    found: dict[int, list[int]] = {}
+    for place in range(len(candidates)):
+        found.setdefault(groups.of(place), []).append(place)
+    was_tested = {groups.of(len(candidates) + place) for place in range(len(tested.texts))}
+    was_tested |= {groups.of(place) for name, place in first.items() if name in tested.conversations}
+    return _Grouped(found, was_tested)
+
+
+class _Owned(Groups):
+    """The groups of texts: those of the candidates that they are of."""
+
+    def __init__(self, groups: Groups, owners: Sequence[int]) -> None:
+        self._groups, self._owners = groups, owners
+
+    def of(self, one: int) -> int:
+        return self._groups.of(self._owners[one])
+
+
+def words_of(example: Example) -> str:
+    """What an example says, without its system message."""
+    return "\n".join(one.content for one in example.messages if one.role != "system")
+
+
+def _texts(one: Candidate) -> Iterator[str]:
+    """What is compared: the whole, and of a longer conversation each exchange that says something of its own."""
+    if one.said:
+        yield one.said
+        return
+    yield words_of(one.example)
+    if len(one.example.trained) > 1:
+        for place in sorted(one.example.trained):
+            exchange = f"{one.example.messages[place - 1].content}\n{one.example.messages[place].content}"
+            if len(exchange.split()) > LONG_WORDS or len(exchange) > 6 * LONG_WORDS:
+                yield exchange
+
+
+def _parts(
+    groups: list[list[int]], shares: Shares, seed: int, examples: int, frozen: int
+) -> dict[Split, list[list[int]]]:
+    """Groups dealt out in an order that the seed decides: those for the test and validation first, as far as they fit.
+
+    Each part that is to have some gets a group, the smallest where none fits.
+    """
+    rest = list(groups)
+    random.Random(seed).shuffle(rest)
+    parts: dict[Split, list[list[int]]] = {"train": [], "validation": [], "test": []}
+    dealt: list[tuple[Split, int, int]] = [("test", shares.test, frozen), ("validation", shares.validation, 0)]
+    for part, share, have in dealt:
+        room = examples * share / 100 - have
+        chosen = []
+        for group in rest:
+            if len(group) <= room + 0.5:
+                chosen.append(group)
+                room -= len(group)
+        if share and not have and not chosen and len(rest) > 1:
+            chosen = [min(rest, key=len)]
+        parts[part] = chosen
+        gone = set(map(id, chosen))
+        rest = [group for group in rest if id(group) not in gone]
+    parts["train"] = rest
+    return parts
+
+
+def _refuse_empty(parts: dict[Split, list[list[int]]], shares: Shares, groups: int, frozen: int) -> None:
+    wanted = [part for part, share in zip(SPLITS, shares.parts, strict=True) if share]
+    empty = [part for part in wanted if not parts[part]]  # type: ignore[index]
+    if not empty:
+        return
+    if frozen and frozen == groups:
+        raise TrainingRefused(
+            "All of this was in the test part of an earlier dataset: training on it would spoil that test. "
+            "Select other conversations, or delete that dataset."
+        )
+    what = "It is one conversation" if groups == 1 else f"There are {groups} conversations"
+    raise TrainingRefused(
+        f"{what}, near-duplicates counted once: nothing is left for {' and '.join(empty)}. "
+        f"Select at least {len(wanted) + bool(frozen)} that differ, ten times as many for a figure that says something."
+    )

@@ -1,0 +1,235 @@
+"""`finetune data` from a real corpus and a real log, by the tokens of the real default model."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from assistant.cli.group import run
+from assistant.paths import Paths
+from assistant.store import curation, datasets, deletion, learned, runs
+from assistant.store.curation import rate
+from assistant.store.database import open_database
+from assistant.store.exchange.exporter import export
+from assistant.store.exchange.importer import import_file
+from assistant.store.redaction.apply import apply
+from assistant.store.redaction.redactor import Redactor
+from finetune.cli.group import top
+from finetune.example import Example
+from tests.finetune import corpus
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def data(real_home: Paths, capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ARG001  the command finds its home
+    """Run `finetune data`; its last line as an object, or with a failure its sentence."""
+
+    def call(*words: str) -> Any:
+        capsys.readouterr()
+        code = run(["data", *map(str, words), "--json"], top, "finetune")
+        out, err = capsys.readouterr()
+        return json.loads(out.splitlines()[-1]) if not code else err
+
+    return call
+
+
+def opened(home: Paths) -> Database:
+    return open_database(home.database)
+
+
+def curated(db: Database, folder: Path, count: int = 40) -> list[int]:
+    """That many exchanges of the corpus in the log, each rated good. The replies."""
+    import_file(db, corpus.write(folder / "log.jsonl", most=count))
+    replies = [row[0] for row in db.execute("SELECT message_id FROM exchanges ORDER BY message_id")]
+    for one in replies:
+        rate(db, one, 1)
+    return replies
+
+
+def test_a_file_is_frozen_shown_and_deleted(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    file = corpus.write(tmp_path / "pairs.jsonl")
+    made = data("--file", file, "--name", "corpus", "--preview", "2")
+    total = sum(made["examples"].values())
+    assert total > 800
+    assert made["examples"]["test"] == made["examples"]["validation"] == round(total / 10)
+    assert 0 < made["supervised_tokens"] < made["tokens"]
+    assert max(made["languages"], key=made["languages"].get) == "en"
+    pieces = made["preview"][0]["rows"][0]
+    assert pieces[-1]["trained"] and pieces[-1]["text"].endswith("<|im_end|>")
+    assert not pieces[0]["trained"] and "assistant" in pieces[0]["text"].splitlines()[-1]
+    assert data("--show", "corpus", "--preview", "2")["preview"] == made["preview"]
+    assert "already" in data("--file", file, "--name", "corpus")
+    (listed,) = data("--list")["datasets"]
+    assert (listed["examples"], listed["hash"]) == (made["examples"], made["hash"])
+    with closing(opened(real_home)) as db:
+        stored = list(datasets.examples(db, datasets.get(db, "corpus").id))
+    assert all(Example.from_json(one.body).hash == one.hash for one in stored)
+    assert data("--delete", "corpus", "--yes") == {"deleted": "corpus", "runs": []}
+    assert "There are: none" in data("--show", "corpus")
+
+
+def test_the_test_set_stays_frozen(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    with closing(opened(real_home)) as db:
+        replies = curated(db, tmp_path)
+    data("--name", "first")
+    with closing(opened(real_home)) as db:
+        import_file(db, corpus.write(tmp_path / "more.jsonl", "chinese", most=40))
+    second = data("--all", "--name", "second", "--seed", "9")
+    assert second["tested_before"] == 4 and "zh" in second["languages"]
+    file = tmp_path / "log.jsonl"
+    data("--file", file, "--name", "third", "--seed", "3")
+    with closing(opened(real_home)) as db:
+        tests = [
+            {one.hash for one in datasets.examples(db, datasets.get(db, name).id, "test")}
+            for name in ("first", "second", "third")
+        ]
+        trained = {
+            one.hash
+            for name in ("second", "third")
+            for part in ("train", "validation")
+            for one in datasets.examples(db, datasets.get(db, name).id, part)
+        }
+    assert len(replies) >= 40 and tests[0]
+    assert tests[0] <= tests[1] and tests[0] <= tests[2]
+    assert not tests[0] & trained
+
+
+def test_personal_data_is_redacted_unless_it_is_kept(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    with closing(opened(real_home)) as db:
+        replies = curated(db, tmp_path, 12)
+        curation.rate(db, curation.correct(db, replies[0], "Write to jane.roe@example.org please."), 1)
+    told = data("--name", "clean")
+    assert (told["personal_values"], told["personal_places"]) == (1, 1)
+    assert data("--name", "raw", "--keep-personal")["personal_places"] == 0
+    with closing(opened(real_home)) as db:
+        bodies = {
+            name: "".join(one.body for one in datasets.examples(db, datasets.get(db, name).id))
+            for name in ("clean", "raw")
+        }
+        assert "jane.roe" not in bodies["clean"] and "[EMAIL_1]" in bodies["clean"]
+        assert "jane.roe" in bodies["raw"]
+        redactor = Redactor(db)
+        apply(db, [row[0] for row in db.execute("SELECT id FROM conversations")], redactor, whole=True)
+        rows = list(datasets.examples(db, datasets.get(db, "raw").id))
+    assert "jane.roe" not in "".join(one.body for one in rows)
+    assert all(Example.from_json(one.body).hash == one.hash for one in rows)
+
+
+def test_what_learned_from_a_deleted_reply_is_told(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    with closing(opened(real_home)) as db:
+        replies = curated(db, tmp_path, 12)
+        bad = curation.correct(db, replies[3], "Something better.")
+        curation.rate(db, replies[3], -1)
+        for one in replies[4:7]:
+            curation.correct(db, one, f"Better than {one}.")
+        assert not learned.from_messages(db, replies)
+    data("--kind", "preference", "--name", "pairs")
+    with closing(opened(real_home)) as db:
+        dataset = datasets.get(db, "pairs")
+        run_ = runs.add(db, "pairs", dataset.id, dataset.hash, "m", "base", {})
+        found = learned.from_messages(db, [replies[3]])
+        assert (found.examples, found.datasets, found.runs) == (1, ["pairs"], [run_.name])
+        before = len(list(datasets.examples(db, dataset.id)))
+        deletion.delete_message(db, replies[3])  # the rejected one
+        after = [one.body for one in datasets.examples(db, dataset.id)]
+    assert len(after) == before - 1 and "Something better." not in "".join(after)
+    assert bad
+
+
+@pytest.mark.parametrize("kind", ["preference", "kto"])
+def test_an_export_makes_the_same_examples_as_the_log(data: Any, real_home: Paths, tmp_path: Path, kind: str) -> None:
+    with closing(opened(real_home)) as db:
+        for one in curated(db, tmp_path, 12):
+            curation.correct(db, one, f"Better than {one}.")
+        ids = [row[0] for row in db.execute("SELECT id FROM conversations ORDER BY id")]
+        (tmp_path / "out.jsonl").write_text("".join(export(db, ids, kind)), encoding="utf-8")
+    data("--kind", kind, "--name", "log", "--split", "80/10/10")
+    data("--kind", kind, "--name", "file", "--file", tmp_path / "out.jsonl")
+    with closing(opened(real_home)) as db:
+        sets = [{one.hash for one in datasets.examples(db, datasets.get(db, name).id)} for name in ("log", "file")]
+    assert sets[0] == sets[1] and len(sets[0]) >= 12
+
+
+def test_a_labelled_file_is_asked_by_its_template(data: Any, tmp_path: Path) -> None:
+    rows = [
+        {
+            "input": f"The soup number {one} was {'fine' if one % 2 else 'cold'}.",
+            "label": ("negative", "positive")[one % 2],
+        }
+        for one in range(12)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    made = data("--kind", "label", "--template", "sentiment", "--file", file, "--preview", "1")
+    assert sum(made["examples"].values()) == 12
+    (row,) = made["preview"][0]["rows"]
+    assert [one["text"] for one in row if one["trained"]] == ["bad"]
+    file.write_text('{"input": "x", "label": "furious"}\n', encoding="utf-8")
+    assert "'furious' is none of positive, negative" in data(
+        "--kind", "label", "--template", "sentiment", "--file", file
+    )
+
+
+def test_general_text_is_mixed_into_training_alone(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    file = corpus.write(tmp_path / "pairs.jsonl", most=200)
+    bare = data("--file", file)
+    mixed = data("--file", file, "--replay", "builtin", "--replay-share", "0.3", "--name", "mixed")
+    assert mixed["replayed"] and mixed["examples"]["test"] == bare["examples"]["test"]
+    share = (mixed["tokens"] - bare["tokens"]) / mixed["tokens"]
+    assert 0.2 < share < 0.4  # of the training part 0.3, and the last passage whole
+    with closing(opened(real_home)) as db:
+        parts = {
+            one.split for one in datasets.examples(db, datasets.get(db, "mixed").id) if one.conversation == "replay"
+        }
+    assert parts == {"train"}
+
+
+def test_rows_longer_than_the_context_are_cut_and_counted(data: Any, tmp_path: Path) -> None:
+    long = [
+        {"role": role, "content": f"{role} {turn} " + "word " * 300}
+        for turn in range(6)
+        for role in ("user", "assistant")
+    ]
+    endless = [{"role": "user", "content": "go"}, {"role": "assistant", "content": "word " * 3000}]
+    file = corpus.write(tmp_path / "pairs.jsonl", most=20)
+    with file.open("a", encoding="utf-8") as lines:
+        for one in (long, endless):
+            lines.write(json.dumps({"messages": one}) + "\n")
+    made = data("--file", file)
+    assert made["shortened"] > 1 and made["too_long"] == 1  # the long one gives several rows
+    assert made["lengths"]["longest"] <= 2048
+    file.write_text(
+        "".join(
+            json.dumps({"messages": [*endless[:1], {"role": "assistant", "content": f"{one} " * 4000}]}) + "\n"
+            for one in range(5)
+        )
+    )
+    assert "no token would be learned" in data("--file", file)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "Nothing was selected for the kind supervised"),
+        (("--kind", "kto"), "Rate replies good or bad"),
+        (("--kind", "label"), "needs --template"),
+        (("--kind", "label", "--template", "plain"), "has no classes"),
+        (("--split", "80/20"), "not of the form 80/10/10"),
+        (("--split", "80/20/20"), "not 100 percent"),
+        (("--replay", "builtin", "--replay-share", "0.9"), "at most 0.5"),
+        (("--kind", "kto", "--replay", "builtin"), "goes with the kind supervised"),
+        (("--value", "a=b"), "--value goes with --kind label"),
+        (("--file", "/nowhere.jsonl"), "can't be read"),
+        (("--list", "--show", "x"), "Give one of"),
+    ],
+)
+def test_bad_input_gets_a_sentence(data: Any, words: tuple[str, ...], told: str) -> None:
+    assert told in data(*words)
+
+
+def test_one_conversation_is_refused(data: Any, tmp_path: Path) -> None:
+    assert "It is one conversation" in data("--file", corpus.write(tmp_path / "one.jsonl", most=1))

@@ -1,0 +1,179 @@
+"""What of the log is learned, and what is only read."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from sqlite_utils import Database
+
+from assistant.store import conversations, curation, messages
+from assistant.store.database import open_memory
+from assistant.store.filter import Filter
+from assistant.store.messages import Outcome, Provenance
+from finetune.example import Example
+from finetune.select import Candidate, Selection, from_log
+from prompts import template as templates
+from prompts.message import Message
+from tests.assistant.store.test_curation import ask
+
+
+@pytest.fixture
+def db() -> Iterator[Database]:
+    db = open_memory()
+    yield db
+    db.close()
+
+
+def selected(db: Database, **fields: object) -> list[Candidate]:
+    return list(from_log(db, Selection(**fields), Counter()))  # type: ignore[arg-type]
+
+
+def learned(examples: list[Candidate]) -> list[list[str]]:
+    return [[one.example.messages[place].content for place in sorted(one.example.trained)] for one in examples]
+
+
+def reply(db: Database, parent_id: int, text: str, state: str = "complete", template: str = "") -> int:
+    one = messages.get(db, parent_id).conversation_id
+    hash_ = templates.parse(template, name="stored").hash if template else "e3b0"
+    made = Provenance("m", "t", hash_, template, {}, None)
+    made_id = messages.begin_reply(db, one, parent_id, made)
+    messages.end_reply(db, made_id, text, state, Outcome())  # type: ignore[arg-type]
+    return made_id
+
+
+def go_on(db: Database, parent_id: int, text: str) -> int:
+    return messages.add_user(db, messages.get(db, parent_id).conversation_id, parent_id, text)
+
+
+def test_only_what_is_praised_is_learned_and_the_rest_is_read(db: Database) -> None:
+    _, first = ask(db, "q1", "unjudged")
+    good = reply(db, go_on(db, first, "q2"), "good")
+    bad = reply(db, go_on(db, good, "q3"), "bad")
+    kept = reply(db, go_on(db, bad, "q4"), "kept")
+    curation.rate(db, good, 1)
+    curation.rate(db, bad, -1)
+    curation.decide(db, kept, "keep")
+    (one,) = selected(db)
+    said = [message.content for message in one.example.messages]
+    assert said == ["q1", "unjudged", "q2", "good", "q3", "bad", "q4", "kept"]
+    assert learned([one]) == [["good", "kept"]]
+    assert one.message_id == kept
+
+
+@pytest.mark.parametrize("state", ["cut", "stopped", "interrupted"])
+def test_a_reply_that_did_not_end_is_never_learned(db: Database, state: str) -> None:
+    user, _ = ask(db, "q", "whole")
+    part = reply(db, user, "par", state)
+    curation.rate(db, part, 1)
+    left = Counter[str]()
+    found = list(from_log(db, Selection(filter=Filter(rating="good")), left))
+    assert found == []
+    assert left["replies cut, stopped or failed"] == 1
+
+
+def test_all_takes_the_open_path_without_bad_skipped_or_corrected_ones(db: Database) -> None:
+    _, first, _second = ask(db, "q", "old branch", "open branch")
+    ask(db, "fine?", "fine")
+    for text, act in (
+        ("bad?", lambda one: curation.rate(db, one, -1)),
+        ("skip?", lambda one: curation.decide(db, one, "skip")),
+    ):
+        act(ask(db, text, text)[1])
+    curation.correct(db, ask(db, "wrong?", "wrong")[1], "right")
+    assert learned(selected(db, everything=True)) == [["open branch"], ["fine"], ["right"]]
+    curation.rate(db, first, 1)
+    assert ["old branch"] in learned(selected(db))
+
+
+def test_a_reply_of_two_branches_is_learned_once(db: Database) -> None:
+    _, first = ask(db, "q", "shared")
+    later = [reply(db, go_on(db, first, text), text) for text in ("one", "two")]
+    for message_id in (first, *later):
+        curation.rate(db, message_id, 1)
+    assert learned(selected(db)) == [["shared", "one"], ["two"]]
+
+
+def test_a_reply_with_reasoning_is_learned_with_it_and_read_without(db: Database) -> None:
+    _, first = ask(db, "q", "<think>\nwell\n</think>\n\nyes")
+    last = reply(db, go_on(db, first, "sure?"), "sure")
+    for message_id in (first, last):
+        curation.rate(db, message_id, 1)
+    found = selected(db)
+    assert learned(found) == [["<think>\nwell\n</think>\n\nyes"], ["sure"]]
+    assert found[1].example.messages[1].content == "yes"
+
+
+def test_a_failed_turn_does_not_move_the_mask(db: Database) -> None:
+    user, _ = ask(db, "q1", "a")
+    nothing = reply(db, user, "", "failed")
+    good = reply(db, go_on(db, nothing, "q2"), "good")
+    curation.rate(db, good, 1)
+    (one,) = selected(db)
+    assert one.example == Example((Message("user", "q1\n\nq2"), Message("assistant", "good")), frozenset({1}))
+
+
+WRAPS = """---
+kind: chat
+---
+# system
+Be brief.
+# user
+Answer this: {{ input }}
+"""
+
+
+def test_the_prompt_is_what_the_template_made_of_it(db: Database) -> None:
+    user, _ = ask(db, "why?", "x")
+    good = reply(db, user, "because", template=WRAPS)
+    curation.rate(db, good, 1)
+    (one,) = selected(db)
+    assert [message.content for message in one.example.messages] == ["Be brief.", "Answer this: why?", "because"]
+    assert one.said == "why?\n\nbecause"
+
+
+def test_pairs_and_thumbs_are_those_of_the_export(db: Database) -> None:
+    _, good, bad = ask(db, "q", "good", "bad")
+    curation.rate(db, good, 1)
+    curation.rate(db, bad, -1)
+    (pair,) = selected(db, kind="preference")
+    assert (pair.example.messages[-1].content, pair.example.rejected) == ("good", "bad")
+    assert (pair.message_id, pair.rejected_id) == (good, bad)
+    assert [(one.message_id, one.example.good) for one in selected(db, kind="kto")] == [(good, True), (bad, False)]
+
+
+LABELS = """---
+kind: label
+labels: {glad: [good, great], sad: [bad]}
+---
+# user
+{{ input }} It is
+"""
+
+
+def test_tags_are_the_classes_of_a_template(db: Database) -> None:
+    template = templates.parse(LABELS, name="mood")
+    _, one = ask(db, "I won!", "Congratulations")
+    _, both = ask(db, "Well", "?")
+    for message_id, tag in ((one, "glad"), (one, "sport"), (both, "glad"), (both, "sad")):
+        curation.tag(db, message_id, tag)
+    left = Counter[str]()
+    (found,) = from_log(db, Selection("label", template=template), left)
+    assert found.example.messages == (Message("user", "I won! It is"), Message("assistant", "good"))
+    assert found.example.choices == (("good", "great"), ("bad",))
+    assert found.said == "I won!"
+    assert left["texts tagged with several classes"] == 1
+
+
+def test_filters_are_those_of_the_log(db: Database) -> None:
+    for text in ("one", "two"):
+        curation.rate(db, ask(db, text, text)[1], 1)
+    curation.tag(db, messages.path(db, 2)[-1].id, "mine")
+    assert learned(selected(db, filter=Filter(tags=("mine",)))) == [["one"]]
+    assert learned(selected(db, words="two")) == [["two"]]
+
+
+def test_a_conversation_that_is_hidden_is_not_learned(db: Database) -> None:
+    _, good = ask(db, "q", "a")
+    curation.rate(db, good, 1)
+    conversations.delete(db, messages.get(db, good).conversation_id)
+    assert selected(db) == []
