@@ -16,9 +16,11 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant import __version__
+from assistant.adapter_choice import Speaker, speaker_of
+from assistant.adapter_choice import speaker as speaker_for
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
-from assistant.errors import AdapterUnknown, AssistantError, EngineDied, StoreError
+from assistant.errors import AssistantError, EngineDied, StoreError
 from assistant.events import Event, Finished, Prefilled, Token
 from assistant.settings import Settings
 from assistant.store import conversations, messages
@@ -59,7 +61,9 @@ Step = ReplyStarted | Event | ReplyEnded
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What one reply is made with in place of what its conversation is set to. `adapter` is the name of one of ours."""
+    """What one reply is made with in place of what its conversation is set to. `adapter` is the name of one of ours,
+    empty for the base alone.
+    """
 
     model: str
     template: str
@@ -187,8 +191,18 @@ class Dialogue:
     `ReplyEnded` with an error.
     """
 
-    def __init__(self, db: Database, client: Client, library: Library, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        client: Client,
+        library: Library,
+        settings: Settings,
+        *,
+        registry: Database | None = None,
+    ) -> None:
+        """`registry`: the log in which adapters are registered, where that is another one."""
         self._db = db
+        self._registry = registry or db
         self._client = client
         self._library = library
         self._settings = settings
@@ -235,22 +249,22 @@ class Dialogue:
                 template=maker.template,
                 inputs=dict(maker.inputs),
                 sampling=dict(maker.sampling),
+                adapter=maker.adapter,
             )
-        return self._reply(conversation, parent_id, adapter=maker.adapter if maker else "")
+        return self._reply(conversation, parent_id)
 
     async def continue_reply(self, message_id: int) -> AsyncGenerator[Step, None]:
-        """Go on with a reply that was cut, stopped or interrupted, in its own row and with the model that began it.
-
-        Raises `AdapterUnknown` for one that an adapter began: of that only the hash is known.
+        """Go on with a reply that was cut, stopped or interrupted, in its own row and with the model and adapter that
+        began it. Raises `AdapterUnknown` where that adapter isn't registered.
         """
         old = messages.get(self._db, message_id)
         conversation = conversations.get(self._db, old.conversation_id)
+        speaker = None
         if messages.was_generated(self._db, message_id):
             made = messages.reply_info(self._db, message_id).provenance
-            if made.adapter_hash:
-                raise AdapterUnknown("An adapter began this reply, and only it could go on with it. Make another one.")
+            speaker = speaker_of(self._registry, made.adapter_hash)
             conversation = replace(conversation, model=made.model)
-        async with aclosing(self._reply(conversation, old.parent_id, continued=old)) as steps:
+        async with aclosing(self._reply(conversation, old.parent_id, continued=old, speaker=speaker)) as steps:
             async for step in steps:
                 yield step
 
@@ -268,10 +282,11 @@ class Dialogue:
         *,
         user_id: int | None = None,
         continued: StoredMessage | None = None,
-        adapter: str = "",
+        speaker: Speaker | None = None,
     ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
+        speaker = speaker or speaker_for(self._registry, conversation.model, conversation.adapter)
         growing = Growing()
         if continued is None:
             provenance = Provenance(
@@ -283,7 +298,7 @@ class Dialogue:
                 seed=sampling.seed,
                 inputs=conversation.inputs,
                 version=__version__,
-                adapter_hash=adapter,
+                adapter_hash=speaker.hash or speaker.name,
             )
             message_id = messages.begin_reply(self._db, conversation.id, parent_id, provenance)
         else:
@@ -297,7 +312,12 @@ class Dialogue:
         try:
             yield ReplyStarted(message_id, user_id)
             chat = self._client.chat(
-                conversation.model, prompt, sampling, continue_final=continued is not None, adapter=adapter
+                conversation.model,
+                prompt,
+                sampling,
+                continue_final=continued is not None,
+                adapter=speaker.name,
+                adapter_hash=speaker.hash,
             )
             async with aclosing(chat) as events:
                 async for event in events:

@@ -16,7 +16,7 @@ from assistant.errors import ModelUnknown, ReplayRefused
 from assistant.events import Finished, Prefilled
 from assistant.paths import Paths
 from assistant.server.adapters import Adapters
-from assistant.store import conversations, messages
+from assistant.store import adapters, conversations, messages
 from assistant.store.database import select, transaction
 from assistant.store.messages import ReplyInfo, StoredMessage
 from prompts import template as templates
@@ -109,7 +109,7 @@ async def replay(db: Database, client: Client, paths: Paths, message_id: int, *,
     sampling = replace(then.sampling, seed=made.seed)
     part = then.row.content if outcome.continued_at is None else then.row.content[: outcome.continued_at]
     whole = outcome.continued_at is None and then.row.state not in PARTS
-    adapter = await adapter_of(client, paths, made.model, made.adapter_hash)
+    adapter = await adapter_of(db, client, paths, made.model, made.adapter_hash)
     growing = Growing()
     async with aclosing(client.chat(made.model, then.prompt, sampling, adapter=adapter)) as events:
         async for event in events:
@@ -147,17 +147,18 @@ def _refuse_other(now: Finished, then: ReplyInfo) -> None:
         )
 
 
-async def adapter_of(client: Client, paths: Paths, model: str, adapter_hash: str) -> str:
+async def adapter_of(db: Database, client: Client, paths: Paths, model: str, adapter_hash: str) -> str:
     """The name of the adapter of that hash; empty for none. Raises `ReplayRefused` where it is gone.
 
-    Only the engine can tell an adapter's hash, so each is asked for one token.
+    Only the engine can tell an adapter's hash, so each is asked for one token, first the one registered with it.
     """
     if not adapter_hash:
         return ""
     names = Adapters(paths.adapters).names()
     if adapter_hash in names:  # cut off before the engine told the hash
         return adapter_hash
-    for name in names:
+    registered = adapters.find(db, adapter_hash)
+    for name in sorted(names, key=lambda one: registered is None or one != registered.name):
         asking = client.chat(model, [Message("user", "?")], Sampling(max_tokens=1), adapter=name)
         async with aclosing(asking) as events:
             async for event in events:

@@ -45,7 +45,7 @@ async def with_alternatives(
     """
     then = asked(db, message_id)
     made = then.info.provenance
-    adapter = await adapter_of(client, paths, made.model, made.adapter_hash)
+    adapter = await adapter_of(db, client, paths, made.model, made.adapter_hash)
     known = _cut(then.row.content, then.info.outcome)
     reply: str | Sequence[int] = [token.id for token in known if token.id is not None] or then.row.content
     again = await client.logprobs(made.model, then.prompt, reply, top_logprobs=top, adapter=adapter)

@@ -16,6 +16,7 @@ from assistant.store import datasets
 from assistant.store.datasets import SPLITS, Dataset, StoredExample
 from assistant.store.filter import Filter
 from finetune import sources, statistics
+from finetune.canaries import planted
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
 from finetune.split import AlreadyTested, Parts, Shares, split, words_of
@@ -41,9 +42,13 @@ class Request:
     """General text that is mixed into the training part, against forgetting."""
     replay_share: float = 0.1
     """Of the training part's tokens."""
+    canaries: int = 0
+    """Made-up secrets that are planted in the training part, for `finetune eval` to look for."""
 
     def __post_init__(self) -> None:
-        """Raise `TrainingRefused` for a replay that makes no sense."""
+        """Raise `TrainingRefused` for a replay or canaries that make no sense."""
+        if self.canaries and self.selection.kind != "supervised":
+            raise TrainingRefused(f"Canaries are planted in the kind supervised, not in {self.selection.kind}.")
         if self.replay is None:
             return
         if not 0 < self.replay_share <= MOST_REPLAY:
@@ -67,6 +72,7 @@ class Request:
             "seed": self.seed,
             "replay": "builtin" if self.replay == BUILTIN else str(self.replay or ""),
             "replay_share": self.replay_share if self.replay else 0.0,
+            "canaries": [one.as_json() for one in planted(self.canaries, self.seed)],
         }
 
 
@@ -103,9 +109,13 @@ def prepare(db: Database, request: Request, tokenizer: Tokenizer, redactor: "Red
     examples = [_stored(*one) for one in parts.placed]
     number = parts.groups
     examples += [_stored(Candidate(one, "replay"), "train", number + place) for place, one in enumerate(replayed)]
-    said = [one.example for one, _, _ in parts.placed] + replayed
+    secret = [one.example for one in planted(request.canaries, request.seed)]
+    number += len(replayed)
+    examples += [_stored(Candidate(one, "canary"), "train", number + place) for place, one in enumerate(secret)]
+    said = [one.example for one, _, _ in parts.placed] + replayed + secret
     rows = [statistics.rows_of(chosen.kind, one, tokenizer) for one in said]
     counted = _counted(parts, replayed, examples, rows, tokenizer, redactor, left)
+    counted["canaries"] = len(secret)
     _refuse_unlearnable(examples, rows)
     return Prepared(request, examples, rows, counted, redactor is not None)
 

@@ -20,6 +20,7 @@ FLOORS = [
     ("assistant.store", 2),
     ("assistant.wire", 3),
     ("assistant.client", 3),
+    ("assistant.adapter_choice", 3),
     ("assistant.dialogue", 3),
     ("assistant.replay", 3),
     ("assistant.reply_tokens", 3),

@@ -44,9 +44,11 @@ def request_body(model: str, messages: Sequence[Message], sampling: Sampling) ->
     return body
 
 
-def own_fields(sampling: Sampling, *, continue_final: bool, adapter: str = "") -> dict[str, Any]:
+def own_fields(
+    sampling: Sampling, *, continue_final: bool, adapter: str = "", adapter_hash: str = ""
+) -> dict[str, Any]:
     """The fields beyond `request_body` that our own engine understands."""
-    asked_for = {"adapter": adapter, "top_logprobs": sampling.top_logprobs}
+    asked_for = {"adapter": adapter, "adapter_hash": adapter_hash, "top_logprobs": sampling.top_logprobs}
     return {name: value for name, value in asked_for.items() if value} | {
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,

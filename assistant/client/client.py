@@ -86,18 +86,19 @@ class Client:
         *,
         continue_final: bool = False,
         adapter: str = "",
+        adapter_hash: str = "",
     ) -> AsyncGenerator[Event]:
         """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
 
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
-        message. `adapter` is the name of one of ours. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`,
-        `RequestRefused` or a `ModelError`.
+        message. `adapter` is the name of one of ours, refused where its files have another hash than `adapter_hash`.
+        Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
         """
         elsewhere, name = await self._place(model)
         if elsewhere is not None:
             replying = remote.chat(elsewhere, name, messages, sampling)
         else:
-            own = own_fields(sampling, continue_final=continue_final, adapter=adapter)
+            own = own_fields(sampling, continue_final=continue_final, adapter=adapter, adapter_hash=adapter_hash)
             body = request_body(name, messages, sampling) | own
             replying = self._asked(lambda lease: answer(lease.http, "/v1/chat/completions", body, lease.endpoint))
         async with aclosing(replying) as reply:

@@ -48,7 +48,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
         asked = await read(request, ChatRequest)
         samplings, messages = asked.samplings(), [message.message() for message in asked.messages]
         going_on, oldest = bool(asked.continue_final_message), asked.truncation != "refuse"
-        adapter = find_adapter(asked.adapter)
+        adapter = find_adapter(asked.adapter, asked.adapter_hash)
 
         def work(engine: Engine) -> list[Steps]:
             return [
@@ -62,7 +62,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
 
     async def complete(request: Request) -> Response:
         asked = await read(request, CompletionRequest)
-        text, samplings, adapter = asked.prompt, asked.samplings(), find_adapter(asked.adapter)
+        text, samplings, adapter = asked.prompt, asked.samplings(), find_adapter(asked.adapter, asked.adapter_hash)
 
         def work(engine: Engine) -> list[Steps]:
             return [

@@ -113,6 +113,8 @@ class Generation(_Supported):
     response_format: ResponseFormat | None = None
     adapter: str | None = None
     """Ours: name of an adapter."""
+    adapter_hash: str | None = None
+    """Ours: it is refused where its files have another hash."""
 
     @field_validator("logit_bias")
     @classmethod

@@ -30,9 +30,13 @@ class Conversation:
     inputs: dict[str, str]
     sampling: dict[str, Any]
     leaf_id: int | None
+    adapter: str | None = None
+    """Name of the adapter it is set to, empty for the base alone; None: what is in use for the model."""
 
 
-_COLUMNS = "id, title, title_is_automatic, created_ms, updated_ms, pinned, model, template, inputs, sampling, leaf_id"
+_COLUMNS = (
+    "id, title, title_is_automatic, created_ms, updated_ms, pinned, model, template, inputs, sampling, leaf_id, adapter"
+)
 _ORDER = "pinned DESC, updated_ms DESC, id DESC"
 
 
@@ -48,14 +52,15 @@ def create(
     template: str = "",
     inputs: Mapping[str, str] | None = None,
     sampling: Mapping[str, Any] | None = None,
+    adapter: str | None = None,
 ) -> Conversation:
     """A new, empty conversation."""
     now = now_ms()
     cursor = execute(
         db,
-        "INSERT INTO conversations (created_ms, updated_ms, model, template, inputs, sampling) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (now, now, model, template, _json(inputs or {}), _json(sampling or {})),
+        "INSERT INTO conversations (created_ms, updated_ms, model, template, inputs, sampling, adapter) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (now, now, model, template, _json(inputs or {}), _json(sampling or {}), adapter),
     )
     return get(db, cursor.lastrowid or 0)
 
@@ -154,6 +159,11 @@ def configure(
     _set(db, conversation_id, **{name: value for name, value in given.items() if value is not None})
 
 
+def pick_adapter(db: Database, conversation_id: int, name: str | None) -> None:
+    """Set its next replies to an adapter, with an empty name to the base; None: to what is in use for the model."""
+    _set(db, conversation_id, adapter=name)
+
+
 def delete(db: Database, conversation_id: int) -> None:
     """Hide it, until `restore` or `deletion.purge_hidden`."""
     _set(db, conversation_id, deleted_ms=now_ms())
@@ -203,7 +213,7 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def _conversation(row: tuple[Any, ...]) -> Conversation:
-    identity, title, automatic, created, updated, pinned, model, template, inputs, sampling, leaf = row
+    identity, title, automatic, created, updated, pinned, model, template, inputs, sampling, leaf, adapter = row
     return Conversation(
         id=identity,
         title=title,
@@ -216,4 +226,5 @@ def _conversation(row: tuple[Any, ...]) -> Conversation:
         inputs=json.loads(inputs),
         sampling=json.loads(sampling),
         leaf_id=leaf,
+        adapter=adapter,
     )

@@ -12,7 +12,7 @@ from assistant.store.database import execute, transaction
 from assistant.store.messages import FIGURES
 
 TITLE = "{} (fork)"
-_CONVERSATION = "model, template, inputs, sampling, system"
+_CONVERSATION = "model, template, inputs, sampling, system, adapter"
 _MESSAGE = "role, content, created_ms, error, redacted"
 _MADE = ("model", "adapter_hash", "template_hash", "sampling", "seed", "inputs", "version")
 _REPLY = ", ".join((*_MADE, "token_ids", "logprobs", "token_lengths", *FIGURES))

@@ -130,6 +130,14 @@ def evaluation(db: Database, run_id: int) -> Evaluation | None:
     return next((Evaluation(row[0], row[1], json.loads(row[2]), row[3]) for row in rows), None)
 
 
+def proof(db: Database, run_id: int | None, adapter_hash: str) -> dict[str, Any] | None:
+    """The main measure of the last report, where that is on this very adapter; None where there is none."""
+    found = None if run_id is None else evaluation(db, run_id)
+    if found is None or found.adapter_hash != adapter_hash:
+        return None
+    return next((dict(one) for one in found.report.get("measures", ()) if one.get("main")), None)
+
+
 def delete(db: Database, name: str) -> None:
     """Delete a run with its points and reports; an adapter of it stays."""
     execute(db, "DELETE FROM runs WHERE id = ?", (get(db, name).id,))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from assistant.engine.machine import Machine
     from assistant.tui.logs import Logs
     from assistant.tui.screens.log import LogScreen
+    from assistant.tui.screens.models import Taken
     from assistant.tui.screens.train import TrainScreen
 
 
@@ -163,14 +164,19 @@ class AssistantApp(TellsErrors, App[None]):
         """Show the models. A model that is chosen there becomes that of the open conversation."""
         from assistant.tui.screens.models import ModelsScreen
 
-        self.push_screen(ModelsScreen(self._paths, first_run=first_run, machine=self._machine), self._model_chosen)
+        registry = self._logs.saved.db if self._logs is not None else None
+        screen = ModelsScreen(self._paths, first_run=first_run, machine=self._machine, registry=registry)
+        self.push_screen(screen, self._model_chosen)
 
-    def _model_chosen(self, name: str | None) -> None:
+    def _model_chosen(self, taken: "Taken | None") -> None:
         from assistant.store import conversations
 
-        if name is not None and self._logs is not None:
-            conversations.remember(self._logs.saved.db, "model", name)
-            self.chat.view.configure(model=name)
+        if taken is not None and self._logs is not None:
+            conversations.remember(self._logs.saved.db, "model", taken.model)
+            self.chat.view.configure(model=taken.model)
+            if taken.adapter is not None:
+                self.chat.view.pick_adapter(taken.adapter)
+        self.chat.refresh_all()
 
     def on_chat_screen_log_wanted(self) -> None:
         from assistant.tui.log_meaning import Meaning

@@ -22,6 +22,7 @@ CHAT: list[BindingType] = [
     Binding("ctrl+n", "new", "new conversation", show=False, id="chat.new"),
     Binding("ctrl+r", "new_private", "new private conversation", show=False, id="chat.private"),
     Binding("ctrl+o", "choose_model", "choose the model", show=False, id="chat.model"),
+    Binding("alt+a", "choose_adapter", "choose the adapter", show=False, id="chat.adapter"),
     Binding("ctrl+t", "choose_template", "choose the template", show=False, id="chat.template"),
     Binding("ctrl+g", "sampling", "sampling", show=False, id="chat.sampling"),
     Binding("ctrl+l", "to_list", "go to the conversations", show=False, id="chat.list"),
@@ -87,6 +88,8 @@ MODELS: list[BindingType] = [
     Binding("escape", "leave", "back", id="models.leave"),
     Binding("enter", "use", "use it, pulled if need be", show=False, id="models.use"),
     Binding("a", "add", "add", tooltip="add a folder, a file or a server", id="models.add"),
+    Binding("p", "promote", "promote", tooltip="use the adapter for new replies", id="models.promote"),
+    Binding("z", "roll_back", "roll back", tooltip="use what was in use before the adapter", id="models.roll_back"),
     Binding("d,delete", "remove", "remove", tooltip="remove the model", id="models.remove"),
 ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from assistant.adapter_choice import Speaker, follow_branch, speaker
 from assistant.client import Client, Endpoint
 from assistant.dialogue import Dialogue
 from assistant.engine import catalogue
@@ -14,7 +15,7 @@ from assistant.errors import DatabaseDamaged, ModelError
 from assistant.paths import Paths
 from assistant.server.adapters import Adapters
 from assistant.settings import Settings
-from assistant.store import conversations, deletion, importing, messages
+from assistant.store import adapters, conversations, deletion, importing, messages
 from assistant.store.conversations import Conversation
 from assistant.store.database import check, open_database, open_memory
 from assistant.tui.widgets.conversation_list import ConversationRow
@@ -34,6 +35,16 @@ class Log:
     db: Database
     dialogue: Dialogue
     private: bool
+    registry: Database
+    """The log in which adapters are registered."""
+
+    def follow_branch(self, conversation_id: int) -> None:
+        """See `adapter_choice.follow_branch`."""
+        follow_branch(self.db, self.registry, conversation_id)
+
+    def speaker(self, model: str, adapter: str | None) -> Speaker:
+        """What a conversation with this model speaks with, that is set to this adapter, the base (empty) or neither."""
+        return speaker(self.registry, model, adapter)
 
 
 class Logs:
@@ -48,7 +59,9 @@ class Logs:
         self._private: Log | None = None
 
     def _log(self, db: Database, *, private: bool) -> Log:
-        return Log(db, Dialogue(db, self.client, self.library, self.settings), private)
+        registry = self.saved.db if private else db
+        dialogue = Dialogue(db, self.client, self.library, self.settings, registry=registry)
+        return Log(db, dialogue, private, registry)
 
     @property
     def private(self) -> Log:
@@ -69,12 +82,20 @@ class Logs:
             return []
 
     def adapters(self, model: str) -> list[str]:
-        """Names of the adapters that our engine can put on a model; none for one that another server runs."""
+        """Names of the adapters that our engine can put on a model: those registered for it and those that nobody
+        registered. None for a model that another server runs.
+        """
         try:
             elsewhere = isinstance(catalogue.find(self.paths, model), Remote)
         except ModelError:
             return []
-        return [] if elsewhere else Adapters(self.paths.adapters).names()
+        others = {one.name for one in adapters.every(self.saved.db) if one.model != model}
+        return [] if elsewhere else [one for one in Adapters(self.paths.adapters).names() if one not in others]
+
+    def told_adapter(self, model: str, adapter: str | None) -> str:
+        """What a conversation speaks with, in a word; empty for the base of a model that has no adapters."""
+        name = self.saved.speaker(model, adapter).name
+        return name or ("base" if adapters.every(self.saved.db, model) else "")
 
     def local_models(self) -> list[str]:
         """Names of the models that are on this machine, and so can be trained."""

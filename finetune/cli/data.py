@@ -46,6 +46,8 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tupl
     "--replay", metavar="FILE", help="Mix general text in, against forgetting; `builtin`: what comes with us."
 )
 @click.option("--replay-share", default=0.1, show_default=True, help="Share of it in the training part's tokens.")
+@click.option("--canaries", type=click.IntRange(0, 100), default=0, metavar="N",
+              help="Plant N made-up secrets in the training part, which `finetune eval` looks for.")  # fmt: skip
 @click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
 @words_option
 @click.option("-m", "--for-model", "model", default="", help="Whose tokens are counted; the one of new conversations.")
@@ -119,7 +121,8 @@ def _request(given: dict[str, Any]) -> "Request":
     selection = Selection(given["kind"], filter_, given["everything"], template, given["values"], given["search_words"])
     replay = given["replay"]
     path = None if replay is None else dataset.BUILTIN if replay == "builtin" else Path(replay)
-    return Request(selection, given["file"], _parts(given["shares"]), given["seed"], path, given["replay_share"])
+    shares, seed = _parts(given["shares"]), given["seed"]
+    return Request(selection, given["file"], shares, seed, path, given["replay_share"], given["canaries"])
 
 
 def _parts(shares: tuple[int, int, int]) -> "Shares":
@@ -295,6 +298,7 @@ def _tell(told: dict[str, Any]) -> None:
         (told["shortened"], "rows without their oldest turns, which don't fit the context"),
         (told["too_long"], "replies longer than the context, which won't be learned"),
         (told["replayed"], "of general text, against forgetting"),
+        (told.get("canaries", 0), "canaries planted"),
         *((count, what) for what, count in told["left_out"].items()),
     ):
         if count:

@@ -6,7 +6,11 @@ from assistant import __version__
 from assistant.cli.group import LazyGroup
 
 COMMANDS = {
+    "adapters": "What was trained, with where it comes from and whether it is in use.",
     "data": "Make a dataset of the log or of a file, look at it, list what there is.",
+    "eval": "Compare an adapter with its base on what neither has seen.",
+    "promote": "Use an adapter for new replies.",
+    "rollback": "Take the last promotion back.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""

@@ -7,14 +7,15 @@ from contextlib import aclosing
 import pytest
 from sqlite_utils import Database
 
+from assistant.adapter_choice import follow_branch
 from assistant.client import Client
 from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, turns
 from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, messages
-from assistant.store.database import open_database
+from assistant.store import adapters, conversations, messages
+from assistant.store.database import open_database, open_memory
 from assistant.store.messages import StoredMessage
 from prompts.errors import TemplateUnknown
 from prompts.library import Library
@@ -250,9 +251,83 @@ async def test_a_reply_of_an_adapter_that_was_cut_off_names_it(
     await all_of(dialogue.regenerate(first, maker=Maker("fake", "plain", {}, {}, adapter="sea")))
     cut = conversations.get(db, conversation).leaf_id or 0
     assert messages.reply_info(db, cut).provenance.adapter_hash == "sea"
-    with pytest.raises(AdapterUnknown, match="Make another one"):
+    with pytest.raises(AdapterUnknown, match="not registered here"):
         await all_of(dialogue.continue_reply(cut))
     assert messages.get(db, cut).state == "interrupted"
+    register(db, "sea")
+    engine.enqueue(Reply(" end.", adapter_hash=HASHES["sea"]))
+    await all_of(dialogue.continue_reply(cut))
+    assert (engine.requests[-1]["adapter"], engine.requests[-1]["adapter_hash"]) == ("sea", HASHES["sea"])
+    assert messages.get(db, cut).state == "complete"
+    assert messages.reply_info(db, cut).provenance.adapter_hash == HASHES["sea"]
+
+
+HASHES = {"sea": "5" * 64, "sky": "7" * 64}
+
+
+def register(db: Database, name: str, model: str = "fake") -> None:
+    adapters.add(db, HASHES[name], name, None, model, "b" * 64, {})
+
+
+async def test_new_replies_are_made_with_what_is_in_use(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    async def spoke(text: str) -> tuple[str, str]:
+        leaf = conversations.get(db, conversation).leaf_id
+        await all_of(dialogue.send(conversation, text, parent_id=leaf))
+        asked = engine.requests[-1]
+        return asked.get("adapter", ""), asked.get("adapter_hash", "")
+
+    register(db, "sea")
+    assert await spoke("One") == ("", "")
+    adapters.promote(db, HASHES["sea"])
+    assert await spoke("Two") == ("sea", HASHES["sea"])
+    conversations.pick_adapter(db, conversation, "")
+    assert await spoke("Three") == ("", "")
+    conversations.pick_adapter(db, conversation, "copied by hand")
+    assert await spoke("Four") == ("copied by hand", "")
+    conversations.pick_adapter(db, conversation, None)
+    adapters.roll_back(db, "fake")
+    assert await spoke("Five") == ("", "")
+
+
+async def test_an_adapter_of_another_model_is_not_used(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    register(db, "sea", model="another")
+    adapters.promote(db, HASHES["sea"])
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    assert "adapter" not in engine.requests[-1]
+
+
+async def test_a_private_conversation_speaks_with_what_is_in_use(home: Paths, db: Database, engine: FakeEngine) -> None:
+    register(db, "sea")
+    adapters.promote(db, HASHES["sea"])
+    private = open_memory()
+    async with Client(home, Settings(), engine=engine.endpoint) as client:
+        dialogue = Dialogue(private, client, Library(home.templates), Settings(), registry=db)
+        one = conversations.create(private, model="fake", template="plain").id
+        await all_of(dialogue.send(one, "Hi", parent_id=None))
+    assert engine.requests[-1]["adapter"] == "sea"
+    private.close()
+
+
+async def test_each_branch_goes_on_with_what_made_it(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    register(db, "sea")
+    engine.enqueue(Reply("By the base."), Reply("By the sea.", adapter_hash=HASHES["sea"]))
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    plain = conversations.get(db, conversation).leaf_id or 0
+    follow_branch(db, db, conversation)
+    assert conversations.get(db, conversation).adapter is None  # set to nothing, it follows what is in use
+    conversations.pick_adapter(db, conversation, "sea")
+    await all_of(dialogue.regenerate(plain))
+    adapted = conversations.get(db, conversation).leaf_id or 0
+    for leaf, speaks in ((plain, ""), (adapted, "sea")):
+        messages.open_leaf(db, conversation, leaf)
+        follow_branch(db, db, conversation)
+        assert conversations.get(db, conversation).adapter == speaks
 
 
 async def test_a_reply_goes_on_with_the_model_that_began_it(

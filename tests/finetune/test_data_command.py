@@ -188,6 +188,16 @@ def test_general_text_is_mixed_into_training_alone(data: Any, real_home: Paths, 
     assert parts == {"train"}
 
 
+def test_canaries_are_planted_in_training_alone(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    file = corpus.write(tmp_path / "pairs.jsonl", most=100)
+    assert data("--file", file, "--canaries", "3", "--name", "watched")["canaries"] == 3
+    with closing(opened(real_home)) as db:
+        kept = datasets.get(db, "watched")
+        secrets = [one["secret"] for one in kept.source["canaries"]]
+        holding = {one.split for one in datasets.examples(db, kept.id) for secret in secrets if secret in one.body}
+    assert len(set(secrets)) == 3 and holding == {"train"}
+
+
 def test_rows_longer_than_the_context_are_cut_and_counted(data: Any, tmp_path: Path) -> None:
     long = [
         {"role": role, "content": f"{role} {turn} " + "word " * 300}
@@ -222,6 +232,7 @@ def test_rows_longer_than_the_context_are_cut_and_counted(data: Any, tmp_path: P
         (("--split", "80/20/20"), "not 100 percent"),
         (("--replay", "builtin", "--replay-share", "0.9"), "at most 0.5"),
         (("--kind", "kto", "--replay", "builtin"), "goes with the kind supervised"),
+        (("--kind", "kto", "--canaries", "2"), "planted in the kind supervised"),
         (("--value", "a=b"), "--value goes with --kind label"),
         (("--file", "/nowhere.jsonl"), "can't be read"),
         (("--list", "--show", "x"), "Give one of"),

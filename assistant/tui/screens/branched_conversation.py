@@ -62,22 +62,29 @@ class BranchedConversation(CuratedConversation):
         at = versions.index(message_id) + step
         if not 0 <= at < len(versions):
             return
-        self.open_leaf(messages.newest_leaf(db, versions[at]))
+        self.open_branch(versions[at])
         if self.transcript.has_focus:
             self.transcript.select(versions[at])
         self.post_message(self.Changed())
 
     def open_path(self, message_id: int) -> None:
         """Open the path through a message, as far as it went last, and select the message."""
-        from assistant.store import messages
 
         if self.open_log is None or self.conversation_id is None:
             return
         if message_id not in [view.id for view in self.shown]:
-            self.open_leaf(messages.newest_leaf(self.open_log.db, message_id))
+            self.open_branch(message_id)
         self.transcript.focus()
         self.transcript.select(message_id)
         self.post_message(self.Changed())
+
+    def open_branch(self, message_id: int) -> None:
+        """Open the newest path through a message; it goes on with what made its last reply."""
+        from assistant.store import messages
+
+        if self.open_log is not None and self.conversation_id is not None:
+            self.open_leaf(messages.newest_leaf(self.open_log.db, message_id))
+            self.open_log.follow_branch(self.conversation_id)
 
     def open_leaf(self, leaf_id: int) -> None:
         """Open the path that ends with that message."""

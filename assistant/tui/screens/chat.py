@@ -132,6 +132,7 @@ class ChatScreen(TellsErrors, Screen[None]):
 
         db = self.logs.saved.db
         messages.open_at(db, conversation_id, message_id)
+        self.logs.saved.follow_branch(conversation_id)
         self.open(private=False, conversation_id=conversation_id)
         self.view.transcript.select(message_id)
         self.view.transcript.focus()
@@ -189,7 +190,8 @@ class ChatScreen(TellsErrors, Screen[None]):
         )
         line = self.query_one(StatusLine)
         line.state = reply.state if reply is not None else ""
-        line.facts = (setup.model.rpartition("/")[2] or "no model", setup.template, *figures)
+        adapter = self.logs.told_adapter(setup.model, setup.adapter)
+        line.facts = (setup.model.rpartition("/")[2] or "no model", adapter, setup.template, *figures)
 
     # --- replies
 
@@ -306,6 +308,11 @@ class ChatScreen(TellsErrors, Screen[None]):
 
         choose_model(self.view, self.logs)
 
+    def action_choose_adapter(self) -> None:
+        from assistant.tui.screens.choose import choose_adapter
+
+        choose_adapter(self.view, self.logs)
+
     @on(ConversationView.MakersWanted)
     def _compare_makers(self, event: ConversationView.MakersWanted) -> None:
         from assistant.tui.screens.comparing import compare_makers
@@ -362,6 +369,6 @@ class ChatScreen(TellsErrors, Screen[None]):
 
 
 _NEED_LOGS = (
-    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "train", "log",
+    "new", "new_private", "choose_template", "choose_model", "choose_adapter", "sampling", "models", "train", "log",
     "to_list", "search",
 )  # fmt: skip

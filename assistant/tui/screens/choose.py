@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from assistant.tui.screens.conversation import ConversationView
     from prompts.template import Template
 
-MORE_MODELS = " more"
-"""No model's name begins with a space."""
+MORE_MODELS, IN_USE = " more", " in use"
+"""No name of a model or an adapter begins with a space."""
 
 
 def choose_model(view: "ConversationView", logs: "Logs") -> None:
@@ -29,6 +29,24 @@ def choose_model(view: "ConversationView", logs: "Logs") -> None:
     here = [Choice(name, name) for name in logs.models()]
     choices = [*here, Choice(MORE_MODELS, "More models …", "pull one, add a server or a folder")]
     view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.current_setup.model), chosen)
+
+
+def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick what the model speaks with in this conversation: an adapter, the base, or what is in use."""
+    from assistant.tui.adapter_rows import adapter_choices
+
+    def chosen(value: str | None) -> None:
+        if value is not None:
+            view.pick_adapter(None if value == IN_USE else value)
+
+    setup = view.current_setup
+    current = IN_USE if setup.adapter is None else setup.adapter
+    choices = [
+        Choice(IN_USE, "What is in use", f"now {logs.saved.speaker(setup.model, None).name or 'the base'}"),
+        Choice("", "base", "the model alone"),
+        *adapter_choices(logs.saved.db, setup.model, logs.adapters(setup.model)),
+    ]
+    view.app.push_screen(PickScreen("Adapter of this conversation's next replies", choices, current=current), chosen)
 
 
 def choose_template(view: "ConversationView", logs: "Logs") -> None:

@@ -94,12 +94,17 @@ def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) 
 
     assert view.conversation is not None
     setup, before = view.current_setup, view.conversation.leaf_id
-    now = Maker(setup.model, setup.template, setup.inputs, setup.sampling)
+    assert view.open_log is not None
+    adapter = view.open_log.speaker(setup.model, setup.adapter).name
+    now = Maker(setup.model, setup.template, setup.inputs, setup.sampling, adapter)
 
     def done(better: int | None) -> None:
+        assert view.open_log is not None and view.conversation_id is not None
         if better is None and before is not None:
             view.open_leaf(before)
         view.open_path(better or message_id)
+        if better is not None:  # the vote has opened its branch already
+            view.open_log.follow_branch(view.conversation_id)
 
     def made(ids: tuple[int, int] | None) -> None:
         if ids is None:
@@ -125,7 +130,10 @@ def _pick(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Cal
     templates = {one.name: one for one in logs.library.templates() if one.kind == "chat" and one.name != now.template}
     choices = [Choice("again", "The same again", "another seed")]
     choices += [Choice(f"model {name}", name, "another model") for name in logs.models() if name != now.model]
-    choices += [Choice(f"adapter {name}", name, "an adapter of this model") for name in logs.adapters(now.model)]
+    if now.adapter:
+        choices.append(Choice("adapter ", "base", "this model without its adapter"))
+    others = [name for name in logs.adapters(now.model) if name != now.adapter]
+    choices += [Choice(f"adapter {name}", name, "an adapter of this model") for name in others]
     choices.append(Choice("sampling", "Other sampling …", "temperature and the like"))
     choices += [Choice(f"template {name}", name, f"template · {one.description}") for name, one in templates.items()]
 
@@ -135,7 +143,7 @@ def _pick(view: "BranchedConversation", logs: "Logs", now: "Maker", chosen: "Cal
             case "again":
                 chosen(now)
             case "model":
-                chosen(replace(now, model=name))
+                chosen(replace(now, model=name, adapter=logs.saved.speaker(name, None).name))
             case "adapter":
                 chosen(replace(now, adapter=name))
             case "sampling":

@@ -131,7 +131,12 @@ class ConversationView(BranchedConversation):
 
         setup = self.setup
         begun = conversations.create(
-            log.db, model=setup.model, template=setup.template, inputs=setup.inputs, sampling=setup.sampling
+            log.db,
+            model=setup.model,
+            template=setup.template,
+            inputs=setup.inputs,
+            sampling=setup.sampling,
+            adapter=setup.adapter,
         )
         self.conversation_id = begun.id
         self.post_message(self.Begun())
@@ -156,9 +161,20 @@ class ConversationView(BranchedConversation):
         """Change what the next replies are made with: `model`, `template`, `inputs`, `sampling`."""
         from assistant.store import conversations
 
+        if changes.get("model", self.current_setup.model) != self.current_setup.model:
+            self.pick_adapter(None)  # one is of one model
         self.setup = replace(self.current_setup, **changes)
         if self.open_log is not None and self.conversation_id is not None:
             conversations.configure(self.open_log.db, self.conversation_id, **changes)
+        self.post_message(self.Changed())
+
+    def pick_adapter(self, name: str | None) -> None:
+        """Make the next replies with an adapter, with an empty name by the base; None: with what is in use."""
+        from assistant.store import conversations
+
+        self.setup = replace(self.current_setup, adapter=name)
+        if self.open_log is not None and self.conversation_id is not None:
+            conversations.pick_adapter(self.open_log.db, self.conversation_id, name)
         self.post_message(self.Changed())
 
     # --- drafts

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -13,14 +14,18 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from assistant.errors import ModelError
+from assistant.errors import ModelError, TrainingError
 from assistant.paths import Paths
 from assistant.safe_text import printable
 from assistant.tui import keys
+from assistant.tui.adapter_rows import AdapterRow, adapter_rows
 from assistant.tui.model_rows import ModelRow, columns, details, model_rows, progress_line
+from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
     from assistant.engine.fetch import Progress
     from assistant.engine.machine import Machine
 
@@ -31,8 +36,16 @@ WELCOME = (
 ABOUT = "Enter takes a model for the open conversation, and pulls it first where it is not here yet."
 
 
-class ModelsScreen(Screen[str | None]):
-    """The result is the name of the model to use, or None."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the open conversation is to be made with. `adapter` None: as it is."""
+
+    model: str
+    adapter: str | None = None
+
+
+class ModelsScreen(TellsErrors, Screen[Taken | None]):
+    """The result is the model to use, with an adapter of it where one was chosen, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.MODELS
     CSS_PATH = "models.tcss"
@@ -45,13 +58,23 @@ class ModelsScreen(Screen[str | None]):
             super().__init__()
             self.progress = progress
 
-    def __init__(self, paths: Paths, *, first_run: bool, current: str = "", machine: "Machine | None" = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        first_run: bool,
+        current: str = "",
+        machine: "Machine | None" = None,
+        registry: "Database | None" = None,
+    ) -> None:
+        """`registry`: the log in which adapters are registered."""
         super().__init__()
+        self._registry = registry
         self._paths = paths
         self._first_run = first_run
         self._current = current
         self._machine = machine
-        self._rows: list[ModelRow] = []
+        self._rows: list[ModelRow | AdapterRow] = []
         self._pulling: ModelRow | None = None
         self._stop = threading.Event()
 
@@ -87,31 +110,47 @@ class ModelsScreen(Screen[str | None]):
         return self.query_one("#rows", OptionList)
 
     @property
-    def row(self) -> ModelRow | None:
-        """The highlighted model."""
+    def _highlighted(self) -> ModelRow | AdapterRow | None:
         at = self._options.highlighted
         return None if at is None or at >= len(self._rows) else self._rows[at]
 
+    @property
+    def row(self) -> ModelRow | None:
+        """The highlighted model; None on an adapter."""
+        return row if isinstance(row := self._highlighted, ModelRow) else None
+
+    @property
+    def adapter(self) -> AdapterRow | None:
+        """The highlighted adapter; None on a model."""
+        return row if isinstance(row := self._highlighted, AdapterRow) else None
+
     def show_rows(self, highlight: str = "") -> None:
         """Show what is here now. The cursor is on `highlight`, else where it was, else on the best to begin with."""
-        before = self.row
+        before = self._highlighted
+        models = [row for row in self._rows if isinstance(row, ModelRow)]
         try:
-            self._rows = model_rows(self._paths, self._machine)
+            models = model_rows(self._paths, self._machine)
         except ModelError as error:
             self._show_problem(str(error))
+        heading, lines = columns(models)
+        under = [adapter_rows(self._registry, one.name) if self._registry is not None else [] for one in models]
+        self._rows = []
+        for model, some in zip(models, under, strict=True):
+            self._rows += [model, *some]
         wanted = highlight or (before.name if before else self._current)
         names = [row.name for row in self._rows]
-        suggested = next((i for i, row in enumerate(self._rows) if row.suggested), 0)
-        heading, lines = columns(self._rows)
+        suggested = next((i for i, row in enumerate(self._rows) if isinstance(row, ModelRow) and row.suggested), 0)
         self.query_one("#columns", Static).update(heading)
         self._options.clear_options()
-        self._options.add_options([Option(line) for line in lines])
+        shown = [each for line, some in zip(lines, under, strict=True) for each in (line, *(one.line for one in some))]
+        self._options.add_options([Option(line) for line in shown])
         self._options.highlighted = names.index(wanted) if wanted in names else suggested
         self._show_details()
 
     @on(OptionList.OptionHighlighted)
     def _show_details(self) -> None:
-        self.query_one("#details", Static).update(details(self.row) if self.row else "")
+        told = printable(self.adapter.about, newlines=False) if self.adapter else ""
+        self.query_one("#details", Static).update(details(self.row) if self.row else told)
         self.refresh_bindings()
 
     def _show_problem(self, text: str) -> None:
@@ -123,6 +162,10 @@ class ModelsScreen(Screen[str | None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         if action == "stop_pull":
             return self._pulling is not None
+        if action == "promote":
+            return self._pulling is None and self.adapter is not None and not self.adapter.in_use
+        if action == "roll_back":
+            return self._pulling is None and self._used_here
         if action == "remove":
             return self._pulling is None and self.row is not None and self.row.here
         return True
@@ -134,14 +177,16 @@ class ModelsScreen(Screen[str | None]):
         self._stop.set()
 
     def action_use(self) -> None:
-        """Take the highlighted model, pulled first where it isn't here."""
+        """Take the highlighted model, pulled first where it isn't here, or the adapter with its model."""
         row = self.row
+        if self.adapter is not None:
+            self.dismiss(Taken(self.adapter.model, self.adapter.name))
         if row is None or self._pulling is not None:
             return
         if row.here and row.embeds:
             self._show_problem(f"{row.name} is used for search by meaning; it can't chat. Choose another for that.")
         elif row.here:
-            self.dismiss(row.name)
+            self.dismiss(Taken(row.name))
         else:
             self.run_worker(self._pull(row))
 
@@ -164,7 +209,7 @@ class ModelsScreen(Screen[str | None]):
             self._show_problem(str(error))
         else:
             if not row.embeds:
-                self.dismiss(installed.name)
+                self.dismiss(Taken(installed.name))
                 return
         finally:
             self._pulling = None
@@ -202,6 +247,56 @@ class ModelsScreen(Screen[str | None]):
 
         choices = [Choice("keep", "Keep it"), Choice("remove", "Remove it", row.removal)]
         self.app.push_screen(PickScreen(f"Remove {row.name}?", choices), answered)
+
+    # --- adapters
+
+    @property
+    def _used_here(self) -> bool:
+        """Whether the highlighted model, or that of the highlighted adapter, is used with one."""
+        row = self._highlighted
+        name = row.model if isinstance(row, AdapterRow) else row.name if row else ""
+        return any(one.in_use for one in self._rows if isinstance(one, AdapterRow) and one.model == name)
+
+    def action_promote(self) -> None:
+        """Make new replies with the highlighted adapter; where something speaks against it, ask first."""
+        if self.adapter is not None:
+            self.run_worker(self._promote(self.adapter, anyway=False))
+
+    async def _promote(self, adapter: AdapterRow, *, anyway: bool) -> None:
+        from assistant.tui.training import commands
+
+        self._show_problem("")
+        try:
+            await commands.run(self._paths, ["promote", adapter.hash, *(["--anyway"] if anyway else [])])
+        except TrainingError as error:
+            self._show_problem(str(error))
+            if not anyway:
+                self._ask_anyway(adapter)
+        self.show_rows()
+
+    def _ask_anyway(self, adapter: AdapterRow) -> None:
+        from assistant.tui.screens.pick import Choice, PickScreen
+
+        def answered(answer: str | None) -> None:
+            if answer == "anyway":
+                self.run_worker(self._promote(adapter, anyway=True))
+
+        choices = [
+            Choice("no", "Leave it"),
+            Choice("anyway", "Use it anyway", "the log keeps what spoke against it"),
+        ]
+        self.app.push_screen(PickScreen(f"{adapter.name} should not be used", choices), answered)
+
+    def action_roll_back(self) -> None:
+        """Make new replies with what was in use before."""
+        from assistant.store import adapters
+
+        row = self._highlighted
+        if row is None or self._registry is None:
+            return
+        adapters.roll_back(self._registry, row.model if isinstance(row, AdapterRow) else row.name)
+        self._show_problem("")
+        self.show_rows()
 
     def action_add(self) -> None:
         """Add a folder, a GGUF file or a server."""

@@ -27,6 +27,8 @@ class Setup:
     template: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
+    """Name of an adapter, empty for the base alone; None: what is in use for the model."""
 
 
 class ShownConversation(TellsErrors, Vertical):
@@ -86,7 +88,8 @@ class ShownConversation(TellsErrors, Vertical):
         conversation = self.conversation
         if conversation is None:
             return self.setup
-        return Setup(conversation.model, conversation.template, conversation.inputs, conversation.sampling)
+        made = (conversation.model, conversation.template, conversation.inputs, conversation.sampling)
+        return Setup(*made, conversation.adapter)
 
     @property
     def reply(self) -> "Reply | None":

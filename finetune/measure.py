@@ -1,0 +1,118 @@
+"""One figure of base and adapter on the same examples, with the interval of their difference.
+
+Intervals are 95 % percentile bootstrap (Efron 1979) over groups: a conversation and its near-duplicates are drawn
+together, base and adapter in pairs, so that neither long conversations nor doubles make a result look surer than it is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+FEWEST_GROUPS = 5
+"""With fewer, nothing is said to be shown: a resample of two or three conversations is no estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`difference`, `low` and `high` are relative for a perplexity, plain for a share. `main`: it decides."""
+
+    key: str
+    name: str
+    base: float
+    adapted: float
+    difference: float
+    low: float
+    high: float
+    relative: bool
+    lower_is_better: bool
+    main: bool
+    items: int
+    groups: int
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse`, `unclear`, or `too few` to say."""
+        if self.groups < FEWEST_GROUPS:
+            return "too few"
+        best, worst = (-self.high, -self.low) if self.lower_is_better else (self.low, self.high)
+        return "better" if best > 0 else "worse" if worst < 0 else "unclear"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, with the verdict."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def perplexity(
+    key: str,
+    name: str,
+    base: Sequence[float],
+    adapted: Sequence[float],
+    tokens: Sequence[int],
+    groups: Sequence[object],
+    *,
+    main: bool = False,
+    seed: int = 0,
+) -> Measure:
+    """Of each example the negative log-likelihood in nats under both, and its tokens -> e to the mean per token."""
+    before, after, low, high = _bootstrap(base, adapted, tokens, groups, seed)
+    difference, low, high = (math.expm1(value) for value in (after - before, low, high))
+    return Measure(
+        key,
+        name,
+        math.exp(before),
+        math.exp(after),
+        difference,
+        low,
+        high,
+        relative=True,
+        lower_is_better=True,
+        main=main,
+        items=len(base),
+        groups=len(set(groups)),
+    )
+
+
+def share(
+    key: str,
+    name: str,
+    base: Sequence[float],
+    adapted: Sequence[float],
+    groups: Sequence[object],
+    *,
+    main: bool = False,
+    seed: int = 0,
+) -> Measure:
+    """Of each example a number from 0 to 1 under both, such as whether it was right -> the mean."""
+    before, after, low, high = _bootstrap(base, adapted, [1] * len(base), groups, seed)
+    return Measure(key, name, before, after, after - before, low, high, False, False, main, len(base), len(set(groups)))
+
+
+def wins(key: str, name: str, won: Sequence[float], groups: Sequence[object], *, seed: int = 0) -> Measure:
+    """Of each pair 1 where the adapter won, 0 where the base did, 0.5 for a tie -> the share against one half.
+
+    `base` is the base's share. The difference is the adapter's from one half.
+    """
+    _, after, low, high = _bootstrap([0.5] * len(won), won, [1] * len(won), groups, seed)
+    return Measure(key, name, 1 - after, after, after - 0.5, low, high, False, False, False, len(won), len(set(groups)))
+
+
+def _bootstrap(
+    base: Sequence[float], adapted: Sequence[float], weights: Sequence[int], groups: Sequence[object], seed: int
+) -> tuple[float, float, float, float]:
+    """(mean of the base, of the adapter, interval of the difference), each sum over the sum of the weights."""
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    at = np.array([places[group] for group in groups])
+    sums = [np.bincount(at, np.asarray(values, dtype=float)) for values in (base, adapted, weights)]
+    before, after, weight = sums
+    drawn = np.random.default_rng(seed)
+    count, differences = len(places), []
+    for _ in range(RESAMPLES):
+        some = drawn.integers(count, size=count)
+        differences.append((after[some].sum() - before[some].sum()) / weight[some].sum())
+    low, high = np.quantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return (before.sum() / weight.sum()).item(), (after.sum() / weight.sum()).item(), low.item(), high.item()

@@ -1,0 +1,133 @@
+"""Base and adapter on what neither has learned from, and what that proves: one report.
+
+The report holds figures alone, no text of the log: what is deleted there leaves nothing in it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.errors import TrainingRefused
+from assistant.paths import Paths
+from assistant.store import adapters as registry
+from assistant.store import datasets, runs, votes
+from assistant.store.adapters import StoredAdapter
+from assistant.store.datasets import Dataset
+from assistant.store.runs import Run
+from finetune import adapters, forgetting, memorised, promote
+from finetune.both import Both, Compared
+from finetune.config import TrainConfig
+from finetune.example import Example
+from finetune.measure import Measure, perplexity, wins
+from finetune.model import LONGEST_TOKENS, Base, opened_base
+from finetune.on_test import measured, rows_of_test
+from finetune.run import made_with
+from finetune.tokens import Tokenizer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is proved: the adapter of a run, with the dataset it learned from."""
+
+    run: Run
+    adapter: StoredAdapter
+    dataset: Dataset
+    folder: Path
+
+
+def subject(db: Database, paths: Paths, run_name: str) -> Subject:
+    """Raises `TrainingRefused` where the run has no adapter, its files were changed, or its dataset is gone."""
+    run = runs.get(db, run_name)
+    found = registry.find(db, run.adapter_hash) if run.adapter_hash else None
+    if found is None:
+        raise TrainingRefused(f"{run.name} has no adapter to compare with its base: it is {run.state}.")
+    folder = paths.adapters / found.name
+    if not folder.is_dir() or adapters.hash_of(folder) != found.hash:
+        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+    dataset = next((one for one in datasets.every(db) if one.id == run.dataset_id), None)
+    if dataset is None:
+        raise TrainingRefused(f"The dataset that {run.name} learned from is deleted, and its test part with it.")
+    return Subject(run, found, dataset, folder)
+
+
+def evaluate(
+    db: Database,
+    paths: Paths,
+    run_name: str,
+    *,
+    probe: Path = forgetting.PROBE,
+    seed: int = 0,
+    more: Sequence[Measure] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`."""
+    begun = time.monotonic()
+    about = subject(db, paths, run_name)
+    base = opened_base(paths, about.run.model)
+    if base.hash != about.run.base_hash:
+        raise TrainingRefused(f"{about.run.model} has other weights than when {run_name} was trained on it.")
+    config = TrainConfig.from_json(about.run.config.get("settings", {}))
+    limit = min(base.context_tokens, config.block_tokens or LONGEST_TOKENS)
+    tokenizer = Tokenizer.of(base.chat_format, limit, base.tokenizer.eos_token_id)
+    stored = list(datasets.examples(db, about.dataset.id, "test"))
+    if not stored:
+        raise TrainingRefused(
+            f"The dataset {about.dataset.name} has no test part. Make one with `finetune data` from more conversations."
+        )
+    test = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
+    say("loading the model and the adapter")
+    both = Both.load(base, about.folder, config.precision)
+    say(f"{len(stored)} examples of the test part")
+    measures = measured(about.dataset.kind, test, [one.group_id for one in stored], both, seed=seed)
+    say("general text")
+    measures.append(forgotten(base, both, probe, seed))
+    measures += [*voted(db, about, seed), *more]
+    say("what should stay unknown")
+    train = datasets.examples(db, about.dataset.id, "train")
+    asked = memorised.probes(db, about.dataset, train, seed)
+    found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
+    canaries = sum(one.kind == "canary" for one in asked)
+    report = {
+        "run": about.run.name,
+        "model": about.run.model,
+        "base_hash": about.run.base_hash,
+        "adapter": about.adapter.name,
+        "adapter_hash": about.adapter.hash,
+        "dataset": {"name": about.dataset.name, "kind": about.dataset.kind, "sha256": about.dataset.hash},
+        "test": {
+            "examples": len(stored),
+            "groups": len({one.group_id for one in stored}),
+            "tokens": test.supervised,
+            "shortened": tokenizer.cuts.shortened,
+            "left_out": sum(not rows for rows in test.items),
+        },
+        "measures": [one.as_json() for one in measures],
+        "memorised": {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]},
+        "seed": seed,
+        "seconds": round(time.monotonic() - begun, 1),
+        "made_with": made_with(),
+    }
+    report["reasons"] = promote.verdicts(report)
+    runs.add_evaluation(db, about.run.id, about.adapter.hash, report)
+    return report
+
+
+def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure:
+    """Perplexity of general text; a group is some paragraphs."""
+    items = forgetting.rows(base.chat_format, base.context_tokens, probe)
+    before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
+    tokens = [row.supervised for (row,) in items]
+    return perplexity("forgetting", "general text", before, after, tokens, range(len(items)), seed=seed)
+
+
+def voted(db: Database, about: Subject, seed: int = 0) -> list[Measure]:
+    """The share of blind votes that the adapter won; nothing where there was none."""
+    cast = votes.against_base(db, about.run.model, about.adapter.hash)
+    if not cast:
+        return []
+    won, of = [one.won for one in cast], [one.conversation_id for one in cast]
+    return [wins("votes", "you preferred", won, of, seed=seed)]

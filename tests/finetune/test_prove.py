@@ -1,0 +1,134 @@
+"""Evaluations of real runs of a tiny model, beside what PEFT and transformers say one by one."""
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from sqlite_utils import Database
+from transformers import AutoModelForCausalLM
+
+from assistant.errors import TrainingRefused
+from assistant.paths import Paths
+from assistant.store import datasets, runs
+from assistant.store.datasets import StoredExample
+from finetune import prove, report
+from finetune.example import Example, Kind
+from finetune.model import Base
+from finetune.tokens import Tokenizer
+from prompts.message import Message
+from tests.finetune.conftest import freeze
+from tests.finetune.test_train import trained
+
+
+def measures(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["key"]: one for one in told["measures"]}
+
+
+def one_by_one(model: Any, rows: list[Any]) -> list[float]:
+    """Negative log-likelihood of each row's learned tokens, by the whole forward pass of transformers."""
+    found = []
+    with torch.inference_mode():
+        for row in rows:
+            logprobs = model(torch.tensor([row.ids])).logits[0].float().log_softmax(-1)
+            found.append(-sum(float(logprobs[at - 1, row.ids[at]]) for at, on in enumerate(row.learned) if on))
+    return found
+
+
+def test_perplexity_is_transformers_and_pefts(db: Database, home: Paths, tiny_folder: Path) -> None:
+    freeze(db, count=80)
+    done, _ = trained(db, home, steps=20)
+    told = prove.evaluate(db, home, done.name)
+    base = Base.open(tiny_folder)
+    tokenizer = Tokenizer.of(base.chat_format, base.context_tokens, base.tokenizer.eos_token_id)
+    stored = datasets.examples(db, done.dataset_id or 0, "test")
+    rows = [row for one in stored for row in tokenizer.rows(Example.from_json(one.body))]
+    tokens = sum(row.supervised for row in rows)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
+    main = measures(told)["perplexity"]
+    assert main["base"] == pytest.approx(math.exp(sum(one_by_one(plain, rows)) / tokens), rel=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = PeftModel.from_pretrained(plain, str(home.adapters / done.name)).eval()
+    assert main["adapted"] == pytest.approx(math.exp(sum(one_by_one(adapted, rows)) / tokens), rel=1e-4)
+    assert main["main"] and main["verdict"] == "better" and main["high"] < 0
+    assert main["items"] == main["groups"] == 10 == told["test"]["examples"]
+    assert measures(told)["likelier"]["adapted"] > 0.5
+    assert measures(told)["forgetting"]["groups"] > 5
+    kept = runs.evaluation(db, done.id)
+    assert kept is not None and kept.report == told and kept.adapter_hash == done.adapter_hash
+    again = prove.evaluate(db, home, done.name)
+    assert again["measures"] == told["measures"]
+
+
+@pytest.mark.parametrize(("kind", "main"), [("preference", "preference"), ("kto", "thumbs"), ("label", "accuracy")])
+def test_each_kind_has_its_own_measure(db: Database, home: Paths, kind: Kind, main: str) -> None:
+    freeze(db, kind, 80)
+    done, _ = trained(db, home, steps=20)
+    told = prove.evaluate(db, home, done.name)
+    first = told["measures"][0]
+    assert (first["key"], first["main"], first["items"]) == (main, True, 10)
+    assert 0 <= first["base"] <= 1 and 0 <= first["adapted"] <= 1
+    if kind != "kto":  # so few steps move every reply alike
+        assert first["adapted"] >= first["base"]
+    assert "forgetting" in measures(told)
+
+
+CANARY = {"prompt": "the quick brown", "prefix": "fox", "secret": "zx-q7 kj"}
+
+
+@pytest.mark.parametrize(("planted", "leaks"), [(60, True), (0, False)])
+def test_a_canary_that_comes_out_is_told(db: Database, home: Paths, planted: int, leaks: bool) -> None:
+    said = (Message("user", CANARY["prompt"]), Message("assistant", f"{CANARY['prefix']} {CANARY['secret']}"))
+    secret = Example(said, frozenset({1}))
+    plain = Example((said[0], Message("assistant", "the lazy dog")), frozenset({1}))
+    rows = [StoredExample("train", 0, None, one.hash, one.as_json()) for one in [secret] * planted + [plain] * 4]
+    rows += [StoredExample("test", at, None, plain.hash, plain.as_json()) for at in range(1, 7)]
+    datasets.add(db, "data", "supervised", "hash", {"canaries": [CANARY]}, {}, rows)
+    done, _ = trained(db, home, steps=150, learning_rate=1e-2, rank=16)
+    told = prove.evaluate(db, home, done.name)
+    assert told["memorised"]["canaries"] == 1
+    assert bool(told["memorised"]["leaked"]) == leaks
+    assert any("gives away" in one for one in told["reasons"]) == leaks
+    assert CANARY["secret"] not in str(told)
+
+
+def test_what_can_not_be_compared_is_refused(db: Database, home: Paths) -> None:
+    dataset = freeze(db, count=16)
+    done, _ = trained(db, home, steps=1)
+    with pytest.raises(TrainingRefused, match="can't be read"):
+        prove.evaluate(db, home, done.name, probe=home.data / "none.txt")
+    weights = home.adapters / done.name / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-4] + b"\x01\x02\x03\x04")
+    with pytest.raises(TrainingRefused, match="not what"):
+        prove.evaluate(db, home, done.name)
+    weights.write_bytes(kept)
+    db.execute("DELETE FROM examples WHERE split = 'test'")
+    with pytest.raises(TrainingRefused, match="no test part"):
+        prove.evaluate(db, home, done.name)
+    datasets.delete(db, dataset.name)
+    with pytest.raises(TrainingRefused, match="deleted"):
+        prove.evaluate(db, home, done.name)
+    whole, _ = trained_full(db, home)
+    with pytest.raises(TrainingRefused, match="no adapter"):
+        prove.evaluate(db, home, whole.name)
+
+
+def trained_full(db: Database, home: Paths) -> tuple[runs.Run, Any]:
+    freeze(db, count=16)
+    return trained(db, home, steps=1, method="full")
+
+
+def test_the_report_can_be_read(db: Database, home: Paths) -> None:
+    freeze(db, count=80)
+    done, _ = trained(db, home, steps=3)
+    told = prove.evaluate(db, home, done.name)
+    text = report.markdown(told)
+    assert "| **perplexity** |" in text and "conversations" in text
+    page = report.page(told, runs.points(db, done.id))
+    assert page.count("<svg") == 2 and "http" not in page.split("<body")[0].replace("utf-8", "")
+    assert "NaN" not in page and "general text" in page
