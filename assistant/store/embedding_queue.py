@@ -159,8 +159,7 @@ def share(db: Database, vectors: Vectors) -> float:
     low, high = _done(db, vectors)
     first, last, stale = select(
         db,
-        "SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages), "
-        "(SELECT count(*) FROM meaning_stale)",
+        "SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages), (SELECT count(*) FROM meaning_stale)",
     )[0]
     if first is None or (low <= first and last <= high and not stale):
         return 1.0
