@@ -619,3 +619,12 @@ CREATE TABLE promotions (
 CREATE INDEX promotions_of_model ON promotions(model, id);
 ALTER TABLE conversations ADD COLUMN adapter TEXT
 """
+
+
+@migrations()
+def vocabularies(db: Database) -> None:
+    """Which id a piece of a reply has follows from the model's vocabulary: told for each token, it was a tenth of the file.
+
+    A piece is a hash of the model and the text: `token_packing` tells how.
+    """
+    db.conn.execute("CREATE TABLE token_ids (piece INTEGER PRIMARY KEY, id INTEGER NOT NULL)")
