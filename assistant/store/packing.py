@@ -2,9 +2,9 @@
 
 A log-probability is a float with a fraction of four bits, of fixed point below 1/4: right to 3% or 0.008, the
 probability to a percentage point, and the errors of many cancel out in their mean. It is written by Rice's code, four
-bits and so many more as its exponent says: small numbers, of which there are many, are short. An id takes four bits that say how long it is and the bits of that length, as frequent tokens have small ids: 11
-or 12 bits in the mean. What doesn't fit is kept as plain numbers or half floats. A reply has too few tokens for a
-general compressor to learn much from them.
+bits and so many more as its exponent says: small numbers, of which there are many, are short. An id takes four bits
+that say how long it is and the bits of that length, as frequent tokens have small ids: 11 or 12 bits in the mean. What
+doesn't fit is kept as plain numbers or half floats. A reply has too few tokens for a general compressor to learn much.
 
 What earlier versions wrote is read as it is: the first ones plain little-endian 32-bit numbers, later ones streams of
 zlib or floats of 8 bits. Plain numbers have a length that four divides, which ours never has.

@@ -146,8 +146,8 @@ def _matches(
     held = exchanges.conditions(filter_)
     if held:
         tried = passed = 0
-        for message_id, reply_id in _rows(db, *_looked_up(match, held, before), stopped):
-            tried += 1
+        newest = _rows(db, *_looked_up(match, held, before), stopped)
+        for tried, (message_id, reply_id) in enumerate(newest, 1):
             before = message_id
             if reply_id is not None:
                 passed += 1

@@ -13,8 +13,8 @@ from assistant.store.token_packing import pack_tokens, unpack_tokens
 from tests.assistant.store.test_curation import ask
 
 TEXT = "The lighthouse keeper, 灯塔 of 1883,\n\n  saw it."
-CUT = ["The", " light", "house", " keeper", ",", " ", "灯", "", "", "塔", " of", " ", "1", "88", "3", ",", "\n\n", "  saw",
-       " it", ".", ""]  # fmt: skip
+PIECES = "The| light|house| keeper|,| |灯|||塔| of| |1|88|3|,|\n\n|  saw| it|.|"
+CUT = PIECES.split("|")
 LENGTHS = [len(piece) for piece in CUT]
 IDS = [500 + CUT.index(piece) if piece else 900 + place for place, piece in enumerate(CUT)]
 
