@@ -22,19 +22,29 @@ _FINDERS: dict[str, Callable[[str], Iterator[Hit]]] = {
     "name": names,
 }
 _DIGIT = re.compile(r"\d")
-_NEED_DIGITS = ("iban", "card", "id", "phone", "ip", "address")
+_SEVEN_DIGITS = re.compile(r"\d(?:[^\dA-Za-z]{0,3}\d){6}")
+_NEED_DIGITS = ("iban", "id", "ip", "address")
+_NEED_SEVEN = ("card", "phone")
+"""What a text has none of is not looked for: most texts have no long number, and a third has a digit."""
 
 
 def find(text: str, *, words: Sequence[str] = (), kinds: Collection[str] = KINDS) -> list[Hit]:
     """What personal data stands in a text, in order and apart. `words` are found as they are, in whatever case."""
     claimed: list[Hit] = []
-    has_digits = _DIGIT.search(text) is not None
+    lacking = _lacking(text)
     for kind in KINDS:
-        if kind not in kinds or (kind in _NEED_DIGITS and not has_digits):
+        if kind not in kinds or kind in lacking:
             continue
-        found = _words(text, words) if kind == "word" else _FINDERS[kind](text)
-        claimed += _apart(found, claimed)
+        if found := list(_words(text, words) if kind == "word" else _FINDERS[kind](text)):
+            claimed += _apart(found, claimed)
     return sorted(claimed, key=lambda hit: hit.start)
+
+
+def _lacking(text: str) -> tuple[str, ...]:
+    """The kinds that need more digits than the text has."""
+    if not _DIGIT.search(text):
+        return (*_NEED_DIGITS, *_NEED_SEVEN)
+    return () if _SEVEN_DIGITS.search(text) else _NEED_SEVEN
 
 
 def _apart(found: Iterable[Hit], claimed: Sequence[Hit]) -> list[Hit]:

@@ -23,6 +23,7 @@ _ISSUER = re.compile(
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}")
 _V4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
 _V6 = re.compile(r"(?<![\w:.])[23][0-9a-f]{0,3}:[0-9a-f:]{2,35}[0-9a-f:](?![\w:])", re.ASCII | re.IGNORECASE)
+_IN_V4, _IN_V6 = re.compile(r"\d\.\d"), re.compile(r"[23][0-9a-fA-F]{0,3}:")
 _VERSION = re.compile(r"(?:\bv|version|release|版本)[ :：]{0,3}$", re.IGNORECASE)
 CUE_CHARACTERS = 30
 """So far before a number stands what it is called."""
@@ -114,8 +115,8 @@ def _ids_at(text: str, spot: "re.Match[str]", kind: _Id) -> Iterator[Hit]:
 
 def ips(text: str) -> Iterator[Hit]:
     """Addresses that are reached over the internet: those of home networks and of this machine tell of nobody."""
-    for pattern in (_V4, _V6):
-        for match in pattern.finditer(text):
+    for pattern, there in ((_V4, _IN_V4), (_V6, _IN_V6)):
+        for match in pattern.finditer(text) if there.search(text) else ():
             try:
                 address = ipaddress.ip_address(match[0])
             except ValueError:

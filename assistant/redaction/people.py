@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from assistant.redaction.hit import Hit
+from assistant.redaction.presence import has_any
 
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_+-])?"
@@ -50,6 +51,9 @@ _SAYS_CHINESE_NAME = re.compile(
     rf"\s*((?:{_SURNAMES})[{_CHINESE}]{{1,2}}?)"
     r"(?=[，。,.！!？?；;、（(\s]|$|今年|来自|是|住|在|的|电话|手机)"
 )
+_NAME_CUES = ("name", "Name", " called", "heiße", "appelle", "llamo")
+_CHINESE_NAME_CUES = ("我叫", "名字", "姓名", "联系人", "收件人", "收货人")
+"""One of each must be in a text in which somebody tells their name."""
 
 
 def emails(text: str) -> Iterator[Hit]:
@@ -72,6 +76,6 @@ def addresses(text: str) -> Iterator[Hit]:
 
 def names(text: str) -> Iterator[Hit]:
     """What somebody says is their name."""
-    for pattern in (_SAYS_NAME, _SAYS_CHINESE_NAME):
-        for match in pattern.finditer(text):
+    for pattern, cues in ((_SAYS_NAME, _NAME_CUES), (_SAYS_CHINESE_NAME, _CHINESE_NAME_CUES)):
+        for match in pattern.finditer(text) if has_any(text, cues) else ():
             yield Hit("name", match.start(1), match.end(1), match[1], match[1].lower())

@@ -154,6 +154,19 @@ def progress(db: Database, vectors: Vectors) -> tuple[int, int]:
     return max(0, done), total
 
 
+def share(db: Database, vectors: Vectors) -> float:
+    """About how much of the log is done, by the span of its ids alone; 1.0 when all is. No message is counted."""
+    low, high = _done(db, vectors)
+    first, last, stale = select(
+        db,
+        "SELECT (SELECT min(id) FROM messages), (SELECT max(id) FROM messages), (SELECT count(*) FROM meaning_stale)",
+    )[0]
+    if first is None or (low <= first and last <= high and not stale):
+        return 1.0
+    known = max(0, int(min(last, high) - max(first, low) + 1 - stale))
+    return min(float(known) / (last - first + 1), 0.99)
+
+
 def forget(db: Database) -> None:
     """Take the vectors of messages that are gone, or no longer say what they said, out of their file."""
     stale = select(db, "SELECT id, message_id FROM meaning_stale")

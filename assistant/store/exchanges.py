@@ -209,9 +209,11 @@ def listed(
 
 def _fewest(db: Database, held: Sequence[Condition], at_most: int) -> int | None:
     """Which of the conditions with an index leaves the fewest rows; None where each leaves more than `at_most`."""
-    counted = [(_passing(db, one, at_most + 1), number) for number, one in enumerate(held) if one[2] is not None]
-    least, number = min(counted, default=(at_most + 1, 0))
-    return number if least <= at_most else None
+    least, fewest = at_most + 1, None
+    for number in reversed(range(len(held))):  # models and templates, of which there are few, come last
+        if held[number][2] is not None and (count := _passing(db, held[number], least)) < least:
+            least, fewest = count, number
+    return fewest
 
 
 SHOWN: Condition = ("hidden = 0", (), None)

@@ -13,6 +13,7 @@ from assistant.store import conversations
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
 from assistant.store.packing import pack, unpack
+from assistant.store.token_packing import pack_tokens, unpack_tokens
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
@@ -193,11 +194,12 @@ def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
     values = {name: getattr(outcome, name) for name in FIGURES if name != "continued_at"}
-    values["token_ids"] = pack("i", outcome.token_ids)
     values["logprobs"] = pack("f", outcome.logprobs)
-    values["token_lengths"] = pack("i", outcome.token_lengths)
     now = now_ms()
     with transaction(db):
+        values["token_ids"], values["token_lengths"] = pack_tokens(
+            db, outcome.model_hash, content, outcome.token_ids, outcome.token_lengths
+        )
         execute(
             db,
             "UPDATE messages SET content = ?, state = ?, error = ?, updated_ms = ? WHERE id = ?",
@@ -314,8 +316,9 @@ def mark_interrupted(db: Database) -> int:
 
 _REPLIES = (
     "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.inputs, r.version, "
-    f"r.token_ids, r.logprobs, r.token_lengths, {', '.join(f'r.{name}' for name in FIGURES)} "
-    "FROM replies r JOIN templates t ON t.hash = r.template_hash"
+    "r.token_ids, r.logprobs, r.token_lengths, m.content, "
+    f"{', '.join(f'r.{name}' for name in FIGURES)} "
+    "FROM replies r JOIN templates t ON t.hash = r.template_hash JOIN messages m ON m.id = r.message_id"
 )
 
 
@@ -324,7 +327,7 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     rows = select(db, f"{_REPLIES} WHERE r.message_id = ?", (message_id,))
     if not rows:
         raise StoreError(f"Message {message_id} is not a reply.")
-    return _reply_info(rows[0])
+    return _reply_info(db, rows[0])
 
 
 def was_generated(db: Database, message_id: int) -> bool:
@@ -336,22 +339,22 @@ def was_generated(db: Database, message_id: int) -> bool:
 
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
     """As `reply_info`, for every reply of a conversation, by the id of its message."""
-    rows = select(
-        db, f"{_REPLIES} JOIN messages m ON m.id = r.message_id WHERE m.conversation_id = ?", (conversation_id,)
-    )
-    return {row[0]: _reply_info(row) for row in rows}
+    rows = select(db, f"{_REPLIES} WHERE m.conversation_id = ?", (conversation_id,))
+    return {row[0]: _reply_info(db, row) for row in rows}
 
 
-def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
+def _reply_info(db: Database, row: tuple[Any, ...]) -> ReplyInfo:
     _, model, name, template_hash, text, sampling, seed, adapter_hash, inputs, version, *rest = row
-    token_ids, logprobs, token_lengths, *figures = rest
+    packed_ids, logprobs, packed_lengths, content, *values = rest
+    figures = dict(zip(FIGURES, values, strict=True))
+    token_ids, token_lengths = unpack_tokens(db, figures["model_hash"], content, packed_ids, packed_lengths)
     provenance = Provenance(
         model, name, template_hash, text, json.loads(sampling), seed, adapter_hash, json.loads(inputs), version
     )
     outcome = Outcome(
-        **dict(zip(FIGURES, figures, strict=True)),
-        token_ids=unpack("i", token_ids),
+        **figures,
+        token_ids=token_ids,
         logprobs=unpack("f", logprobs),
-        token_lengths=unpack("i", token_lengths),
+        token_lengths=token_lengths,
     )
     return ReplyInfo(provenance, outcome)

@@ -634,3 +634,12 @@ ALTER TABLE examples ADD COLUMN conversation TEXT NOT NULL DEFAULT '';
 ALTER TABLE examples ADD COLUMN said TEXT NOT NULL DEFAULT '';
 CREATE INDEX examples_of_rejected ON examples(rejected_id) WHERE rejected_id IS NOT NULL
 """
+
+
+@migrations()
+def vocabularies(db: Database) -> None:
+    """Which id a piece of a reply has follows from the model's vocabulary: told for each token, it was a tenth of the file.
+
+    A piece is a hash of the model and the text: `token_packing` tells how.
+    """
+    db.conn.execute("CREATE TABLE token_ids (piece INTEGER PRIMARY KEY, id INTEGER NOT NULL)")

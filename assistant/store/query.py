@@ -120,13 +120,17 @@ def _is_cjk(word: str) -> bool:
 
 def _folded(text: str) -> str:
     """As the index compares: without case, accents and width, character for character."""
-    if text.isascii():
-        return text.lower()
-    return "".join(map(_folded_character, text))
+    return text.lower() if text.isascii() else text.translate(_PLAIN)
 
 
-def _folded_character(character: str) -> str:
-    if character.isascii():
-        return character.lower()
-    plain = unicodedata.normalize("NFKD", character)[0].lower()
-    return plain if len(plain) == 1 else character
+class _Plain(dict[int, str]):
+    """Character -> what it is compared as, worked out once for each."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        plain = character.lower() if code < 128 else unicodedata.normalize("NFKD", character)[0].lower()
+        self[code] = plain if len(plain) == 1 else character
+        return self[code]
+
+
+_PLAIN = _Plain()

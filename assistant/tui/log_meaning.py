@@ -41,11 +41,11 @@ class Meaning:
 
         return meaning.hybrid(db, self._open(db), question, vector, filter_, limit=limit)
 
-    def progress(self, db: Database) -> tuple[int, int]:
-        """(messages that can be found by meaning, of how many)."""
-        from assistant.store.embedding_queue import progress
+    def share(self, db: Database) -> float:
+        """About how much of the log can be found by meaning."""
+        from assistant.store.embedding_queue import share
 
-        return progress(db, self._open(db))
+        return share(db, self._open(db))
 
     def close(self, db: Database) -> None:  # noqa: ARG002  as every question to the log
         """Give the vectors back."""

@@ -15,6 +15,7 @@ from assistant.store.database import execute, execute_many, select
 from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn, Vote
 from assistant.store.messages import FIGURES, NO_TEMPLATE_HASH, Outcome, Provenance
 from assistant.store.packing import pack
+from assistant.store.token_packing import pack_tokens
 
 BATCH_ROWS = 2000
 
@@ -177,6 +178,9 @@ class Writer:
             return
         made = made or Provenance(model, "", NO_TEMPLATE_HASH, "", {}, None)
         outcome = turn.outcome or _NO_FIGURES
+        token_ids, token_lengths = pack_tokens(
+            self._db, outcome.model_hash, turn.content, outcome.token_ids, outcome.token_lengths
+        )
         self._rows["templates"].append((made.template_hash, made.template, made.template_text, turn.created_ms))
         self._rows["replies"].append(
             (
@@ -188,9 +192,9 @@ class Writer:
                 made.seed,
                 json.dumps(made.inputs, ensure_ascii=False),
                 made.version,
-                pack("i", outcome.token_ids),
+                token_ids,
                 pack("f", outcome.logprobs),
-                pack("i", outcome.token_lengths),
+                token_lengths,
                 *(getattr(outcome, name) for name in FIGURES),
             )
         )

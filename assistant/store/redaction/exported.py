@@ -16,13 +16,14 @@ def redacted(conversation: Stored, redact: Redactor) -> Stored:
     """All its texts with placeholders. The tokens of a reply that changed are left out: they would give it back."""
     rows = [replace(row, content=redact(row.content), error=redact(row.error)) for row in conversation.rows]
     changed = {new.id for new, old in zip(rows, conversation.rows, strict=True) if new.content != old.content}
+    judgements, models = conversation.judgements, conversation.models  # of all conversations read with it
     return replace(
         conversation,
         fields=_fields(conversation.fields, redact),
         rows=rows,
-        judgements={one: _judgement(judgement, redact) for one, judgement in conversation.judgements.items()},
+        judgements={row.id: _judgement(judgements[row.id], redact) for row in rows if row.id in judgements},
         replies={one: _reply(info, redact, bare=one in changed) for one, info in conversation.replies.items()},
-        models={one: redact(model) for one, model in conversation.models.items()},
+        models={row.id: redact(models[row.id]) for row in rows if row.id in models},
         votes=[(vote, redact(text)) for vote, text in conversation.votes],
         # What the templates make of the inputs, as with placeholders in them they might make something else.
         given_system=redact(conversation.system),

@@ -9,6 +9,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlite_utils import Database
@@ -18,6 +19,8 @@ from assistant.store import conversations
 from assistant.store.database import execute, select, transaction
 
 _KEY = "redaction_key"
+_SHORT = 4_000
+"""Texts of up to so many characters are looked through once where they come again: templates, models, settings."""
 
 
 class Redactor:
@@ -29,6 +32,7 @@ class Redactor:
         self._kinds = kinds
         self._key = _key(db)
         self._spared = {row[0] for row in select(db, "SELECT fingerprint FROM not_personal")}
+        self._short = lru_cache(maxsize=1_000)(self._find)
         self.used: dict[str, str] = {}
         """Fingerprint -> placeholder, of the values that were replaced."""
         self.count = 0
@@ -54,8 +58,11 @@ class Redactor:
 
     def hits(self, text: str) -> list[Hit]:
         """Where personal data stands, without what a person said is none."""
+        return list(self._short(text) if len(text) <= _SHORT else self._find(text))
+
+    def _find(self, text: str) -> tuple[Hit, ...]:
         found = find(text, words=self._words, kinds=self._kinds)
-        return [hit for hit in found if self._fingerprint(hit) not in self._spared] if self._spared else found
+        return tuple(hit for hit in found if not self._spared or self._fingerprint(hit) not in self._spared)
 
     def _placeholder(self, hit: Hit) -> str:
         self.count += 1

@@ -123,8 +123,8 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         await asyncio.sleep(MEANING_AFTER_S)
         wanted = rows.wanted
         vector = await self._meaning.vector(wanted.search)
-        done, total = await self.ask(self._meaning.progress)
-        self._hint(f"Of {total:,} messages {done:,} are known by meaning so far." if done < total else "")
+        share = await self.ask(self._meaning.share)
+        self._hint(f"About {share:.0%} of the log is known by meaning so far." if share < 1 else "")
         return replace(
             Rows(wanted, rows.total),
             near=lambda db, w, limit: self._meaning.near(db, w.search, vector, w.filter_, limit),

@@ -56,6 +56,22 @@ def bytes_of(db: Database) -> bytes:
     return b"".join(each.read_bytes() for each in file.parent.glob(f"{file.name}*"))
 
 
+def test_the_share_that_is_known_grows_to_all(db: Database, vectors: Vectors) -> None:
+    assert embedding_queue.share(db, vectors) == 1.0
+    for number in range(40):
+        ask(db, f"question {number}", f"answer {number}")
+    shares = [embedding_queue.share(db, vectors)]
+    while batch := next_batch(db, vectors):
+        embedding_queue.keep(db, vectors, batch, [vector(text) for text in batch.texts.values()])
+        shares.append(embedding_queue.share(db, vectors))
+    assert shares[0] == 0.0 and shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 3
+    _, reply = ask(db, "one more", "not known yet")
+    assert 0.9 < embedding_queue.share(db, vectors) < 1.0
+    index(db, vectors)
+    messages.grow_reply(db, reply, "rewritten")
+    assert embedding_queue.share(db, vectors) < 1.0
+
+
 def test_the_nearest_comes_first(db: Database, vectors: Vectors) -> None:
     (_, first), (_, second) = (ask(db, text, reply) for text, reply in (("qqq", "aaab"), ("zzz", "aabb")))
     assert sorted(index(db, vectors)) == ["aaab", "aabb", "qqq", "zzz"]

@@ -10,7 +10,7 @@ from assistant.store.database import open_memory
 from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import Outcome
 from assistant.store.words import words
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.test_curation import MADE, ask
 
 
 def found(db: Database, typed: str, filter_: Filter = EVERYTHING) -> list[int]:
@@ -145,6 +145,7 @@ def test_every_way_to_filter_finds_the_same(
     db: Database, monkeypatch: pytest.MonkeyPatch, looked_up: int, listed: int, filter_: Filter, hits: list[int]
 ) -> None:
     monkeypatch.setattr(search, "LOOKED_UP", looked_up)
+    monkeypatch.setattr(search, "LOOKED_UP_AT_MOST", looked_up)
     monkeypatch.setattr(search, "LISTED", listed)
     users = []
     for number in range(4):
@@ -157,8 +158,26 @@ def test_every_way_to_filter_finds_the_same(
     assert found(db, "whale", filter_) == [users[one] for one in hits]
 
 
+@pytest.mark.parametrize("looked_up", [0, 1, 3_000])
+def test_a_prompt_stands_for_its_newest_answer_that_passes_and_a_reply_for_itself(
+    db: Database, monkeypatch: pytest.MonkeyPatch, looked_up: int
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_UP_AT_MOST", looked_up)
+    user, first, second, third, _ = ask(db, "whale", "whale too", "second", "third", "fourth")
+    after = messages.begin_reply(db, messages.get(db, user).conversation_id, first, MADE)  # a reply to a reply
+    messages.end_reply(db, after, "went on", "complete", Outcome())
+    for one in (first, second, third, after):
+        curation.rate(db, one, 1)
+    curation.decide(db, third, "skip")
+    hits = search.search(db, "whale", Filter(rating="good", decision="undecided")).hits
+    assert [(hit.message_id, hit.exchange and hit.exchange.message_id) for hit in hits] == [
+        (first, first),
+        (user, second),
+    ]
+
+
 def test_time_that_is_up_while_a_filter_is_listed_is_told(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "LOOKED_UP", 0)
+    monkeypatch.setattr(search, "LOOKED_UP_AT_MOST", 0)
     one, _ = ask(db, "whale", "yes")
     for _ in range(12):  # 4,096 replies to one prompt
         db.conn.execute(
