@@ -31,6 +31,8 @@ _BLOCK = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+_OUR_TOP = {ours: theirs for theirs, ours in _TOP.items()}
+_OUR_BLOCK = {ours: theirs for theirs, ours in _BLOCK.items()}
 ROPE_FACTORS = "rope_freqs.weight"
 """Divisors of the rotary frequencies, which Hugging Face computes from the configuration."""
 
@@ -48,6 +50,15 @@ def hf_name(name: str) -> str | None:
         return f"model.layers.{layer}.{_BLOCK[part]}.{kind}" if part in _BLOCK else None
     part, _, kind = name.partition(".")
     return f"{_TOP[part]}.{kind}" if part in _TOP and kind in ("weight", "bias") else None
+
+
+def gguf_name(name: str) -> str | None:
+    """What `hf_name` is the inverse of; None for a name that is not known."""
+    part, _, kind = name.rpartition(".")
+    if match := re.fullmatch(r"model\.layers\.(\d+)\.(.+)", part):
+        layer, part = match.groups()
+        return f"blk.{layer}.{_OUR_BLOCK[part]}.{kind}" if part in _OUR_BLOCK else None
+    return f"{_OUR_TOP[part]}.{kind}" if part in _OUR_TOP else None
 
 
 def interleaved_heads(metadata: Mapping[str, Any], name: str) -> int:
@@ -127,17 +138,27 @@ def _rope(metadata: Mapping[str, Any], architecture: str, factors: Sequence[floa
 
 def _llama3_rope(theta: float, factors: Sequence[float]) -> dict[str, Any]:
     """Llama 3.1's scaling, of which a GGUF file keeps only what it does to each frequency."""
-    low, high, original, factor = 1.0, 4.0, 8192, max(factors)
-    for index, seen in enumerate(factors):
-        wavelength = 2 * math.pi * theta ** (index / len(factors))
-        smooth = min(max((original / wavelength - low) / (high - low), 0.0), 1.0)
-        if not math.isclose(seen, 1 / ((1 - smooth) / factor + smooth), rel_tol=1e-3):
-            raise ModelUnsupported("The model divides its rotary frequencies in a way we don't know.")
-    return {
+    rope = {
         "rope_type": "llama3",
         "rope_theta": theta,
-        "factor": factor,
-        "low_freq_factor": low,
-        "high_freq_factor": high,
-        "original_max_position_embeddings": original,
+        "factor": max(factors),
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
     }
+    expected = llama3_factors(rope, len(factors))
+    if not all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(factors, expected, strict=True)):
+        raise ModelUnsupported("The model divides its rotary frequencies in a way we don't know.")
+    return rope
+
+
+def llama3_factors(rope: Mapping[str, Any], count: int) -> list[float]:
+    """What Llama 3.1's scaling divides each of `count` rotary frequencies by."""
+    low, high, factor = rope["low_freq_factor"], rope["high_freq_factor"], rope["factor"]
+    factors = []
+    for index in range(count):
+        wavelength = 2 * math.pi * rope["rope_theta"] ** (index / count)
+        smooth = (rope["original_max_position_embeddings"] / wavelength - low) / (high - low)
+        smooth = min(max(smooth, 0.0), 1.0)
+        factors.append(1 / ((1 - smooth) / factor + smooth))
+    return factors

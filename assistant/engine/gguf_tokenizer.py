@@ -10,7 +10,7 @@ from typing import Any
 
 from assistant.errors import ModelUnsupported
 
-CONTROL, USER_DEFINED = 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of tokens in `tokenizer.ggml.token_type`."""
 
 _LLAMA3 = (
@@ -49,6 +49,10 @@ _WHOLE_WORDS_FIRST = {"llama3", "llama-v3", "llama-bpe", "falcon3", "tekken"}
 _NFC = {"qwen2", "deepseek-r1-qwen"}
 
 
+SPLITS = ("gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "gpt-4o")
+"""A name of each way that we know to split text."""
+
+
 def save(metadata: Mapping[str, Any], folder: Path) -> None:
     """Write `tokenizer.json`, `tokenizer_config.json` and the chat template. Raises `ModelUnsupported`."""
     from transformers import PreTrainedTokenizerFast
@@ -59,15 +63,17 @@ def save(metadata: Mapping[str, Any], folder: Path) -> None:
         token_id = metadata.get(f"tokenizer.ggml.{key}_token_id")
         if token_id is not None and token_id < len(tokens):
             special[f"{name}_token"] = tokens[token_id]
-    backend = _backend(metadata, tokens)
+    backend = backend_of(metadata)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **special)
     tokenizer.chat_template = metadata.get("tokenizer.chat_template")
     tokenizer.save_pretrained(folder)
 
 
-def _backend(metadata: Mapping[str, Any], tokens: list[str]) -> Any:
+def backend_of(metadata: Mapping[str, Any]) -> Any:
+    """The tokenizers library's own, with the tokens that are marked as special or added."""
     from tokenizers import AddedToken
 
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
     kind = metadata.get("tokenizer.ggml.model")
     if kind == "gpt2":
         tokenizer = _byte_level(tokens, metadata["tokenizer.ggml.merges"], metadata.get("tokenizer.ggml.pre"))
