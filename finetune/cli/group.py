@@ -9,6 +9,7 @@ COMMANDS = {
     "adapters": "What was trained, with where it comes from and whether it is in use.",
     "data": "Make a dataset of the log or of a file, look at it, list what there is.",
     "eval": "Compare an adapter with its base on what neither has seen.",
+    "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
     "promote": "Use an adapter for new replies.",
     "rollback": "Take the last promotion back.",
     "train": "Train on a dataset: a plan first, then the run.",

@@ -1,0 +1,57 @@
+"""`finetune export`: a run's model for other programs."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+FORMATS = ("peft", "safetensors", "gguf")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="What the other program loads.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that isn't there yet.")
+@click.option("--llama-cpp", default="", metavar="PYTHON", help="A Python with llama-cpp-python, to check a GGUF file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(run: str, format_: str, out: Path, llama_cpp: str, as_json: bool) -> None:
+    """Write a run's model for other programs: its adapter (peft), merged with its base as transformers loads it
+    (safetensors), or merged for llama.cpp and Ollama (gguf); merged in float32 and stored in 16 bits.
+
+    It is loaded again, and its choices are compared with the run's own along greedy replies to prompts of the test
+    part. The exit status is 1 where they differ by more than 16 bits explain.
+    """
+    from assistant.cli.opened_log import opened_log
+    from assistant.paths import Paths
+
+    paths = Paths.from_environment().create()
+    with opened_log() as db:
+        from finetune import export
+
+        def say(text: str) -> None:
+            if not as_json:
+                click.echo(f"… {text}", err=True)
+
+        checks = export.export(db, paths, run, format_, out, llama_cpp=llama_cpp, say=say)
+    folder = out.expanduser().absolute()
+    passed = all(one.passed for one in checks)
+    if as_json:
+        told = {"run": run, "format": format_, "folder": str(folder), "passed": passed}
+        click.echo(json.dumps({**told, "checks": [one.as_json() for one in checks]}, ensure_ascii=False))
+    else:
+        for one in checks:
+            click.echo(one.sentence)
+        _tell_use(run, format_, folder)
+    if not passed:
+        sys.exit(1)
+
+
+def _tell_use(run: str, format_: str, folder: Path) -> None:
+    click.echo(f"{run} is in {folder}, described in its README.md.")
+    if format_ == "peft":
+        return
+    path = folder / f"{run}.gguf" if format_ == "gguf" else folder
+    click.echo(f"To chat with it here: assistant models add {run} --path {path}")
+    if format_ == "gguf":
+        click.echo(f"With Ollama: cd {folder} && ollama create {run} -f Modelfile")

@@ -1,0 +1,229 @@
+"""A run's model in a form that other programs load, and whether it still says the same there.
+
+    peft          the adapter as PEFT saves it
+    safetensors   base and adapter merged, bfloat16, as transformers loads it
+    gguf          the same for llama.cpp, and a Modelfile for Ollama
+
+Each is loaded again and compared before its folder appears.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
+
+import torch
+from sqlite_utils import Database
+
+from assistant.engine import catalogue, gguf, gguf_writer
+from assistant.errors import TrainingError, TrainingRefused
+from assistant.paths import Paths
+from assistant.store import datasets, runs
+from assistant.store.datasets import Dataset
+from assistant.store.runs import Run
+from finetune import adapters, forgetting, greedy, in_llama_cpp, merge, model_card
+from finetune.checkpoint import whole_folder
+from finetune.config import TrainConfig
+from finetune.example import Example
+from finetune.greedy import Agreement, InTransformers, Reply
+from finetune.model import LONGEST_TOKENS, Base, device_of, opened_base
+from finetune.modelfile import modelfile
+from finetune.run import run_makes_model
+from prompts.message import Message
+
+Format = Literal["peft", "safetensors", "gguf"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported. `folder`: the adapter's, or that of the base's changed weights."""
+
+    run: Run
+    folder: Path
+    dataset: Dataset | None
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How one program that loaded the export compares. `texts_equal`: whether it cuts text into the same tokens."""
+
+    program: str
+    agreement: Agreement
+    texts_equal: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing but 16 bits makes a difference."""
+        return self.agreement.explained and self.texts_equal
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for a person."""
+        one = self.agreement
+        said = (
+            f"{self.program}: {one.equal_tokens} of {one.tokens} greedy tokens are the same, {one.equal_replies} of "
+            f"{one.prompts} replies whole."
+        )
+        if not one.explained:
+            said += f" A choice differs by {one.margin_nats:.2f} nats, more than 16 bits explain: don't rely on it."
+        if not self.texts_equal:
+            said += " It cuts text into other tokens than the model was trained with."
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"with": self.program, **self.agreement.as_json(), "texts_equal": self.texts_equal}
+
+
+def export(
+    db: Database,
+    paths: Paths,
+    run_name: str,
+    format_: str,
+    out: Path,
+    *,
+    llama_cpp: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Checked]:
+    """Write the model of a run into `out`; how it compares with the run's in float32.
+
+    `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a `TrainingError`.
+    """
+    out = out.expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TrainingRefused(f"{out} is there already. Give --out a folder that isn't there yet.")
+    about = subject(db, paths, run_name)
+    method = TrainConfig.from_json(about.run.config["settings"]).method
+    if format_ == "peft" and method in adapters.OF_BASE:
+        raise TrainingRefused(
+            f"{run_name} trained the model's own weights: it has no adapter. Take --format safetensors."
+        )
+    if format_ != "peft" and method in merge.VIRTUAL:
+        raise TrainingRefused(
+            f"{run_name} trained tokens before the prompt, which can't be merged into weights. Take --format peft."
+        )
+    if format_ == "gguf":
+        gguf_writer.described(about.base.config, about.base.tokenizer)  # refused before anything is loaded
+    say("the model as it was trained")
+    model = merge.adapted(about.base, about.folder, device_of())
+    replies = InTransformers(model).replies(_prompts(db, about), about.base.chat_format.end_ids)
+    with whole_folder(out) as new:
+        say("writing")
+        _write(about, model, format_, new)
+        del model
+        say("loading it again")
+        checks = list(_checked(about, format_, new, replies, gguf_writer.PROBE, llama_cpp))
+        (new / "README.md").write_text(_card(db, paths, about, format_, checks), encoding="utf-8")
+    return checks
+
+
+def subject(db: Database, paths: Paths, run_name: str) -> Subject:
+    """Raises `TrainingRefused` where the run has come to nothing, or its files or its base were changed."""
+    run = runs.get(db, run_name)
+    if run.state != "finished":
+        raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. `finetune train` makes one.")
+    base = opened_base(paths, run.model)
+    if base.hash != run.base_hash:
+        raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
+    own = run_makes_model(TrainConfig.from_json(run.config["settings"]))
+    folder = Path(run.result["weights"]) if own else paths.adapters / str(run.result["adapter"])
+    if not folder.is_dir() or not (own or adapters.hash_of(folder) == run.adapter_hash):
+        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+    return Subject(run, folder, next((one for one in datasets.every(db) if one.id == run.dataset_id), None), base)
+
+
+def _examples(db: Database, about: Subject) -> list[Example]:
+    """The test part; some general text where there is none."""
+    stored = datasets.examples(db, about.dataset.id, "test") if about.dataset else ()
+    found = [Example.from_json(one.body) for one in stored]
+    if found:
+        return found
+    paragraphs = forgetting.PROBE.read_text(encoding="utf-8").split("\n\n")[: greedy.PROMPTS]
+    return [Example((Message("user", one[:300]), Message("assistant", "")), frozenset()) for one in paragraphs]
+
+
+def _prompts(db: Database, about: Subject) -> list[list[int]]:
+    limit = min(about.base.context_tokens, LONGEST_TOKENS)
+    found = greedy.prompts(about.base.chat_format, _examples(db, about), limit)
+    if not found:
+        raise TrainingRefused("No example of the test part fits the model's context: nothing can be compared.")
+    return found
+
+
+def _write(about: Subject, model: Any, format_: str, new: Path) -> None:
+    if format_ == "peft":
+        for file in about.folder.iterdir():
+            shutil.copyfile(file, new / file.name)
+        return
+    whole = merge.merged(model).to(torch.bfloat16)
+    if format_ == "gguf":
+        gguf_writer.write(new / f"{about.run.name}.gguf", whole, about.base.tokenizer, about.run.name)
+        text = modelfile(f"{about.run.name}.gguf", about.base.tokenizer, about.base.context_tokens)
+        (new / "Modelfile").write_text(text, encoding="utf-8")
+        return
+    save_model(whole, about.base, new)
+
+
+def save_model(model: Any, base: Base, folder: Path) -> None:
+    """Write a model of transformers as a folder of its own, with the tokenizer of its base and what ends its replies."""
+    model.save_pretrained(folder)
+    base.tokenizer.save_pretrained(folder)
+    ends = base.folder / "generation_config.json"
+    if ends.is_file():
+        shutil.copyfile(ends, folder / ends.name)
+
+
+def _checked(
+    about: Subject, format_: str, new: Path, replies: Sequence[Reply], texts: Sequence[str], llama_cpp: str
+) -> Iterator[Checked]:
+    if format_ == "peft":
+        model = merge.adapted(about.base, new, device_of())
+        yield Checked("transformers and PEFT", greedy.compare(replies, InTransformers(model).choices(replies)))
+    elif format_ == "safetensors":
+        yield _loaded("transformers", Base.open(new), about.base, replies, texts)
+    else:
+        file = new / f"{about.run.name}.gguf"
+        with TemporaryDirectory(dir=new.parent, prefix=".read-") as read:
+            gguf.convert(file, Path(read) / "read", lambda _: None)
+            yield _loaded("our GGUF reader", Base.open(Path(read) / "read"), about.base, replies, texts)
+        if llama_cpp or importlib.util.find_spec("llama_cpp"):
+            yield _by_llama_cpp(llama_cpp or sys.executable, file, about.base, replies, texts)
+
+
+def _loaded(program: str, export_: Base, base: Base, replies: Sequence[Reply], texts: Sequence[str]) -> Checked:
+    model = InTransformers(export_.load(torch.float32, device_of()))
+    same = all(export_.chat_format.encode_following(one) == base.chat_format.encode_following(one) for one in texts)
+    return Checked(program, greedy.compare(replies, model.choices(replies)), same)
+
+
+def _by_llama_cpp(
+    python: str, file: Path, base: Base, replies: Sequence[Reply], texts: Sequence[str]
+) -> Checked:
+    asked = {"file": str(file), "replies": [[one.prompt, one.ids] for one in replies], "texts": list(texts)}
+    done = subprocess.run(
+        [python, in_llama_cpp.__file__], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise TrainingError(f"llama.cpp can't use the GGUF file, so that it was not kept. It says: {said}")
+    told = json.loads(done.stdout)
+    same = told["tokens"] == [base.tokenizer(one, add_special_tokens=False)["input_ids"] for one in texts]
+    return Checked(f"llama.cpp (llama-cpp-python {told['version']})", greedy.compare(replies, told["choices"]), same)
+
+
+def _card(db: Database, paths: Paths, about: Subject, format_: str, checks: Sequence[Checked]) -> str:
+    found = catalogue.find(paths, about.run.model)
+    evaluation = runs.evaluation(db, about.run.id)
+    told = evaluation.report if evaluation and evaluation.adapter_hash == about.run.adapter_hash else None
+    counts = datasets.counts(db, about.dataset.id) if about.dataset else {}
+    return model_card.card(
+        about.run, found, format_, about.dataset, counts, told, [one.as_json() for one in checks]
+    )
