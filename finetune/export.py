@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import torch
+import transformers
 from sqlite_utils import Database
 
 from assistant.engine import catalogue, gguf, gguf_writer
@@ -112,6 +113,8 @@ def export(
         )
     if format_ == "gguf":
         gguf_writer.described(about.base.config, about.base.tokenizer)  # refused before anything is loaded
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     say("the model as it was trained")
     model = merge.adapted(about.base, about.folder, device_of())
     replies = InTransformers(model).replies(_prompts(db, about), about.base.chat_format.end_ids)
@@ -204,12 +207,11 @@ def _loaded(program: str, export_: Base, base: Base, replies: Sequence[Reply], t
     return Checked(program, greedy.compare(replies, model.choices(replies)), same)
 
 
-def _by_llama_cpp(
-    python: str, file: Path, base: Base, replies: Sequence[Reply], texts: Sequence[str]
-) -> Checked:
+def _by_llama_cpp(python: str, file: Path, base: Base, replies: Sequence[Reply], texts: Sequence[str]) -> Checked:
     asked = {"file": str(file), "replies": [[one.prompt, one.ids] for one in replies], "texts": list(texts)}
+    script = Path(in_llama_cpp.__file__).read_text(encoding="utf-8")  # as a file it would find our modules first
     done = subprocess.run(
-        [python, in_llama_cpp.__file__], input=json.dumps(asked), capture_output=True, text=True, check=False
+        [python, "-c", script], input=json.dumps(asked), capture_output=True, text=True, check=False, cwd=file.parent
     )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -220,10 +222,9 @@ def _by_llama_cpp(
 
 
 def _card(db: Database, paths: Paths, about: Subject, format_: str, checks: Sequence[Checked]) -> str:
-    found = catalogue.find(paths, about.run.model)
+    base = catalogue.find(paths, about.run.model)
+    assert isinstance(base, catalogue.InstalledModel)  # else it had not been opened
     evaluation = runs.evaluation(db, about.run.id)
     told = evaluation.report if evaluation and evaluation.adapter_hash == about.run.adapter_hash else None
     counts = datasets.counts(db, about.dataset.id) if about.dataset else {}
-    return model_card.card(
-        about.run, found, format_, about.dataset, counts, told, [one.as_json() for one in checks]
-    )
+    return model_card.card(about.run, base, format_, about.dataset, counts, told, [one.as_json() for one in checks])

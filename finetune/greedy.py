@@ -1,5 +1,6 @@
 """Whether another form of a model says what the model says: token by token, along the model's own greedy replies."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -61,6 +62,17 @@ class InTransformers:
         return [self._logits([*one.prompt, *one.ids], len(one.ids)).argmax(-1).tolist() for one in replies]
 
     def _reply(self, prompt: list[int], ends: frozenset[int]) -> Reply:
+        reply = self._uncached(prompt, ends) if self._has_virtual_tokens else self._generated(prompt, ends)
+        logprobs = self._logits([*prompt, *reply], len(reply)).log_softmax(-1)
+        return Reply(tuple(prompt), tuple(reply), logprobs)
+
+    @property
+    def _has_virtual_tokens(self) -> bool:
+        """Whether PEFT puts tokens of the adapter before the prompt: its generation leaves some of them out where
+        transformers' argument for the cache is called `cache`."""
+        return hasattr(self.model, "peft_config") and bool(self.model.active_peft_config.is_prompt_learning)
+
+    def _generated(self, prompt: list[int], ends: frozenset[int]) -> list[int]:
         ids = torch.tensor([prompt], device=self.model.device)
         with torch.inference_mode():
             found = self.model.generate(
@@ -71,15 +83,21 @@ class InTransformers:
                 eos_token_id=sorted(ends) or None,
                 pad_token_id=0,
             )
-        reply = found[0, len(prompt) :].tolist()
-        logprobs = self._logits([*prompt, *reply], len(reply)).log_softmax(-1)
-        return Reply(tuple(prompt), tuple(reply), logprobs)
+        return list(found[0, len(prompt) :].tolist())
+
+    def _uncached(self, prompt: list[int], ends: frozenset[int]) -> list[int]:
+        reply: list[int] = []
+        while len(reply) < REPLY_TOKENS and not ends.intersection(reply[-1:]):
+            reply.append(int(self._logits([*prompt, *reply], 0).argmax(-1)[0]))
+        return reply
 
     def _logits(self, ids: list[int], last: int) -> torch.Tensor:
-        """(last, vocabulary), float32, on the CPU: of the places before each of the last tokens."""
-        with torch.inference_mode():
-            logits = self.model(input_ids=torch.tensor([ids], device=self.model.device)).logits[0]
-        return logits[-last - 1 : -1].float().cpu()
+        """(last, vocabulary), float32, on the CPU: of the places before each of the last tokens; with 0 (1,
+        vocabulary): of the place after them all."""
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+            logits: torch.Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device)).logits[0]
+        return (logits[-last - 1 : -1] if last else logits[-1:]).float().cpu()
 
 
 def compare(replies: Sequence[Reply], choices: Sequence[Sequence[int]]) -> Agreement:

@@ -1,6 +1,6 @@
-"""Run as a script, in a Python that has llama-cpp-python: what llama.cpp chooses for a GGUF file.
+"""A script for a Python that has llama-cpp-python: what llama.cpp chooses for a GGUF file.
 
-In a process of its own, since llama.cpp ends the process where it meets what it doesn't expect. Imports nothing of ours.
+It runs in a process of its own, since llama.cpp ends it where it meets what it doesn't expect; nothing of ours is imported.
 JSON comes on standard input: {"file", "replies": [[prompt ids, reply ids], …], "texts"}; JSON goes out:
 {"version", "choices": for each reply the likeliest token at each place, "tokens": of each text}.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 def asked(file: str, replies: list[list[list[int]]], texts: list[str]) -> dict[str, Any]:
     """What the file's model chooses along the replies, and how it cuts texts into tokens."""
-    import llama_cpp
+    import llama_cpp  # type: ignore[import-not-found]
 
     longest = max(len(prompt) + len(reply) for prompt, reply in replies)
     model = llama_cpp.Llama(file, n_ctx=longest + 8, n_batch=longest + 8, logits_all=True, verbose=False)

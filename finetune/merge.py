@@ -1,4 +1,4 @@
-"""What a run has come to, as one model: the adapter added into its base, or the base with the weights that were trained.
+"""What a run has come to, as one model: the adapter added into its base, or the base with the weights it trained.
 
 Merging is done in float32, so that the sum is rounded once, when it is stored.
 """
@@ -46,7 +46,11 @@ def adapted(base: Base, folder: Path, device: torch.device) -> Any:
 
 def merged(model: Any) -> Any:
     """Transformers' model alone, with what `adapted` had beside it added in. The model given is used up."""
-    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+    if not isinstance(model, PeftModel):
+        return model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.merge_and_unload()
 
 
 def _changed(model: Any, file: Path) -> Any:

@@ -163,7 +163,9 @@ def _split(tokenizer: Any, metadata: Mapping[str, Any]) -> str:
         backend = backend_of({**metadata, "tokenizer.ggml.pre": name})
         if all(backend.encode(one).ids == tokenizer(one)["input_ids"] for one in PROBE):
             return name
-    raise ModelUnsupported("GGUF has no name that we know for how the tokenizer splits text. Take --format safetensors.")
+    raise ModelUnsupported(
+        "GGUF has no name that we know for how the tokenizer splits text. Take --format safetensors."
+    )
 
 
 def _add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
