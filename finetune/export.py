@@ -176,7 +176,7 @@ def _write(about: Subject, model: Any, format_: str, new: Path) -> None:
 
 
 def save_model(model: Any, base: Base, folder: Path) -> None:
-    """Write a model of transformers as a folder of its own, with the tokenizer of its base and what ends its replies."""
+    """Write a model of transformers as a folder of its own, with its base's tokenizer and what ends its replies."""
     model.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
     ends = base.folder / "generation_config.json"

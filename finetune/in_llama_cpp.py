@@ -1,6 +1,6 @@
 """A script for a Python that has llama-cpp-python: what llama.cpp chooses for a GGUF file.
 
-It runs in a process of its own, since llama.cpp ends it where it meets what it doesn't expect; nothing of ours is imported.
+It runs in a process of its own, since llama.cpp ends it where it meets what it doesn't expect. Nothing of ours is used.
 JSON comes on standard input: {"file", "replies": [[prompt ids, reply ids], …], "texts"}; JSON goes out:
 {"version", "choices": for each reply the likeliest token at each place, "tokens": of each text}.
 """

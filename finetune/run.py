@@ -99,7 +99,7 @@ def begin(
         shape, _ = plan.shape(learned.train, config, device)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
-            trainer = _trainer(learned, config, shape, RunFolder(paths, ".plan"), say)
+            trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
             say(_planned("", trainer, learned))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
@@ -174,8 +174,8 @@ def _work(
         say(progress)
 
     try:
-        with _stop_asked() as stop_wanted:
-            trainer = _trainer(learned, config, shape, folder, told, stop_wanted)
+        with stop_asked() as stop_wanted:
+            trainer = trainer_of(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
             told(_planned(run.name, trainer, learned))
             if config.budget_minutes and trainer.standing.step == 0:
@@ -199,7 +199,7 @@ def _work(
     return done
 
 
-def _trainer(
+def trainer_of(
     learned: Course,
     config: TrainConfig,
     shape: Shape,
@@ -340,7 +340,7 @@ def made_with() -> dict[str, str]:
 
 
 @contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
+def stop_asked() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or the system asked the process to end; a second Ctrl-C ends it at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

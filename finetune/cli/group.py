@@ -12,6 +12,7 @@ COMMANDS = {
     "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
     "promote": "Use an adapter for new replies.",
     "rollback": "Take the last promotion back.",
+    "search": "Find good settings for a training by trying.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""

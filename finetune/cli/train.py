@@ -58,9 +58,7 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, as_json: bo
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
-    say: Callable[[Progress], None] = _json
-    if not as_json:
-        say = _Told()
+    say = events(as_json)
     with opened_log() as db:
         name = "" if resume_run else model_name(db, paths, user_settings.load(paths.config_file), model)
         from finetune import run
@@ -75,6 +73,11 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, as_json: bo
     result = {"run": done.name, "state": done.state, "adapter_hash": done.adapter_hash, **done.result}
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
+
+
+def events(as_json: bool) -> Callable[[Progress], None]:
+    """What tells the course of a training: JSON lines, or text for people."""
+    return _json if as_json else _Told()
 
 
 def _json(progress: Progress) -> None:
