@@ -35,12 +35,14 @@ LOOKS_PER_EPOCH = 4
 """At the validation loss, at the same steps in every trial, so that they can be compared."""
 UNPRUNED = 4
 """Trials that go to their end before any is given up."""
+FOLDER = ".search-"
+"""What the name of a trial's folder begins with; the folder goes with the trial."""
 LOW_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training. `state`: `complete`, `pruned` (given up, or cut by the time), or `failed`. Lower `loss` is better."""
+    """One training. `state`: `complete`, `pruned` (given up, or cut by the time), or `failed`. Less `loss` is better."""
 
     number: int
     settings: Mapping[str, Any]
@@ -78,6 +80,8 @@ def search(
         raise TrainingRefused("A search runs in one process. Start it without `accelerate launch`.")
     until_s = time.monotonic() + 60 * budget_minutes
     with only_training(paths), stop_asked() as asked:
+        for left in paths.runs.glob(f"{FOLDER}*"):  # by a trial that was killed
+            shutil.rmtree(left, ignore_errors=True)
         learned = course(db, paths, dataset_name, model, config)
         if not learned.validation.supervised:
             raise TrainingRefused(
@@ -130,7 +134,7 @@ def _tried(study: Any, paths: Paths, learned: Course, fixed: TrainConfig, ends: 
             trial.report(progress.loss, progress.step)
             given_up = trial.should_prune()
 
-    folder = RunFolder(paths, f".search-{trial.number}")
+    folder = RunFolder(paths, f"{FOLDER}{trial.number}")
     try:
         config = dataclasses.replace(fixed, **trial.params)
         shape, _ = plan.shape(learned.train, config, device_of())

@@ -81,7 +81,7 @@ def test_a_stop_keeps_what_is_done(db: Database, home: Paths) -> None:
 def test_no_numbers_is_a_failed_trial(db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     freeze(db)
 
-    def broken(self: Trainer) -> str:
+    def broken(_: Trainer) -> str:
         raise TrainingError("The gradient is no number.")
 
     monkeypatch.setattr(Trainer, "train", broken)
@@ -93,7 +93,7 @@ def test_no_numbers_is_a_failed_trial(db: Database, home: Paths, monkeypatch: py
 def test_a_killed_trial_is_left_behind(db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     freeze(db)
 
-    def killed(self: Trainer) -> Any:
+    def killed(_: Trainer) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_told(db: Database, home: Paths) -> None:
         searched(db, home, 1)
 
 
-def test_the_command_trains_with_the_best(db: Database, home: Paths) -> None:
+def test_the_command_trains_with_the_best(db: Database) -> None:
     freeze(db)
     asked = ["search", "--data", "data", "-m", TINY, "--trials", "2", "--budget", "5"]
     told = CliRunner().invoke(top, [*asked, "--train", "--json"])
