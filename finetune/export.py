@@ -1,7 +1,7 @@
 """A run's model in a form that other programs load, and whether it still says the same there.
 
     peft          the adapter as PEFT saves it
-    safetensors   base and adapter merged, bfloat16, as transformers loads it
+    safetensors   base and adapter merged, 16 bits, as transformers loads it
     gguf          the same for llama.cpp, and a Modelfile for Ollama
 
 Each is loaded again and compared before its folder appears.
@@ -91,10 +91,11 @@ def export(
     format_: str,
     out: Path,
     *,
+    dtype: torch.dtype = torch.bfloat16,
     llama_cpp: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Checked]:
-    """Write the model of a run into `out`; how it compares with the run's in float32.
+    """Write the model of a run into `out`, merged weights in `dtype`; how it compares with the run's in float32.
 
     `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a `TrainingError`.
     """
@@ -120,7 +121,7 @@ def export(
     replies = InTransformers(model).replies(_prompts(db, about), about.base.chat_format.end_ids)
     with whole_folder(out) as new:
         say("writing")
-        _write(about, model, format_, new)
+        _write(about, model, format_, dtype, new)
         del model
         say("loading it again")
         checks = list(_checked(about, format_, new, replies, gguf_writer.PROBE, llama_cpp))
@@ -161,12 +162,12 @@ def _prompts(db: Database, about: Subject) -> list[list[int]]:
     return found
 
 
-def _write(about: Subject, model: Any, format_: str, new: Path) -> None:
+def _write(about: Subject, model: Any, format_: str, dtype: torch.dtype, new: Path) -> None:
     if format_ == "peft":
         for file in about.folder.iterdir():
             shutil.copyfile(file, new / file.name)
         return
-    whole = merge.merged(model).to(torch.bfloat16)
+    whole = merge.rounded(merge.merged(model), dtype)
     if format_ == "gguf":
         gguf_writer.write(new / f"{about.run.name}.gguf", whole, about.base.tokenizer, about.run.name)
         text = modelfile(f"{about.run.name}.gguf", about.base.tokenizer, about.base.context_tokens)

@@ -13,8 +13,8 @@ from finetune.example import Example
 PROMPTS, REPLY_TOKENS = 16, 32
 """How much is compared."""
 ROUNDING_NATS = 0.25
-"""How much less likely than its choice a token may be for the model, where rounding to 16 bits explains that another
-form chooses it: measured on the default model were at most TODO."""
+"""How much less likely than its own choice, for the model, another form's choice may be where rounding to 16 bits
+explains it: bfloat16 made 0.07 of the default model, and unmerged weights 7 of a tiny one."""
 
 
 @dataclass(frozen=True, slots=True)

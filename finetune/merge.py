@@ -53,6 +53,14 @@ def merged(model: Any) -> Any:
         return model.merge_and_unload()
 
 
+def rounded(model: Any, dtype: torch.dtype) -> Any:
+    """The model in `dtype`. Raises `TrainingRefused` for a weight that is larger than float16 can say."""
+    largest = max(float(one.detach().abs().max()) for one in model.parameters())
+    if largest > torch.finfo(dtype).max:
+        raise TrainingRefused(f"A weight of {largest:.3g} is more than {dtype} can say. Take --dtype bfloat16.")
+    return model.to(dtype)
+
+
 def _changed(model: Any, file: Path) -> Any:
     tensors = load_file(file)
     unknown = sorted(tensors.keys() - model.state_dict().keys())

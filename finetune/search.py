@@ -42,7 +42,7 @@ LOW_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training. `state`: `complete`, `pruned` (given up, or cut by the time), or `failed`. Less `loss` is better."""
+    """One training. `state`: `complete`, `pruned` (given up, or cut by the time) or `failed`. Less `loss` is better."""
 
     number: int
     settings: Mapping[str, Any]

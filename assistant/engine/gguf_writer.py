@@ -27,7 +27,7 @@ PROBE = (
 
 
 def write(file: Path, model: Any, tokenizer: Any, name: str) -> None:
-    """Write transformers' `model`: matrices in bfloat16, vectors in float32.
+    """Write transformers' `model`: matrices in float16 if it is in that, else in bfloat16; vectors in float32.
 
     Raises `ModelUnsupported` for an architecture or a tokenizer that this can't say.
     """
@@ -35,7 +35,8 @@ def write(file: Path, model: Any, tokenizer: Any, name: str) -> None:
     tensors = dict(_tensors(metadata, model))
     writer = gguf.GGUFWriter(file, metadata.pop("general.architecture"))
     writer.add_name(name)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
+    half = model.dtype == torch.float16
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if half else gguf.LlamaFileType.MOSTLY_BF16)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in metadata.items():
         _add(writer, key, value)
@@ -88,7 +89,7 @@ def _configuration(config: Any) -> dict[str, Any]:
 
 def _tensors(metadata: Mapping[str, Any], model: Any) -> Iterator[tuple[str, "np.ndarray[Any, Any]"]]:
     """Name and data of each tensor; bfloat16 as bytes, which numpy has no type for."""
-    rope = model.config.rope_parameters
+    rope, half = model.config.rope_parameters, model.dtype == torch.float16
     if rope["rope_type"] == "llama3":
         half = metadata[f"{metadata['general.architecture']}.rope.dimension_count"] // 2
         yield gguf_config.ROPE_FACTORS, np.array(gguf_config.llama3_factors(rope, half), dtype=np.float32)
@@ -101,7 +102,10 @@ def _tensors(metadata: Mapping[str, Any], model: Any) -> Iterator[tuple[str, "np
         if heads := gguf_config.interleaved_heads(metadata, ours):
             weight = weight.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
         weight = weight.detach().cpu().contiguous()
-        yield ours, weight.float().numpy() if weight.ndim == 1 else weight.bfloat16().view(torch.uint8).numpy()
+        if weight.ndim == 1:
+            yield ours, weight.float().numpy()
+        else:
+            yield ours, (weight if half else weight.bfloat16().view(torch.uint8)).numpy()
 
 
 def _tokenizer(config: Any, tokenizer: Any) -> dict[str, Any]:

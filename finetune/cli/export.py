@@ -13,9 +13,16 @@ FORMATS = ("peft", "safetensors", "gguf")
 @click.argument("run")
 @click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="What the other program loads.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that isn't there yet.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["bfloat16", "float16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of merged weights. float16 rounds eight times finer; a program that also computes in it may overflow.",
+)
 @click.option("--llama-cpp", default="", metavar="PYTHON", help="A Python with llama-cpp-python, to check a GGUF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run: str, format_: str, out: Path, llama_cpp: str, as_json: bool) -> None:
+def command(run: str, format_: str, out: Path, dtype: str, llama_cpp: str, as_json: bool) -> None:
     """Write a run's model for other programs: its adapter (peft), merged with its base as transformers loads it
     (safetensors), or merged for llama.cpp and Ollama (gguf); merged in float32 and stored in 16 bits.
 
@@ -27,13 +34,15 @@ def command(run: str, format_: str, out: Path, llama_cpp: str, as_json: bool) ->
 
     paths = Paths.from_environment().create()
     with opened_log() as db:
+        import torch
+
         from finetune import export
 
         def say(text: str) -> None:
             if not as_json:
                 click.echo(f"… {text}", err=True)
 
-        checks = export.export(db, paths, run, format_, out, llama_cpp=llama_cpp, say=say)
+        checks = export.export(db, paths, run, format_, out, dtype=getattr(torch, dtype), llama_cpp=llama_cpp, say=say)
     folder = out.expanduser().absolute()
     passed = all(one.passed for one in checks)
     if as_json:

@@ -82,6 +82,18 @@ def test_an_adapter_is_copied_as_it_is(db: Database, home: Paths, tmp_path: Path
         assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_float16_rounds_finer(db: Database, home: Paths, tmp_path: Path) -> None:
+    run = done_run(db, home)
+    for format_ in ("safetensors", "gguf"):
+        check, *_ = export.export(db, home, run.name, format_, tmp_path / format_, dtype=torch.float16)
+        assert check.passed and check.agreement.equal_tokens == check.agreement.tokens
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "safetensors").dtype == torch.float16
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "safetensors", dtype=torch.float32)
+    model.model.norm.weight.data[0] = 1e6
+    with pytest.raises(TrainingRefused, match="bfloat16"):
+        merge.rounded(model, torch.float16)
+
+
 def test_gguf_is_read_again_and_described(db: Database, home: Paths, tmp_path: Path) -> None:
     run = done_run(db, home)
     prove.evaluate(db, home, run.name)

@@ -32,13 +32,14 @@ def written(model: Any, tokenizer: Any, folder: Path) -> Path:
     return folder / "read"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral"])
-def test_weights_and_tokens_are_read_again(tmp_path: Path, kind: str) -> None:
+def test_weights_and_tokens_are_read_again(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
     original = tiny.save(tmp_path / "original", kind)
-    model = weights.load(original, torch.bfloat16, torch.device("cpu"))
+    model = weights.load(original, dtype, torch.device("cpu"))
     tokenizer = AutoTokenizer.from_pretrained(original)
     read = written(model, tokenizer, tmp_path)
-    again = weights.load(read, torch.bfloat16, torch.device("cpu"))
+    again = weights.load(read, dtype, torch.device("cpu"))
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name]), name
     ids = torch.tensor([[1, 7, 30, 200, 301]])
