@@ -99,9 +99,7 @@ def export(
 
     `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a `TrainingError`.
     """
-    out = out.expanduser().absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainingRefused(f"{out} is there already. Give --out a folder that isn't there yet.")
+    out = vacant(out)
     about = subject(db, paths, run_name)
     method = TrainConfig.from_json(about.run.config["settings"]).method
     if format_ == "peft" and method in adapters.OF_BASE:
@@ -127,6 +125,14 @@ def export(
         checks = list(_checked(about, format_, new, replies, gguf_writer.PROBE, llama_cpp))
         (new / "README.md").write_text(_card(db, paths, about, format_, checks), encoding="utf-8")
     return checks
+
+
+def vacant(out: Path) -> Path:
+    """The absolute path of a folder that isn't there yet, or is empty. Raises `TrainingRefused`."""
+    out = out.expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TrainingRefused(f"{out} is there already. Give --out a folder that isn't there yet.")
+    return out
 
 
 def subject(db: Database, paths: Paths, run_name: str) -> Subject:

@@ -11,6 +11,7 @@ COMMANDS = {
     "eval": "Compare an adapter with its base on what neither has seen.",
     "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
     "promote": "Use an adapter for new replies.",
+    "prune": "Make a smaller model of one, without the layers that it misses least.",
     "rollback": "Take the last promotion back.",
     "search": "Find good settings for a training by trying.",
     "train": "Train on a dataset: a plan first, then the run.",
