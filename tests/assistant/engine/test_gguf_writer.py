@@ -8,12 +8,15 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from assistant.engine import gguf, gguf_writer, weights
+from assistant.engine.chat_format import ChatFormat
 from assistant.engine.gguf_tokenizer import SPLITS
 from assistant.engine.gguf_writer import PROBE
+from assistant.engine.model_folder import load_tokenizer
 from assistant.errors import ModelUnsupported
 from prompts.message import Message
 from tests.assistant.engine import tiny
 from tests.assistant.engine.test_gguf_tokenizer import ORIGINALS, metadata, saved, trained
+from tests.assistant.engine.test_sentencepiece import CONVERSATION, CORPUS, folder_of
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -71,6 +74,16 @@ def test_the_way_to_split_text_is_found(tmp_path: Path, pre: str) -> None:
     told = gguf_writer.described(config, tokenizer)
     assert told["tokenizer.ggml.pre"] == pre in SPLITS
     assert told["tokenizer.ggml.tokens"][-1] == f"[PAD{len(tokenizer) + 2}]"
+
+
+@pytest.mark.parametrize("kind", ["llama-2", "gemma"])
+def test_a_sentencepiece_tokenizer_is_read_again(tmp_path: Path, kind: str) -> None:
+    tokenizer = load_tokenizer(folder_of(kind, tmp_path / "original"))
+    model = LlamaForCausalLM(LlamaConfig(**{**tiny.SIZES, "vocab_size": len(tokenizer)}))
+    again = load_tokenizer(written(model, tokenizer, tmp_path))
+    for one in (*PROBE, *CORPUS, " two  spaces", ""):
+        assert again(one)["input_ids"] == tokenizer(one)["input_ids"], one
+    assert ChatFormat(again).encode(CONVERSATION) == ChatFormat(tokenizer).encode(CONVERSATION)
 
 
 def test_what_gguf_cannot_say_is_refused(tmp_path: Path) -> None:
