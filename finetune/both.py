@@ -12,6 +12,7 @@ from peft import PeftModel
 
 from assistant.errors import TrainingRefused
 from finetune import low_rank, pack
+from finetune.greedy import continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
 from finetune.tokens import Row
@@ -65,12 +66,10 @@ class Both:
 
     def continuation(self, ids: Sequence[int], tokens: int, *, adapted: bool) -> list[int]:
         """See `Compared`."""
-        prompt = torch.tensor([list(ids)], device=self.device)
-        with torch.inference_mode(), self._as(adapted=adapted) as model:
-            found = model.generate(
-                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens, do_sample=False
-            )
-        return list(found[0, len(ids) :].tolist())
+        ends = self.trainee.language_model.generation_config.eos_token_id
+        listed = ends if isinstance(ends, list) else [ends]
+        with self._as(adapted=adapted) as model:
+            return continuation(model, ids, tokens, frozenset(one for one in listed if one is not None))
 
     @contextmanager
     def _as(self, *, adapted: bool) -> Iterator[Any]:

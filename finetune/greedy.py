@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from peft import PeftModel
 
 from assistant.engine.chat_format import ChatFormat
 from finetune.example import Example
@@ -62,42 +63,44 @@ class InTransformers:
         return [self._logits([*one.prompt, *one.ids], len(one.ids)).argmax(-1).tolist() for one in replies]
 
     def _reply(self, prompt: list[int], ends: frozenset[int]) -> Reply:
-        reply = self._uncached(prompt, ends) if self._has_virtual_tokens else self._generated(prompt, ends)
+        reply = continuation(self.model, prompt, REPLY_TOKENS, ends)
         logprobs = self._logits([*prompt, *reply], len(reply)).log_softmax(-1)
         return Reply(tuple(prompt), tuple(reply), logprobs)
 
-    @property
-    def _has_virtual_tokens(self) -> bool:
-        """Whether PEFT puts tokens of the adapter before the prompt: its generation leaves some of them out where
-        transformers' argument for the cache is called `cache`."""
-        return hasattr(self.model, "peft_config") and bool(self.model.active_peft_config.is_prompt_learning)
-
-    def _generated(self, prompt: list[int], ends: frozenset[int]) -> list[int]:
-        ids = torch.tensor([prompt], device=self.model.device)
-        with torch.inference_mode():
-            found = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=REPLY_TOKENS,
-                do_sample=False,
-                eos_token_id=sorted(ends) or None,
-                pad_token_id=0,
-            )
-        return list(found[0, len(prompt) :].tolist())
-
-    def _uncached(self, prompt: list[int], ends: frozenset[int]) -> list[int]:
-        reply: list[int] = []
-        while len(reply) < REPLY_TOKENS and not ends.intersection(reply[-1:]):
-            reply.append(int(self._logits([*prompt, *reply], 0).argmax(-1)[0]))
-        return reply
-
     def _logits(self, ids: list[int], last: int) -> torch.Tensor:
-        """(last, vocabulary), float32, on the CPU: of the places before each of the last tokens; with 0 (1,
-        vocabulary): of the place after them all."""
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
-            logits: torch.Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device)).logits[0]
-        return (logits[-last - 1 : -1] if last else logits[-1:]).float().cpu()
+        """(last, vocabulary), float32, on the CPU: of the places before each of the last tokens."""
+        return _logits(self.model, ids)[-last - 1 : -1].float().cpu()
+
+
+def continuation(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:
+    """What a model of transformers, with or without PEFT around it, greedily writes after `ids`: at most so many
+    tokens, and none after one of `ends`.
+    """
+    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+        return _uncached(model, ids, tokens, ends)
+    prompt = torch.tensor([list(ids)], device=model.device)
+    asked = {"attention_mask": torch.ones_like(prompt), "do_sample": False, "pad_token_id": 0}
+    with torch.inference_mode():
+        found = model.generate(input_ids=prompt, max_new_tokens=tokens, eos_token_id=sorted(ends) or None, **asked)
+    return list(found[0, len(ids) :].tolist())
+
+
+def _uncached(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:
+    """As `continuation`, by whole forward passes: PEFT's generation loses the adapter's tokens before the prompt where
+    transformers calls its argument for the KV cache `cache`.
+    """
+    found: list[int] = []
+    while len(found) < tokens and not ends.intersection(found[-1:]):
+        found.append(int(_logits(model, [*ids, *found])[-1].argmax()))
+    return found
+
+
+def _logits(model: Any, ids: list[int]) -> torch.Tensor:
+    """(length, vocabulary); with tokens of the adapter before them, longer."""
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+        logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
+    return logits
 
 
 def compare(replies: Sequence[Reply], choices: Sequence[Sequence[int]]) -> Agreement:

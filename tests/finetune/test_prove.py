@@ -16,6 +16,7 @@ from assistant.paths import Paths
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import prove, report
+from finetune.both import Both
 from finetune.example import Example, Kind
 from finetune.model import Base
 from finetune.tokens import Tokenizer
@@ -132,3 +133,20 @@ def test_the_report_can_be_read(db: Database, home: Paths) -> None:
     page = report.page(told, runs.points(db, done.id))
     assert page.count("<svg") == 2 and "http" not in page.split("<body")[0].replace("utf-8", "")
     assert "NaN" not in page and "general text" in page
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "prompt"])
+def test_continuations_are_the_adapters(db: Database, home: Paths, tiny_folder: Path, method: str) -> None:
+    """Token by token what a whole forward pass finds likeliest: the adapter's own tokens before a prompt count."""
+    freeze(db)
+    done, _ = trained(db, home, method=method, steps=12, learning_rate=0.1 if method != "lora" else 5e-3)
+    both = Both.load(Base.open(tiny_folder), home.adapters / done.name, "float32")
+    prompt = [1, 50, 60, 70]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
+        adapted: Any = PeftModel.from_pretrained(plain, str(home.adapters / done.name)).eval()
+        found = both.continuation(prompt, 8, adapted=True)
+        for at, token in enumerate(found):
+            assert int(adapted(torch.tensor([[*prompt, *found[:at]]])).logits[0, -1].argmax()) == token
+    assert found != both.continuation(prompt, 8, adapted=False)
