@@ -32,7 +32,8 @@ _PREFIXED = "|".join(
 )
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PREFIXED})(?![A-Za-z0-9])")
 _PREFIXES = (
-    "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "_live_", "_test_", "xox", "AIza", "ya29.", "hf_", "npm_", "pypi-",
+    "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
+    "sk-", "_live_", "_test_", "xox", "AIza", "ya29.", "hf_", "npm_", "pypi-",
     "dop_v1_", "SG.", "LTAI", "AKID", "eyJ",
 )  # fmt: skip
 _NAMES = ("key", "secret", "token", "passw", "passphrase", "pwd", "密码", "口令", "密钥", "令牌")

@@ -638,7 +638,7 @@ CREATE INDEX examples_of_rejected ON examples(rejected_id) WHERE rejected_id IS 
 
 @migrations()
 def vocabularies(db: Database) -> None:
-    """Which id a piece of a reply has follows from the model's vocabulary: told for each token, it was a tenth of the file.
+    """Which id a piece of a reply has follows from the model's vocabulary: told for each, it was a tenth of the file.
 
     A piece is a hash of the model and the text: `token_packing` tells how.
     """

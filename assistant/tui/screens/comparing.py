@@ -92,14 +92,14 @@ def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) 
     """Let the reader pick what else the reply could be made with; two are made, as set now and with that, and shown."""
     from assistant.dialogue import Maker
 
-    assert view.conversation is not None
+    assert view.open_log is not None and view.conversation is not None
     setup, before = view.current_setup, view.conversation.leaf_id
-    assert view.open_log is not None
     adapter = view.open_log.speaker(setup.model, setup.adapter).name
     now = Maker(setup.model, setup.template, setup.inputs, setup.sampling, adapter)
 
     def done(better: int | None) -> None:
-        assert view.open_log is not None and view.conversation_id is not None
+        if view.open_log is None or view.conversation_id is None:  # the window is being closed
+            return
         if better is None and before is not None:
             view.open_leaf(before)
         view.open_path(better or message_id)

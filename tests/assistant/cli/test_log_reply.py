@@ -43,7 +43,7 @@ def test_provenance(cli: Cli, told: int) -> None:
 
 def test_tokens_as_numbers_and_as_colours(cli: Cli, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [line.split() for line in cli("log", "show", str(told), "--tokens").out.splitlines()]
-    assert rows[1:] == [["1", "99", "%", "In"], ["2", "37", "%", "·"], ["3", "<0.1", "%", "鲸"]]
+    assert rows[1:] == [["1", "98", "%", "In"], ["2", "37", "%", "·"], ["3", "<0.1", "%", "鲸"]]
     assert [one["id"] for one in json.loads(cli("log", "show", str(told), "--tokens", "--json").out)] == [1, 2, 3]
     monkeypatch.setattr("assistant.cli.log_reply._colours", lambda: True)
     for colours, code in (("truecolor", "48;2;255;120;80m"), ("", "48;5;209m")):
