@@ -8,38 +8,33 @@ Each is loaded again and compared before its folder appears.
 """
 
 import importlib.util
-import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import transformers
 from sqlite_utils import Database
 
-from assistant.engine import catalogue, gguf, gguf_writer
-from assistant.errors import TrainingError, TrainingRefused
+from assistant.engine import catalogue, gguf_writer
+from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, forgetting, greedy, in_llama_cpp, merge, model_card
+from finetune import adapters, forgetting, greedy, loaded_again, merge, model_card
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 from finetune.example import Example
-from finetune.greedy import Agreement, InTransformers, Reply
+from finetune.greedy import InTransformers, Reply
+from finetune.loaded_again import Checked
 from finetune.model import LONGEST_TOKENS, Base, device_of, opened_base
 from finetune.modelfile import modelfile
 from finetune.run import run_makes_model
 from prompts.message import Message
-
-Format = Literal["peft", "safetensors", "gguf"]
-FORMATS: tuple[str, ...] = get_args(Format)
 
 
 @dataclass(frozen=True)
@@ -50,38 +45,6 @@ class Subject:
     folder: Path
     dataset: Dataset | None
     base: Base
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """How one program that loaded the export compares. `texts_equal`: whether it cuts text into the same tokens."""
-
-    program: str
-    agreement: Agreement
-    texts_equal: bool = True
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing but 16 bits makes a difference."""
-        return self.agreement.explained and self.texts_equal
-
-    @property
-    def sentence(self) -> str:
-        """What was found, for a person."""
-        one = self.agreement
-        said = (
-            f"{self.program}: {one.equal_tokens} of {one.tokens} greedy tokens are the same, {one.equal_replies} of "
-            f"{one.prompts} replies whole."
-        )
-        if not one.explained:
-            said += f" A choice differs by {one.margin_nats:.2f} nats, more than 16 bits explain: don't rely on it."
-        if not self.texts_equal:
-            said += " It cuts text into other tokens than the model was trained with."
-        return said
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {"with": self.program, **self.agreement.as_json(), "texts_equal": self.texts_equal}
 
 
 def export(
@@ -97,7 +60,7 @@ def export(
 ) -> list[Checked]:
     """Write the model of a run into `out`, merged weights in `dtype`; how it compares with the run's in float32.
 
-    `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a `TrainingError`.
+    `format_`: as above.     `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a `TrainingError`.
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
@@ -122,7 +85,7 @@ def export(
         _write(about, model, format_, dtype, new)
         del model
         say("loading it again")
-        checks = list(_checked(about, format_, new, replies, gguf_writer.PROBE, llama_cpp))
+        checks = _checked(about, format_, new, replies, llama_cpp)
         (new / "README.md").write_text(_card(db, paths, about, format_, checks), encoding="utf-8")
     return checks
 
@@ -191,41 +154,15 @@ def save_model(model: Any, base: Base, folder: Path) -> None:
         shutil.copyfile(ends, folder / ends.name)
 
 
-def _checked(
-    about: Subject, format_: str, new: Path, replies: Sequence[Reply], texts: Sequence[str], llama_cpp: str
-) -> Iterator[Checked]:
+def _checked(about: Subject, format_: str, new: Path, replies: Sequence[Reply], llama_cpp: str) -> list[Checked]:
     if format_ == "peft":
-        model = merge.adapted(about.base, new, device_of())
-        yield Checked("transformers and PEFT", greedy.compare(replies, InTransformers(model).choices(replies)))
-    elif format_ == "safetensors":
-        yield _loaded("transformers", Base.open(new), about.base, replies, texts)
-    else:
-        file = new / f"{about.run.name}.gguf"
-        with TemporaryDirectory(dir=new.parent, prefix=".read-") as read:
-            gguf.convert(file, Path(read) / "read", lambda _: None)
-            yield _loaded("our GGUF reader", Base.open(Path(read) / "read"), about.base, replies, texts)
-        if llama_cpp or importlib.util.find_spec("llama_cpp"):
-            yield _by_llama_cpp(llama_cpp or sys.executable, file, about.base, replies, texts)
-
-
-def _loaded(program: str, export_: Base, base: Base, replies: Sequence[Reply], texts: Sequence[str]) -> Checked:
-    model = InTransformers(export_.load(torch.float32, device_of()))
-    same = all(export_.chat_format.encode_following(one) == base.chat_format.encode_following(one) for one in texts)
-    return Checked(program, greedy.compare(replies, model.choices(replies)), same)
-
-
-def _by_llama_cpp(python: str, file: Path, base: Base, replies: Sequence[Reply], texts: Sequence[str]) -> Checked:
-    asked = {"file": str(file), "replies": [[one.prompt, one.ids] for one in replies], "texts": list(texts)}
-    script = Path(in_llama_cpp.__file__).read_text(encoding="utf-8")  # as a file it would find our modules first
-    done = subprocess.run(
-        [python, "-c", script], input=json.dumps(asked), capture_output=True, text=True, check=False, cwd=file.parent
-    )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise TrainingError(f"llama.cpp can't use the GGUF file, so that it was not kept. It says: {said}")
-    told = json.loads(done.stdout)
-    same = told["tokens"] == [base.tokenizer(one, add_special_tokens=False)["input_ids"] for one in texts]
-    return Checked(f"llama.cpp (llama-cpp-python {told['version']})", greedy.compare(replies, told["choices"]), same)
+        return [loaded_again.by_peft(new, about.base, replies)]
+    if format_ == "safetensors":
+        return [loaded_again.by_transformers(new, about.base, replies)]
+    file = new / f"{about.run.name}.gguf"
+    ours = loaded_again.by_our_reader(file, about.base, replies)
+    python = llama_cpp or (sys.executable if importlib.util.find_spec("llama_cpp") else "")
+    return [ours, loaded_again.by_llama_cpp(python, file, about.base, replies)] if python else [ours]
 
 
 def _card(db: Database, paths: Paths, about: Subject, format_: str, checks: Sequence[Checked]) -> str:

@@ -12,6 +12,8 @@ from assistant.errors import ModelUnknown
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import report
+from finetune.config import TrainConfig
+from finetune.train import learning_rate
 
 LIBRARIES = {"peft": "peft", "safetensors": "transformers", "gguf": "gguf"}
 
@@ -48,7 +50,7 @@ def card(
         "## Data",
         _list(_data(run, dataset, counts)),
         "## Training",
-        _list(run.config["settings"] | run.config["shape"]),
+        _list(_settings(TrainConfig.from_json(run.config["settings"])) | run.config["shape"]),
         _list({key: value for key, value in run.result.items() if key != "weights"}),
         "## Results",
         _results(evaluation),
@@ -80,6 +82,11 @@ def _data(run: Run, dataset: Dataset | None, counts: Mapping[str, int]) -> dict[
     if dataset is None:
         return {"dataset": "deleted since", "SHA-256": run.dataset_hash}
     return {"dataset": dataset.name, "kind": dataset.kind, "SHA-256": dataset.hash, **counts}
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """What was trained with, what was left to us filled in."""
+    return {**config.as_json(), "learning_rate": learning_rate(config), "alpha": config.alpha or 2 * config.rank}
 
 
 def _results(evaluation: Mapping[str, Any] | None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sqlite_utils import Database
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant.engine import catalogue
-from assistant.errors import TrainingRefused
+from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from finetune import adapters, export, greedy, merge, prove
@@ -122,6 +123,14 @@ def test_llama_cpp_says_the_same(db: Database, home: Paths, tmp_path: Path) -> N
     _, check = export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=str(LLAMA_CPP))
     assert check.passed and check.program.startswith("llama.cpp")
     assert check.agreement.equal_tokens > 0.95 * check.agreement.tokens
+
+
+def test_a_python_without_llama_cpp_is_told(db: Database, home: Paths, tmp_path: Path) -> None:
+    run = done_run(db, home)
+    for python, said in (("/nowhere/python", "can't be started"), (sys.executable, "No module named 'llama_cpp'")):
+        with pytest.raises(TrainingError, match=said):
+            export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=python)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_model_is_told(db: Database, home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
