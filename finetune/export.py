@@ -60,8 +60,8 @@ def export(
 ) -> list[Checked]:
     """Write the model of a run into `out`, merged weights in `dtype`; how it compares with the run's in float32.
 
-    `format_`: as above. `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises a
-    `TrainingError` or a `ModelError`.
+    `format_`: as above. `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises
+    a `TrainingError` or a `ModelError`.
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
