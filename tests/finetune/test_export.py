@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.assistant.engine import tiny
 from tests.finetune.conftest import freeze
 from tests.finetune.test_train import trained
 
-LLAMA_CPP = Path(os.environ.get("LLAMA_CPP_PYTHON") or "/opt/peer/v/bin/python")
+LLAMA_CPP = os.environ.get("LLAMA_CPP_PYTHON") or (sys.executable if find_spec("llama_cpp") else "")
 """A Python that has llama-cpp-python."""
 MERGED = ["lora", "rslora", "dora", "adalora", "ia3", "top-layers", "full"]
 
@@ -117,17 +118,17 @@ def test_gguf_is_read_again_and_described(db: Database, home: Paths, tmp_path: P
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.skipif(not LLAMA_CPP.is_file(), reason="no llama-cpp-python here")
+@pytest.mark.skipif(not LLAMA_CPP, reason="no llama-cpp-python here: name a Python that has it in LLAMA_CPP_PYTHON")
 def test_llama_cpp_says_the_same(db: Database, home: Paths, tmp_path: Path) -> None:
     run = done_run(db, home)
-    _, check = export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=str(LLAMA_CPP))
+    _, check = export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=LLAMA_CPP)
     assert check.passed and check.program.startswith("llama.cpp")
     assert check.agreement.equal_tokens > 0.95 * check.agreement.tokens
 
 
 def test_a_python_without_llama_cpp_is_told(db: Database, home: Paths, tmp_path: Path) -> None:
     run = done_run(db, home)
-    for python, said in (("/nowhere/python", "can't be started"), (sys.executable, "No module named 'llama_cpp'")):
+    for python, said in (("/nowhere/python", "can't be started"), ("false", "could not say")):
         with pytest.raises(TrainingError, match=said):
             export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=python)
     assert not (tmp_path / "out").exists()

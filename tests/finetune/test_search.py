@@ -1,7 +1,11 @@
 """Settings are searched by trainings of a tiny model; what was tried is kept and gone on with."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,6 +80,21 @@ def test_a_stop_keeps_what_is_done(db: Database, home: Paths) -> None:
     found = search.search(db, home, "data", TINY, CONFIG, 10.0, 2, say)
     assert [one.state for one in told] == ["complete", "pruned"]
     assert found.best == told[0]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_and_keeps_what_is_done(db: Database, home: Paths) -> None:
+    freeze(db, count=80)
+    asked = [sys.executable, "-m", "finetune", "search", "--data", "data", "-m", TINY, "--budget", "10", "--json"]
+    process = subprocess.Popen(asked, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert json.loads(process.stdout.readline())["state"] == "complete"
+    process.send_signal(signal.SIGINT)
+    told = json.loads(process.communicate(timeout=120)[0].splitlines()[-1])
+    assert process.returncode == 0
+    assert told["stopped"] and told["trials"] >= 1 and told["best"]["state"] == "complete"
+    known = search.search(db, home, "data", TINY, TrainConfig(), 0.0)
+    assert len(known.trials) == told["trials"]
 
 
 def test_no_numbers_is_a_failed_trial(db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
