@@ -5,12 +5,9 @@ else to do.
 """
 
 import asyncio
-import contextlib
-import fcntl
 import importlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
@@ -19,6 +16,7 @@ from assistant.client import Client
 from assistant.engine import catalogue
 from assistant.engine.catalogue import InstalledModel
 from assistant.errors import AssistantError, ModelError, ModelUnknown, ModelUnsupported
+from assistant.locks import held
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
@@ -101,16 +99,6 @@ async def _one_round(db: Database, client: Client, paths: Paths, model: str) -> 
                 await catch_up(db, vectors, client, model)
 
 
-@contextlib.contextmanager
-def alone(paths: Paths) -> Iterator[bool]:
+def alone(paths: Paths) -> AbstractContextManager[bool]:
     """Be the only one that embeds this log inside the block. False, at once, where another program does."""
-    file = os.open(paths.run / "meaning.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(file)
+    return held(paths.run / "meaning.lock")

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-from filelock import FileLock, Timeout
+from pathlib import Path
 
 from assistant.errors import TrainingRefused
+from assistant.locks import held
 from assistant.paths import Paths
 
 PAUSE, STOP = "pause", "stop"
@@ -47,27 +47,23 @@ class RunFolder:
 @contextmanager
 def only_training(paths: Paths) -> Iterator[None]:
     """While it lasts no other training begins. Raises `TrainingRefused` where one goes on already."""
-    lock = FileLock(paths.runs / "training.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise TrainingRefused(
-            "A training goes on already, and two would only slow each other down. Wait for it, or stop it with "
-            "`finetune stop`."
-        ) from error
-    try:
+    with held(_lock_file(paths)) as free:
+        if not free:
+            raise TrainingRefused(
+                "A training goes on already, and two would only slow each other down. Wait for it, or stop it with "
+                "`finetune stop`."
+            )
         yield
-    finally:
-        lock.release()
 
 
 def is_training(paths: Paths) -> bool:
     """Whether a training goes on in this moment, in whatever process."""
-    try:
-        with only_training(paths):
-            return False
-    except TrainingRefused:
-        return True
+    with held(_lock_file(paths), shared=True) as free:
+        return not free
+
+
+def _lock_file(paths: Paths) -> Path:
+    return paths.runs / "training.lock"
 
 
 def lower_priority() -> None:

@@ -15,6 +15,7 @@ FLOORS = [
     ("assistant.events", 0),
     ("assistant.shades", 0),
     ("assistant.paths", 0),
+    ("assistant.locks", 0),
     ("assistant.settings", 0),
     ("assistant.engine", 2),
     ("assistant.store", 2),

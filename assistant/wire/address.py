@@ -7,14 +7,13 @@
 The lock alone tells the truth: an address may be left over from an engine that was killed.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from assistant.locks import held
 from assistant.paths import Paths
 
 URL = "http://engine"
@@ -76,19 +75,6 @@ def is_running(paths: Paths) -> bool:
         return not free
 
 
-@contextmanager
-def locked(paths: Paths, *, shared: bool = False) -> Iterator[bool]:
-    """Hold the lock inside the block. False, at once, where another process has it.
-
-    A `shared` lock only asks: several may ask at once, and none of them is taken for an engine by another.
-    """
-    file = os.open(lock_file(paths), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            free = True
-        except BlockingIOError:
-            free = False
-        yield free
-    finally:
-        os.close(file)
+def locked(paths: Paths, *, shared: bool = False) -> AbstractContextManager[bool]:
+    """Hold the engine's lock inside the block, or only ask with a `shared` one. False where another process has it."""
+    return held(lock_file(paths), shared=shared)
