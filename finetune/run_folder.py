@@ -50,8 +50,8 @@ def only_training(paths: Paths) -> Iterator[None]:
     with held(_lock_file(paths)) as free:
         if not free:
             raise TrainingRefused(
-                "A training goes on already, and two would only slow each other down. Wait for it, or stop it with "
-                "`finetune stop`."
+                "A training goes on already, and two would only slow each other down. Wait for it, or stop it "
+                "in the Train screen (F7 in the chat), or with Ctrl-C where it runs."
             )
         yield
 
