@@ -111,7 +111,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     folder = Path(run.result["weights"]) if own else paths.adapters / str(run.result["adapter"])
     if not folder.is_dir() or not (own or adapters.hash_of(folder) == run.adapter_hash):
         raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
-    return Subject(run, folder, next((one for one in datasets.every(db) if one.id == run.dataset_id), None), base)
+    return Subject(run, folder, datasets.by_id(db, run.dataset_id), base)
 
 
 def _examples(db: Database, about: Subject) -> list[Example]:

@@ -54,7 +54,7 @@ def promote(
 
 def found(db: Database, name: str) -> StoredAdapter:
     """The adapter of a run, a folder or a hash. Raises `TrainingRefused` where there is none."""
-    run = next((one for one in runs.every(db) if one.name == name), None)
+    run = runs.find(db, name)
     if run is not None and not run.adapter_hash:
         raise TrainingRefused(
             f"{name} has no adapter: it is {run.state}"
@@ -105,7 +105,7 @@ def damage(folder: Path, hash_: str) -> str:
 
 def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
     """What speaks against using an adapter, a sentence each."""
-    run = next((one for one in runs.every(db) if one.id == adapter.run_id), None)
+    run = runs.by_id(db, adapter.run_id)
     evaluation = runs.evaluation(db, run.id) if run else None
     if evaluation is None:
         how = f": `finetune eval {run.name}`" if run else ", and its run is gone"

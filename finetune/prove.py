@@ -48,7 +48,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     folder = paths.adapters / found.name
     if not folder.is_dir() or adapters.hash_of(folder) != found.hash:
         raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
-    dataset = next((one for one in datasets.every(db) if one.id == run.dataset_id), None)
+    dataset = datasets.by_id(db, run.dataset_id)
     if dataset is None:
         raise TrainingRefused(f"The dataset that {run.name} learned from is deleted, and its test part with it.")
     return Subject(run, found, dataset, folder)

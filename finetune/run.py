@@ -115,14 +115,14 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
             _close_killed(db)
         if run.state == "finished":
             raise TrainingRefused(f"{run.name} is finished. Begin another training on its dataset instead.")
-        if run.dataset_id is None:
+        dataset = datasets.by_id(db, run.dataset_id)
+        if dataset is None:
             raise TrainingRefused(f"The dataset that {run.name} learned from is deleted. Begin another training.")
-        name = next(one.name for one in datasets.every(db) if one.id == run.dataset_id)
         config = TrainConfig.from_json(run.config["settings"])
-        learned = course(db, paths, name, run.model, config)
+        learned = course(db, paths, dataset.name, run.model, config)
         if _fingerprint(learned) != run.config["examples"]:
             raise TrainingRefused(
-                f"Examples of {name} were deleted since {run.name} began, so that it can't go on as it was. Begin "
+                f"Examples of {dataset.name} were deleted since {run.name} began, so that it can't go on as it was. Begin "
                 "another training on what is left."
             )
         if learned.base.hash != run.base_hash:

@@ -88,6 +88,12 @@ def get(db: Database, name: str) -> Dataset:
     return _dataset(rows[0])
 
 
+def by_id(db: Database, dataset_id: int | None) -> Dataset | None:
+    """The one a run names; None where it is deleted."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE id = ?", (dataset_id,))
+    return _dataset(rows[0]) if rows else None
+
+
 def every(db: Database) -> list[Dataset]:
     """All of them, the newest first."""
     return [_dataset(row) for row in select(db, f"SELECT {_COLUMNS} FROM datasets ORDER BY id DESC")]

@@ -67,11 +67,23 @@ def add(
 
 def get(db: Database, name: str) -> Run:
     """Raises `StoreError` where there is none of that name."""
-    rows = select(db, f"SELECT {_COLUMNS} FROM runs WHERE name = ?", (name,))
-    if not rows:
+    run = find(db, name)
+    if run is None:
         known = ", ".join(one.name for one in every(db)[:8]) or "none"
         raise StoreError(f"There is no run {name!r}. There are: {known}.")
-    return _run(rows[0])
+    return run
+
+
+def find(db: Database, name: str) -> Run | None:
+    """The run of that name, if there is one."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM runs WHERE name = ?", (name,))
+    return _run(rows[0]) if rows else None
+
+
+def by_id(db: Database, run_id: int | None) -> Run | None:
+    """The one an adapter names; None where it is deleted."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run_id,))
+    return _run(rows[0]) if rows else None
 
 
 def every(db: Database) -> list[Run]:

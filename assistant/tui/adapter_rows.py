@@ -52,13 +52,13 @@ def lineage(db: Database, adapter: StoredAdapter) -> str:
     """Whether it is in use, its dataset and run, what it did to its main measure, and when it was made."""
     used = adapters.in_use(db, adapter.model)
     when = datetime.fromtimestamp(adapter.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
-    run = next((one.name for one in runs.every(db) if one.id == adapter.run_id), "")
+    run = runs.by_id(db, adapter.run_id)
     main = runs.proof(db, adapter.run_id, adapter.hash)
     dataset = adapter.lineage.get("dataset", {}).get("name", "")
     told = [
         "in use" if used and used.hash == adapter.hash else "",
         f"from {dataset}" if dataset else "",
-        f"run {run}" if run and run != adapter.name else "",
+        f"run {run.name}" if run and run.name != adapter.name else "",
         f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else "not evaluated",
         when,
     ]

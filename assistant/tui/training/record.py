@@ -58,11 +58,12 @@ def read(db: Database, name: str, *, is_training: bool) -> Record:
         evaluation = None  # of what it had made before it was resumed
     used = adapters.in_use(db, run.model)
     made = adapters.find(db, run.adapter_hash) if run.adapter_hash else None
+    dataset = datasets.by_id(db, run.dataset_id)
     return Record(
         run,
         runs.points(db, run.id),
         evaluation,
-        next((one.name for one in datasets.every(db) if one.id == run.dataset_id), ""),
+        dataset.name if dataset else "",
         used is not None and used.hash == run.adapter_hash,
         made.name if made else "",
         _held_out_prompt(db, run),
