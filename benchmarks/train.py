@@ -45,21 +45,20 @@ def ours(count: int, for_s: float) -> None:
     import torch
     from accelerate import Accelerator
 
-    from finetune import adapters, memory, plan
+    from assistant.engine.engine import default_threads
+    from finetune import adapters, plan
     from finetune.config import TrainConfig
     from finetune.example import Example
     from finetune.lessons import lessons
     from finetune.model import Base, precision_of
     from finetune.run_folder import RunFolder
-    from finetune.tokens import Tokenizer
     from finetune.train import Trainer
     from prompts.message import Message
 
-    torch.set_num_threads(memory.threads())
+    torch.set_num_threads(default_threads())
     base, config, cpu = Base.open(model_path()), TrainConfig(rank=RANK, patience=0), torch.device("cpu")
-    tokenizer = Tokenizer.of(base.chat_format, 2048, base.tokenizer.eos_token_id)
     said = [Example((Message("user", a), Message("assistant", b)), frozenset({1})) for a, b in pairs(count)]
-    learned = lessons("supervised", said, tokenizer, 0)
+    learned = lessons("supervised", said, base.tokenizer_of_rows(), 0)
     shape, _ = plan.shape(learned, config, cpu)
     torch.manual_seed(0)
     model = adapters.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
@@ -86,9 +85,9 @@ def trl(count: int, for_s: float, folder: str) -> None:
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from finetune import memory
+    from assistant.engine.engine import default_threads
 
-    torch.set_num_threads(memory.threads())
+    torch.set_num_threads(default_threads())
     rows = [
         {"prompt": [{"role": "user", "content": a}], "completion": [{"role": "assistant", "content": b}]}
         for a, b in pairs(count)

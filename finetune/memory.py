@@ -1,9 +1,7 @@
 """What a training takes, before it begins: refused with a sentence that says what would fit."""
 
-import os
 import resource
 
-import psutil
 import torch
 
 from assistant.engine import placement
@@ -59,10 +57,3 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def threads() -> int:
-    """CPU threads for a training: one for each physical core, or what the environment says."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return torch.get_num_threads()
-    return psutil.cpu_count(logical=False) or torch.get_num_threads()

@@ -12,18 +12,16 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from assistant.engine import catalogue, model_folder, placement, product_speed, weights
+from assistant.engine import catalogue, model_folder, product_speed, weights
 from assistant.engine.chat_format import ChatFormat
 from assistant.errors import ModelUnsupported, TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths, cache_folder
 from finetune.head import logprobs
 from finetune.pack import Batch
+from finetune.tokens import Tokenizer
 
 log = logging.getLogger(__name__)
-
-HEAD_AT_ONCE = 1024
-"""Supervised positions that go through the head at once: 200 MB of float32 for a vocabulary of 49,152."""
 
 LONGEST_TOKENS = 2048
 """Of one example, or the model's context where that is shorter."""
@@ -60,6 +58,11 @@ class Base:
     def parameters(self) -> int:
         """How many numbers the model has, as its files say."""
         return weights.stored(self.folder, own_forward=True).parameters
+
+    def tokenizer_of_rows(self, longest: int = 0) -> Tokenizer:
+        """What makes rows of at most `longest` tokens, or 0: of as many as are usual and the context holds."""
+        limit = min(self.context_tokens, longest or LONGEST_TOKENS)
+        return Tokenizer.of(self.chat_format, limit, self.tokenizer.eos_token_id)
 
     def load(self, dtype: torch.dtype, device: torch.device) -> Any:
         """Transformers' model, nothing of it trained yet."""
@@ -172,8 +175,3 @@ def _logit_scale(config: Any) -> tuple[float, float]:
     text = config.get_text_config(decoder=True)
     divisor = getattr(text, "logits_scaling", None) or 1 / (getattr(text, "logit_scale", None) or 1)
     return float(divisor), float(getattr(text, "final_logit_softcapping", None) or 0.0)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a training could take."""
-    return placement.free_bytes(device)

@@ -23,10 +23,9 @@ from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.measure import Measure, perplexity, wins
-from finetune.model import LONGEST_TOKENS, Base, opened_base
+from finetune.model import Base, opened_base
 from finetune.on_test import measured, rows_of_test
 from finetune.run import made_with
-from finetune.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def evaluate(
     if base.hash != about.run.base_hash:
         raise TrainingRefused(f"{about.run.model} has other weights than when {run_name} was trained on it.")
     config = TrainConfig.from_json(about.run.config.get("settings", {}))
-    limit = min(base.context_tokens, config.block_tokens or LONGEST_TOKENS)
-    tokenizer = Tokenizer.of(base.chat_format, limit, base.tokenizer.eos_token_id)
+    tokenizer = base.tokenizer_of_rows(config.block_tokens)
     stored = list(datasets.examples(db, about.dataset.id, "test"))
     if not stored:
         raise TrainingRefused(

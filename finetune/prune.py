@@ -28,9 +28,9 @@ from finetune.checkpoint import whole_folder
 from finetune.example import Example
 from finetune.export import save_model, subject, vacant
 from finetune.losses import item_sums
-from finetune.model import LONGEST_TOKENS, Base, Trainee, device_of, opened_base, precision_of
+from finetune.model import Base, Trainee, device_of, opened_base, precision_of
 from finetune.on_test import rows_of_test
-from finetune.tokens import Row, Tokenizer
+from finetune.tokens import Row
 
 Items = Sequence[Sequence[Row]]
 MEASURED_TOKENS = 2048
@@ -188,9 +188,8 @@ def _loaded(base: Base) -> Any:
 def _part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
     """The rows of a part, without what doesn't fit the context. Raises `TrainingRefused` where there are none."""
     dataset = datasets.get(db, dataset_name)
-    tokenizer = Tokenizer.of(base.chat_format, min(base.context_tokens, LONGEST_TOKENS), base.tokenizer.eos_token_id)
     stored = [Example.from_json(one.body) for one in datasets.examples(db, dataset.id, split)]
-    items = [rows[:1] for rows in rows_of_test(dataset.kind, stored, tokenizer).items if rows]
+    items = [rows[:1] for rows in rows_of_test(dataset.kind, stored, base.tokenizer_of_rows()).items if rows]
     if not items:
         raise TrainingRefused(
             f"The dataset {dataset_name} has no {split} part to measure on. Make one with `finetune data` from more "

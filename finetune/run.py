@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from sqlite_utils import Database
 
 from assistant import __version__
+from assistant.engine.engine import default_threads
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
@@ -30,11 +31,10 @@ from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
-from finetune.model import LONGEST_TOKENS, Base, Trainee, device_of, opened_base, precision_of
+from finetune.model import Base, Trainee, device_of, opened_base, precision_of
 from finetune.plan import Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated
 from finetune.run_folder import RunFolder, lower_priority, only_training
-from finetune.tokens import Cuts, Tokenizer
 from finetune.train import Trainer
 
 COMPARED = ("dpo", "kto")
@@ -50,15 +50,13 @@ class Course:
     base: Base
     train: Lessons
     validation: Lessons
-    cuts: Cuts
 
 
 def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
     """Read a frozen dataset for a model. Raises `TrainingRefused` where nothing can be learned from it."""
     dataset = datasets.get(db, dataset_name)
     base = opened_base(paths, model)
-    limit = min(base.context_tokens, config.block_tokens or LONGEST_TOKENS)
-    tokenizer = Tokenizer.of(base.chat_format, limit, base.tokenizer.eos_token_id)
+    tokenizer = base.tokenizer_of_rows(config.block_tokens)
     objective = objective_of(dataset.kind, config)
 
     def part(name: str) -> Lessons:
@@ -71,7 +69,7 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
             f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
             "`finetune data`, from more conversations."
         )
-    return Course(dataset, model, base, train, validation, tokenizer.cuts)
+    return Course(dataset, model, base, train, validation)
 
 
 def begin(
@@ -122,8 +120,8 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
         learned = course(db, paths, dataset.name, run.model, config)
         if _fingerprint(learned) != run.config["examples"]:
             raise TrainingRefused(
-                f"Examples of {dataset.name} were deleted since {run.name} began, so that it can't go on as it was. Begin "
-                "another training on what is left."
+                f"Examples of {dataset.name} were deleted since {run.name} began, so that it can't go on as it was. "
+                "Begin another training on what is left."
             )
         if learned.base.hash != run.base_hash:
             raise TrainingRefused(f"{run.model} is another model than when {run.name} began. Begin another training.")
@@ -210,7 +208,7 @@ def trainer_of(
     """The model loaded, with what is trained in it, and the losses."""
     device = device_of()
     if device.type == "cpu":
-        torch.set_num_threads(memory.threads())
+        torch.set_num_threads(default_threads())
         lower_priority()
     transformers.logging.set_verbosity_error()
     activations = precision_of(config.precision, device)

@@ -56,7 +56,7 @@ class Engine:
         A GGUF file is converted the first time. Raises a `ModelError` that says what is wrong with model or machine.
         """
         _quiet()
-        torch.set_num_threads(threads or _default_threads())
+        torch.set_num_threads(threads or default_threads())
         ready = model_folder.ready(folder, progress)
         progress(Loading("loading the weights"))
         network, config, context_tokens = networks.load(ready, device, dtype)
@@ -234,7 +234,7 @@ class Engine:
             )
 
 
-def _default_threads() -> int:
+def default_threads() -> int:
     """One for each physical core, or what the environment says."""
     import psutil
 

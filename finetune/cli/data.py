@@ -147,13 +147,11 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
     from assistant import settings
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from finetune.model import LONGEST_TOKENS, opened_base
-    from finetune.tokens import Tokenizer
+    from finetune.model import opened_base
 
     paths = Paths.from_environment().create()
     base = opened_base(paths, model_name(db, paths, settings.load(paths.config_file), model))
-    limit = min(base.context_tokens, LONGEST_TOKENS)
-    return Tokenizer.of(base.chat_format, limit, base.tokenizer.eos_token_id), base.tokenizer.decode
+    return base.tokenizer_of_rows(), base.tokenizer.decode
 
 
 # -- what there is ------------------------------------------------------------------------------------------------
