@@ -16,8 +16,6 @@ from finetune import fused, low_rank
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 
-OF_BASE = ("top-layers", "full")
-"""Methods that change the model's own weights: what they give is a model, not an adapter."""
 CHANGED = "changed.safetensors"
 """The weights of the base that were trained."""
 
@@ -29,7 +27,7 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
     `TrainingRefused`.
     """
     model.requires_grad_(False)
-    if config.method in OF_BASE:
+    if config.changes_base:
         return _own_weights(model, config)
     from peft import get_peft_model
 

@@ -24,6 +24,13 @@ Sums = list[list[float]]
 """Of each item's rows the natural logarithm of the probability of their supervised tokens together."""
 
 
+def sums_of(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.device) -> Sums:
+    """What a model thinks of rows, cut into blocks and in an order that follow from them alone."""
+    size = pack.block_tokens(max((len(row.ids) for rows in items for row in rows), default=1))
+    blocks = pack.pack(items, size, "evaluation")
+    return item_sums(trainee, items, blocks, GPU_BLOCKS if device.type == "cuda" else 1, size, device)
+
+
 class Compared(Protocol):
     """What can be asked both ways."""
 
@@ -57,12 +64,9 @@ class Both:
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
         """See `Compared`. Blocks and their order are the same for both."""
-        size = pack.block_tokens(max((len(row.ids) for rows in items for row in rows), default=1))
-        blocks = pack.pack(items, size, "evaluation")
-        asked = (self.trainee, items, blocks, GPU_BLOCKS if self.device.type == "cuda" else 1, size, self.device)
         with self.trainee.base():
-            base = item_sums(*asked)
-        return base, item_sums(*asked)
+            base = sums_of(self.trainee, items, self.device)
+        return base, sums_of(self.trainee, items, self.device)
 
     def continuation(self, ids: Sequence[int], tokens: int, *, adapted: bool) -> list[int]:
         """See `Compared`."""

@@ -89,6 +89,11 @@ class TrainConfig:
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup <= 1:
             raise TrainingRefused("dropout and warmup are shares from 0 to 1.")
 
+    @property
+    def changes_base(self) -> bool:
+        """Whether the model's own weights are trained: what comes of it is a model, not an adapter."""
+        return self.method in ("top-layers", "full")
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "TrainConfig":
         """What `as_json` made. A field that is no longer known is left out."""

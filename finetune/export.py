@@ -33,7 +33,6 @@ from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
 from finetune.model import LONGEST_TOKENS, Base, device_of, opened_base
 from finetune.modelfile import modelfile
-from finetune.run import run_makes_model
 from prompts.message import Message
 
 
@@ -65,12 +64,12 @@ def export(
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
-    method = TrainConfig.from_json(about.run.config["settings"]).method
-    if format_ == "peft" and method in adapters.OF_BASE:
+    config = TrainConfig.from_json(about.run.config["settings"])
+    if format_ == "peft" and config.changes_base:
         raise TrainingRefused(
             f"{run_name} trained the model's own weights: it has no adapter. Take --format safetensors."
         )
-    if format_ != "peft" and method in merge.VIRTUAL:
+    if format_ != "peft" and config.method in merge.VIRTUAL:
         raise TrainingRefused(
             f"{run_name} trained tokens before the prompt, which can't be merged into weights. Take --format peft."
         )
@@ -107,7 +106,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     base = opened_base(paths, run.model)
     if base.hash != run.base_hash:
         raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
-    own = run_makes_model(TrainConfig.from_json(run.config["settings"]))
+    own = TrainConfig.from_json(run.config["settings"]).changes_base
     folder = Path(run.result["weights"]) if own else paths.adapters / str(run.result["adapter"])
     if not folder.is_dir() or not (own or adapters.hash_of(folder) == run.adapter_hash):
         raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")

@@ -29,11 +29,6 @@ class Lessons:
         return sum(row.supervised for rows in self.items for row in rows)
 
     @property
-    def tokens(self) -> int:
-        """All tokens, shared beginnings counted each time."""
-        return sum(len(row.ids) for rows in self.items for row in rows)
-
-    @property
     def longest(self) -> int:
         """The most tokens that one item takes, shared beginnings counted once for all its rows."""
         return max((_together(rows) for rows in self.items), default=0)

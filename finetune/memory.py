@@ -6,7 +6,6 @@ import torch
 
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
-from finetune.adapters import OF_BASE
 from finetune.config import TrainConfig
 from finetune.model import Base, precision_of
 from finetune.plan import Shape
@@ -22,7 +21,7 @@ def expected_bytes(base: Base, config: TrainConfig, shape: Shape, device: torch.
     parameters = base.parameters
     width, layers = int(text.hidden_size), int(text.num_hidden_layers)
     inner = int(getattr(text, "intermediate_size", 0) or 4 * width)
-    if config.method in OF_BASE:
+    if config.changes_base:
         share = 1.0 if config.method == "full" else min(1.0, config.layers / layers)
         weights = int(parameters * (4 + number * (number < 4) + 12 * share))
     else:
@@ -40,7 +39,7 @@ def refuse_too_large(base: Base, config: TrainConfig, shape: Shape, device: torc
     if needed <= free:
         return
     advice = []
-    if config.method in OF_BASE:
+    if config.changes_base:
         advice.append("--method lora")
     if not config.checkpointing:
         advice.append("--checkpointing")

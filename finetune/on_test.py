@@ -1,6 +1,5 @@
 """What the test part shows of base and adapter, by the kind of the dataset."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from finetune.example import Example
 from finetune.lessons import Lessons, lessons
 from finetune.measure import Measure, perplexity, share, wins
 from finetune.tokens import Row, Tokenizer
-from prompts.labels import forms
+from prompts.labels import class_scores
 
 
 @dataclass(frozen=True)
@@ -105,13 +104,10 @@ def _judged(asked: Answers, seed: int) -> list[Measure]:
 
 
 def _right(asked: Answers, sums: Sums) -> list[float]:
-    """Whether the right class, the first, scores best, as `prompts.labels.class_scores` scores."""
+    """Whether the right class, the first, scores best."""
     right = []
     for example, rows, some in zip(asked.examples, asked.items, sums, strict=True):
-        means = iter(total / max(1, row.supervised) for total, row in zip(some, rows, strict=True))
-        scores = []
-        for words in example.choices:
-            of_class = [next(means) for _ in forms(words)]
-            scores.append(math.log(sum(map(math.exp, of_class)) / len(of_class)))
+        means = [[total / max(1, row.supervised)] for total, row in zip(some, rows, strict=True)]
+        scores = class_scores({str(place): words for place, words in enumerate(example.choices)}, means)
         right.append(float(scores[0] == max(scores)))
     return right

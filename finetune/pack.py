@@ -35,6 +35,8 @@ class Block:
     owners: list[int] = field(default_factory=list)
     items: list[int] = field(default_factory=list)
     """What was packed, by its place in the list that was given."""
+    rows: int = 0
+    """How many rows were added."""
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def new_tokens(self, rows: Sequence[Row]) -> int:
@@ -73,9 +75,6 @@ class Block:
                 self.parents.append(at)
             at = child
         self.rows += 1
-
-    rows: int = 0
-    """How many rows were added."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,11 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.runs import Run
-from finetune import merge, pack
-from finetune.both import GPU_BLOCKS
+from finetune import merge
+from finetune.both import sums_of
 from finetune.checkpoint import whole_folder
 from finetune.example import Example
 from finetune.export import save_model, subject, vacant
-from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, opened_base, precision_of
 from finetune.on_test import rows_of_test
 from finetune.tokens import Row
@@ -154,11 +153,7 @@ def _but(layers: nn.ModuleList, place: int) -> nn.ModuleList:
 
 def _nll(model: Any, items: Items) -> float:
     """Nats per supervised token."""
-    device = model.device
-    size = pack.block_tokens(max(len(row.ids) for rows in items for row in rows))
-    blocks = pack.pack(items, size, "pruning")
-    at_once = GPU_BLOCKS if device.type == "cuda" else 1
-    sums = item_sums(Trainee(model), items, blocks, at_once, size, device)
+    sums = sums_of(Trainee(model), items, model.device)
     return -sum(map(sum, sums)) / sum(row.supervised for rows in items for row in rows)
 
 

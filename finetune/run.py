@@ -212,7 +212,7 @@ def trainer_of(
         lower_priority()
     transformers.logging.set_verbosity_error()
     activations = precision_of(config.precision, device)
-    own = config.method in adapters.OF_BASE
+    own = config.changes_base
     mixed = "bf16" if own and activations == torch.bfloat16 else "no"
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision=mixed, log_with=list(config.trackers) or None, project_dir=folder.path
@@ -300,7 +300,7 @@ def _keep(
         "reason": reason,
         "processes": trainer.accelerator.num_processes,
     }
-    if run_makes_model(trainer.config):
+    if trainer.config.changes_base:
         runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")
         return
     target = paths.adapters / run.name
@@ -318,11 +318,6 @@ def _keep(
     }
     registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
     runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
-
-
-def run_makes_model(config: TrainConfig) -> bool:
-    """Whether the method gives another model instead of an adapter."""
-    return config.method in adapters.OF_BASE
 
 
 def made_with() -> dict[str, str]:

@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from assistant.errors import TrainingError, TrainingRefused
-from finetune import adapters, checkpoint, memory, plan
+from finetune import adapters, checkpoint, memory, plan, processes
 from finetune.checkpoint import Checkpoint
 from finetune.config import TrainConfig
 from finetune.lessons import Lessons
@@ -199,7 +198,7 @@ class Trainer:
     def _gradients(self, blocks: list[Block], count: int) -> tuple[float, int]:
         """Add up the gradients of the loss of all blocks over `count`; that loss, and the tokens without padding."""
         torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
-        total, processes = torch.zeros((), device=self.accelerator.device), self.accelerator.num_processes
+        total = torch.zeros((), device=self.accelerator.device)
         mine = self._mine(blocks)
         for number, batch in enumerate(mine):
             last = number == len(mine) - 1
@@ -208,16 +207,16 @@ class Trainer:
                 self._refuse_no_numbers(batch, logprobs)
                 loss = self.objective.loss(batch, logprobs) / count
                 extra = adapters.regularization(self.model) / len(mine)
-                self.accelerator.backward(loss * processes + extra)
+                self.accelerator.backward(loss * self.accelerator.num_processes + extra)
             total += loss.detach()
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed), sum(len(block.ids) for block in blocks)
 
     def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
         """This process's share of some blocks, as many batches as every other's."""
-        index, processes = self.accelerator.process_index, self.accelerator.num_processes
-        each = -(-len(blocks) // processes)
-        share = list(blocks[index::processes])
+        count = self.accelerator.num_processes
+        each = -(-len(blocks) // count)
+        share = list(blocks[self.accelerator.process_index :: count])
         share += [Block() for _ in range(each - len(share))]
         at_once, tokens = min(self.shape.blocks_at_once, each), self.shape.block_tokens
         return [one.to(self.accelerator.device) for one in batches(share, at_once, tokens)]
@@ -268,11 +267,9 @@ class Trainer:
         """Whether it is to stop; waits here while it is paused."""
         told = False
         while True:
-            wanted = [STOP if self.stop_wanted() else self.folder.wanted]
-            if self.accelerator.num_processes > 1:
-                broadcast_object_list(wanted)
-            if wanted[0] != PAUSE:
-                return wanted[0] == STOP
+            wanted = processes.from_main(lambda: STOP if self.stop_wanted() else self.folder.wanted)
+            if wanted != PAUSE:
+                return wanted == STOP
             if not told:
                 self.save()
                 self.say(Paused(self.standing.step))
