@@ -59,7 +59,7 @@ def ours(count: int, for_s: float) -> None:
     base, config, cpu = Base.open(model_path()), TrainConfig(rank=RANK, patience=0), torch.device("cpu")
     said = [Example((Message("user", a), Message("assistant", b)), frozenset({1})) for a, b in pairs(count)]
     learned = lessons("supervised", said, base.tokenizer_of_rows(), 0)
-    shape, _ = plan.shape(learned, config, cpu)
+    shape = plan.shape(learned, config, cpu)
     torch.manual_seed(0)
     model = adapters.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
     objective = learned.learned([], config)

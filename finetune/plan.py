@@ -39,8 +39,18 @@ class Shape:
         return asdict(self)
 
 
-def shape(lessons: Lessons, config: TrainConfig, device: torch.device) -> tuple[Shape, list[Block]]:
-    """The shape for these lessons, and the blocks of the first epoch."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A step as it was measured before the first: its seconds, those of a look at the validation part, its tokens."""
+
+    step_s: float
+    look_s: float
+    tokens: int
+    supervised_tokens: int
+
+
+def shape(lessons: Lessons, config: TrainConfig, device: torch.device) -> Shape:
+    """The shape for these lessons."""
     tokens = pack.block_tokens(lessons.longest, config.block_tokens)
     blocks = pack.pack(lessons.items, tokens, epoch_seed(config.seed, 0))
     per_step = max(1, round(config.tokens_per_step / tokens))
@@ -49,14 +59,12 @@ def shape(lessons: Lessons, config: TrainConfig, device: torch.device) -> tuple[
     per_step = -(-per_step // at_once) * at_once
     steps = config.steps or max(1, math.ceil(config.epochs * len(blocks) / per_step))
     every = config.validate_every or max(1, math.ceil(steps / LOOKS))
-    return Shape(tokens, at_once, per_step, steps, every), blocks
+    return Shape(tokens, at_once, per_step, steps, every)
 
 
-def steps_within(shape_: Shape, step_s: float, look_s: float, budget_minutes: float) -> int:
-    """The most steps that a budget has room for, a tenth of it left over. Raises `TrainingRefused` where that is none.
-
-    `step_s` and `look_s`: seconds of a step and of a look at the validation part.
-    """
+def steps_within(shape_: Shape, measured: Measured, budget_minutes: float) -> int:
+    """The most steps that a budget has room for, a tenth of it left over. Raises `TrainingRefused` for none at all."""
+    step_s, look_s = measured.step_s, measured.look_s
     seconds = 54 * budget_minutes
     steps = min(shape_.steps, int((seconds - LOOKS * look_s) / step_s))
     if steps < 1:

@@ -32,7 +32,7 @@ from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
 from finetune.model import Base, Trainee, device_of, opened_base, precision_of
-from finetune.plan import Shape
+from finetune.plan import Measured, Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated
 from finetune.run_folder import RunFolder, lower_priority, only_training
 from finetune.train import Trainer
@@ -94,11 +94,11 @@ def begin(
         if main:
             _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
-        shape, _ = plan.shape(learned.train, config, device)
+        shape = plan.shape(learned.train, config, device)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned("", trainer, learned))
+            say(_planned("", trainer, trainer.measure()))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
@@ -175,9 +175,10 @@ def _work(
         with stop_asked() as stop_wanted:
             trainer = trainer_of(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
-            told(_planned(run.name, trainer, learned))
+            measured = trainer.measure()
+            told(_planned(run.name, trainer, measured))
             if config.budget_minutes and trainer.standing.step == 0:
-                trainer.shape = processes.from_main(partial(_within_budget, trainer, config))
+                trainer.shape = processes.from_main(partial(_within_budget, trainer.shape, config, measured))
                 trainer.lay_out_rate()
                 if main:
                     runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
@@ -258,31 +259,26 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
     return [[next(values) for _ in rows] for rows in part.items]
 
 
-def _planned(name: str, trainer: Trainer, learned: Course) -> Planned:
-    step_s, look_s = trainer.measure()
+def _planned(name: str, trainer: Trainer, measured: Measured) -> Planned:
     shape = trainer.shape
     left = shape.steps - trainer.standing.step
-    blocks = next(plan.steps_of_blocks(learned.train, shape, 0, 0))
-    tokens = sum(len(block.ids) for block in blocks) * shape.steps
-    supervised = sum(len(block.targets) for block in blocks) * shape.steps
     looks = left / shape.validate_every
     return Planned(
         name,
-        len(learned.train.examples),
-        tokens,
-        supervised,
+        len(trainer.lessons.examples),
+        measured.tokens * shape.steps,
+        measured.supervised_tokens * shape.steps,
         shape.steps,
-        left * step_s + looks * look_s,
+        left * measured.step_s + looks * measured.look_s,
         memory.peak_bytes(trainer.accelerator.device),
         sum(one.numel() for one in adapters.trained(trainer.model).values()),
     )
 
 
-def _within_budget(trainer: Trainer, config: TrainConfig) -> Shape:
-    step_s, look_s = trainer.measure()
-    steps = plan.steps_within(trainer.shape, step_s, look_s, config.budget_minutes)
+def _within_budget(shape: Shape, config: TrainConfig, measured: Measured) -> Shape:
+    steps = plan.steps_within(shape, measured, config.budget_minutes)
     every = config.validate_every or max(1, -(-steps // plan.LOOKS))
-    return replace(trainer.shape, steps=steps, validate_every=every)
+    return replace(shape, steps=steps, validate_every=every)
 
 
 def _keep(

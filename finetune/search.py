@@ -88,7 +88,7 @@ def search(
                 f"The dataset {dataset_name} has no validation part to compare settings on. Make one with `finetune "
                 "data` from more conversations."
             )
-        one_epoch, _ = plan.shape(learned.train, dataclasses.replace(config, epochs=1.0), device_of())
+        one_epoch = plan.shape(learned.train, dataclasses.replace(config, epochs=1.0), device_of())
         config = dataclasses.replace(config, validate_every=max(1, math.ceil(one_epoch.steps / LOOKS_PER_EPOCH)))
         with _study(paths, learned, config) as study:
             done = 0
@@ -137,7 +137,7 @@ def _tried(study: Any, paths: Paths, learned: Course, fixed: TrainConfig, ends: 
     folder = RunFolder(paths, f"{FOLDER}{trial.number}")
     try:
         config = dataclasses.replace(fixed, **trial.params)
-        shape, _ = plan.shape(learned.train, config, device_of())
+        shape = plan.shape(learned.train, config, device_of())
         memory.refuse_too_large(learned.base, config, shape, device_of())
         trainer = trainer_of(learned, config, shape, folder.create(), told, lambda: given_up or ends())
         if trainer.train() == "stopped":

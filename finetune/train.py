@@ -24,7 +24,7 @@ from finetune.lessons import Lessons
 from finetune.losses import Objective, streamed
 from finetune.model import Trainee
 from finetune.pack import Batch, Block, batches
-from finetune.plan import Shape
+from finetune.plan import Measured, Shape
 from finetune.progress import Paused, Progress, Stepped, Validated
 from finetune.run_folder import PAUSE, STOP, RunFolder
 
@@ -79,19 +79,23 @@ class Trainer:
         """Begin the learning rate's schedule, for as many steps as there will be."""
         self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
 
-    def measure(self) -> tuple[float, float]:
-        """Seconds of a step and of a look at the validation part, by one batch that changes nothing."""
+    def measure(self) -> Measured:
+        """What a step takes, by one batch that changes nothing."""
         blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
         some = blocks[: self.shape.blocks_at_once]
         took = []
         for _ in range(2):  # the first call of each kernel prepares it
             began_s = time.perf_counter()
-            self._gradients(some, 1)
+            self._accumulated(some)
             took.append(time.perf_counter() - began_s)
             self.optimizer.zero_grad()
-        batch_s = min(took)
-        looks = math.ceil(len(self.validation) / self.shape.blocks_at_once)
-        return batch_s * self.shape.blocks_per_step / self.shape.blocks_at_once, batch_s / 3 * looks
+        block_s = min(took) / len(some)
+        return Measured(
+            block_s * self.shape.blocks_per_step,
+            block_s * len(self.validation) / 3,
+            sum(len(block.ids) for block in blocks),
+            sum(len(block.targets) for block in blocks),
+        )
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""

@@ -22,6 +22,7 @@ from assistant.store import datasets, runs
 from finetune import checkpoint, run
 from finetune.config import METHODS, TrainConfig
 from finetune.example import Kind
+from finetune.plan import Measured
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, from_line
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import Trainer
@@ -214,10 +215,28 @@ def test_too_little_memory_means_smaller_batches(db: Database, home: Paths, monk
             raise torch.OutOfMemoryError("no room")
         return gradients(self, blocks, count)
 
-    monkeypatch.setattr(Trainer, "measure", lambda _: (1.0, 1.0))
+    monkeypatch.setattr(Trainer, "measure", lambda _: Measured(1.0, 1.0, 1, 1))
     monkeypatch.setattr(Trainer, "_gradients", limited)
     assert losses(trained(db, home, steps=2, block_tokens=64)[1]) == pytest.approx(expected, rel=1e-4)
     assert asked == [8, 4, 2, 2]
+
+
+def test_too_little_memory_shows_when_it_is_measured(
+    db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze(db)
+    gradients, asked = Trainer._gradients, []
+
+    def limited(self: Trainer, blocks: list[Any], count: int) -> tuple[float, int]:
+        asked.append(self.shape.blocks_at_once)
+        if self.shape.blocks_at_once > 2:
+            raise torch.OutOfMemoryError("no room")
+        return gradients(self, blocks, count)
+
+    monkeypatch.setattr(Trainer, "_gradients", limited)
+    done, _ = trained(db, home, steps=1, block_tokens=64)
+    assert done.state == "finished"
+    assert asked == [8, 4, 2, 2, 2]
 
 
 def test_numbers_that_are_none_stop_it_and_name_the_example(
