@@ -31,7 +31,7 @@ from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
-from finetune.model import LONGEST_TOKENS, Base, device_of, opened_base
+from finetune.model import LONGEST_TOKENS, Base, base_of, device_of
 from finetune.modelfile import modelfile
 from prompts.message import Message
 
@@ -103,9 +103,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     run = runs.get(db, run_name)
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. `finetune train` makes one.")
-    base = opened_base(paths, run.model)
-    if base.hash != run.base_hash:
-        raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
+    base = base_of(paths, run)
     own = TrainConfig.from_json(run.config["settings"]).changes_base
     folder = Path(run.result["weights"]) if own else paths.adapters / str(run.result["adapter"])
     if not folder.is_dir() or not (own or adapters.hash_of(folder) == run.adapter_hash):

@@ -17,6 +17,7 @@ from assistant.engine.chat_format import ChatFormat
 from assistant.errors import ModelUnsupported, TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths, cache_folder
+from assistant.store.runs import Run
 from finetune.head import logprobs
 from finetune.pack import Batch
 from finetune.tokens import Tokenizer
@@ -67,6 +68,14 @@ class Base:
     def load(self, dtype: torch.dtype, device: torch.device) -> Any:
         """Transformers' model, nothing of it trained yet."""
         return weights.load(self.folder, dtype, device)
+
+
+def base_of(paths: Paths, run: Run) -> Base:
+    """The model that a run was trained on. Raises `TrainingRefused` where it is another one by now."""
+    base = opened_base(paths, run.model)
+    if base.hash != run.base_hash:
+        raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
+    return base
 
 
 def opened_base(paths: Paths, model: str) -> Base:

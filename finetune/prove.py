@@ -23,7 +23,7 @@ from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.measure import Measure, perplexity, wins
-from finetune.model import Base, opened_base
+from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.run import made_with
 
@@ -66,9 +66,7 @@ def evaluate(
     """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`."""
     begun = time.monotonic()
     about = subject(db, paths, run_name)
-    base = opened_base(paths, about.run.model)
-    if base.hash != about.run.base_hash:
-        raise TrainingRefused(f"{about.run.model} has other weights than when {run_name} was trained on it.")
+    base = base_of(paths, about.run)
     config = TrainConfig.from_json(about.run.config.get("settings", {}))
     tokenizer = base.tokenizer_of_rows(config.block_tokens)
     stored = list(datasets.examples(db, about.dataset.id, "test"))
