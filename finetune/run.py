@@ -98,7 +98,7 @@ def begin(
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned("", trainer, trainer.measure()))
+            say(_planned("", trainer, _settled(trainer, config)))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
@@ -175,13 +175,10 @@ def _work(
         with stop_asked() as stop_wanted:
             trainer = trainer_of(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
-            measured = trainer.measure()
+            measured = _settled(trainer, config)
+            if main and trainer.shape != shape:
+                runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
             told(_planned(run.name, trainer, measured))
-            if config.budget_minutes and trainer.standing.step == 0:
-                trainer.shape = processes.from_main(partial(_within_budget, trainer.shape, config, measured))
-                trainer.lay_out_rate()
-                if main:
-                    runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
             reason = trainer.train()
         if main:
             if reason != "stopped":
@@ -257,6 +254,15 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
         return []
     values = iter(flat.tolist())
     return [[next(values) for _ in rows] for rows in part.items]
+
+
+def _settled(trainer: Trainer, config: TrainConfig) -> Measured:
+    """What a step takes; a training that begins gets as many steps as its budget has room for."""
+    measured = trainer.measure()
+    if config.budget_minutes and trainer.standing.step == 0:
+        trainer.shape = processes.from_main(partial(_within_budget, trainer.shape, config, measured))
+        trainer.lay_out_rate()
+    return measured
 
 
 def _planned(name: str, trainer: Trainer, measured: Measured) -> Planned:

@@ -326,7 +326,9 @@ def test_a_budget_decides_the_steps(db: Database, home: Paths) -> None:
     freeze(db)
     with pytest.raises(TrainingRefused, match="are too few"):
         trained(db, home, budget_minutes=1e-7)
-    done, _ = trained(db, home, budget_minutes=0.05, epochs=100_000)
+    done, told = trained(db, home, budget_minutes=0.05, epochs=100_000)
+    assert isinstance(told[0], Planned)
+    assert told[0].steps == done.config["shape"]["steps"]
     assert done.result["seconds"] < 6
     assert done.config["shape"]["steps"] < 100_000
 
