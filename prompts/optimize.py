@@ -9,6 +9,7 @@ Nothing here asks a model: what does is passed in as a `Judge`.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -54,7 +55,7 @@ class Judge(Protocol):
     """Asks a model. What was asked once is kept."""
 
     def cost(self, template: Template, rows: Sequence[int]) -> int:
-        """Calls that it would take to judge the template on the rows."""
+        """Calls that it would take to judge the template on the rows; of more rows no fewer."""
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
         """One for each of `rows`; the rows `beside` them have been asked about and help to calibrate."""
@@ -227,10 +228,11 @@ async def _chosen(
 def _rows_for(candidates: Sequence[Candidate], share: int, judge: Judge, rows: Sequence[int], upto: int) -> int:
     """How many rows the candidates can be tried on for `share` calls; some more than the round before."""
     least = min(len(rows), upto + 1 if upto else FIRST_ROWS)
-    for count in range(len(rows), least, -1):
-        if sum(judge.cost(one.template, rows[:count]) for one in candidates) <= share:
-            return count
-    return least
+
+    def cost(count: int) -> int:
+        return sum(judge.cost(one.template, rows[:count]) for one in candidates)
+
+    return least + bisect_right(range(least + 1, len(rows) + 1), share, key=cost)
 
 
 def _together(tried: Sequence[Tried]) -> list[list[Move]]:
