@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, Protocol
 
 from prompts.errors import PromptError
+from prompts.examples import in_turn
 from prompts.moves import Move, applied
 from prompts.template import Template
 
@@ -116,7 +117,7 @@ def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
         raise TooFewRows(
             f"{len(classes)} rows are too few to learn from, choose by and test on. Give {3 * LEAST_ROWS}."
         )
-    order = _in_turn(classes, Random(seed))
+    order = in_turn(classes, Random(seed))
     validation = min(round(len(order) * VALIDATION), each_most)
     test = min(len(order) - round(len(order) * (TRAIN + VALIDATION)), each_most)
     return Parts(order[validation + test :], order[:validation], order[validation : validation + test])
@@ -267,21 +268,7 @@ def _candidates(template: Template, several: Iterable[Sequence[Move]]) -> list[C
 
 def _mixed(moves: Sequence[Move], random: Random) -> list[Move]:
     """One of each dimension in turn, so that a small budget tries all dimensions."""
-    return [moves[at] for at in _in_turn([move.dimension for move in moves], random)]
-
-
-def _in_turn(classes: Sequence[str], random: Random) -> list[int]:
-    """All places, one of each class in turn, drawn by chance."""
-    waiting: dict[str, list[int]] = {}
-    for place, name in enumerate(classes):
-        waiting.setdefault(name, []).append(place)
-    for places in waiting.values():
-        random.shuffle(places)
-    order: list[int] = []
-    while waiting:
-        order += [places.pop() for places in waiting.values()]
-        waiting = {name: places for name, places in waiting.items() if places}
-    return order
+    return [moves[at] for at in in_turn([move.dimension for move in moves], random)]
 
 
 def _tried(candidate: Candidate, judged: Sequence[Judged]) -> Tried:
