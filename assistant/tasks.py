@@ -76,8 +76,7 @@ class Task:
             outcome: Outcome = {"scores": await self._scores(text, values, examples, cut)}
         else:
             messages = self._messages(text, values, examples, cut=cut)
-            votes = self.template.reasoning.votes if self.template.reasoning else 1
-            texts = await asyncio.gather(*(self._written(messages, number) for number in range(votes)))
+            texts = await asyncio.gather(*(self._written(messages, number) for number in range(self.calls)))
             outcome = {"texts": texts} if self.template.reasoning else {"text": answer(texts[0])}
         return outcome | ({"left_out": left_out} if left_out else {})
 

@@ -10,6 +10,7 @@ from assistant.shots import Shots
 from prompts import labels
 from prompts.message import Message
 from prompts.render import answer, render
+from prompts.sandbox import LABEL
 from prompts.template import Template, line_of
 
 
@@ -49,10 +50,12 @@ def _sampling(template: Template) -> list[Finding]:
 
 def _answers(template: Template) -> list[Finding]:
     """Examples whose answer the template's own rule doesn't find."""
+    if template.reasoning is None:
+        return []
     found = []
-    for one in template.examples if template.reasoning else ():
+    for one in template.examples:
         reply = answer(template, one, {})
-        said = template.reasoning.read(reply)[1] if template.reasoning else ""
+        _, said = template.reasoning.read(reply)
         right = labels.said(template.labels, said) == one.output if template.labels else bool(said)
         if not right:
             line = line_of(template.text, "examples")
@@ -64,9 +67,8 @@ async def _words(template: Template, client: Client, model: str) -> list[Finding
     """Words of different classes that begin alike, and words that are no whole tokens."""
     if not template.labels or template.reasoning:
         return []
-    asked = template.asked
-    told = await client.tokenize(model, texts=[form for words in asked.values() for form in words])
-    owners = [(name, form) for name, words in asked.items() for form in words]
+    owners = [(name, word) for name, words in template.asked.items() for word in words]
+    told = await client.tokenize(model, texts=[word for _, word in owners])
     return [*_alike(template, owners, told), *_broken(template, owners, told)]
 
 
@@ -94,9 +96,8 @@ async def _examples(template: Template, client: Client, model: str) -> list[Find
     """Examples that leave no room for an input."""
     if not template.examples:
         return []
-    values = {one.name: one.default or "" for one in template.inputs}
-    given = {name: value or "x" for name, value in values.items()}
-    question = {"label": next(iter(template.labels))} if template.several else {}
+    given = {one.name: one.default or "x" for one in template.inputs}
+    question = {LABEL: next(iter(template.labels))} if template.several else {}
     told = await client.tokenize(model, render(template, [Message("user", "x")], given, question))
     tokens, context = len(told.ids[0]), told.context_tokens
     room = Shots.room(context, Sampling().replace(template.sampling).max_tokens)

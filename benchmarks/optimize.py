@@ -7,21 +7,19 @@ python -m benchmarks.optimize [--budget 200] [--seeds 1] [NAME ...]
 
 import argparse
 import asyncio
-import json
 import os
 import time
-from pathlib import Path
 
 from assistant.batch.optimizing import Optimization
+from assistant.batch.rows import rows
+from assistant.cli.shot_options import NONE_SAID, opened_shots
 from assistant.client import Client
 from assistant.engine import catalogue
 from assistant.engine.sampling import Sampling
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.shots import Shots
 from assistant.tasks import Task
 from benchmarks.cold_start import new_home
-from prompts.examples import Pool
 from prompts.library import Library
 from prompts.metrics import paired
 from prompts.optimize import Found, about
@@ -29,17 +27,12 @@ from prompts.template import Template
 
 
 async def optimized(paths: Paths, template: Template, budget: int, seed: int) -> tuple[Optimization, Found]:
-    assert template.path is not None
-    rows = [json.loads(line) for line in Path(template.path).with_suffix(".jsonl").read_text("utf-8").splitlines()]
+    assert template.data is not None
     async with Client(paths, Settings()) as client:
-
-        async def embed(_: object) -> list[list[float]]:
-            raise AssertionError("no choice here goes by meaning")
-
-        shots = Shots(client, catalogue.DEFAULT, Pool(template.examples), len(template.examples), embed)
+        shots = await opened_shots(template, client, catalogue.DEFAULT, Settings(), NONE_SAID)
         sampling = Sampling().replace({"temperature": 0, **template.sampling})
         task = Task(client, template, catalogue.DEFAULT, sampling, {}, shots=shots)
-        run = Optimization(task, rows, budget, seed)
+        run = Optimization(task, list(rows(template.data)), budget, seed)
         return run, await run.run()
 
 

@@ -8,13 +8,13 @@ by the set (`batch`). "own" is the template's own examples. The interval is of n
 
 import argparse
 import asyncio
-import json
 import os
 import time
 from collections.abc import Sequence
 
 from assistant.batch.evaluation import TRUTH, evaluate
-from assistant.cli.shot_options import opened_shots
+from assistant.batch.rows import rows
+from assistant.cli.shot_options import NONE_SAID, opened_shots
 from assistant.client import Client
 from assistant.engine import catalogue
 from assistant.engine.sampling import Sampling
@@ -31,20 +31,20 @@ AT_ONCE = 4
 
 async def measured(client: Client, template: Template, shots: int, choose: str, examples: str) -> list[float]:
     """1 for each row of the template's set that is right."""
-    options = {"shots": shots, "choose": choose, "examples": examples, "seed": 0, "column": "input"}
+    options = {**NONE_SAID, "shots": shots, "choose": choose, "examples": examples, "column": "input"}
     chosen = await opened_shots(template, client, catalogue.DEFAULT, Settings(), options)
     task = Task(client, template, catalogue.DEFAULT, Sampling(temperature=0), {}, shots=chosen)
     assert template.data is not None
-    rows = [json.loads(line) for line in template.data.read_text("utf-8").splitlines()]
+    labelled = list(rows(template.data))
     free = asyncio.Semaphore(AT_ONCE)
 
     async def ask(row: dict[str, str]) -> dict[str, object]:
         async with free:
             return await task.ask(row)
 
-    outcomes = await asyncio.gather(*map(ask, rows))
+    outcomes = await asyncio.gather(*map(ask, labelled))
     calibrations = await task.calibration("batch", outcomes)
-    said = [row | task.predict(row, outcome, calibrations) for row, outcome in zip(rows, outcomes, strict=True)]
+    said = [row | task.predict(row, outcome, calibrations) for row, outcome in zip(labelled, outcomes, strict=True)]
     return evaluate(template, said, "input").values
 
 

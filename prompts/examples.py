@@ -79,24 +79,9 @@ class Pool:
         if self.choice == "random":
             draw.shuffle(order)
         elif self.choice == "balanced":
-            return self._in_turn(draw)
+            return in_turn([one.output for one in self.examples], draw, shuffled=True)
         elif self.choice == "diverse":
             return _farthest_first(self._vectors) if order else []
-        return order
-
-    def _in_turn(self, draw: random.Random) -> list[int]:
-        """One of each output, in an order drawn anew each time round."""
-        waiting: dict[str, list[int]] = {}
-        for at, one in enumerate(self.examples):
-            waiting.setdefault(one.output, []).append(at)
-        for some in waiting.values():
-            draw.shuffle(some)
-        order: list[int] = []
-        while waiting:
-            names = list(waiting)
-            draw.shuffle(names)
-            order += [waiting[name].pop() for name in names]
-            waiting = {name: some for name, some in waiting.items() if some}
         return order
 
     def _nearest(self, vector: Vector) -> list[int]:
@@ -106,6 +91,23 @@ class Pool:
             raise ValueError("nearest needs the vector of the input")
         found: list[int] = np.argsort(-(self._vectors @ np.asarray(vector)), kind="stable").tolist()
         return found
+
+
+def in_turn(classes: Sequence[str], draw: random.Random, *, shuffled: bool = False) -> list[int]:
+    """All places, one of each class in turn, drawn by chance; `shuffled`: the classes in another order each round."""
+    waiting: dict[str, list[int]] = {}
+    for place, name in enumerate(classes):
+        waiting.setdefault(name, []).append(place)
+    for places in waiting.values():
+        draw.shuffle(places)
+    order: list[int] = []
+    while waiting:
+        names = list(waiting)
+        if shuffled:
+            draw.shuffle(names)
+        order += [waiting[name].pop() for name in names]
+        waiting = {name: places for name, places in waiting.items() if places}
+    return order
 
 
 def texts(examples: Sequence[Example]) -> list[str]:

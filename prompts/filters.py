@@ -47,9 +47,9 @@ def _parse_one(name: object, some: object) -> Filters:
         if set(last) != {"tokens"} or not isinstance(tokens, int) or tokens < 1:
             raise ValueError(f"the last filter of {name} is {last}, but can only be {{tokens: N}}, N from 1")
     for one in names:
-        if one == {"tokens": tokens} or isinstance(one, dict):
+        if isinstance(one, dict):
             raise ValueError(f"of the filters of {name} {one} must be the last")
-        if one not in FILTERS:
+        if not isinstance(one, str) or one not in FILTERS:
             raise ValueError(f"{one!r} is no filter; known are {', '.join(FILTERS)} and {{tokens: N}}")
     return Filters(tuple(names), tokens)
 

@@ -9,12 +9,14 @@ Nothing here asks a model: what does is passed in as a `Judge`.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
 from prompts.errors import PromptError
+from prompts.examples import in_turn
 from prompts.moves import Move, applied
 from prompts.template import Template
 
@@ -54,7 +56,7 @@ class Judge(Protocol):
     """Asks a model. What was asked once is kept."""
 
     def cost(self, template: Template, rows: Sequence[int]) -> int:
-        """Calls that it would take to judge the template on the rows."""
+        """Calls that it would take to judge the template on the rows; of more rows no fewer."""
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
         """One for each of `rows`; the rows `beside` them have been asked about and help to calibrate."""
@@ -115,7 +117,7 @@ def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
         raise TooFewRows(
             f"{len(classes)} rows are too few to learn from, choose by and test on. Give {3 * LEAST_ROWS}."
         )
-    order = _in_turn(classes, Random(seed))
+    order = in_turn(classes, Random(seed))
     validation = min(round(len(order) * VALIDATION), each_most)
     test = min(len(order) - round(len(order) * (TRAIN + VALIDATION)), each_most)
     return Parts(order[validation + test :], order[:validation], order[validation : validation + test])
@@ -227,10 +229,11 @@ async def _chosen(
 def _rows_for(candidates: Sequence[Candidate], share: int, judge: Judge, rows: Sequence[int], upto: int) -> int:
     """How many rows the candidates can be tried on for `share` calls; some more than the round before."""
     least = min(len(rows), upto + 1 if upto else FIRST_ROWS)
-    for count in range(len(rows), least, -1):
-        if sum(judge.cost(one.template, rows[:count]) for one in candidates) <= share:
-            return count
-    return least
+
+    def cost(count: int) -> int:
+        return sum(judge.cost(one.template, rows[:count]) for one in candidates)
+
+    return least + bisect_right(range(least + 1, len(rows) + 1), share, key=cost)
 
 
 def _together(tried: Sequence[Tried]) -> list[list[Move]]:
@@ -265,21 +268,7 @@ def _candidates(template: Template, several: Iterable[Sequence[Move]]) -> list[C
 
 def _mixed(moves: Sequence[Move], random: Random) -> list[Move]:
     """One of each dimension in turn, so that a small budget tries all dimensions."""
-    return [moves[at] for at in _in_turn([move.dimension for move in moves], random)]
-
-
-def _in_turn(classes: Sequence[str], random: Random) -> list[int]:
-    """All places, one of each class in turn, drawn by chance."""
-    waiting: dict[str, list[int]] = {}
-    for place, name in enumerate(classes):
-        waiting.setdefault(name, []).append(place)
-    for places in waiting.values():
-        random.shuffle(places)
-    order: list[int] = []
-    while waiting:
-        order += [places.pop() for places in waiting.values()]
-        waiting = {name: places for name, places in waiting.items() if places}
-    return order
+    return [moves[at] for at in in_turn([move.dimension for move in moves], random)]
 
 
 def _tried(candidate: Candidate, judged: Sequence[Judged]) -> Tried:

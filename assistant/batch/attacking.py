@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from assistant.batch.evaluation import TRUTH, evaluate
+from assistant.batch.evaluation import TRUTH, classes, evaluate
 from assistant.batch.run import asked, prediction
 from assistant.tasks import Outcome, Row, Task, default_calibration
 from prompts import metrics
 from prompts.attacks import MARKER, Attack, Attacked, Effect, Trial, attacked, attacks, effect
-from prompts.labels import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ class Siege:
         template = self.task.template
         if not template.labels:
             return MARKER.get(template.language, MARKER["en"])
-        truth = row[TRUTH[template.kind]]
-        right = (truth if isinstance(truth, list) else named(str(truth))) if template.several else [str(truth)]
+        right = classes(row[TRUTH[template.kind]], template.several)
         return random.choice([name for name in template.labels if name not in right] or list(template.labels))
 
     def _answer(self, row: Mapping[str, Any]) -> Any:

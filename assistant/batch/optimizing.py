@@ -43,7 +43,8 @@ class ModelJudge:
 
     def cost(self, template: Template, rows: Sequence[int]) -> int:
         """Calls that were not made yet."""
-        return self._with(template).calls * sum((template.hash, row) not in self._outcomes for row in rows)
+        calls = replace(self.task, template=template).calls
+        return calls * sum((template.hash, row) not in self._outcomes for row in rows)
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
         """A row that fails is wrong. Raises `AssistantError` where all of them fail."""

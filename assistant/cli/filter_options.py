@@ -48,13 +48,17 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     help_ = meanings(Filter)
     for field in reversed(dataclasses.fields(Filter)):
-        names, settings = _DECLARED.get(
-            field.name, ((f"--{field.name.replace('_', '-')}",), {"type": _TYPES.get(field.type, str)})
-        )
+        names, settings = _declared(field)
         called = click.option(f"filter_{field.name}", *names, help=help_[field.name].replace("`", ""), **settings)(
             called
         )
     return called
+
+
+def _declared(field: "dataclasses.Field[Any]") -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of a field's option and its settings."""
+    simply = (f"--{field.name.replace('_', '-')}",), {"type": _TYPES.get(field.type, str)}
+    return _DECLARED.get(field.name, simply)
 
 
 def as_arguments(filter_: Filter) -> list[str]:
@@ -62,7 +66,7 @@ def as_arguments(filter_: Filter) -> list[str]:
     arguments: list[str] = []
     for field in dataclasses.fields(Filter):
         value = getattr(filter_, field.name)
-        names, _ = _DECLARED.get(field.name, ((f"--{field.name.replace('_', '-')}",), {}))
+        names, _ = _declared(field)
         if isinstance(value, bool):
             yes, no = names[0].split("/")
             arguments.append(yes if value else no)

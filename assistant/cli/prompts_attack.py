@@ -1,16 +1,16 @@
 """`assistant prompts test --attack`: whether a template's answers stand when its inputs are bent."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.kept_tests import keep, tell
+from assistant.cli.kept_tests import difference, keep, tell
 from assistant.cli.options import progress_bar
 from assistant.cli.output import counted, print_json, print_table
-from assistant.cli.shot_options import asked_for
-from assistant.cli.task_options import opened_task
+from assistant.cli.task_options import opened_task, settings_of
 
 if TYPE_CHECKING:
     from assistant.batch.attacking import Siege
@@ -27,8 +27,9 @@ async def attack(template: "Template", source: Path, count: int, options: dict[s
     from assistant.batch.evaluation import check
     from assistant.batch.rows import InputUnreadable, rows
 
-    check(template, rows(source), str(source))
-    chosen = drawn(list(rows(source)), count, options["seed"])
+    labelled = list(rows(source))
+    check(template, labelled, str(source))
+    chosen = drawn(labelled, count, options["seed"])
     if not chosen:
         raise InputUnreadable(f"{source} holds no rows.")
     if any(row.get(options["column"]) is None for row in chosen):
@@ -38,29 +39,27 @@ async def attack(template: "Template", source: Path, count: int, options: dict[s
         siege = Siege(task, chosen, options["calibration"], options["seed"])
         with progress_bar() as progress:
             await siege.run(progress)
-    compared = _kept(siege, source, options)
+    report = _report(siege)
+    compared = _kept(siege, source, options, report)
     if as_json:
-        print_json({**_report(siege), "template": template.name, "model": task.model, "before": compared})
+        print_json({**report, "template": template.name, "model": task.model, "before": compared})
         return
     _show(siege)
     tell(compared)
 
 
-def _kept(siege: "Siege", source: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+def _kept(siege: "Siege", source: Path, options: dict[str, Any], report: dict[str, Any]) -> dict[str, Any] | None:
     """Each row's share of attacks that changed nothing is kept as the measure `robustness`."""
     from assistant.store.template_tests import TemplateTest
 
     task = siege.task
-    how = {"calibration": siege.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
-    how |= {"examples": said} if (said := asked_for(options)) else {}
+    how = {"calibration": siege.method, **settings_of(task, options)}
     which = hashlib.sha256(source.read_bytes() + f"{siege.seed} {len(siege.rows)}".encode()).hexdigest()
     what = (task.template.name, task.template.hash, task.model, task.adapter, how, source.name, which)
-    return keep(TemplateTest(*what, "robustness", siege.kept(), _report(siege)))
+    return keep(TemplateTest(*what, "robustness", siege.kept(), report))
 
 
 def _report(siege: "Siege") -> dict[str, Any]:
-    import dataclasses
-
     kept = siege.kept()
     return {
         "items": len(siege.rows),
@@ -95,5 +94,4 @@ def _show(siege: "Siege") -> None:
 
 def _row(one: "Effect", order: bool) -> list[str]:
     obeyed = f"{one.obeyed:.0%}" if order else ""
-    interval = f"{one.difference:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
-    return [one.name, f"{one.trials:,}", f"{one.flipped:.0%}", obeyed, interval]
+    return [one.name, f"{one.trials:,}", f"{one.flipped:.0%}", obeyed, difference(dataclasses.asdict(one))]

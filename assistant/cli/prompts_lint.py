@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assistant.cli.output import as_json, counted, print_json
+from assistant.cli.task_options import find_template
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
@@ -56,16 +56,15 @@ def _read(names: Sequence[str]) -> "tuple[list[Template], list[TemplateInvalid]]
     """(those that can be read, what is wrong with the others)"""
     from prompts.errors import TemplateInvalid
     from prompts.library import Library
-    from prompts.template import load
 
-    library = Library(Paths.from_environment().templates)
     if not names:
+        library = Library(Paths.from_environment().templates)
         own = [one for one in library.templates() if library.is_own(one)]
         return own, library.problems()
     read, broken = [], []
     for name in names:
         try:
-            read.append(load(Path(name)) if name.endswith(".md") else library.find(name))
+            read.append(find_template(name))
         except TemplateInvalid as error:
             broken.append(error)
     return read, broken

@@ -21,7 +21,7 @@ def request_body(model: str, messages: Sequence[Message], sampling: Sampling) ->
     """The fields that every OpenAI-compatible server knows. What equals the API's own default is left out."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": _whole(message.content)} for message in messages],
+        "messages": messages_body(messages),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": sampling.temperature,
@@ -42,6 +42,11 @@ def request_body(model: str, messages: Sequence[Message], sampling: Sampling) ->
         schema = {"name": "reply", "schema": json.loads(sampling.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def messages_body(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as all requests say it."""
+    return [{"role": message.role, "content": _whole(message.content)} for message in messages]
 
 
 def own_fields(

@@ -1,13 +1,13 @@
 """The engine, asked: the process of this data folder, or a server elsewhere for a model that lives there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from assistant.client import process, remote
-from assistant.client.chat import answer, events, own_fields, request_body
+from assistant.client.chat import answer, events, messages_body, own_fields, request_body
 from assistant.client.http import Endpoint, call, unanswered
 from assistant.client.lease import Lease
 from assistant.engine import catalogue
@@ -23,6 +23,8 @@ from prompts.message import Message
 
 ATTEMPTS = 3
 """An engine that is found may be about to end; then the next one is found or started."""
+
+Read = TypeVar("Read")
 
 
 class Client:
@@ -111,7 +113,7 @@ class Client:
         """For each continuation of the conversation the log-probability of each of its tokens. Our own engine only."""
         body = {
             "model": await self._own(model, "score texts"),
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": messages_body(messages),
             "continuations": list(continuations),
             "adapter": adapter or None,
         }
@@ -133,16 +135,12 @@ class Client:
         """
         body = {
             "model": await self._own(model, "tell the probabilities of a reply that is there"),
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": messages_body(messages),
             "reply" if isinstance(reply, str) else "token_ids": reply if isinstance(reply, str) else list(reply),
             "top_logprobs": top_logprobs,
             "adapter": adapter or None,
         }
-        lease = await self._attach()
-        try:
-            return tokens_of(await call(lease.http, "POST", "/v1/logprobs", lease.endpoint, body))
-        except BadAnswer as error:
-            raise unanswered(error, lease.endpoint, begun=True) from error
+        return await self._read("/v1/logprobs", body, tokens_of)
 
     async def tokenize(self, model: str, messages: Sequence[Message] = (), texts: Sequence[str] = ()) -> Tokenized:
         """The prompt of a conversation, where one is given, then each text that would stand in one. Our own engine
@@ -150,14 +148,10 @@ class Client:
         """
         body = {
             "model": await self._own(model, "count tokens"),
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": messages_body(messages),
             "prompt": list(texts),
         }
-        lease = await self._attach()
-        try:
-            return tokenized_of(await call(lease.http, "POST", "/v1/tokenize", lease.endpoint, body))
-        except BadAnswer as error:
-            raise unanswered(error, lease.endpoint, begun=True) from error
+        return await self._read("/v1/tokenize", body, tokenized_of)
 
     async def embed(self, model: str, texts: Sequence[str], *, background: bool = False) -> list[list[float]]:
         """A vector of length 1 for each text. Our own engine only. `background`: when it has nothing else to do."""
@@ -172,6 +166,14 @@ class Client:
         if elsewhere is not None:
             raise ModelUnsupported(f"{model} runs on another server, which can't {act} for us. Choose a local model.")
         return name
+
+    async def _read(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Read]) -> Read:
+        """What `read` makes of the engine's answer. Raises `RequestRefused` where it can make nothing of it."""
+        lease = await self._attach()
+        try:
+            return read(await call(lease.http, "POST", path, lease.endpoint, body))
+        except BadAnswer as error:
+            raise unanswered(error, lease.endpoint, begun=True) from error
 
     async def models(self) -> list[str]:
         """Names of the models that the engine can load."""

@@ -70,6 +70,7 @@ def test_in_order() -> None:
         ("[html]", "line 4: filters must be a table"),
         ("{input: html}", "filters of input must be a list"),
         ("{input: [htlm]}", "'htlm' is no filter; known are control"),
+        ("{input: [[html]]}", "'html'\\] is no filter"),
         ("{input: [{tokens: 0}]}", "can only be {tokens: N}"),
         ("{input: [{tokens: 5}, html]}", "must be the last"),
         ("{inptu: [html]}", "filters of inptu, which is no input"),

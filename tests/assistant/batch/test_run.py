@@ -101,6 +101,14 @@ def test_texts_from_standard_input_and_a_row_that_fails() -> None:
     assert "error" not in third
 
 
+def test_half_of_a_pair_stops_no_run(folder: Path) -> None:
+    source, out = folder / "halves.jsonl", folder / "out.jsonl"
+    source.write_text("".join(json.dumps({"input": f"A good film {end}"}) + "\n" for end in ("\ud800", "\ufffd")))
+    run("mood", "-i", str(source), "-o", str(out), "--calibration", "none")
+    half, replaced = (json.loads(line) for line in out.read_text(errors="surrogatepass").splitlines())
+    assert half["probabilities"] == replaced["probabilities"] is not None
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_is_extracted_always_parses_and_is_found_in_the_text() -> None:
     ran = run("people", "-i", "-", stdin="Yesterday Ada met Grace.\nNobody came.\n")
