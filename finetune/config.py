@@ -14,6 +14,9 @@ Optimizer = Literal["adamw", "sgd", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "bfloat16", "float32"]
 
+FORGETTING_LIMIT = 0.01
+"""How much higher the perplexity of general text may get, relative."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:

@@ -16,9 +16,8 @@ from assistant.errors import AdapterError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
+from finetune.config import FORGETTING_LIMIT
 
-FORGETTING_LIMIT = 0.01
-"""How much higher the perplexity of general text may get, relative."""
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 

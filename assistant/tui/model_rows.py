@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from assistant.cli.output import human_bytes
+from assistant.cli.output import duration, human_bytes
 from assistant.engine import catalogue
 from assistant.engine.catalogue import InstalledModel, Model, Remote
 from assistant.paths import Paths
@@ -119,13 +119,3 @@ def progress_line(progress: "Progress", width: int) -> Content:
     filled = round(cells * done / total) if total else 0
     bar = Content.styled("━" * filled, "$accent") + Content.styled("─" * (cells - filled), QUIET)
     return Content(f"{printable(progress.stage)}  {' · '.join(figures)}\n") + bar
-
-
-def duration(seconds: float) -> str:
-    """`15 s`, `3 min 20 s`, `1 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

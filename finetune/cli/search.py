@@ -69,7 +69,7 @@ def _say_json(trial: "Trial") -> None:
 
 
 def _say(trial: "Trial") -> None:
-    from finetune.cli.train import duration
+    from assistant.cli.output import duration
 
     loss = "no loss" if trial.loss is None else f"held out {trial.loss:.3f}"
     click.echo(f"trial {trial.number:>3}  {loss}  {trial.state:<8}  {duration(trial.seconds):>10}  {_settings(trial)}")

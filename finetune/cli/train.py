@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
+from assistant.cli.output import duration
 from finetune.config import TrainConfig
 from finetune.progress import Ended, Paused, Planned, Progress, Stepped, Validated, as_line
 
@@ -120,16 +121,6 @@ class _Told:
     def _clear(self) -> None:
         if self._live:
             click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `4 min 10 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _end(ended: Ended) -> str:

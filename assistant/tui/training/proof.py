@@ -7,13 +7,12 @@ from typing import Any
 from textual.content import Content
 
 from assistant.safe_text import cell_width, printable
+from finetune.config import FORGETTING_LIMIT
 
 QUIET = "$foreground 60%"
 _HEADINGS = ("", "base", "retrained", "difference (95 %)", "")
 _GAP = 2
 VOTES, FORGETTING = "votes", "forgetting"
-FORGETTING_LIMIT = 0.01
-"""As `finetune promote` has it: so much higher the perplexity of general text may get."""
 
 
 @dataclass(frozen=True, slots=True)

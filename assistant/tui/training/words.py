@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.cli.output import counted, human_bytes
+from assistant.cli.output import counted, duration, human_bytes
 from assistant.store.runs import Run
-from assistant.tui.model_rows import duration
 from assistant.tui.training.course import Course
 from finetune.config import TrainConfig
 from finetune.progress import Planned

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from assistant.cli.output import duration
 from assistant.engine import catalogue
 from assistant.engine.catalogue import Model
 from assistant.engine.fetch import Progress
@@ -15,7 +16,7 @@ from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.tui.app import AssistantApp
-from assistant.tui.model_rows import duration, model_rows, progress_line
+from assistant.tui.model_rows import model_rows, progress_line
 from assistant.tui.screens.models import ModelsScreen
 from tests.assistant.engine.test_fetch import Site, model, site
 from tests.assistant.tui.conftest import NOW
