@@ -118,4 +118,13 @@ class Embedded:
     prompt_tokens: int = 0
 
 
-Event = Loading | Prefilled | Token | Finished | Scored | Reread | Embedded
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """Of each text its ids, and what each id adds to the text: nothing where it only begins a character."""
+
+    ids: tuple[tuple[int, ...], ...]
+    pieces: tuple[tuple[str, ...], ...]
+    context_tokens: int
+
+
+Event = Loading | Prefilled | Token | Finished | Scored | Reread | Embedded | Tokenized

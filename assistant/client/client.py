@@ -14,10 +14,10 @@ from assistant.engine import catalogue
 from assistant.engine.catalogue import Remote
 from assistant.engine.sampling import Sampling
 from assistant.errors import EngineDied, EngineUnreachable, ModelUnsupported
-from assistant.events import Event, Loading, Token
+from assistant.events import Event, Loading, Token, Tokenized
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.wire.chunks import ChunkReader, tokens_of
+from assistant.wire.chunks import ChunkReader, tokenized_of, tokens_of
 from assistant.wire.errors import BadAnswer
 from prompts.message import Message
 
@@ -140,6 +140,21 @@ class Client:
         lease = await self._attach()
         try:
             return tokens_of(await call(lease.http, "POST", "/v1/logprobs", lease.endpoint, body))
+        except BadAnswer as error:
+            raise unanswered(error, lease.endpoint, begun=True) from error
+
+    async def tokenize(self, model: str, messages: Sequence[Message] = (), texts: Sequence[str] = ()) -> Tokenized:
+        """The prompt of a conversation, where one is given, then each text that would stand in one. Our own engine
+        only.
+        """
+        body = {
+            "model": await self._own(model, "count tokens"),
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "prompt": list(texts),
+        }
+        lease = await self._attach()
+        try:
+            return tokenized_of(await call(lease.http, "POST", "/v1/tokenize", lease.endpoint, body))
         except BadAnswer as error:
             raise unanswered(error, lease.endpoint, begun=True) from error
 

@@ -22,7 +22,7 @@ from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.reply import Loaded, Prompt, Reply
 from assistant.engine.sampling import Sampling
 from assistant.engine.schedule import alone
-from assistant.engine.scoring import embed, reread, score
+from assistant.engine.scoring import embed, reread, score, tokenized
 from assistant.errors import ContextExceeded, RequestRefused
 from assistant.events import Embedded, Event, Loading, Scored
 from prompts.message import Message
@@ -187,6 +187,12 @@ class Engine:
     def embedding(self, texts: Sequence[str]) -> Steps:
         """The steps of `embed`."""
         return embed([self._text_ids(text) for text in texts])
+
+    def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps:
+        """The steps that end in `Tokenized`: of a prompt where there are `messages`, and of texts that follow one."""
+        prompts = [self.chat_format.encode(messages)] if messages else []
+        ids = prompts + [self.chat_format.encode_following(text) for text in texts]
+        return tokenized(self._model, ids)
 
     def run(self, asks: Sequence[Ask | Read]) -> list[Any]:
         """The tensor that each wants, or the exception that it ended with."""

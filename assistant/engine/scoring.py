@@ -1,4 +1,4 @@
-"""How likely texts are after a prompt, all of them after one prefill; and what texts mean, as vectors."""
+"""How likely texts are after a prompt, all of them after one prefill; what texts mean, as vectors; their tokens."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from torch import Tensor
 from assistant.engine.network import Ask, Conversation, Read, Steps
 from assistant.engine.reply import Loaded, read_prompt
 from assistant.engine.text_stream import TextStream
-from assistant.events import Embedded, Reread, Scored, Token, TopToken
+from assistant.events import Embedded, Reread, Scored, Token, Tokenized, TopToken
 
 MOST_NODES = 256
 """Tokens of continuations computed at once: their logits take 50 MB with a vocabulary of 49,152."""
@@ -96,6 +96,17 @@ def embed(texts: Sequence[Sequence[int]]) -> Steps:
         mean = (yield Read(ids)).float().mean(0)
         vectors.append(tuple(torch.nn.functional.normalize(mean, dim=0).tolist()))
     yield Embedded(tuple(vectors), sum(map(len, texts)))
+
+
+def tokenized(model: Loaded, texts: Sequence[Sequence[int]]) -> Steps:
+    """`Tokenized`: texts by their ids."""
+    pieces = []
+    for ids in texts:
+        text = TextStream(model.decode)
+        some = [text.push(token) for token in ids]
+        some[-1:] = [last + text.flush() for last in some[-1:]]
+        pieces.append(tuple(some))
+    yield Tokenized(tuple(map(tuple, texts)), tuple(pieces), model.context_tokens)
 
 
 def _portions(continuations: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

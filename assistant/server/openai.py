@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from assistant.engine.network import Steps
 from assistant.errors import RequestRefused
-from assistant.events import Embedded, Event, Reread, Scored
+from assistant.events import Embedded, Event, Reread, Scored, Tokenized
 from assistant.server.adapters import Adapters
 from assistant.server.embedding import Embedding
 from assistant.server.schemas import (
@@ -23,11 +23,12 @@ from assistant.server.schemas import (
     Generation,
     LogprobsRequest,
     ScoreRequest,
+    TokenizeRequest,
     parse,
 )
 from assistant.server.stream import EventStream, frames, unless_gone, with_comments
 from assistant.server.worker import Engine, Work, Worker
-from assistant.wire.chunks import ChunkWriter, embeddings_body, logprobs_body, scores_body
+from assistant.wire.chunks import ChunkWriter, embeddings_body, logprobs_body, scores_body, tokens_body
 
 MOST_BYTES = 64_000_000
 """Longest body that is read: far beyond any context window, far below what would fill the memory."""
@@ -137,6 +138,13 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
         assert isinstance(reread, Reread)
         return JSONResponse(logprobs_body(asked.model, reread))
 
+    async def tokenize(request: Request) -> Response:
+        asked = await read(request, TokenizeRequest)
+        messages, texts = [message.message() for message in asked.messages], asked.prompt
+        tokenized = await _last(request, asked.model, lambda engine: [engine.tokenizing(messages, texts)])
+        assert isinstance(tokenized, Tokenized)
+        return JSONResponse(tokens_body(asked.model, tokenized))
+
     async def _last(request: Request, model: str, work: Work) -> Event:
         """The last event of work that is answered whole."""
         check(model)
@@ -156,6 +164,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
         Route("/v1/embeddings", embeddings, methods=["POST"]),
         Route("/v1/score", score, methods=["POST"]),
         Route("/v1/logprobs", logprobs, methods=["POST"]),
+        Route("/v1/tokenize", tokenize, methods=["POST"]),
         Route("/v1/models", models),
         Route("/v1/adapters", adapters),
     ]

@@ -237,6 +237,25 @@ class LogprobsRequest(_Supported):
         return self
 
 
+class TokenizeRequest(_Supported):
+    """Ours, after vLLM's: a conversation as the model reads it, and texts as they would stand in it."""
+
+    model: str = Field(min_length=1)
+    messages: list[ChatMessage] = []
+    prompt: list[Text] = Field(default=[], max_length=2048)
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _listed(cls, texts: Any) -> Any:
+        return [texts] if isinstance(texts, str) else texts
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.messages and not self.prompt:
+            raise ValueError("give messages or prompt")
+        return self
+
+
 class EmbeddingsRequest(_Supported):
     model: str = Field(min_length=1)
     input: list[Text] = Field(min_length=1, max_length=2048)

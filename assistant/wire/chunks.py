@@ -23,6 +23,7 @@ from assistant.events import (
     Scored,
     Timing,
     Token,
+    Tokenized,
     TopToken,
     Usage,
 )
@@ -88,7 +89,7 @@ class ChunkWriter:
                 if self._wanted.usage and len(self._finished) == self._choices:
                     ending.append(self._chunk([], **figures(self._finished)))
                 return ending
-            case Scored() | Reread() | Embedded():
+            case Scored() | Reread() | Embedded() | Tokenized():
                 raise AssertionError("these are answered whole")
 
     def whole(self, events: Sequence[Event]) -> Body:
@@ -189,6 +190,25 @@ def logprobs_body(model: str, reread: Reread) -> Body:
     """The answer of /v1/logprobs: the tokens as a chat's `logprobs` has them."""
     usage = _usage(reread.prompt_tokens)
     return {"object": "logprobs", "content": [_logprob(one) for one in reread.tokens], "model": model, "usage": usage}
+
+
+def tokens_body(model: str, tokenized: Tokenized) -> Body:
+    """The answer of /v1/tokenize: of the conversation, where there is one, and of each text; with vLLM's names."""
+    data = [
+        {"index": index, "count": len(ids), "tokens": list(ids), "token_strs": list(pieces)}
+        for index, (ids, pieces) in enumerate(zip(tokenized.ids, tokenized.pieces, strict=True))
+    ]
+    return {"object": "list", "data": data, "model": model, "max_model_len": tokenized.context_tokens}
+
+
+def tokenized_of(body: Body) -> Tokenized:
+    """What an answer of /v1/tokenize says. Raises `BadAnswer` where it isn't one."""
+    try:
+        data = body["data"]
+        ids, pieces = (tuple(tuple(one[key]) for one in data) for key in ("tokens", "token_strs"))
+        return Tokenized(ids, pieces, int(body["max_model_len"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadAnswer(f"tokens that are not of our form: {str(body)[:80]!r}") from error
 
 
 def tokens_of(body: Body) -> list[Token]:

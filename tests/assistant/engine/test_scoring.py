@@ -13,7 +13,7 @@ from assistant.engine.sampling import Sampling
 from assistant.engine.schedule import alone
 from assistant.engine.scoring import Tree
 from assistant.errors import ContextExceeded, RequestRefused
-from assistant.events import Prefilled, Reread, Token
+from assistant.events import Prefilled, Reread, Token, Tokenized
 from prompts.message import Message
 from tests.assistant.engine import tiny
 
@@ -118,3 +118,15 @@ def test_a_text_is_read_again_as_its_tokens(folder: Callable[[str], Path]) -> No
         reread(engine, [99999])
     with pytest.raises(ContextExceeded):
         reread(engine, "x " * 300)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_pieces_of_tokens_make_the_text_again(folder: Callable[[str], Path], kind: str) -> None:
+    engine = Engine.load(folder(kind), dtype="float32")
+    texts = ["the quick 好 fox 🦊", "x"]
+    (told,) = alone(engine.tokenizing(PROMPT, texts), engine.run)
+    assert isinstance(told, Tokenized)
+    assert list(told.ids[0]) == engine.chat_format.encode(PROMPT)
+    assert ["".join(pieces) for pieces in told.pieces[1:]] == texts
+    assert [len(ids) for ids in told.ids] == [len(pieces) for pieces in told.pieces]
+    assert told.context_tokens == 256

@@ -14,7 +14,7 @@ from assistant.client.http import Endpoint, connect
 from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelUnknown
-from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, TopToken, Usage
+from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, Tokenized, TopToken, Usage
 from assistant.server.app import private_app
 from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
@@ -79,6 +79,10 @@ class CountingEngine:
         for _ in texts:
             yield Read([1])
         yield Embedded(tuple((0.6, 0.8) for _ in texts), 2 * len(texts))
+
+    def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps:
+        said = [message.content for message in messages] + list(texts)
+        yield Tokenized(tuple(tuple(map(ord, text)) for text in said), tuple(map(tuple, said)), 8)
 
     def run(self, asks: Sequence[Ask | Read]) -> list[None]:
         self.rounds.append(len(asks))

@@ -299,6 +299,13 @@ async def test_scores(service: Service) -> None:
     assert (await post(service, {**HI, "continuations": [""]}, "/v1/score"))[0] == 400
 
 
+async def test_tokens(service: Service) -> None:
+    _, body = await post(service, {**HI, "prompt": ["ab"]}, "/v1/tokenize")
+    assert body["data"][1] == {"index": 1, "count": 2, "tokens": [97, 98], "token_strs": ["a", "b"]}
+    assert body["max_model_len"] == 8
+    assert (await post(service, {"model": "m"}, "/v1/tokenize"))[0] == 400
+
+
 async def test_adapters_by_name(service: Service, tmp_path: Path) -> None:
     folder = tmp_path / "adapters" / "mine"
     folder.mkdir(parents=True)
