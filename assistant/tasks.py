@@ -171,3 +171,8 @@ def located(found: Any, text: str) -> Any:
 def default_calibration(rows: int) -> str:
     """`batch` where there are inputs enough to judge by, else `contextual`."""
     return "batch" if rows >= BATCH_ROWS else "contextual"
+
+
+def task_sampling(template: Template, settings: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> Sampling:
+    """Greedy, unless the template or `own` say otherwise; the rest as in `settings`."""
+    return Sampling().replace({**settings, "temperature": 0, **template.sampling, **(own or {})})

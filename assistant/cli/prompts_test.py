@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +11,12 @@ from assistant.cli.opened_log import opened_log
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.cli.task_options import find_template, opened_task, task_options
-from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
+    from assistant.batch.comparison import Comparison
     from assistant.batch.evaluation import Evaluation
     from assistant.store.template_tests import TemplateTest
+    from prompts.template import Template
 
 
 @click.command("test")
@@ -31,12 +30,23 @@ def test(template: str, data: str, as_json: bool, **options: Any) -> None:
     Rows have an `input`, and a `label` (of kinds label and score) or a `reference` (of the others). The result is kept,
     and the next test on the same set, of a changed template, another model or adapter, is compared with it in pairs.
     """
-    result, evaluation, before = asyncio.run(_test(template, data, options))
-    compared = _compared(result, before)
+    from assistant.batch.testing import set_beside
+
+    found = find_template(template)
+    source = Path(data) if data else set_beside(found)
+    result, evaluation, compared = asyncio.run(_test(found, source, options))
     if as_json:
         told = {"template": template, "model": result.model, "adapter": result.adapter, "data": result.data}
         main = {"value": evaluation.value, "low": evaluation.low, "high": evaluation.high}
-        print_json({**told, "items": len(result.values), **result.report, result.main: main, "before": compared})
+        print_json(
+            {
+                **told,
+                "items": len(result.values),
+                **result.report,
+                result.main: main,
+                "before": compared and compared.as_dict(),
+            }
+        )
         return
     about = f"{template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
     click.echo(f"{about}: {len(result.values):,} items of {result.data}")
@@ -45,65 +55,23 @@ def test(template: str, data: str, as_json: bool, **options: Any) -> None:
     )
     _show(result.report, result.main)
     if compared:
-        verdict = "better" if compared["low"] > 0 else "worse" if compared["high"] < 0 else "no difference is shown"
-        interval = f"{compared['difference']:+.3f} ({compared['low']:+.3f} to {compared['high']:+.3f})"
-        click.echo(f"\nagainst {compared['against']}: {interval}: {verdict}")
+        click.echo(f"\n{compared}")
 
 
 async def _test(
-    name: str, data: str, options: dict[str, Any]
-) -> "tuple[TemplateTest, Evaluation, TemplateTest | None]":
-    from assistant.batch.evaluation import check, evaluate
-    from assistant.batch.rows import rows
-    from assistant.batch.run import Batch
+    template: "Template", source: Path, options: dict[str, Any]
+) -> "tuple[TemplateTest, Evaluation, Comparison | None]":
+    from assistant.batch import testing
+    from assistant.batch.comparison import compare
     from assistant.store import template_tests
-    from assistant.store.template_tests import TemplateTest
 
-    template = find_template(name)
-    source = Path(data) if data else _set_beside(template.path)
-    check(template, rows(source), str(source))
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        task = await stack.enter_async_context(opened_task(template, options))
-        batch = Batch(task, source, options["calibration"], folder / "journal")
+    async with opened_task(template, options) as task:
         with progress_bar() as progress:
-            await batch.ask(lambda done: progress(done, batch.total))
-        predicted = list(await batch.predictions())
-    evaluation = evaluate(template, predicted, task.column)
-    how = {"calibration": batch.method, "values": dict(task.values), "sampling": task.sampling.as_dict()}
-    what = (name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
-    report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
-    result = TemplateTest(*what, evaluation.main, evaluation.values, report)
+            result, evaluation = await testing.run(task, source, options["calibration"], progress)
     with opened_log() as db:
         before = template_tests.earlier(db, result)
         template_tests.add(db, result)
-    return result, evaluation, before
-
-
-def _set_beside(path: Path | None) -> Path:
-    beside = path.with_suffix(".jsonl") if path else None
-    if beside is None or not beside.is_file():
-        raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
-    return beside
-
-
-def _compared(test: "TemplateTest", before: "TemplateTest | None") -> dict[str, Any] | None:
-    from datetime import datetime
-
-    from prompts.metrics import paired
-
-    if before is None:
-        return None
-    difference, low, high = paired(before.values, test.values)
-    changed = [
-        f"template {before.template_hash[:8]}" if before.template_hash != test.template_hash else "",
-        before.model if before.model != test.model else "",
-        (before.adapter or "no adapter") if before.adapter != test.adapter else "",
-        "other settings" if before.settings != test.settings else "",
-    ]
-    when = datetime.fromtimestamp(before.done_ms / 1000).strftime("%Y-%m-%d %H:%M")
-    against = f"{', '.join(filter(None, changed))} on {when}"
-    return {"against": against, "difference": difference, "low": low, "high": high}
+    return result, evaluation, compare(result, before) if before else None
 
 
 def _show(report: Mapping[str, Any], main: str) -> None:

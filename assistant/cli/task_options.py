@@ -53,15 +53,13 @@ async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGe
     """The task as the options say, greedy unless they or the template say otherwise. Nothing is asked yet."""
     from assistant import settings
     from assistant.client import Client
-    from assistant.engine.sampling import Sampling
     from assistant.store.database import open_database
-    from assistant.tasks import Task
+    from assistant.tasks import Task, task_sampling
 
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file)
     with closing(open_database(paths.database)) as db:
         model = model_name(db, paths, chosen, options["model"])
-    asked = {**template.sampling, **sampling_values(options["sampling"])}
-    sampling = Sampling().replace({**chosen.sampling, "temperature": 0, **asked})
+    sampling = task_sampling(template, chosen.sampling, sampling_values(options["sampling"]))
     async with Client(paths, chosen) as client:
         yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"])

@@ -1,0 +1,43 @@
+"""A test of a template beside the one before it, over the same rows in pairs."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from assistant.store.template_tests import TemplateTest
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The mean of the differences, with its interval. `against` says what was tested before, and when."""
+
+    against: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """A tie is no win: the whole interval must lie on one side."""
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference is shown"
+
+    def __str__(self) -> str:
+        interval = f"{self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return f"against {self.against}: {interval}: {self.verdict}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(test: TemplateTest, before: TemplateTest) -> Comparison:
+    """`test` against one on the same rows. Imports numpy."""
+    from prompts.metrics import paired
+
+    changed = [
+        f"template {before.template_hash[:8]}" if before.template_hash != test.template_hash else "",
+        before.model if before.model != test.model else "",
+        (before.adapter or "no adapter") if before.adapter != test.adapter else "",
+        "other settings" if before.settings != test.settings else "",
+    ]
+    when = datetime.fromtimestamp(before.done_ms / 1000).strftime("%Y-%m-%d %H:%M")
+    return Comparison(f"{', '.join(filter(None, changed))} on {when}", *paired(before.values, test.values))
