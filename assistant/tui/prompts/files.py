@@ -1,0 +1,74 @@
+"""The files of templates as the Prompts screen lists them: one's own first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.content import Content
+
+from assistant.safe_text import cell_width, printable, shorten
+from assistant.tui.screens.pick import Choice, matching
+from prompts.errors import TemplateInvalid
+from prompts.library import Library
+from prompts.template import Template
+
+KIND_CELLS = 7
+UNREADABLE = "can't be used"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFile:
+    """One file. `template` is None where it can't be used; `problem` says why."""
+
+    path: Path
+    own: bool
+    text: str
+    """Empty where it can't be read."""
+    readable: bool
+    template: Template | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def kind(self) -> str:
+        return self.template.kind if self.template else UNREADABLE
+
+    def line(self, cells: int) -> Content:
+        """Name and kind, the kind where there is room for both."""
+        room = cells - KIND_CELLS - 1
+        if room < 12 or not self.template:
+            told = Content(shorten(self.name, cells))
+            return told if self.template else told.stylize("$text-error")
+        name = shorten(self.name, room)
+        return Content(name + " " * (room - cell_width(name) + 1)) + Content.styled(self.kind, "$foreground 60%")
+
+
+def read(library: Library, own: Path) -> list[TemplateFile]:
+    """All files: one's own, then the built-in ones, by language."""
+    files = [_file(path, found, own in path.parents) for path, found in library.files()]
+    return [one for one in files if one.own] + [one for one in files if not one.own]
+
+
+def found(files: Sequence[TemplateFile], typed: str) -> Sequence[TemplateFile]:
+    """Those that hold the letters of what was typed in order, in their name, kind or description."""
+    if not typed.strip():
+        return files
+    choices = [
+        Choice(str(number), one.name, f"{one.kind} {one.template.description if one.template else one.problem}")
+        for number, one in enumerate(files)
+    ]
+    kept = {int(choice.value) for choice in matching(choices, typed)}
+    return [one for number, one in enumerate(files) if number in kept]
+
+
+def _file(path: Path, found: Template | TemplateInvalid, own: bool) -> TemplateFile:
+    if isinstance(found, Template):
+        return TemplateFile(path, own, printable(found.text), True, found)
+    problem = str(found).removeprefix(f"{path}, ").removeprefix(f"{path}: ")
+    try:
+        return TemplateFile(path, own, printable(path.read_text(encoding="utf-8-sig")), True, problem=problem)
+    except (OSError, UnicodeDecodeError):
+        return TemplateFile(path, own, "", False, problem=problem)
