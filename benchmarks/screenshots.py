@@ -4,6 +4,7 @@ Deterministic: a made log, a pinned clock, version, machine and colours. The sna
 """
 
 import asyncio
+import atexit
 import os
 import random
 import re
@@ -12,12 +13,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from sqlite_utils import Database
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from assistant.client import Endpoint
 from assistant.engine import catalogue
 from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
@@ -93,6 +96,13 @@ SCENES = {
     "log-tag": Scene(("f8", "t", *"st"), curated=True),
     "log-correct": Scene(("f8", "e"), curated=True),
     "log-note": Scene(("f8", "n"), curated=True),
+    "prompts": Scene(("f6", "slash", *"sentiment", "enter", "end")),
+    "prompts-run": Scene(("f6", "slash", *"topic", "enter", "r")),
+    "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", "ctrl+g")),
+    "prompts-tests": Scene(("f6", "slash", *"topic", "enter", "t")),
+    "prompts-copy": Scene(("f6", "c")),
+    "prompts-wrong": Scene(("f6", "c", "enter", *["down"] * 6, *"{{ tone }}"), theme="quiet-light"),
+    "prompts-versions": Scene(("f6", "c", "enter", *["down"] * 6, *"Be kind. ", "ctrl+g", "v")),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -184,7 +194,19 @@ def make_app(scene: Scene) -> AssistantApp:
     """The program in a home below the current folder, so that the paths it shows are the same everywhere."""
     home = Paths(Path("assistant/config"), Path("assistant/data"))
     make_home(home, scene)
-    return AssistantApp(home, Settings(theme=scene.theme), machine=MACHINE, now=lambda: NOW, version="0.1.0")
+    engine = _engine() if "f6" in scene.keys else None
+    settings = Settings(theme=scene.theme)
+    return AssistantApp(home, settings, engine=engine, machine=MACHINE, now=lambda: NOW, version="0.1.0")
+
+
+@cache
+def _engine() -> Endpoint:
+    """A scripted one, which counts and scores alike everywhere."""
+    from tests.fake_engine import FakeEngine
+
+    engine = FakeEngine(models=(catalogue.DEFAULT,)).__enter__()
+    atexit.register(engine.__exit__, None, None, None)
+    return engine.endpoint
 
 
 async def play(pilot: Pilot[None], scene: Scene) -> None:

@@ -199,7 +199,8 @@ class AssistantApp(TellsErrors, App[None]):
 
         assert self._logs is not None, "the chat has logs when it wants to show templates"
         if self._prompts_screen is None:
-            self._prompts_screen = PromptsScreen(self._logs, now=self._now)
+            current = self.chat.view.current_setup.template
+            self._prompts_screen = PromptsScreen(self._logs, now=self._now, current=current)
             self.install_screen(self._prompts_screen, "prompts")  # what is being written or tested goes on
         self.push_screen(self._prompts_screen, self._template_chosen)
 

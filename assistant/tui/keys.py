@@ -155,6 +155,7 @@ PROMPTS: list[BindingType] = [
     Binding("escape", "stop", "stop", tooltip="stop the run or the test", id="prompts.stop"),
     Binding("escape", "leave_edit", "leave the edit", id="prompts.leave_edit"),
     Binding("escape,f6", "leave", "back", id="prompts.leave"),
+    Binding("ctrl+g", "save", "save", tooltip="save the template", id="prompts.save"),
     Binding("enter,r", "try_it", "run", tooltip="fill in the inputs, and run it", id="prompts.run"),
     Binding("t", "test", "test", tooltip="test it on a labelled set", id="prompts.test"),
     Binding("e", "edit", "edit", tooltip="edit it, or a copy of a built-in one", id="prompts.edit"),
@@ -172,9 +173,6 @@ PROMPTS: list[BindingType] = [
     Binding("right", "version(1)", "older", tooltip="older text", show=False, id="prompts.older"),
     Binding("space", "page", "read on below", show=False, id="prompts.read_on"),
 ]
-TEMPLATE_EDITOR: list[BindingType] = [
-    Binding("ctrl+g", "screen.save", "save", tooltip="save the template", id="template.save"),
-]
 
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
@@ -188,7 +186,7 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Branches": BRANCHES,
     "The log": LOG,
     "Rows of the log": EXCHANGES,
-    "Prompts": [*PROMPTS, *TEMPLATE_EDITOR],
+    "Prompts": PROMPTS,
     "Models": MODELS,
     "Tokens": [*TOKEN_TEXT, *TOKENS],
     "Dialogs": FORM,

@@ -36,6 +36,11 @@ class TemplateFile:
     def kind(self) -> str:
         return self.template.kind if self.template else UNREADABLE
 
+    @property
+    def shelf(self) -> str:
+        """What it is listed under."""
+        return "yours" if self.own else f"built-in · {self.path.parent.name}"
+
     def line(self, cells: int) -> Content:
         """Name and kind, the kind where there is room for both."""
         room = cells - KIND_CELLS - 1

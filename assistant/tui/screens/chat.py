@@ -362,5 +362,6 @@ class ChatScreen(TellsErrors, Screen[None]):
 
 
 _NEED_LOGS = (
-    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "prompts", "log", "to_list", "search",
+    "new", "new_private", "choose_template", "choose_model", "sampling", "models", "prompts", "log",
+    "to_list", "search",
 )  # fmt: skip

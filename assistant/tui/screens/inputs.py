@@ -70,7 +70,6 @@ class TryScreen(_Inputs["Trial"]):
         yield TextArea(self._said, soft_wrap=True, placeholder="the input")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(TextArea).select_all()
 
     def result(self, typed: dict[str, str]) -> "Trial":

@@ -1,13 +1,9 @@
 """The text of a template, to read or to write, with the line that is wrong underlined."""
 
 import re
-from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import BindingType
 from textual.widgets import TextArea
-
-from assistant.tui import keys
 
 _PLACE = re.compile(r"^line (\d+)")
 
@@ -15,7 +11,6 @@ _PLACE = re.compile(r"^line (\d+)")
 class TemplateEditor(TextArea):
     """Only read until it is `read_only` no more."""
 
-    BINDINGS: ClassVar[list[BindingType]] = keys.TEMPLATE_EDITOR
     DEFAULT_CSS = """
     TemplateEditor, TemplateEditor:focus {
         border: none;
@@ -60,10 +55,3 @@ class TemplateEditor(TextArea):
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
         """Whether the key is text here. Textual knows no characters for + and -, which would be offered as keys."""
         return super().check_consume_key(key, character or {"plus": "+", "minus": "-"}.get(key))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("screen.save", "screen.leave_edit"):
-            return not self.read_only
-        return super().check_action(action, parameters)
-
-
