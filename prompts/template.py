@@ -90,8 +90,13 @@ class Template:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the file's text."""
-        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+        """`text_hash` of the file's text."""
+        return text_hash(self.text)
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a template's text: its identity."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _output(value: Any) -> str:

@@ -11,6 +11,7 @@ Each chat request takes the next script; without one it is answered with `Reply(
 
 import asyncio
 import json
+import re
 import tempfile
 import threading
 from collections import deque
@@ -188,10 +189,10 @@ class FakeEngine:
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
 
     async def _tokenize(self, request: Request) -> Response:
-        """A token for each word, with the space before it."""
+        """A token for each run of letters, with the space before it, and for each other character."""
         body = await request.json()
         prompt = "".join(f"{one['role']}\n{one['content']}\n" for one in body["messages"])
-        cut = [split(text) for text in [prompt, *body["prompt"]]]
+        cut = [re.findall(r"\s?[A-Za-z]+|\s?.|\s", text) for text in [prompt, *body["prompt"]]]
         data = [{"count": len(one), "tokens": list(range(len(one))), "token_strs": one} for one in cut]
         return JSONResponse({"object": "list", "data": data, "model": body["model"], "max_model_len": 8192})
 

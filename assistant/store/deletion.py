@@ -107,11 +107,12 @@ def ended_before(db: Database, time_ms: int) -> list[int]:
 
 
 def erase_unused(db: Database) -> None:
-    """Delete the settings that no reply was made with, and the templates that were not tested either: their text may be
-    a person's own."""
+    """Delete the settings that no reply was made with, and the templates that nobody tested or saved either: their text
+    may be a person's own."""
+    used = ("provenances", "template_tests", "template_saves")
     for table, uses in (
         ("provenances", ["outcomes WHERE provenance_id = provenances.id"]),
-        ("templates", [f"{by} WHERE template_hash = templates.hash" for by in ("provenances", "template_tests")]),
+        ("templates", [f"{by} WHERE template_hash = templates.hash" for by in used]),
     ):
         unused = " AND ".join(f"NOT EXISTS (SELECT 1 FROM {use})" for use in uses)
         execute(db, f"DELETE FROM {table} WHERE {unused}")

@@ -619,3 +619,13 @@ CREATE TABLE promotions (
 CREATE INDEX promotions_of_model ON promotions(model, id);
 ALTER TABLE conversations ADD COLUMN adapter TEXT
 """
+
+
+@migrations()
+def saved_templates(db: Database) -> None:
+    """Texts of templates that a person saved, so that they can be had back though no reply was made with them."""
+    db.conn.execute(
+        "CREATE TABLE template_saves (name TEXT NOT NULL, template_hash TEXT NOT NULL REFERENCES templates(hash), "
+        "saved_ms INTEGER NOT NULL, PRIMARY KEY (name, template_hash)) WITHOUT ROWID"
+    )
+    db.conn.execute("CREATE INDEX template_saves_hash ON template_saves(template_hash)")

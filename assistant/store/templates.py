@@ -1,20 +1,22 @@
-"""The texts of templates that replies and tests were made with: what a template was before."""
+"""The texts of templates that replies and tests were made with, or that a person saved: what a template was before."""
 
 from dataclasses import dataclass
 
 from sqlite_utils import Database
 
 from assistant.store.conversations import now_ms
-from assistant.store.database import execute, select
+from assistant.store.database import execute, select, transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One text that a template had. `replies` and `tests` count what was made with it."""
+    """One text that a template had, since it was saved last or used first. `replies` and `tests` count what was made
+    with it.
+    """
 
     hash: str
     text: str
-    first_used_ms: int
+    since_ms: int
     replies: int
     tests: int
 
@@ -28,14 +30,28 @@ def keep(db: Database, template_hash: str, name: str, text: str) -> None:
     )
 
 
+def save(db: Database, template_hash: str, name: str, text: str) -> None:
+    """Keep a text that a person gave a template, until `forget`."""
+    with transaction(db):
+        keep(db, template_hash, name, text)
+        execute(db, "INSERT OR REPLACE INTO template_saves VALUES (?, ?, ?)", (name, template_hash, now_ms()))
+
+
+def forget(db: Database, name: str) -> None:
+    """Keep the texts that a person gave a template no longer, but for those that something was made with."""
+    execute(db, "DELETE FROM template_saves WHERE name = ?", (name,))
+
+
 def versions(db: Database, name: str) -> list[Version]:
-    """Every text that was used under a name, the newest first."""
+    """Every text that was saved or used under a name, the newest first."""
     replies = "provenances p JOIN outcomes o ON o.provenance_id = p.id WHERE p.template_hash = templates.hash"
     rows = select(
         db,
-        f"SELECT hash, text, first_used_ms, (SELECT count(*) FROM {replies}), "
+        "SELECT hash, text, coalesce(s.saved_ms, first_used_ms) AS since_ms, "
+        f"(SELECT count(*) FROM {replies}), "
         "(SELECT count(*) FROM template_tests t WHERE t.template_hash = templates.hash) "
-        "FROM templates WHERE name = ? AND text != '' ORDER BY first_used_ms DESC, hash",
-        (name,),
+        "FROM templates LEFT JOIN template_saves s ON s.template_hash = templates.hash AND s.name = ? "
+        "WHERE (templates.name = ? OR s.name IS NOT NULL) AND text != '' ORDER BY since_ms DESC, hash",
+        (name, name),
     )
     return [Version(*row) for row in rows]

@@ -29,7 +29,7 @@ CHAT: list[BindingType] = [
     Binding("f2", "rename", "rename the conversation", show=False, id="chat.rename"),
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
-    Binding("f6", "prompts", "prompts: try, test and write templates", show=False, id="chat.prompts"),
+    Binding("f6", "prompts", "prompts: try, test, write", show=False, id="chat.prompts", priority=True),
     Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
     Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]
@@ -154,7 +154,8 @@ EXCHANGES: list[BindingType] = [
 PROMPTS: list[BindingType] = [
     Binding("escape", "stop", "stop", tooltip="stop the run or the test", id="prompts.stop"),
     Binding("escape", "leave_edit", "leave the edit", id="prompts.leave_edit"),
-    Binding("escape,f6", "leave", "back", id="prompts.leave"),
+    Binding("escape", "leave", "back", id="prompts.leave"),
+    Binding("f6", "leave", "back", show=False, id="prompts.leave_too", priority=True),
     Binding("ctrl+g", "save", "save", tooltip="save the template", id="prompts.save"),
     Binding("enter,r", "try_it", "run", tooltip="fill in the inputs, and run it", id="prompts.run"),
     Binding("t", "test", "test", tooltip="test it on a labelled set", id="prompts.test"),

@@ -13,7 +13,7 @@ from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Block, Row, plain_rows
 from prompts.template import Template
 
-BAR_CELLS = 30
+BAR_CELLS = 24
 WIDEST_NAME = 24
 
 

@@ -13,7 +13,7 @@ from assistant.tui.clock import short_time
 from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Row
 
-NONE = "No earlier text is known. Those that a reply or a test was made with are kept."
+NONE = "No earlier text is known. Those that were saved here, or that a reply or a test was made with, are kept."
 SAME = "It is the text above."
 _STYLES = {"+": "$text-success", "-": "$text-error", "@": "$foreground 60%"}
 
@@ -54,4 +54,4 @@ def _difference(before: str, after: str) -> list[Row]:
 def _about(version: Version, now: datetime) -> str:
     uses = ((version.replies, "reply", "replies"), (version.tests, "test", "tests"))
     counted = [f"{count:,} {one if count == 1 else many}" for count, one, many in uses if count]
-    return " · ".join([f"text {version.hash[:8]}", short_time(version.first_used_ms, now), *counted])
+    return " · ".join([f"text {version.hash[:8]}", short_time(version.since_ms, now), *counted])

@@ -7,7 +7,6 @@ from pathlib import Path
 from textual.content import Content
 
 from assistant.safe_text import cell_width, printable, shorten
-from assistant.tui.screens.pick import Choice, matching
 from prompts.errors import TemplateInvalid
 from prompts.library import Library
 from prompts.template import Template
@@ -41,6 +40,12 @@ class TemplateFile:
         """What it is listed under."""
         return "yours" if self.own else f"built-in · {self.path.parent.name}"
 
+    @property
+    def searched(self) -> str:
+        """Small letters in which a search looks."""
+        about = f"{self.template.language} {self.template.description}" if self.template else self.problem
+        return f"{self.name} {self.kind} {about}".lower()
+
     def line(self, cells: int) -> Content:
         """Name and kind, the kind where there is room for both."""
         room = cells - KIND_CELLS - 1
@@ -58,15 +63,18 @@ def read(library: Library, own: Path) -> list[TemplateFile]:
 
 
 def found(files: Sequence[TemplateFile], typed: str) -> Sequence[TemplateFile]:
-    """Those that hold the letters of what was typed in order, in their name, kind or description."""
-    if not typed.strip():
-        return files
-    choices = [
-        Choice(str(number), one.name, f"{one.kind} {one.template.description if one.template else one.problem}")
-        for number, one in enumerate(files)
-    ]
-    kept = {int(choice.value) for choice in matching(choices, typed)}
-    return [one for number, one in enumerate(files) if number in kept]
+    """Those that hold each word that was typed in name, kind, language or description."""
+    words = typed.lower().split()
+    return [one for one in files if all(word in one.searched for word in words)]
+
+
+def best(files: Sequence[TemplateFile], typed: str) -> Path | None:
+    """The one that is looked for most likely, where something was typed: its name is or begins with that."""
+    name = "-".join(typed.lower().split())
+    likeliest = max(
+        files, key=lambda one: (one.name == name, one.name.startswith(name), name in one.name), default=None
+    )
+    return likeliest.path if likeliest and name else None
 
 
 def _file(path: Path, found: Template | TemplateInvalid, own: bool) -> TemplateFile:

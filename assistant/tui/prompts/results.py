@@ -7,16 +7,17 @@ from typing import Any
 
 from textual.content import Content
 
-from assistant.batch.comparison import Comparison
+from assistant.batch.comparison import Comparison, compare
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.clock import short_time
-from assistant.tui.prompts.answers import BAR_CELLS, bars
+from assistant.tui.prompts.answers import bars
 from assistant.tui.widgets.bars import bar, percent
 from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Block, Row
 
 NONE = "Not tested yet. t tests it on a labelled set, and keeps the result."
 TESTS_SHOWN = 12
+BAR_CELLS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,18 @@ class Going:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found out about the newest test, which the log doesn't keep."""
+    """A 95 % interval of a test's mean, and how it compares with the one before."""
 
     low: float
     high: float
     compared: Comparison | None
+
+
+def measure(test: TemplateTest, before: TemplateTest | None) -> Measured:
+    """Resamples the items, which takes a moment. Imports numpy."""
+    from prompts.metrics import interval
+
+    return Measured(*interval(test.values), compare(test, before) if before else None)
 
 
 def entries(

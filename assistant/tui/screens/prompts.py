@@ -77,7 +77,7 @@ class PromptsScreen(WrittenTemplate, TriedTemplate):
             return self.asking
         if action in ("save", "leave_edit"):
             return self.writing
-        if self.writing and self.focused is self.editor:
+        if self.writing and isinstance(self.focused, TemplateEditor):
             return action in _WHILE_WRITING
         if isinstance(self.focused, Input):
             return action == "leave"

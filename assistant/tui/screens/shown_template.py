@@ -61,6 +61,8 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
         self._preview = Preview(())
         self._check_timer: Timer | None = None
         self.tab: Tab = "preview"
+        self.writing = False
+        """The person may write in the editor."""
 
     @property
     def editor(self) -> TemplateEditor:
@@ -73,10 +75,6 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
     @property
     def page(self) -> Page[Blocks]:
         return self.query_one(Page)
-
-    @property
-    def writing(self) -> bool:
-        return not self.editor.read_only
 
     def tell(self, text: str) -> None:
         self.query_one(StatusLine).tell(text)
@@ -118,7 +116,6 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
     def _list_files(self, keep: Path | None) -> None:
         shown = files.found(self._files, self.query_one("#search", Input).value)
         self.listed.show(shown, keep)
-        self.query_one("#about", Static).update("" if shown else NOTHING_FOUND)
         self.open_file(self.listed.file)
 
     def file_changed(self, before: TemplateFile) -> None:
@@ -127,8 +124,9 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
             self.tell(f"{self.file.name} was changed on disk, and is read again")
 
     @on(Input.Changed, "#search")
-    def _search_changed(self) -> None:
-        self._list_files(self.file.path if self.file else None)
+    def _search_changed(self, event: Input.Changed) -> None:
+        best = files.best(files.found(self._files, event.value), event.value)
+        self._list_files(best or (self.file.path if self.file else None))
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self) -> None:
@@ -136,10 +134,14 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
 
     def open_file(self, file: TemplateFile | None) -> None:
         """Show a file. One that is being written keeps what is written."""
-        if self.writing or file == self.file:
-            self.file = file or self.file
+        if self.writing:
+            if file is not None and self.file is not None and file.path == self.file.path:
+                self.file = file
+            return
+        if file == self.file:
             return
         self.file = file
+        self._preview = Preview(())
         self.query_one("#about", Static).update(_about(file) if file else Content(NOTHING_FOUND))
         self.editor.load_text(file.text if file else "")
         self.check_text()
@@ -226,7 +228,7 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
     def tab_entries(self) -> tuple[Sequence[Blocks], str]:
         """What the page shows, and the figures beside its name."""
         if self.template is None:
-            return [], ""
+            return preview.entries(self._preview), "before the mistake" if self._preview.messages else ""
         return preview.entries(self._preview), self._preview.count
 
     def _tabs(self) -> Content:

@@ -11,7 +11,9 @@ from textual.worker import Worker
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
 from assistant.store import template_tests
+from assistant.store.template_tests import TemplateTest
 from assistant.tui.prompts import answers, results
+from assistant.tui.prompts.files import TemplateFile
 from assistant.tui.prompts.results import Going, Measured
 from assistant.tui.prompts.trial import Trial
 from assistant.tui.screens.form import Field, FormScreen
@@ -27,6 +29,9 @@ from prompts.template import Template
 if TYPE_CHECKING:
     from assistant.tasks import Task
 
+TestKey = tuple[str, int]
+"""A template's name, and when it was tested."""
+PROGRESS_EVERY_S = 0.2
 NOT_RUN = "Not run yet. r asks for the inputs, and runs it."
 
 
@@ -54,8 +59,7 @@ class TriedTemplate(ShownTemplate):
         self._asking: Worker[None] | None = None
         self._answers: dict[Path, Sequence[Blocks]] = {}
         self._going: dict[Path, Going] = {}
-        self._measured: dict[Path, Measured] = {}
-        """What is known of the newest test of a file, as long as the program runs."""
+        self._measured: dict[TestKey, Measured] = {}
 
     @property
     def asking(self) -> bool:
@@ -144,20 +148,18 @@ class TriedTemplate(ShownTemplate):
 
     async def _test(self, path: Path, template: Template, source: Path) -> None:
         from assistant.batch import testing
-        from assistant.batch.comparison import compare
 
-        began_s = monotonic()
+        began_s = shown_s = monotonic()
 
         def progress(done: int, total: int) -> None:
+            nonlocal shown_s
             self._going[path] = Going(done, total, monotonic() - began_s)
-            if self.tab == "tests":
+            if self.tab == "tests" and monotonic() - shown_s > PROGRESS_EVERY_S:
+                shown_s = monotonic()
                 self.show_tab()
 
-        test, evaluation = await testing.run(self._asked(template), source, "", progress)
-        before = template_tests.earlier(self._logs.saved.db, test)
+        test, _ = await testing.run(self._asked(template), source, "", progress)
         template_tests.add(self._logs.saved.db, test)
-        compared = await asyncio.to_thread(compare, test, before) if before else None
-        self._measured[path] = Measured(evaluation.low, evaluation.high, compared)
 
     def tab_entries(self) -> tuple[Sequence[Blocks], str]:
         if self.file is None:
@@ -165,12 +167,27 @@ class TriedTemplate(ShownTemplate):
         if self.tab == "answer":
             return self._answers.get(self.file.path) or [Blocks(_quiet(NOT_RUN))], ""
         if self.tab == "tests":
-            tests = template_tests.of(self._logs.saved.db, self.file.name, results.TESTS_SHOWN)
-            shown_hash = self.template.hash if self.template else ""
-            path = self.file.path
-            going, measured = self._going.get(path), self._measured.get(path)
-            return results.entries(tests, shown_hash, self._now(), going=going, measured=measured), ""
+            return self._results(self.file), ""
         return super().tab_entries()
+
+    def _results(self, file: TemplateFile) -> Sequence[Blocks]:
+        tests = template_tests.of(self._logs.saved.db, file.name, results.TESTS_SHOWN)
+        measured = self._measured.get(_key(tests[0])) if tests else None
+        if tests and measured is None:
+            self.run_worker(self._measure(tests[0]), group="measure", exclusive=True)
+        shown_hash = self.template.hash if self.template else ""
+        going = self._going.get(file.path)
+        return results.entries(tests, shown_hash, self._now(), going=going, measured=measured)
+
+    async def _measure(self, test: TemplateTest) -> None:
+        before = template_tests.earlier(self._logs.saved.db, test)
+        self._measured[_key(test)] = await asyncio.to_thread(results.measure, test, before)
+        if self.tab == "tests":
+            self.show_tab()
+
+
+def _key(test: TemplateTest) -> TestKey:
+    return test.template, test.done_ms
 
 
 def _quiet(text: str) -> list[Row]:

@@ -16,6 +16,7 @@ from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.screens.shown_template import ShownTemplate
 from assistant.tui.widgets.page import Blocks
 from prompts import own
+from prompts.template import text_hash
 
 DRAFT = "template draft"
 """What is being written is kept in the log under this name, until it is saved or given up."""
@@ -60,6 +61,7 @@ class WrittenTemplate(ShownTemplate):
         self._before = self.file.text
         self.listed.disabled = self.query_one("#search").disabled = True
         self.editor.load_text(text)
+        self.writing = True
         self.editor.write(True)
         self.add_class("-writing")
         self.editor.focus()
@@ -91,6 +93,8 @@ class WrittenTemplate(ShownTemplate):
     async def _save(self) -> None:
         assert self.file is not None
         own.write(self.file.path, self.editor.text)
+        for text in (self._before, self.editor.text):
+            templates.save(self._logs.saved.db, text_hash(text), self.file.name, text)
         await self._end()
         self.tell(f"saved {self.file.name}")
 
@@ -113,6 +117,7 @@ class WrittenTemplate(ShownTemplate):
         """Show the file as it is on disk."""
         path = self.file.path if self.file else None
         conversations.remember(self._logs.saved.db, DRAFT, "")
+        self.writing = False
         self.editor.write(False)
         self.remove_class("-writing")
         self.listed.disabled = self.query_one("#search").disabled = False
@@ -184,6 +189,7 @@ class WrittenTemplate(ShownTemplate):
         async def answered(choice: str | None) -> None:
             if choice == "delete":
                 own.remove(file.path)
+                templates.forget(self._logs.saved.db, file.name)
                 await self.read_files()
                 self.tell(f"deleted {file.name}")
 

@@ -50,7 +50,7 @@ class TemplateList(OptionList, inherit_bindings=False):
         """List these, the cursor on the one at `keep`, else on the first."""
         self._rows = []
         options: list[Option] = []
-        cells = max(10, self.scrollable_content_region.width - 2)
+        cells = max(10, self.scrollable_content_region.width - 3)
         shelf = ""
         for file in files:
             if file.shelf != shelf:

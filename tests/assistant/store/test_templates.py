@@ -38,3 +38,25 @@ def test_the_text_of_a_test_outlives_the_replies(db: Database) -> None:
     template_tests.add(db, result("h2", [1.0], "two"))
     deletion.delete_conversations(db, [1, 2])
     assert [one.hash for one in templates.versions(db, "plain")] == ["h2"]
+
+
+def test_what_was_saved_is_kept_until_it_is_forgotten(db: Database) -> None:
+    replied(db, "h1", "one")
+    for name, template_hash, text in (("mine", "h1", "one"), ("mine", "h2", "two"), ("other", "h3", "three")):
+        templates.save(db, template_hash, name, text)
+    deletion.delete_conversations(db, [1])
+    assert {one.text for one in templates.versions(db, "mine")} == {"one", "two"}
+    assert [(one.text, one.replies) for one in templates.versions(db, "plain")] == [("one", 0)]
+    templates.forget(db, "mine")
+    deletion.erase_unused(db)
+    assert templates.versions(db, "mine") == templates.versions(db, "plain") == []
+    assert [one.text for one in templates.versions(db, "other")] == ["three"]
+
+
+def test_saving_again_brings_a_text_to_the_front(db: Database) -> None:
+    for template_hash in ("h1", "h2"):
+        templates.save(db, template_hash, "mine", template_hash)
+        with db.conn:
+            db.conn.execute("UPDATE template_saves SET saved_ms = 5")
+    templates.save(db, "h1", "mine", "h1")
+    assert [one.text for one in templates.versions(db, "mine")] == ["h1", "h2"]
