@@ -26,10 +26,14 @@ from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, curation, exchanges, messages
+from assistant.store import conversations, curation, exchanges, messages, template_tests
 from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
+from prompts import own
+from prompts.library import Library
+from prompts.template import text_hash
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 MACHINE = Machine(ram_bytes=16_000_000_000, free_ram_bytes=9_000_000_000, cores=4)
@@ -66,6 +70,8 @@ class Scene:
     damaged: bool = False
     curated: bool = False
     """Some replies are rated, tagged, kept, corrected."""
+    written: bool = False
+    """The person has written a template, and tested it."""
 
 
 SCENES = {
@@ -96,13 +102,13 @@ SCENES = {
     "log-tag": Scene(("f8", "t", *"st"), curated=True),
     "log-correct": Scene(("f8", "e"), curated=True),
     "log-note": Scene(("f8", "n"), curated=True),
-    "prompts": Scene(("f6", "slash", *"sentiment", "enter", "end")),
-    "prompts-run": Scene(("f6", "slash", *"topic", "enter", "r")),
+    "prompts": Scene(("f6", "slash", *"sentiment")),
+    "prompts-run": Scene(("f6", "slash", *"translation", "enter", "r")),
     "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", "ctrl+g")),
-    "prompts-tests": Scene(("f6", "slash", *"topic", "enter", "t")),
+    "prompts-tests": Scene(("f6", "slash", *"reviews", "enter", "T"), written=True),
     "prompts-copy": Scene(("f6", "c")),
-    "prompts-wrong": Scene(("f6", "c", "enter", *["down"] * 6, *"{{ tone }}"), theme="quiet-light"),
-    "prompts-versions": Scene(("f6", "c", "enter", *["down"] * 6, *"Be kind. ", "ctrl+g", "v")),
+    "prompts-wrong": Scene(("f6", "slash", *"reviews", "enter", "e", "pagedown", *"{{ tone }}"), written=True),
+    "prompts-versions": Scene(("f6", "slash", *"reviews", "enter", "v"), theme="quiet-light", written=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -138,6 +144,8 @@ def make_home(home: Paths, scene: Scene) -> None:
     conversations.remember(db, "open", str(story))
     if scene.curated:
         _curate(db)
+    if scene.written:
+        _write(home, db)
     db.close()
 
 
@@ -188,6 +196,23 @@ def _curate(db: Database) -> None:
     curation.note(db, others[-1], "Good rhythm, but the whale should speak.")
     curation.decide(db, first, "keep")
     curation.rate(db, others[0], -1)
+
+
+def _write(home: Paths, db: Database) -> None:
+    """A template of one's own, with a text that it had before, each tested."""
+    built_in = Library(None).find("sentiment")
+    path = own.duplicate(built_in, home.templates, "reviews")
+    text = built_in.text.replace("Exactly what I had been looking for.", "I would buy it again.")
+    own.write(path, text)
+    for number, (shown, right) in enumerate([(built_in.text, 27), (text, 33)]):
+        values = [1.0] * right + [0.0] * (40 - right)
+        classes = {name: {"f1-score": right / 40 + step} for name, step in (("positive", 0.04), ("negative", -0.05))}
+        what = ("reviews", text_hash(shown), catalogue.DEFAULT, "", {}, "reviews.jsonl", "d" * 64, "accuracy")
+        template_tests.add(db, TemplateTest(*what, values, {"per_class": classes, "failed": 0}, text=shown))
+        then_ms = int(NOW.timestamp() * 1000) - (2 - number) * 3_600_000
+        with db.conn:
+            db.conn.execute("UPDATE template_tests SET done_ms = ? WHERE id = ?", (then_ms, number + 1))
+            db.conn.execute("UPDATE templates SET first_used_ms = ? WHERE hash = ?", (then_ms, text_hash(shown)))
 
 
 def make_app(scene: Scene) -> AssistantApp:

@@ -245,7 +245,9 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
 
 
 def _about(file: TemplateFile) -> Content:
+    """Its name and what it is; of one's own also where it lies."""
     template = file.template
     told = [file.name, *([template.kind, template.language] if template else []), "yours" if file.own else "built-in"]
     line = Content.styled(told[0], "bold") + Content(" · " + " · ".join(told[1:]))
-    return line + Content.styled(f"  {printable(str(file.path), newlines=False)}", "$foreground 60%")
+    place = printable(f"  {file.path}" if file.own else "", newlines=False)
+    return line + Content.styled(f"  {place.strip()}", "$foreground 60%")
