@@ -37,7 +37,9 @@ def entries(texts: Sequence[Earlier], at: int, now_shown: str) -> list[Blocks]:
     if not texts:
         return [Blocks([Row(Content.styled(NONE, ".quiet"))])]
     text = texts[at]
-    heading = Content(f"{at + 1} of {len(texts)}  ") + Content.styled(text.about, ".quiet")
+    heading = Content(f"{at + 1} of {len(texts)} ‹ ›  " if len(texts) > 1 else "") + Content.styled(
+        text.about, ".quiet"
+    )
     return [Blocks([Row(heading), Row(EMPTY), *_difference(text.text, now_shown)])]
 
 

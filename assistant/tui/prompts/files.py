@@ -12,6 +12,8 @@ from prompts.library import Library
 from prompts.template import Template
 
 KIND_CELLS = 7
+NAME_CELLS = 18
+"""Fewer cells are left to the name alone."""
 UNREADABLE = "can't be used"
 
 
@@ -49,7 +51,7 @@ class TemplateFile:
     def line(self, cells: int) -> Content:
         """Name and kind, the kind where there is room for both."""
         room = cells - KIND_CELLS - 1
-        if room < 12 or not self.template:
+        if room < NAME_CELLS or not self.template:
             told = Content(shorten(self.name, cells))
             return told if self.template else told.stylize("$text-error")
         name = shorten(self.name, room)

@@ -8,12 +8,13 @@ from typing import Any
 from textual.content import Content
 
 from assistant.batch.comparison import Comparison, compare
+from assistant.safe_text import printable
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.clock import short_time
 from assistant.tui.prompts.answers import bars
 from assistant.tui.widgets.bars import bar, percent
 from assistant.tui.widgets.page import Blocks
-from assistant.tui.widgets.rows import EMPTY, Block, Row
+from assistant.tui.widgets.rows import EMPTY, Block, Row, Sides
 
 NONE = "Not tested yet. t tests it on a labelled set, and keeps the result."
 TESTS_SHOWN = 12
@@ -88,13 +89,14 @@ def _classes(report: Mapping[str, Any]) -> dict[str, float]:
     return {name: row["f1-score"] for name, row in per_class.items()}
 
 
-def _line(test: TemplateTest, shown_hash: str, now: datetime) -> Row:
+def _line(test: TemplateTest, shown_hash: str, now: datetime) -> Sides:
     mean = _mean(test)
     text = "this text" if test.template_hash == shown_hash else f"text {test.template_hash[:8]}"
     model = test.model.rpartition("/")[2] + (f" + {test.adapter}" if test.adapter else "")
-    facts = [text, model, f"{len(test.values):,} of {test.data}", short_time(test.done_ms, now)]
+    facts = f"{text} · {len(test.values):,} of {printable(test.data, newlines=False)} · {model}"
     figures = bar(mean, BAR_CELLS) + Content(f" {percent(mean)}  ")
-    return Row(figures + Content.styled(" · ".join(facts), ".quiet"), rest=Content(" " * 4))
+    time = Content.styled(short_time(test.done_ms, now), ".quiet")
+    return Sides(figures + Content.styled(facts, ".quiet"), time)
 
 
 def _mean(test: TemplateTest) -> float:

@@ -37,8 +37,10 @@ class TemplateList(OptionList, inherit_bindings=False):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._files: Sequence[TemplateFile] = ()
         self._rows: list[TemplateFile | None] = []
         """The file of each line; None of a heading."""
+        self._cells = 0
 
     @property
     def file(self) -> TemplateFile | None:
@@ -48,19 +50,24 @@ class TemplateList(OptionList, inherit_bindings=False):
 
     def show(self, files: Sequence[TemplateFile], keep: Path | None) -> None:
         """List these, the cursor on the one at `keep`, else on the first."""
+        self._files = files
+        self._cells = max(10, self.size.width - 4)  # as if there were a scrollbar
         self._rows = []
         options: list[Option] = []
-        cells = max(10, self.scrollable_content_region.width - 3)
         shelf = ""
         for file in files:
             if file.shelf != shelf:
                 shelf = file.shelf
                 options.append(Option(shelf, disabled=True))
                 self._rows.append(None)
-            options.append(Option(Content("  ") + file.line(cells)))
+            options.append(Option(Content("  ") + file.line(self._cells)))
             self._rows.append(file)
         paths = [row.path if row else None for row in self._rows]
         with self.prevent(OptionList.OptionHighlighted):
             self.clear_options()
             self.add_options(options)
-            self.highlighted = paths.index(keep) if keep in paths and keep else (1 if files else None)
+            self.highlighted = paths.index(keep) if keep and keep in paths else (1 if files else None)
+
+    def on_resize(self) -> None:
+        if self._cells != max(10, self.size.width - 4):
+            self.show(self._files, self.file.path if self.file else None)
