@@ -1,7 +1,7 @@
 """A test of a template beside the one before it, over the same rows in pairs."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from assistant.store.template_tests import TemplateTest
@@ -29,8 +29,8 @@ class Comparison:
         return asdict(self)
 
 
-def compare(test: TemplateTest, before: TemplateTest) -> Comparison:
-    """`test` against one on the same rows. Imports numpy."""
+def compare(test: TemplateTest, before: TemplateTest, zone: tzinfo | None = None) -> Comparison:
+    """`test` against one on the same rows. Times are told in `zone`, None for this machine's. Imports numpy."""
     from prompts.metrics import paired
 
     changed = [
@@ -39,5 +39,5 @@ def compare(test: TemplateTest, before: TemplateTest) -> Comparison:
         (before.adapter or "no adapter") if before.adapter != test.adapter else "",
         "other settings" if before.settings != test.settings else "",
     ]
-    when = datetime.fromtimestamp(before.done_ms / 1000).strftime("%Y-%m-%d %H:%M")
+    when = datetime.fromtimestamp(before.done_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
     return Comparison(f"{', '.join(filter(None, changed))} on {when}", *paired(before.values, test.values))

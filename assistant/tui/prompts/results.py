@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from textual.content import Content
@@ -45,11 +45,11 @@ class Measured:
     compared: Comparison | None
 
 
-def measure(test: TemplateTest, before: TemplateTest | None) -> Measured:
+def measure(test: TemplateTest, before: TemplateTest | None, zone: tzinfo | None) -> Measured:
     """Resamples the items, which takes a moment. Imports numpy."""
     from prompts.metrics import interval
 
-    return Measured(*interval(test.values), compare(test, before) if before else None)
+    return Measured(*interval(test.values), compare(test, before, zone) if before else None)
 
 
 def entries(

@@ -238,7 +238,7 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
             )
             for name in TABS
         ]
-        return Content("   ").join(names)
+        return Content("  ").join(names)
 
     def action_page(self) -> None:
         self.page.page()

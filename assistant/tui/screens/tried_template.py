@@ -181,7 +181,7 @@ class TriedTemplate(ShownTemplate):
 
     async def _measure(self, test: TemplateTest) -> None:
         before = template_tests.earlier(self._logs.saved.db, test)
-        self._measured[_key(test)] = await asyncio.to_thread(results.measure, test, before)
+        self._measured[_key(test)] = await asyncio.to_thread(results.measure, test, before, self._now().tzinfo)
         if self.tab == "tests":
             self.show_tab()
 
