@@ -158,7 +158,9 @@ class ShownTemplate(TellsErrors, Screen[Template | None]):
     def check_text(self) -> None:
         """Read the text in the editor, and show what is wrong with it or what it makes."""
         self.template, problem = None, ""
-        if self.file is not None:
+        if self.file is not None and not self.file.readable:
+            problem = self.file.problem
+        elif self.file is not None:
             try:
                 self.template = parse(self.editor.text, name=self.file.name, path=self.file.path)
             except TemplateInvalid as error:
