@@ -1,4 +1,4 @@
-"""Every screen as an SVG for the README: python benchmarks/screenshots.py [FOLDER]
+"""Every screen as an SVG for the README: python -m benchmarks.screenshots [FOLDER]
 
 Deterministic: a made log, a pinned clock, version, machine and colours. The snapshot tests show the same scenes.
 """
@@ -104,7 +104,7 @@ SCENES = {
     "log-note": Scene(("f8", "n"), curated=True),
     "prompts": Scene(("f6", "slash", *"sentiment")),
     "prompts-run": Scene(("f6", "slash", *"translation", "enter", "r")),
-    "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", "ctrl+g")),
+    "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", *"A new sports hall opens.", "ctrl+g")),
     "prompts-tests": Scene(("f6", "slash", *"reviews", "enter", "T"), written=True),
     "prompts-copy": Scene(("f6", "c")),
     "prompts-wrong": Scene(("f6", "slash", *"reviews", "enter", "e", "pagedown", *"{{ tone }}"), written=True),

@@ -197,10 +197,10 @@ class FakeEngine:
         return JSONResponse({"object": "list", "data": data, "model": body["model"], "max_model_len": 8192})
 
     async def _score(self, request: Request) -> Response:
-        """A word is the likelier the oftener its letters are in the last message."""
+        """A word is the likelier the oftener it is in the last message."""
         body = await request.json()
         said = body["messages"][-1]["content"].lower()
-        data = [{"logprobs": [-8 / (1 + sum(map(said.count, word.lower())))]} for word in body["continuations"]]
+        data = [{"logprobs": [-4 / (1 + said.count(word.lower()))]} for word in body["continuations"]]
         return JSONResponse({"object": "list", "data": data, "model": body["model"]})
 
     async def _load(self, request: Request) -> Response:
