@@ -107,7 +107,7 @@ SCENES = {
     "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", *"A new sports hall opens.", "ctrl+g")),
     "prompts-tests": Scene(("f6", "slash", *"reviews", "enter", "T"), written=True),
     "prompts-copy": Scene(("f6", "c")),
-    "prompts-wrong": Scene(("f6", "slash", *"reviews", "enter", "e", "pagedown", *"{{ tone }}"), written=True),
+    "prompts-wrong": Scene(("f6", "slash", *"reviews", "enter", "e", "down", "down", "end", *": or so"), written=True),
     "prompts-versions": Scene(("f6", "slash", *"reviews", "enter", "v"), theme="quiet-light", written=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
