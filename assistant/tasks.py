@@ -41,6 +41,10 @@ class RowRefused(AssistantError):
     """One input can't be used; the others can."""
 
 
+VOTING_TEMPERATURE = 0.7
+"""Of answers that are voted on, as in Wang et al. 2022 (arXiv:2203.11171)."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One template, asked of one model. `values` are inputs that are the same for all rows."""
@@ -258,3 +262,16 @@ def located(found: Any, text: str) -> Any:
 def default_calibration(rows: int) -> str:
     """`batch` where there are inputs enough to judge by, else `contextual`."""
     return "batch" if rows >= BATCH_ROWS else "contextual"
+
+
+def task_sampling(template: Template, settings: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> Sampling:
+    """Greedy, unless the template, its votes or `own` say otherwise; the rest as in `settings`.
+
+    Raises `AssistantError` where all votes would be the same.
+    """
+    votes = template.reasoning.votes if template.reasoning else 1
+    temperature = VOTING_TEMPERATURE if votes > 1 else 0
+    sampling = Sampling().replace({**settings, "temperature": temperature, **template.sampling, **(own or {})})
+    if votes > 1 and not sampling.temperature:
+        raise AssistantError(f"At temperature 0 all {votes} votes would be the same. Set it above 0.")
+    return sampling

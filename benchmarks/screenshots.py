@@ -1,9 +1,10 @@
-"""Every screen as an SVG for the README: python benchmarks/screenshots.py [FOLDER]
+"""Every screen as an SVG for the README: python -m benchmarks.screenshots [FOLDER]
 
 Deterministic: a made log, a pinned clock, version, machine and colours. The snapshot tests show the same scenes.
 """
 
 import asyncio
+import atexit
 import math
 import os
 import random
@@ -13,23 +14,29 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from sqlite_utils import Database
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from assistant.client import Endpoint
 from assistant.engine import catalogue
 from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, curation, datasets, exchanges, messages, runs
+from assistant.store import adapters, conversations, curation, datasets, exchanges, messages, runs, template_tests
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
 from finetune.config import TrainConfig
+from prompts import own
+from prompts.library import Library
+from prompts.template import text_hash
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 MACHINE = Machine(ram_bytes=16_000_000_000, free_ram_bytes=9_000_000_000, cores=4)
@@ -80,6 +87,8 @@ class Scene:
     """Some replies are rated, tagged, kept, corrected."""
     trained: bool = False
     """There were two trainings, the second better than the base."""
+    written: bool = False
+    """The person has written a template, and tested it."""
 
 
 SCENES = {
@@ -115,6 +124,13 @@ SCENES = {
     "train-method": Scene(("f7", "m"), theme="quiet-light", trained=True),
     "train-settings": Scene(("f7", "m", *"else", "enter"), trained=True),
     "training": Scene(("f7", "tab", "enter"), trained=True),
+    "prompts": Scene(("f6", "slash", *"sentiment")),
+    "prompts-run": Scene(("f6", "slash", *"translation", "enter", "r")),
+    "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", *"A new sports hall opens.", "ctrl+g")),
+    "prompts-tests": Scene(("f6", "slash", *"reviews", "enter", "T"), written=True),
+    "prompts-copy": Scene(("f6", "c")),
+    "prompts-wrong": Scene(("f6", "slash", *"reviews", "enter", "e", "down", "down", "end", *": or so"), written=True),
+    "prompts-versions": Scene(("f6", "slash", *"reviews", "enter", "v"), theme="quiet-light", written=True),
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
@@ -152,6 +168,8 @@ def make_home(home: Paths, scene: Scene) -> None:
         _curate(db)
     if scene.trained:
         _train(db)
+    if scene.written:
+        _write(home, db)
     db.close()
 
 
@@ -231,11 +249,40 @@ def _train(db: Database) -> None:
     adapters.promote(db, "0" * 64)
 
 
+def _write(home: Paths, db: Database) -> None:
+    """A template of one's own, with a text that it had before, each tested."""
+    built_in = Library(None).find("sentiment")
+    path = own.duplicate(built_in, home.templates, "reviews")
+    text = built_in.text.replace("Exactly what I had been looking for.", "I would buy it again.")
+    own.write(path, text)
+    for number, (shown, right) in enumerate([(built_in.text, 27), (text, 33)]):
+        values = [1.0] * right + [0.0] * (40 - right)
+        classes = {name: {"f1-score": right / 40 + step} for name, step in (("positive", 0.04), ("negative", -0.05))}
+        what = ("reviews", text_hash(shown), catalogue.DEFAULT, "", {}, "reviews.jsonl", "d" * 64, "accuracy")
+        template_tests.add(db, TemplateTest(*what, values, {"per_class": classes, "failed": 0}, text=shown))
+        then_ms = int(NOW.timestamp() * 1000) - (2 - number) * 3_600_000
+        with db.conn:
+            db.conn.execute("UPDATE template_tests SET done_ms = ? WHERE id = ?", (then_ms, number + 1))
+            db.conn.execute("UPDATE templates SET first_used_ms = ? WHERE hash = ?", (then_ms, text_hash(shown)))
+
+
 def make_app(scene: Scene) -> AssistantApp:
     """The program in a home below the current folder, so that the paths it shows are the same everywhere."""
     home = Paths(Path("assistant/config"), Path("assistant/data"))
     make_home(home, scene)
-    return AssistantApp(home, Settings(theme=scene.theme), machine=MACHINE, now=lambda: NOW, version="0.1.0")
+    engine = _engine() if "f6" in scene.keys else None
+    settings = Settings(theme=scene.theme)
+    return AssistantApp(home, settings, engine=engine, machine=MACHINE, now=lambda: NOW, version="0.1.0")
+
+
+@cache
+def _engine() -> Endpoint:
+    """A scripted one, which counts and scores alike everywhere."""
+    from tests.fake_engine import FakeEngine
+
+    engine = FakeEngine(models=(catalogue.DEFAULT,)).__enter__()
+    atexit.register(engine.__exit__, None, None, None)
+    return engine.endpoint
 
 
 async def play(pilot: Pilot[None], scene: Scene) -> None:

@@ -21,12 +21,12 @@ class Library:
 
     def templates(self) -> list[Template]:
         """All that can be used, by name."""
-        found = {one.name: one for one in self._all() if isinstance(one, Template)}
+        found = {one.name: one for _, one in self.files() if isinstance(one, Template)}
         return [found[name] for name in sorted(found)]
 
     def problems(self) -> list[TemplateInvalid]:
         """What is wrong with the files that can't be used."""
-        return [one for one in self._all() if isinstance(one, TemplateInvalid)]
+        return [one for _, one in self.files() if isinstance(one, TemplateInvalid)]
 
     def find(self, name: str) -> Template:
         """The template of that name. Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken."""
@@ -49,15 +49,17 @@ class Library:
         own = sorted(self._own.rglob("*.md")) if self._own is not None and self._own.is_dir() else []
         return sorted(BUILT_IN.rglob("*.md")) + own
 
-    def _all(self) -> list[Template | TemplateInvalid]:
-        loaded: list[Template | TemplateInvalid] = []
+    def files(self) -> list[tuple[Path, Template | TemplateInvalid]]:
+        """Every file, built-in ones first, with its template or what is wrong with it."""
+        loaded: list[tuple[Path, Template | TemplateInvalid]] = []
         seen: dict[tuple[str, bool], Path] = {}
         for path in self._files():
             key = (path.stem, BUILT_IN in path.parents)
             if first := seen.get(key):
-                loaded.append(TemplateInvalid(f"{path}: {first} has the same name; rename one of them."))
+                same = TemplateInvalid(f"{path}: {first} has the same name; rename one of them.")
+                loaded.append((path, same))
             else:
-                loaded.append(self._load(path))
+                loaded.append((path, self._load(path)))
                 seen[key] = path
         return loaded
 

@@ -139,8 +139,13 @@ class Template:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the file's text."""
-        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+        """`text_hash` of the file's text."""
+        return text_hash(self.text)
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a template's text: its identity."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def output_text(value: Any) -> str:
@@ -385,13 +390,18 @@ class _Parser:
             try:
                 found = variables(source)
             except BadSyntax as error:
-                raise self._wrong(str(error), line + error.line - 1) from error
+                wrong = source.split("\n")[error.line - 1]
+                raise self._wrong(str(error), line + error.line - 1, wrong.find("{") + 1) from error
             if role == "user" and INPUT not in found:
                 raise self._wrong("# user must say where the person's turn goes: {{ input }}", line)
             known = declared | ({INPUT} if role == "user" else set())
             known |= {LABEL} if role == "user" and template.kind == "label" else set()
             if unknown := sorted(found - known):
-                raise self._wrong(f"# {role} uses {', '.join(unknown)}, which inputs does not declare", line)
+                at = re.search(rf"\{{[{{%][^}}]*?\b({unknown[0]})\b", source)
+                start = at.start(1) if at else 0
+                column = start - source.rfind("\n", 0, start)
+                problem = f"# {role} uses {', '.join(unknown)}, which inputs does not declare"
+                raise self._wrong(problem, line + source.count("\n", 0, start), column)
             used |= found
         if unused := sorted(declared - used):
             raise self._wrong(f"no section uses the input {', '.join(unused)}; remove it", self._line_of(unused[0]))

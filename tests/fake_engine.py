@@ -11,6 +11,7 @@ Each chat request takes the next script; without one it is answered with `Reply(
 
 import asyncio
 import json
+import re
 import tempfile
 import threading
 from collections import deque
@@ -174,6 +175,8 @@ class FakeEngine:
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/tokenize", self._tokenize, methods=["POST"]),
+                Route("/v1/score", self._score, methods=["POST"]),
                 Route("/v1/models", self._models),
                 Route("/engine/load", self._load, methods=["POST"]),
                 Route("/engine/lease", self._lease),
@@ -184,6 +187,21 @@ class FakeEngine:
         if refused := self._refused(request):
             return refused
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+
+    async def _tokenize(self, request: Request) -> Response:
+        """A token for each run of letters, with the space before it, and for each other character."""
+        body = await request.json()
+        prompt = "".join(f"{one['role']}\n{one['content']}\n" for one in body["messages"])
+        cut = [re.findall(r"\s?[A-Za-z]+|\s?.|\s", text) for text in [prompt, *body["prompt"]]]
+        data = [{"count": len(one), "tokens": list(range(len(one))), "token_strs": one} for one in cut]
+        return JSONResponse({"object": "list", "data": data, "model": body["model"], "max_model_len": 8192})
+
+    async def _score(self, request: Request) -> Response:
+        """A word is the likelier the oftener it is in the last message."""
+        body = await request.json()
+        said = body["messages"][-1]["content"].lower()
+        data = [{"logprobs": [-4 / (1 + said.count(word.lower()))]} for word in body["continuations"]]
+        return JSONResponse({"object": "list", "data": data, "model": body["model"]})
 
     async def _load(self, request: Request) -> Response:
         model = (await request.json())["model"]

@@ -12,6 +12,7 @@ from assistant.batch.run import asked, prediction
 from assistant.tasks import Outcome, Row, Task, default_calibration
 from prompts import metrics
 from prompts.attacks import MARKER, Attack, Attacked, Effect, Trial, attacked, attacks, effect
+from prompts.labels import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,16 @@ class Bent:
 
 @dataclass(slots=True)
 class Siege:
-    """All attacks on `rows`. `method` "" chooses the calibration by their number; that of the clean rows stays."""
+    """All attacks on `rows`. `method` "" chooses the calibration by their number; that of the clean rows stays.
+
+    `calibrations`: those of the method `fitted`.
+    """
 
     task: Task
     rows: Sequence[Row]
     method: str
     seed: int
+    calibrations: Sequence[Calibration] = ()
     trials: list[Trial] = field(default_factory=list)
     main: str = ""
     clean: list[float] = field(default_factory=list)
@@ -48,7 +53,7 @@ class Siege:
                 progress(len(outcomes), len(everything))
         clean = outcomes[: len(self.rows)]
         self.method = self.method or (default_calibration(len(clean)) if self.task.scored else "none")
-        calibrations = await self.task.calibration(self.method, clean)
+        calibrations = self.calibrations or await self.task.calibration(self.method, clean)
         predicted = [
             {**row, **prediction(self.task, row, outcome, calibrations)}
             for row, outcome in zip(everything, outcomes, strict=True)

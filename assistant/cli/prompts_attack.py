@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.kept_tests import difference, keep, tell
+from assistant.cli.kept_tests import fitted_calibration, keep
 from assistant.cli.options import progress_bar
 from assistant.cli.output import counted, print_json, print_table
-from assistant.cli.task_options import opened_task, settings_of
+from assistant.cli.shot_options import asked_for
+from assistant.cli.task_options import opened_task
 
 if TYPE_CHECKING:
     from assistant.batch.attacking import Siege
+    from assistant.batch.comparison import Comparison
     from prompts.attacks import Effect
     from prompts.template import Template
 
@@ -36,24 +38,27 @@ async def attack(template: "Template", source: Path, count: int, options: dict[s
         known = ", ".join(chosen[0])
         raise InputUnreadable(f"{source} has no {options['column']!r}, but {known}. Name the column of inputs.")
     async with opened_task(template, options) as task:
-        siege = Siege(task, chosen, options["calibration"], options["seed"])
+        siege = Siege(task, chosen, options["calibration"], options["seed"], fitted_calibration(task, options))
         with progress_bar() as progress:
             await siege.run(progress)
     report = _report(siege)
     compared = _kept(siege, source, options, report)
     if as_json:
-        print_json({**report, "template": template.name, "model": task.model, "before": compared})
+        before = compared and compared.as_dict()
+        print_json({**report, "template": template.name, "model": task.model, "before": before})
         return
     _show(siege)
-    tell(compared)
+    if compared:
+        click.echo(f"\n{compared}")
 
 
-def _kept(siege: "Siege", source: Path, options: dict[str, Any], report: dict[str, Any]) -> dict[str, Any] | None:
+def _kept(siege: "Siege", source: Path, options: dict[str, Any], report: dict[str, Any]) -> "Comparison | None":
     """Each row's share of attacks that changed nothing is kept as the measure `robustness`."""
+    from assistant.batch.testing import settings_of
     from assistant.store.template_tests import TemplateTest
 
     task = siege.task
-    how = {"calibration": siege.method, **settings_of(task, options)}
+    how = {"calibration": siege.method, **settings_of(task, asked_for(options))}
     which = hashlib.sha256(source.read_bytes() + f"{siege.seed} {len(siege.rows)}".encode()).hexdigest()
     what = (task.template.name, task.template.hash, task.model, task.adapter, how, source.name, which)
     return keep(TemplateTest(*what, "robustness", siege.kept(), report))
@@ -93,5 +98,8 @@ def _show(siege: "Siege") -> None:
 
 
 def _row(one: "Effect", order: bool) -> list[str]:
+    from assistant.batch.comparison import Difference
+
     obeyed = f"{one.obeyed:.0%}" if order else ""
-    return [one.name, f"{one.trials:,}", f"{one.flipped:.0%}", obeyed, difference(dataclasses.asdict(one))]
+    changed = Difference(one.difference, one.low, one.high)
+    return [one.name, f"{one.trials:,}", f"{one.flipped:.0%}", obeyed, str(changed)]

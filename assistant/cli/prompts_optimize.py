@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.kept_tests import difference, verdict
 from assistant.cli.output import as_json, counted, print_json
-from assistant.cli.prompts_test import set_beside
 from assistant.cli.shot_options import NONE_SAID
 from assistant.cli.task_options import find_template, model_options, opened_task
 from assistant.errors import AssistantError
@@ -40,6 +38,8 @@ def optimize(template: str, data: str, budget: int, out: str, as_json: bool, **o
     reasoning are tried on one part of the rows. A second part chooses, a third is looked at once: it tells how good
     the new template is. It is written where the second part finds it better, with how it came about.
     """
+    from assistant.batch.testing import set_beside
+
     found = find_template(template)
     target = _target(found, out)
     source = Path(data) if data else set_beside(found)
@@ -125,6 +125,8 @@ def _write(template: "Template", lineage: dict[str, Any], target: Path, source: 
 
 
 def _tell(template: "Template", run: "Optimization", lineage: dict[str, Any]) -> None:
+    from assistant.batch.comparison import Difference
+
     parts, validation = run.parts, lineage["validation"]
     split = f"{counted(len(parts.train), 'row')} to learn from, {len(parts.validation)} to choose by"
     calls = f"{run.judge.calls:,} of {run.budget:,} calls"
@@ -133,8 +135,7 @@ def _tell(template: "Template", run: "Optimization", lineage: dict[str, Any]) ->
         click.echo(f"Nothing was better than the template as it is ({validation['before']:.3f} in validation).")
         return
     test = lineage["test"]
+    gain = Difference(test["difference"], test["low"], test["high"])
     click.echo(f"changed     {lineage['changes']}")
     click.echo(f"validation  {validation['before']:.3f} before, {validation['after']:.3f} after, the best of several")
-    click.echo(
-        f"test        {test['before']:.3f} before, {test['after']:.3f} after: {difference(test)}: {verdict(test)}"
-    )
+    click.echo(f"test        {test['before']:.3f} before, {test['after']:.3f} after: {gain}: {gain.verdict}")

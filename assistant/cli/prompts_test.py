@@ -2,29 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assistant.cli import prompts_attack
-from assistant.cli.kept_tests import keep, tell
+from assistant.cli.kept_tests import keep
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, print_json, print_table
-from assistant.cli.task_options import find_template, opened_task, settings_of, task_options
-from assistant.errors import AssistantError
+from assistant.cli.shot_options import asked_for
+from assistant.cli.task_options import find_template, opened_task, task_options
 
 if TYPE_CHECKING:
     from assistant.batch.evaluation import Evaluation
-    from assistant.batch.fitted import Fitted
-    from assistant.batch.run import Batch
     from assistant.store.template_tests import TemplateTest
-    from assistant.tasks import Task
     from prompts.template import Template
-
-FITTED = "fitted"
 
 
 @click.command("test")
@@ -43,6 +36,8 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
     With --attack the rows are bent: typos, case, other words, options in another order, sentences that don't belong,
     and some forty orders to answer something else. It asks about 50 times for each row.
     """
+    from assistant.batch.testing import set_beside
+
     found = find_template(template)
     source = Path(data) if data else set_beside(found)
     if attack:
@@ -53,7 +48,15 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
     if as_json:
         told = {"template": result.template, "model": result.model, "adapter": result.adapter, "data": result.data}
         main = {"value": evaluation.value, "low": evaluation.low, "high": evaluation.high}
-        print_json({**told, "items": len(result.values), **result.report, result.main: main, "before": compared})
+        print_json(
+            {
+                **told,
+                "items": len(result.values),
+                **result.report,
+                result.main: main,
+                "before": compared and compared.as_dict(),
+            }
+        )
         return
     about = f"{result.template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
     click.echo(f"{about}: {len(result.values):,} items of {result.data}")
@@ -61,50 +64,16 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
         f"{_words(result.main)} {evaluation.value:.3f} (95 % interval {evaluation.low:.3f} to {evaluation.high:.3f})"
     )
     _show(result.report, result.main)
-    tell(compared)
+    if compared:
+        click.echo(f"\n{compared}")
 
 
 async def _test(template: "Template", source: Path, options: dict[str, Any]) -> "tuple[TemplateTest, Evaluation]":
-    from assistant.batch.evaluation import check, evaluate
-    from assistant.batch.fitted import as_json
-    from assistant.batch.rows import rows
-    from assistant.batch.run import Batch
-    from assistant.store.template_tests import TemplateTest
+    from assistant.batch import testing
 
-    check(template, rows(source), str(source))
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        task = await stack.enter_async_context(opened_task(template, options))
-        batch = Batch(task, source, options["calibration"], folder / "journal")
+    async with opened_task(template, options) as task:
         with progress_bar() as progress:
-            await batch.ask(lambda done: progress(done, batch.total))
-        fit = _fitted(task, source, batch) if batch.method == FITTED else None
-        predicted = list(await batch.predictions(fit.of_row if fit else None))
-    evaluation = evaluate(template, predicted, task.column)
-    how = {"calibration": batch.method, **settings_of(task, options)}
-    what = (template.name, template.hash, task.model, task.adapter, how, source.name, batch.digest)
-    report = {**evaluation.report, "calibration": batch.method, "failed": batch.failed}
-    report |= {FITTED: as_json(fit.whole)} if fit else {}
-    report |= {"examples_left_out": batch.left_out} if batch.left_out else {}
-    return TemplateTest(*what, evaluation.main, evaluation.values, report), evaluation
-
-
-def _fitted(task: "Task", source: Path, batch: "Batch") -> "Fitted":
-    from assistant.batch.evaluation import classes
-    from assistant.batch.fitted import fitted
-    from assistant.batch.rows import rows
-
-    if not task.scored:
-        raise AssistantError(f"{task.template.name} doesn't score its labels: there is nothing to calibrate.")
-    truths = [classes(row["label"], task.template.several) for row in rows(source)]
-    return fitted(task.template, truths, list(batch.outcomes()))
-
-
-def set_beside(template: "Template") -> Path:
-    """Its labelled set. Raises `AssistantError` where there is none."""
-    if template.data is None or not template.data.is_file():
-        raise AssistantError("There is no labelled set beside this template. Name one: --data FILE.")
-    return template.data
+            return await testing.run(task, source, options["calibration"], progress, asked_for(options))
 
 
 def _show(report: Mapping[str, Any], main: str) -> None:

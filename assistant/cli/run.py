@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.opened_log import opened_log
+from assistant.cli.kept_tests import fitted_calibration
 from assistant.cli.options import progress_bar
 from assistant.cli.output import as_json, counted, print_json
-from assistant.cli.task_options import find_template, opened_task, settings_of, task_options
+from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
     from assistant.batch.run import Batch
-    from assistant.tasks import Task
-    from prompts.labels import Calibration
 
 STANDARD = "-"
 
@@ -62,31 +60,13 @@ async def _run(name: str, source: Path, target: str, options: dict[str, Any]) ->
         folder = output.parent if output else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = folder / f"{output.name if output else 'output'}.journal"
         batch = Batch(task, source, options["calibration"], journal)
-        kept = _kept_calibration(task, options)
+        kept = fitted_calibration(task, options)
         with progress_bar() as progress:
             await batch.ask(lambda done: progress(done, batch.total))
         predictions = await batch.predictions((lambda _: kept) if kept else None)
         write(output, predictions, batch.columns) if output else write_jsonl(sys.stdout, predictions)
         batch.end()
     return batch
-
-
-def _kept_calibration(task: "Task", options: dict[str, Any]) -> "list[Calibration]":
-    """The one that a test of the template fitted, where it is asked for."""
-    from assistant.batch.fitted import from_json
-    from assistant.store import template_tests
-
-    if options["calibration"] != "fitted":
-        return []
-    how, name = settings_of(task, options), task.template.name
-    with opened_log() as db:
-        kept = template_tests.fitted(db, task.template.hash, task.model, task.adapter, how)
-    if not kept:
-        raise AssistantError(
-            f"No calibration is fitted for {name} with this model and these examples. "
-            f"First: assistant prompts test {name} --data FILE --calibration fitted"
-        )
-    return from_json(kept)
 
 
 def _output(target: str) -> Path | None:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assistant.cli.options import model_name, pairs, sampling_values
-from assistant.cli.shot_options import SHOT_OPTIONS, asked_for, opened_shots
-from assistant.errors import AssistantError
+from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
     from assistant.tasks import Task
     from prompts.template import Template
-
-VOTING_TEMPERATURE = 0.7
-"""Of answers that are voted on, as in Wang et al. 2022 (arXiv:2203.11171)."""
 
 Command = Callable[..., Any]
 
@@ -74,32 +70,19 @@ def find_template(name: str) -> "Template":
     return Library(Paths.from_environment().create().templates).find(name)
 
 
-def settings_of(task: "Task", options: dict[str, Any]) -> dict[str, Any]:
-    """What a task was asked with beside its template, model and adapter, as a test of a template keeps it."""
-    said = asked_for(options)
-    how = {"values": dict(task.values), "sampling": task.sampling.as_dict()}
-    return how | ({"examples": said} if said else {})
-
-
 @asynccontextmanager
 async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGenerator[Task]":
     """The task as the options say; greedy, unless they, the template or its votes say otherwise. Nothing is asked."""
     from assistant import settings
     from assistant.client import Client
-    from assistant.engine.sampling import Sampling
     from assistant.store.database import open_database
-    from assistant.tasks import Task
+    from assistant.tasks import Task, task_sampling
 
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file)
     with closing(open_database(paths.database)) as db:
         model = model_name(db, paths, chosen, options["model"])
-    votes = template.reasoning.votes if template.reasoning else 1
-    temperature = VOTING_TEMPERATURE if votes > 1 else 0
-    asked = {**template.sampling, **sampling_values(options["sampling"])}
-    sampling = Sampling().replace({**chosen.sampling, "temperature": temperature, **asked})
-    if votes > 1 and not sampling.temperature:
-        raise AssistantError(f"At temperature 0 all {votes} votes would be the same. Set it above 0.")
+    sampling = task_sampling(template, chosen.sampling, sampling_values(options["sampling"]))
     async with Client(paths, chosen) as client:
         shots = await opened_shots(template, client, model, chosen, options)
         yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"], shots)

@@ -107,12 +107,15 @@ def ended_before(db: Database, time_ms: int) -> list[int]:
 
 
 def erase_unused(db: Database) -> None:
-    """Delete the templates and settings that no reply was made with: their text may be a person's own."""
-    for table, used in (
-        ("provenances", "outcomes WHERE provenance_id = provenances.id"),
-        ("templates", "provenances WHERE template_hash = templates.hash"),
+    """Delete the settings that no reply was made with, and the templates that nobody tested or saved either: their text
+    may be a person's own."""
+    used = ("provenances", "template_tests", "template_saves")
+    for table, uses in (
+        ("provenances", ["outcomes WHERE provenance_id = provenances.id"]),
+        ("templates", [f"{by} WHERE template_hash = templates.hash" for by in used]),
     ):
-        execute(db, f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {used})")
+        unused = " AND ".join(f"NOT EXISTS (SELECT 1 FROM {use})" for use in uses)
+        execute(db, f"DELETE FROM {table} WHERE {unused}")
 
 
 def leave_no_bytes(db: Database, *, within_s: float | None = None) -> None:

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.events import Timing
-from assistant.store import conversations
+from assistant.store import conversations, templates
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
 from assistant.store.packing import pack, unpack
@@ -107,11 +107,7 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
     """The row of a reply that is about to grow, opened. Its id."""
     with transaction(db):
         message_id = _add(db, conversation_id, parent_id, "assistant", "", "growing")
-        execute(
-            db,
-            "INSERT OR IGNORE INTO templates (hash, name, text, first_used_ms) VALUES (?, ?, ?, ?)",
-            (provenance.template_hash, provenance.template, provenance.template_text, now_ms()),
-        )
+        templates.keep(db, provenance.template_hash, provenance.template, provenance.template_text)
         execute(
             db,
             "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed, inputs, version) "

@@ -643,3 +643,13 @@ def vocabularies(db: Database) -> None:
     A piece is a hash of the model and the text: `token_packing` tells how.
     """
     db.conn.execute("CREATE TABLE token_ids (piece INTEGER PRIMARY KEY, id INTEGER NOT NULL)")
+
+
+@migrations()
+def saved_templates(db: Database) -> None:
+    """Texts of templates that a person saved, so that they can be had back though no reply was made with them."""
+    db.conn.execute(
+        "CREATE TABLE template_saves (name TEXT NOT NULL, template_hash TEXT NOT NULL REFERENCES templates(hash), "
+        "saved_ms INTEGER NOT NULL, PRIMARY KEY (name, template_hash)) WITHOUT ROWID"
+    )
+    db.conn.execute("CREATE INDEX template_saves_hash ON template_saves(template_hash)")

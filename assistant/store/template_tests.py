@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from assistant.store import templates
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
 
@@ -26,6 +27,8 @@ class TemplateTest:
     values: list[float]
     report: Mapping[str, Any]
     done_ms: int = 0
+    text: str = ""
+    """Of the template; kept with the test, and not read with it."""
 
     @property
     def what(self) -> tuple[str, str, str, str]:
@@ -43,6 +46,16 @@ def add(db: Database, test: TemplateTest) -> None:
     with transaction(db):
         marks = ", ".join("?" * 11)
         execute(db, f"INSERT INTO template_tests ({COLUMNS}) VALUES ({marks})", (*row, *texts[1:], now_ms()))
+        if test.text:
+            templates.keep(db, test.template_hash, test.template, test.text)
+
+
+def of(db: Database, template: str, limit: int) -> list[TemplateTest]:
+    """The last tests of what had this name, the newest first."""
+    rows = select(
+        db, f"SELECT {COLUMNS} FROM template_tests WHERE template = ? ORDER BY id DESC LIMIT ?", (template, limit)
+    )
+    return [_test(row) for row in rows]
 
 
 def earlier(db: Database, test: TemplateTest) -> TemplateTest | None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from assistant.tui.logs import Logs
     from assistant.tui.screens.log import LogScreen
     from assistant.tui.screens.models import Taken
+    from assistant.tui.screens.prompts import PromptsScreen
     from assistant.tui.screens.train import TrainScreen
+    from prompts.template import Template
 
 
 class AssistantApp(TellsErrors, App[None]):
@@ -59,6 +61,7 @@ class AssistantApp(TellsErrors, App[None]):
         self._logs: Logs | None = None
         self._log_screen: LogScreen | None = None
         self._train_screen: TrainScreen | None = None
+        self._prompts_screen: PromptsScreen | None = None
         self._quit_asked = False
         """Quit was asked for while the log was still being opened."""
         self.register_theme(theme.DARK)
@@ -219,6 +222,22 @@ class AssistantApp(TellsErrors, App[None]):
         if chosen is not None:
             self.chat.open_at(*chosen)
 
+    def on_chat_screen_prompts_wanted(self) -> None:
+        from assistant.tui.screens.prompts import PromptsScreen
+
+        assert self._logs is not None, "the chat has logs when it wants to show templates"
+        if self._prompts_screen is None:
+            current = self.chat.view.current_setup.template
+            self._prompts_screen = PromptsScreen(self._logs, now=self._now, current=current)
+            self.install_screen(self._prompts_screen, "prompts")  # what is being written or tested goes on
+        self.push_screen(self._prompts_screen, self._template_chosen)
+
+    def _template_chosen(self, template: "Template | None") -> None:
+        from assistant.tui.screens.choose import use_template
+
+        if template is not None:
+            use_template(self.chat.view, template)
+
     def action_help(self) -> None:
         from assistant.tui.screens.help import HelpScreen
 
@@ -239,6 +258,8 @@ class AssistantApp(TellsErrors, App[None]):
         for screen in (self._log_screen, self._train_screen):
             if screen is not None:
                 await screen.close()
+        if self._prompts_screen is not None:
+            self._prompts_screen.close()
         if logs is not None:
             self.workers.cancel_group(self, "meaning")
             await self.chat.keep_all()

@@ -31,6 +31,7 @@ CHAT: list[BindingType] = [
     Binding("f3", "search", "search the conversations", show=False, id="chat.search"),
     Binding("f4", "models", "models", show=False, id="chat.models"),
     Binding("f7", "train", "train the model", show=False, id="chat.train", priority=True),
+    Binding("f6", "prompts", "prompts: try, test, write", show=False, id="chat.prompts", priority=True),
     Binding("f8", "log", "the log: search and curate", show=False, id="chat.log"),
     Binding("f9", "branches", "branches", tooltip="the branches as a tree", show=False, id="chat.branches"),
 ]
@@ -180,6 +181,29 @@ TRAINING: list[BindingType] = [
     Binding("x", "samples", "samples", tooltip="let both answer held-out prompts", id="training.samples"),
     Binding("v", "try_it", "side by side", tooltip="try base and retrained side by side, blind", id="training.try"),
 ]
+PROMPTS: list[BindingType] = [
+    Binding("escape", "stop", "stop", tooltip="stop the run or the test", id="prompts.stop"),
+    Binding("escape", "leave_edit", "leave the edit", id="prompts.leave_edit"),
+    Binding("escape", "leave", "back", id="prompts.leave"),
+    Binding("f6", "leave", "back", show=False, id="prompts.leave_too", priority=True),
+    Binding("ctrl+g", "save", "save", tooltip="save the template", id="prompts.save"),
+    Binding("enter,r", "try_it", "run", tooltip="fill in the inputs, and run it", id="prompts.run"),
+    Binding("t", "test", "test", tooltip="test it on a labelled set", id="prompts.test"),
+    Binding("e", "edit", "edit", tooltip="edit it, or a copy of a built-in one", id="prompts.edit"),
+    Binding("u", "use", "use", tooltip="use it in the open conversation", id="prompts.use"),
+    Binding("v", "show('versions')", "versions", tooltip="what it was before", id="prompts.versions"),
+    Binding("p", "show('preview')", "preview", tooltip="the messages and their tokens", id="prompts.preview"),
+    Binding("a", "show('answer')", "answer", tooltip="the last answer", show=False, id="prompts.answer"),
+    Binding("T", "show('tests')", "tests", tooltip="the tests so far", show=False, id="prompts.tests"),
+    Binding("slash", "search", "search", show=False, id="prompts.search"),
+    Binding("n", "new", "new", tooltip="a new template", show=False, id="prompts.new"),
+    Binding("c", "duplicate", "duplicate", tooltip="duplicate it as one of your own", show=False, id="prompts.copy"),
+    Binding("d,delete", "delete", "delete", tooltip="delete the template", show=False, id="prompts.delete"),
+    Binding("b", "bring_back", "bring back", tooltip="bring back the text that is shown", id="prompts.bring_back"),
+    Binding("left", "version(-1)", "newer", tooltip="newer text", show=False, id="prompts.newer"),
+    Binding("right", "version(1)", "older", tooltip="older text", show=False, id="prompts.older"),
+    Binding("space", "page", "read on below", show=False, id="prompts.read_on"),
+]
 
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
@@ -195,6 +219,7 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Rows of the log": EXCHANGES,
     "Training": TRAIN,
     "One training": TRAINING,
+    "Prompts": PROMPTS,
     "Models": MODELS,
     "Tokens": [*TOKEN_TEXT, *TOKENS],
     "Dialogs": FORM,

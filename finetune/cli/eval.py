@@ -58,7 +58,7 @@ def _say(as_json: bool) -> Any:
 async def _tasks(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
     from functools import partial
 
-    from assistant.cli.prompts_test import set_beside
+    from assistant.batch.testing import set_beside
     from assistant.cli.task_options import find_template
     from finetune import task_metrics
 
@@ -70,9 +70,11 @@ async def _tasks(names: tuple[str, ...], model: str, adapter: str, seed: int) ->
 
 
 def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncContextManager[Task]":
+    from assistant.cli.shot_options import NONE_SAID
     from assistant.cli.task_options import opened_task
 
-    return opened_task(template, {"model": model, "values": {}, "sampling": {}, "column": "input", "adapter": adapter})
+    said = {"model": model, "values": {}, "sampling": {}, "column": "input", "adapter": adapter}
+    return opened_task(template, {**NONE_SAID, **said})
 
 
 def _print(told: dict[str, Any], folder: Path) -> None:

@@ -79,7 +79,7 @@ def front(matter: str, body: str = "# system\nhi\n") -> str:
         (front("inputs:\n  a: {describtion: x}", "# system\n{{ a }}"), "line 3: input 'a' needs a description"),
         (front("inputs:\n  a: x"), "line 3: no section uses the input a"),
         (front("kind: chat", "# system\n{{ a }} {{ b }}"), "# system uses a, b, which inputs does not declare"),
-        (front("kind: chat", "# system\n\n{% if %}"), "line 6: Expected an expression"),
+        (front("kind: chat", "# system\n\n{% if %}"), "line 6, column 1: Expected an expression"),
         (front("kind: chat", "# user\nhi"), "{{ input }}"),
         (front("examples:\n  - {input: a}"), "each example needs input and output"),
         (front("examples:\n  - {input: a, output: b, c: d}"), "each example needs input and output"),

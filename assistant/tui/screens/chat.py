@@ -56,6 +56,9 @@ class ChatScreen(TellsErrors, Screen[None]):
     class LogWanted(Message):
         """The reader wants to see the log."""
 
+    class PromptsWanted(Message):
+        """The reader wants to see the templates."""
+
     def __init__(self, settings: Settings, *, now: Now) -> None:
         super().__init__(classes="-list")
         self._settings = settings
@@ -367,8 +370,11 @@ class ChatScreen(TellsErrors, Screen[None]):
     def action_log(self) -> None:
         self.post_message(self.LogWanted())
 
+    def action_prompts(self) -> None:
+        self.post_message(self.PromptsWanted())
+
 
 _NEED_LOGS = (
-    "new", "new_private", "choose_template", "choose_model", "choose_adapter", "sampling", "models", "train", "log",
-    "to_list", "search",
+    "new", "new_private", "choose_template", "choose_model", "choose_adapter", "sampling", "models", "prompts", "train",
+    "log", "to_list", "search",
 )  # fmt: skip

@@ -54,7 +54,7 @@ def choose_template(view: "ConversationView", logs: "Logs") -> None:
 
     def chosen(name: str | None) -> None:
         if name is not None:
-            _fill_in(view, templates[name])
+            use_template(view, templates[name])
 
     for problem in logs.library.problems():
         view.notify(printable(str(problem)), severity="warning", markup=False)
@@ -64,7 +64,8 @@ def choose_template(view: "ConversationView", logs: "Logs") -> None:
     view.app.push_screen(PickScreen(heading, choices, current=view.current_setup.template), chosen)
 
 
-def _fill_in(view: "ConversationView", template: "Template") -> None:
+def use_template(view: "ConversationView", template: "Template") -> None:
+    """Make the replies of a conversation with it, once its inputs are filled in where it has some."""
     from assistant.tui.screens.inputs import InputsScreen
 
     def filled_in(values: dict[str, str] | None) -> None:

@@ -14,6 +14,7 @@ from assistant.errors import AssistantError
 from assistant.safe_text import printable
 from assistant.tui import keys
 from assistant.tui.screens.dialog import Dialog
+from prompts.errors import PromptError
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class FormScreen(Dialog[T]):
 
     BINDINGS: ClassVar[list[BindingType]] = keys.FORM
     CSS_PATH = "form.tcss"
+    KEYS: ClassVar[str] = "enter next field, then accept · ctrl+g accept · esc cancel"
 
     def __init__(self, heading: str, about: str, fields: Sequence[Field]) -> None:
         super().__init__()
@@ -46,15 +48,18 @@ class FormScreen(Dialog[T]):
             yield Label(self._heading, classes="heading", markup=False)
             if self._about:
                 yield Label(printable(self._about), classes="quiet about", markup=False)
+            yield from self.above()
             with VerticalScroll(can_focus=False), Grid():
                 for field in self._fields:
                     yield Label(printable(field.label, newlines=False), markup=False)
                     yield Input(field.value, placeholder=field.default, id=f"field-{field.name}", select_on_focus=False)
                     yield Label(printable(field.hint, newlines=False), classes="quiet", markup=False)
             yield Label("", classes="problem", markup=False)
-            yield Label(
-                "enter next field, then accept · ctrl+g accept · esc cancel", classes="quiet keys", markup=False
-            )
+            yield Label(self.KEYS, classes="quiet keys", markup=False)
+
+    def above(self) -> ComposeResult:
+        """What stands above the fields."""
+        yield from ()
 
     def on_mount(self) -> None:
         self.query_one(".problem").display = False
@@ -71,7 +76,7 @@ class FormScreen(Dialog[T]):
         typed = {field.name: self.query_one(f"#field-{field.name}", Input).value for field in self._fields}
         try:
             result = self.result(typed)
-        except AssistantError as error:
+        except (AssistantError, PromptError) as error:
             problem = self.query_one(".problem", Label)
             problem.update(str(error))
             problem.display = True
@@ -79,5 +84,5 @@ class FormScreen(Dialog[T]):
             self.dismiss(result)
 
     def result(self, typed: dict[str, str]) -> T:
-        """What the form stands for. Raises `AssistantError` where a value won't do."""
+        """What the form stands for. Raises `AssistantError` or `PromptError` where a value won't do."""
         raise NotImplementedError

@@ -5,8 +5,8 @@ from itertools import zip_longest
 
 from textual.content import Content
 
-from assistant.tui.widgets.column_view import ColumnView
 from assistant.tui.widgets.message import ShownMessage
+from assistant.tui.widgets.page import Page
 from assistant.tui.widgets.rows import EMPTY, Line, Row
 
 _GAP = "   "
@@ -54,23 +54,5 @@ class Facts:
         return len(self.lines(width))
 
 
-class ExchangeDetail(ColumnView["ShownMessage | SideBySide | Facts"]):
-    """Begins at the top, whatever it shows."""
-
-    def show(self, entries: Sequence[ShownMessage | SideBySide | Facts]) -> None:
-        """Show these in place of all before."""
-        self._column.fill(entries)
-        self._drawn.clear()
-        self.scroll_to(y=0, animate=False, force=True)
-        self._following = False
-        self._settle()
-
-    def page(self) -> None:
-        """Read on by a page; from the end back to the beginning."""
-        if self.scroll_offset.y >= self.max_scroll_y:
-            self.scroll_to(y=0, animate=False, force=True)
-        else:
-            self.scroll_page_down()
-
-    def is_marked(self, line: int) -> bool:  # noqa: ARG002
-        return False
+class ExchangeDetail(Page["ShownMessage | SideBySide | Facts"]):
+    """One exchange."""
