@@ -46,7 +46,7 @@ def request_body(model: str, messages: Sequence[Message], sampling: Sampling) ->
 
 def messages_body(messages: Sequence[Message]) -> list[dict[str, str]]:
     """A conversation as all requests say it."""
-    return [{"role": message.role, "content": _whole(message.content)} for message in messages]
+    return [{"role": message.role, "content": well_formed(message.content)} for message in messages]
 
 
 def own_fields(
@@ -106,6 +106,6 @@ async def answer(
         yield event
 
 
-def _whole(text: str) -> str:
+def well_formed(text: str) -> str:
     """`text` with U+FFFD for lone surrogates, which no tokenizer can read and UTF-8 can't carry."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from assistant.client import process, remote
-from assistant.client.chat import answer, events, messages_body, own_fields, request_body
+from assistant.client.chat import answer, events, messages_body, own_fields, request_body, well_formed
 from assistant.client.http import Endpoint, call, unanswered
 from assistant.client.lease import Lease
 from assistant.engine import catalogue
@@ -114,7 +114,7 @@ class Client:
         body = {
             "model": await self._own(model, "score texts"),
             "messages": messages_body(messages),
-            "continuations": list(continuations),
+            "continuations": list(map(well_formed, continuations)),
             "adapter": adapter or None,
         }
         lease = await self._attach()
@@ -149,13 +149,17 @@ class Client:
         body = {
             "model": await self._own(model, "count tokens"),
             "messages": messages_body(messages),
-            "prompt": list(texts),
+            "prompt": list(map(well_formed, texts)),
         }
         return await self._read("/v1/tokenize", body, tokenized_of)
 
     async def embed(self, model: str, texts: Sequence[str], *, background: bool = False) -> list[list[float]]:
         """A vector of length 1 for each text. Our own engine only. `background`: when it has nothing else to do."""
-        body = {"model": await self._own(model, "embed texts"), "input": list(texts), "background": background}
+        body = {
+            "model": await self._own(model, "embed texts"),
+            "input": list(map(well_formed, texts)),
+            "background": background,
+        }
         lease = await self._attach()
         answered = await call(lease.http, "POST", "/v1/embeddings", lease.endpoint, body)
         return [one["embedding"] for one in answered["data"]]

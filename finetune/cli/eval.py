@@ -38,7 +38,7 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
         from finetune.run_folder import RunFolder
 
         about = prove.subject(db, paths, run)
-        more = asyncio.run(_tasks(tasks, about.run.model, about.adapter.name, seed))
+        more = asyncio.run(tasks_measured(tasks, about.run.model, about.adapter.name, seed))
         chosen = probe or forgetting.PROBE
         told = prove.evaluate(db, paths, run, probe=chosen, seed=seed, more=more, say=_say(as_json))
         points = runs.points(db, about.run.id)
@@ -55,7 +55,7 @@ def _say(as_json: bool) -> Any:
     return lambda text: None if as_json else click.echo(f"… {text}", err=True)
 
 
-async def _tasks(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
+async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
     from functools import partial
 
     from assistant.batch.testing import set_beside

@@ -1,5 +1,6 @@
 """The default model with an adapter of its own: registered, promoted, spoken with, replayed, rolled back."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -16,6 +17,8 @@ from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database
 from finetune import promote
+from finetune.cli.eval import tasks_measured
+from prompts import own
 from prompts.library import Library
 from tests.assistant.tui.test_compare_real import make_adapter
 
@@ -83,3 +86,15 @@ async def test_promoted_spoken_with_and_rolled_back(real_home: Paths, client: Cl
     old = conversations.get(db, messages.get(db, adapted).conversation_id)
     assert old.adapter is None  # it follows: its next reply is the base's
     db.close()
+
+
+async def test_a_task_is_measured_with_it_and_without(real_home: Paths) -> None:
+    make_adapter(real_home, "sea")
+    path = own.duplicate(Library(None).find("sentiment"), real_home.templates, "moods")
+    rows = [("Warm bread and a smile.", "positive"), ("Never again, it broke at once.", "negative")] * 6
+    lines = [json.dumps({"input": f"{number}: {text}", "label": label}) for number, (text, label) in enumerate(rows)]
+    path.with_suffix(".jsonl").write_text("\n".join(lines))
+    (measure,) = await tasks_measured(("moods",), DEFAULT, "sea", seed=0)
+    assert measure.name == "moods accuracy"
+    assert measure.base > 0.5
+    assert measure.items == 12

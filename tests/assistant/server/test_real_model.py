@@ -139,3 +139,10 @@ async def test_replies_at_once_are_those_of_each_alone(client: Client) -> None:
     alone = [text(await said(client, messages)) for messages in asked]
     together = await asyncio.gather(*(said(client, messages) for messages in asked))
     assert [text(events) for events in together] == alone
+
+
+async def test_halves_of_characters_are_read_as_unknown_ones(client: Client) -> None:
+    asked, half = [Message("user", "Is \ud83d a letter?")], "a\ud83d"
+    told = await client.tokenize(DEFAULT, asked, [half, "a\ufffd"])
+    assert told.ids[1] == told.ids[2]
+    assert len(await client.score(DEFAULT, asked, [half])) == 1
