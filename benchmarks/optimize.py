@@ -15,10 +15,9 @@ from assistant.batch.rows import rows
 from assistant.cli.shot_options import NONE_SAID, opened_shots
 from assistant.client import Client
 from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import Task
+from assistant.tasks import Task, task_sampling
 from benchmarks.cold_start import new_home
 from prompts.library import Library
 from prompts.metrics import paired
@@ -30,7 +29,7 @@ async def optimized(paths: Paths, template: Template, budget: int, seed: int) ->
     assert template.data is not None
     async with Client(paths, Settings()) as client:
         shots = await opened_shots(template, client, catalogue.DEFAULT, Settings(), NONE_SAID)
-        sampling = Sampling().replace({"temperature": 0, **template.sampling})
+        sampling = task_sampling(template, {})
         task = Task(client, template, catalogue.DEFAULT, sampling, {}, shots=shots)
         run = Optimization(task, list(rows(template.data)), budget, seed)
         return run, await run.run()
