@@ -163,8 +163,9 @@ def share(db: Database, vectors: Vectors) -> float:
     )[0]
     if first is None or (low <= first and last <= high and not stale):
         return 1.0
-    known = max(0, int(min(last, high) - max(first, low) + 1 - stale))
-    return min(float(known) / (last - first + 1), 0.99)
+    known = max(0, min(last, high) - max(first, low) + 1 - stale)
+    known_share: float = known / (last - first + 1)
+    return min(known_share, 0.99)
 
 
 def forget(db: Database) -> None:
