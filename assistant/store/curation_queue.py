@@ -44,7 +44,7 @@ def up_next(db: Database, filter_: Filter = EVERYTHING, *, conversation_id: int 
 def _unjudged(db: Database, conversation_id: int, passes: str, values: tuple[Any, ...]) -> list[Exchange]:
     rows = select(
         db,
-        "SELECT message_id FROM exchanges INDEXED BY exchanges_of_conversation "
+        "SELECT message_id FROM exchanges INDEXED BY exchanges_conversation_id "
         f"WHERE conversation_id = ? AND judged = 0 AND {passes} ORDER BY message_id",
         (conversation_id, *values),
     )

@@ -171,7 +171,7 @@ def _chosen(db: Database, ids: list[int], filter_: Filter) -> dict[int, list[int
     chosen: dict[int, list[int]] = {}
     for conversation_id, message_id in select(
         db,
-        "SELECT conversation_id, message_id FROM exchanges INDEXED BY exchanges_of_conversation "
+        "SELECT conversation_id, message_id FROM exchanges INDEXED BY exchanges_conversation_id "
         f"WHERE conversation_id IN ({marks}) AND {where}",
         (*ids, *values),
     ):
