@@ -21,7 +21,7 @@ from assistant.tasks import Task, task_sampling
 from benchmarks.cold_start import new_home
 from prompts.library import Library
 from prompts.metrics import paired
-from prompts.optimize import Found, about
+from prompts.optimize import BudgetTooSmall, Found, about
 from prompts.template import Template
 
 
@@ -48,9 +48,14 @@ def main() -> None:
         for template in chosen:
             for seed in range(asked.seeds):
                 began_s = time.perf_counter()
-                run, found = asyncio.run(optimized(paths, template, asked.budget, seed))
+                runs += 1
+                try:
+                    run, found = asyncio.run(optimized(paths, template, asked.budget, seed))
+                except BudgetTooSmall as error:
+                    print(f"{template.name:<20} seed {seed}  {error}", flush=True)
+                    continue
                 took_s = time.perf_counter() - began_s
-                improved, runs = improved + found.improved, runs + 1
+                improved += found.improved
                 test = ""
                 if found.test_after:
                     gain, low, high = paired(found.test_before, found.test_after)
