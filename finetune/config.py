@@ -9,6 +9,7 @@ from assistant.errors import TrainingRefused
 
 Method = Literal["lora", "rslora", "dora", "adalora", "qlora", "ia3", "prefix", "prompt", "top-layers", "full"]
 METHODS: tuple[str, ...] = get_args(Method)
+TRACKERS = ("tensorboard", "wandb")
 Objective = Literal["auto", "supervised", "dpo", "kto", "label"]
 Optimizer = Literal["adamw", "sgd", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
@@ -71,7 +72,8 @@ class TrainConfig:
     patience: int = 3
     """Looks without a better validation loss after which the training ends; 0: never."""
     trackers: tuple[str, ...] = ()
-    """`tensorboard` and `wandb` (offline) write the course of the training into the run's folder."""
+    """`tensorboard`, `wandb` or both write the course of the training into the run's folder. W&B stays offline unless
+    WANDB_MODE says otherwise."""
 
     def __post_init__(self) -> None:
         """Raise `TrainingRefused` for what makes no sense."""
@@ -89,6 +91,8 @@ class TrainConfig:
                 raise TrainingRefused(
                     f"{name} {getattr(self, name)!r} is unknown. There are: {', '.join(get_args(kind))}."
                 )
+        if unknown := [one for one in self.trackers if one not in TRACKERS]:
+            raise TrainingRefused(f"tracker {unknown[0]!r} is unknown. There are: {', '.join(TRACKERS)}.")
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup <= 1:
             raise TrainingRefused("dropout and warmup are shares from 0 to 1.")
 

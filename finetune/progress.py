@@ -18,6 +18,10 @@ class Planned:
     seconds: float
     memory_bytes: int
     trained_parameters: int
+    shortened: int = 0
+    """Examples that lost their oldest turns, as they don't fit the context."""
+    too_long: int = 0
+    """Replies longer than the context, which are not learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,30 @@ class Ended:
 
 
 Progress = Planned | Stepped | Validated | Paused | Ended
+
+
+def figures_of(progress: Progress) -> dict[str, float]:
+    """What of it is a curve over the steps, by the name that the log and every tracker has it under."""
+    match progress:
+        case Stepped():
+            return {
+                "loss": progress.loss,
+                "learning_rate": progress.learning_rate,
+                "gradient_norm": progress.gradient_norm,
+                "tokens_per_s": progress.tokens_per_s,
+            }
+        case Validated():
+            return {"validation_loss": progress.loss}
+    return {}
+
+
+def cut_lines(shortened: int, too_long: int) -> list[str]:
+    """A line for people on each kind of row that doesn't fit the context; none where all do."""
+    told = (
+        (shortened, "rows without their oldest turns, which don't fit the context"),
+        (too_long, "replies longer than the context, which won't be learned"),
+    )
+    return [f"{count:,} {what}" for count, what in told if count]
 
 
 def as_line(progress: Progress) -> str:

@@ -33,8 +33,10 @@ from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
 from finetune.model import Base, Trainee, device_of, opened_base, precision_of
 from finetune.plan import Measured, Shape
-from finetune.progress import Ended, Planned, Progress, Stepped, Validated
+from finetune.progress import Ended, Planned, Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder, lower_priority, only_training
+from finetune.tokens import Cuts
+from finetune.trackers import Trackers, refuse_missing
 from finetune.train import Trainer
 
 COMPARED = ("dpo", "kto")
@@ -50,6 +52,8 @@ class Course:
     base: Base
     train: Lessons
     validation: Lessons
+    cuts: Cuts
+    """Of both parts: what didn't fit the context."""
 
 
 def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
@@ -69,7 +73,7 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
             f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
             "`finetune data`, from more conversations."
         )
-    return Course(dataset, model, base, train, validation)
+    return Course(dataset, model, base, train, validation, tokenizer.cuts)
 
 
 def begin(
@@ -86,6 +90,7 @@ def begin(
 
     Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
     """
+    refuse_missing(config)
     device = device_of()
     if config.method == "qlora" and device.type != "cuda":
         raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
@@ -98,7 +103,7 @@ def begin(
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned("", trainer, _settled(trainer, config)))
+            say(_planned("", trainer, _settled(trainer, config), learned.cuts))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
@@ -117,6 +122,7 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
         if dataset is None:
             raise TrainingRefused(f"The dataset that {run.name} learned from is deleted. Begin another training.")
         config = TrainConfig.from_json(run.config["settings"])
+        refuse_missing(config)
         learned = course(db, paths, dataset.name, run.model, config)
         if _fingerprint(learned) != run.config["examples"]:
             raise TrainingRefused(
@@ -156,7 +162,7 @@ def _work(
     say: Callable[[Progress], None],
 ) -> Run:
     folder = RunFolder(paths, run.name).create()
-    main = PartialState().is_main_process
+    main, tracked = PartialState().is_main_process, Trackers()
     if main:
         folder.want("")
         runs.set_state(db, run.id, "running")
@@ -164,11 +170,9 @@ def _work(
     def told(progress: Progress) -> None:
         if not main:
             return
-        if isinstance(progress, Stepped):
-            figures = {"loss": progress.loss, "learning_rate": progress.learning_rate}
-            runs.add_point(db, run.id, progress.step, {**figures, "tokens_per_s": progress.tokens_per_s})
-        elif isinstance(progress, Validated):
-            runs.add_point(db, run.id, progress.step, {"validation_loss": progress.loss})
+        if isinstance(progress, Stepped | Validated):
+            runs.add_point(db, run.id, progress.step, figures_of(progress))
+        tracked.log(progress)
         say(progress)
 
     try:
@@ -178,8 +182,10 @@ def _work(
             measured = _settled(trainer, config)
             if main and trainer.shape != shape:
                 runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
-            told(_planned(run.name, trainer, measured))
-            reason = trainer.train()
+            told(_planned(run.name, trainer, measured, learned.cuts))
+            names, step = config.trackers if main else (), trainer.standing.step
+            with tracked.started(names, folder, run.name, step, _origin(learned, trainer)):
+                reason = trainer.train()
         if main:
             if reason != "stopped":
                 _keep(db, paths, run, trainer, folder, learned, reason)
@@ -212,9 +218,7 @@ def trainer_of(
     activations = precision_of(config.precision, device)
     own = config.changes_base
     mixed = "bf16" if own and activations == torch.bfloat16 else "no"
-    accelerator = Accelerator(
-        cpu=device.type == "cpu", mixed_precision=mixed, log_with=list(config.trackers) or None, project_dir=folder.path
-    )
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
     torch.manual_seed(config.seed)  # what adapters begin with
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
     model = adapters.prepare(model, config, shape.steps, learned.model)
@@ -265,7 +269,7 @@ def _settled(trainer: Trainer, config: TrainConfig) -> Measured:
     return measured
 
 
-def _planned(name: str, trainer: Trainer, measured: Measured) -> Planned:
+def _planned(name: str, trainer: Trainer, measured: Measured, cuts: Cuts) -> Planned:
     shape = trainer.shape
     left = shape.steps - trainer.standing.step
     looks = left / shape.validate_every
@@ -278,6 +282,8 @@ def _planned(name: str, trainer: Trainer, measured: Measured) -> Planned:
         left * measured.step_s + looks * measured.look_s,
         memory.peak_bytes(trainer.accelerator.device),
         sum(one.numel() for one in adapters.trained(trainer.model).values()),
+        cuts.shortened,
+        cuts.left_out,
     )
 
 
@@ -301,6 +307,8 @@ def _keep(
         "validation_loss": standing.best_loss if trainer.validation else None,
         "reason": reason,
         "processes": trainer.accelerator.num_processes,
+        "shortened": learned.cuts.shortened,
+        "too_long": learned.cuts.left_out,
     }
     if trainer.config.changes_base:
         runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")
@@ -310,16 +318,19 @@ def _keep(
         for file in folder.best.iterdir():
             (new / file.name).write_bytes(file.read_bytes())
     hash_ = adapters.hash_of(target)
-    lineage = {
-        "base": {"model": run.model, "sha256": run.base_hash},
+    lineage = {**_origin(learned, trainer), "result": result, "made_with": made_with()}
+    registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
+    runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
+
+
+def _origin(learned: Course, trainer: Trainer) -> dict[str, Any]:
+    """What a run's adapter comes from."""
+    return {
+        "base": {"model": learned.model, "sha256": learned.base.hash},
         "dataset": {"name": learned.dataset.name, "sha256": learned.dataset.hash},
         "settings": trainer.config.as_json(),
         "shape": trainer.shape.as_json(),
-        "result": result,
-        "made_with": made_with(),
     }
-    registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
-    runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
 
 
 def made_with() -> dict[str, str]:

@@ -16,6 +16,7 @@ from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 from assistant.store.filter import Filter
 from finetune.example import Kind
+from finetune.progress import cut_lines
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -289,12 +290,12 @@ def _tell(told: dict[str, Any]) -> None:
         f"({told['supervised_share']:.0%}). Lengths: {lengths}."
     )
     click.echo("Languages: " + ", ".join(f"{name} {count:,}" for name, count in told["languages"].items()) + ".")
+    for line in cut_lines(told["shortened"], told["too_long"]):
+        click.echo(line)
     for count, what in (
         (told["doubles_removed"], "left out, word for word like another"),
         (told["tested_before"], "in the test because an earlier dataset tests them"),
         (told["personal_places"], f"places of personal data replaced ({told['personal_values']:,} values)"),
-        (told["shortened"], "rows without their oldest turns, which don't fit the context"),
-        (told["too_long"], "replies longer than the context, which won't be learned"),
         (told["replayed"], "of general text, against forgetting"),
         (told.get("canaries", 0), "canaries planted"),
         *((count, what) for what, count in told["left_out"].items()),

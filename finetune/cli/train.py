@@ -11,7 +11,7 @@ import click
 
 from assistant.cli.output import duration
 from finetune.config import TrainConfig
-from finetune.progress import Ended, Paused, Planned, Progress, Stepped, Validated, as_line
+from finetune.progress import Ended, Paused, Planned, Progress, Stepped, Validated, as_line, cut_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHORT = {"budget_minutes": "--budget"}
@@ -27,13 +27,18 @@ def settings(function: F) -> F:
         name = SHORT.get(one.name, "--" + one.name.replace("_", "-"))
         told: dict[str, Any] = {"help": docs.get(one.name, ""), "default": one.default, "show_default": True}
         if isinstance(one.default, tuple):
-            told |= {"multiple": True, "show_default": False}
+            told |= {"multiple": True, "show_default": False, "callback": _listed}
         elif isinstance(one.default, bool):
             told |= {"is_flag": True}
         elif get_origin(one.type) is not None:
             told |= {"type": click.Choice(get_args(one.type))}
         function = click.option(name, one.name, **told)(function)
     return function
+
+
+def _listed(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Given several times, or once with commas."""
+    return tuple(dict.fromkeys(one.strip() for some in given for one in some.split(",") if one.strip()))
 
 
 @click.command()
@@ -90,6 +95,7 @@ class _Told:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
+        self._cut: list[str] = []
 
     def __call__(self, progress: Progress) -> None:
         match progress:
@@ -98,6 +104,8 @@ class _Told:
                     f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
                     f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
                 )
+                self._cut = cut_lines(progress.shortened, progress.too_long)
+                self._tell_cut()
             case Stepped():
                 self._step(progress)
             case Validated():
@@ -109,6 +117,7 @@ class _Told:
             case Ended():
                 self._clear()
                 click.echo(_end(progress))
+                self._tell_cut()
 
     def _step(self, one: Stepped) -> None:
         line = (
@@ -117,6 +126,10 @@ class _Told:
         )
         if self._live:
             click.echo(f"\r{line}\x1b[K", nl=False, err=True)
+
+    def _tell_cut(self) -> None:
+        for line in self._cut:
+            click.echo(line)
 
     def _clear(self) -> None:
         if self._live:

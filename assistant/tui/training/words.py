@@ -60,12 +60,14 @@ def budget(config: TrainConfig) -> str:
 
 
 def plan(planned: Planned, config: TrainConfig) -> str:
-    """`51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`."""
+    """`51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB`, and how many rows are cut for the context."""
     took = f"about {duration(planned.seconds)}"
     if 0 < config.budget_minutes * 60 < planned.seconds:
         took += f", cut to {config.budget_minutes:g} min"
     tokens, steps = counted(planned.tokens, "token"), counted(planned.steps, "step")
-    return f"{tokens} in {steps} · {took} · {human_bytes(planned.memory_bytes)}"
+    cut = planned.shortened + planned.too_long
+    told = f" · {counted(cut, 'row')} cut to the context" if cut else ""
+    return f"{tokens} in {steps} · {took} · {human_bytes(planned.memory_bytes)}{told}"
 
 
 def progress(course: Course) -> list[str]:

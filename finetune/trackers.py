@@ -1,0 +1,84 @@
+"""The course of a training for other programs that draw it, TensorBoard and W&B, by accelerate's trackers.
+
+Their packages are imported only where they were asked for.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from assistant.errors import TrainingRefused
+from finetune.config import TrainConfig
+from finetune.progress import Progress, Stepped, Validated, figures_of
+from finetune.run_folder import RunFolder
+
+PROJECT = "finetune"
+"""What W&B files runs under."""
+EXTRAS = {"tensorboard": "trackers", "wandb": "wandb"}
+"""The extra of our package that each comes with."""
+
+
+def refuse_missing(config: TrainConfig) -> None:
+    """Raise `TrainingRefused` where the package of a tracker isn't there."""
+    missing = [name for name in config.trackers if find_spec(name) is None]
+    if missing:
+        extras = ",".join(EXTRAS[name] for name in missing)
+        raise TrainingRefused(
+            f"--trackers {','.join(missing)} takes a package that isn't installed. "
+            f"Run pip install 'assistant-loop[{extras}]', or train without it."
+        )
+
+
+class Trackers:
+    """What one run is written to, by the one process that writes."""
+
+    def __init__(self) -> None:
+        self._started: list[Any] = []
+
+    def log(self, progress: Progress) -> None:
+        """Write what is a curve; nothing before they are started."""
+        if isinstance(progress, Stepped | Validated):
+            for one in self._started:
+                one.log(figures_of(progress), step=progress.step)
+
+    @contextmanager
+    def started(
+        self, names: Sequence[str], folder: RunFolder, run: str, step: int, settings: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Files in the run's folder, closed at the end.
+
+        `step`: the last one done, 0 of a run that begins. What a killed process wrote of later steps is drawn no more.
+        `settings`: what the run was begun with, written once.
+        """
+        with ExitStack() as stack:
+            for name in names:
+                tracker = _tracker(name, folder, run, step)
+                tracker.start()
+                stack.callback(tracker.finish)
+                if not step:
+                    tracker.store_init_configuration(_plain(settings))
+                self._started.append(tracker)
+            yield
+
+
+def _tracker(name: str, folder: RunFolder, run: str, step: int) -> Any:
+    from accelerate.tracking import TensorBoardTracker, WandBTracker
+
+    if name == "tensorboard":
+        return TensorBoardTracker(name, folder.path, purge_step=step + 1)
+    os.environ.setdefault("WANDB_MODE", "offline")
+    quiet = {"silent": True, "console": "off", "disable_git": True, "save_code": False}
+    return WandBTracker(PROJECT, dir=str(folder.path), id=run, name=run, resume="allow", settings=quiet)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of one level, its values numbers and texts alone, as TensorBoard wants them."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": one for inner, one in _plain(value).items()}
+        else:
+            found[name] = value if isinstance(value, bool | int | float | str) else ", ".join(map(str, value))
+    return found
