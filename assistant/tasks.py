@@ -27,7 +27,8 @@ from prompts.template import Example, Template
 
 Row = Mapping[str, Any]
 Outcome = dict[str, Any]
-"""`scores` of each question, or the `text` that the model wrote, or with reasoning all `texts`."""
+"""`scores` of each question, or the `text` that the model wrote and whether it was `cut` at its most tokens, or with
+reasoning all `texts`."""
 
 BATCH_ROWS = 10
 """Fewer inputs say little about how a model leans."""
@@ -80,8 +81,11 @@ class Task:
             outcome: Outcome = {"scores": await self._scores(text, values, examples, cut)}
         else:
             messages = self._messages(text, values, examples, cut=cut)
-            texts = await asyncio.gather(*(self._written(messages, number) for number in range(self.calls)))
-            outcome = {"texts": texts} if self.template.reasoning else {"text": answer(texts[0])}
+            written = await asyncio.gather(*(self._written(messages, number) for number in range(self.calls)))
+            text, reason = written[0]
+            outcome = {"text": answer(text)} | ({"cut": True} if reason == "length" else {})
+            if self.template.reasoning:
+                outcome = {"texts": [text for text, _ in written]}
         return outcome | ({"left_out": left_out} if left_out else {})
 
     def messages(self, row: Row) -> list[Message]:
@@ -171,8 +175,8 @@ class Task:
                 found["prediction"] = found["probabilities"][next(iter(classes))]
         return found
 
-    async def _written(self, messages: list[Message], number: int = 0) -> str:
-        """A reply as it was written; those with other numbers have other seeds."""
+    async def _written(self, messages: list[Message], number: int = 0) -> tuple[str, str]:
+        """A reply as it was written, and why it ended; those with other numbers have other seeds."""
         sampling = self.sampling
         if self.template.reasoning:
             sampling = sampling.replace({"seed": ((sampling.seed or 0) + number) % 2**63})
@@ -188,7 +192,7 @@ class Task:
                     reason = event.reason
         if self.template.schema and reason == "length":
             raise RowRefused(f"The answer was cut at {sampling.max_tokens:,} tokens. Raise max_tokens.")
-        return text
+        return text, reason
 
     def _read(self, asked: str, text: str) -> Any:
         """A written answer as the template's kind has it."""

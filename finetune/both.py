@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from assistant.errors import TrainingRefused
 from finetune import low_rank, pack
-from finetune.greedy import continuation
+from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
 from finetune.tokens import Row
@@ -74,6 +74,11 @@ class Both:
         listed = ends if isinstance(ends, list) else [ends]
         with self._as(adapted=adapted) as model:
             return continuation(model, ids, tokens, frozenset(one for one in listed if one is not None))
+
+    def choices(self, replies: Sequence[Reply], *, adapted: bool) -> list[list[int]]:
+        """For each place of each reply the token it finds likeliest there."""
+        with self._as(adapted=adapted) as model:
+            return InTransformers(model).choices(replies)
 
     @contextmanager
     def _as(self, *, adapted: bool) -> Iterator[Any]:

@@ -42,6 +42,8 @@ class Request:
     """General text that is mixed into the training part, against forgetting."""
     replay_share: float = 0.1
     """Of the training part's tokens."""
+    baked: bool = False
+    """Whether the replies were made with the selection's template, for `finetune bake`."""
     canaries: int = 0
     """Made-up secrets that are planted in the training part, for `finetune eval` to look for."""
 
@@ -68,6 +70,7 @@ class Request:
             "template": template.name if template else "",
             "template_hash": template.hash if template else "",
             "values": dict(chosen.values),
+            "baked": self.baked,
             "split": list(self.shares.parts),
             "seed": self.seed,
             "replay": "builtin" if self.replay == BUILTIN else str(self.replay or ""),
@@ -101,6 +104,19 @@ def prepare(db: Database, request: Request, tokenizer: Tokenizer, redactor: "Red
     candidates = list(found)
     if not candidates:
         raise TrainingRefused(_nothing(request, left))
+    return made_of(db, request, candidates, left, tokenizer, redactor)
+
+
+def made_of(
+    db: Database,
+    request: Request,
+    candidates: Sequence[Candidate],
+    left: Counter[str],
+    tokenizer: Tokenizer,
+    redactor: "Redactor | None",
+) -> Prepared:
+    """As `prepare`, of candidates that are there already. `left`: what was left out of them, by the reason."""
+    chosen = request.selection
     if redactor is not None:
         candidates = _redacted(candidates, redactor)
     parts = split(candidates, request.shares, request.seed, tested(db))

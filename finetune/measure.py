@@ -101,18 +101,74 @@ def wins(key: str, name: str, won: Sequence[float], groups: Sequence[object], *,
     return Measure(key, name, 1 - after, after, after - 0.5, low, high, False, False, False, len(won), len(set(groups)))
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How much of what a prompt does is done without it. Nats per token of the same replies: `base` under the base
+    without the prompt, `adapted` under the adapter without it, `prompted` under the base with it.
+
+    `closed`: the share of `base` less `prompted` that the adapter closes, from `low` to `high`; None where there is no
+    gap for sure. `remaining`: `adapted` less `prompted`, below 0 where the adapter does better than the prompt.
+    """
+
+    base: float
+    adapted: float
+    prompted: float
+    closed: float | None
+    low: float | None
+    high: float | None
+    remaining: float
+    remaining_low: float
+    remaining_high: float
+    items: int
+    groups: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether there are groups enough for the intervals to say something."""
+        return self.groups >= FEWEST_GROUPS
+
+
+def gap(
+    base: Sequence[float],
+    adapted: Sequence[float],
+    prompted: Sequence[float],
+    tokens: Sequence[int],
+    groups: Sequence[object],
+    *,
+    seed: int = 0,
+) -> Gap:
+    """Of each example the negative log-likelihood in nats three times, and its tokens."""
+    whole, drawn = _resampled([base, adapted, prompted, tokens], groups, seed)
+    before, after, wanted, _ = (whole / whole[3]).tolist()
+    apart = drawn[:, 0] - drawn[:, 2]
+    closed = None, None, None
+    if (apart > 0).all():
+        closed = (before - after) / (before - wanted), *_interval((drawn[:, 0] - drawn[:, 1]) / apart)
+    remaining = after - wanted, *_interval((drawn[:, 1] - drawn[:, 2]) / drawn[:, 3])
+    return Gap(before, after, wanted, *closed, *remaining, len(base), len(set(groups)))
+
+
 def _bootstrap(
     base: Sequence[float], adapted: Sequence[float], weights: Sequence[int], groups: Sequence[object], seed: int
 ) -> tuple[float, float, float, float]:
     """(mean of the base, of the adapter, interval of the difference), each sum over the sum of the weights."""
+    (before, after, weight), drawn = _resampled([base, adapted, weights], groups, seed)
+    low, high = _interval((drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
+    return (before / weight).item(), (after / weight).item(), low, high
+
+
+def _resampled(
+    columns: Sequence[Sequence[float]], groups: Sequence[object], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the sums of C columns (C,), those of as many groups drawn with replacement (RESAMPLES, C))."""
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     at = np.array([places[group] for group in groups])
-    sums = [np.bincount(at, np.asarray(values, dtype=float)) for values in (base, adapted, weights)]
-    before, after, weight = sums
+    sums = np.stack([np.bincount(at, np.asarray(values, dtype=float)) for values in columns], 1)
     drawn = np.random.default_rng(seed)
-    count, differences = len(places), []
-    for _ in range(RESAMPLES):
-        some = drawn.integers(count, size=count)
-        differences.append((after[some].sum() - before[some].sum()) / weight[some].sum())
-    low, high = np.quantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return (before.sum() / weight.sum()).item(), (after.sum() / weight.sum()).item(), low.item(), high.item()
+    count = len(places)
+    return sums.sum(0), np.stack([sums[drawn.integers(count, size=count)].sum(0) for _ in range(RESAMPLES)])
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return low.item(), high.item()

@@ -62,9 +62,14 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
         if not isinstance(text, str) or not text.strip():
             raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text that has the label.")
         own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
-        digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16).hexdigest()
         for example in labelled(template, text, classes(row["label"], template.several), {**values, **own}):
-            yield Candidate(example, f"said:{digest}", said=text)
+            yield Candidate(example, known_by(text), said=text)
+
+
+def known_by(text: str) -> str:
+    """What a text that has no conversation is known again by, whatever its case and spaces."""
+    digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16)
+    return f"said:{digest.hexdigest()}"
 
 
 def replay(path: Path) -> list[Example]:

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +111,8 @@ def test_nothing_is_imported_that_was_not_asked_for(db: Database) -> None:
 def test_wandb_stays_offline_in_the_runs_folder(db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     freeze(db)
-    done, _ = trained(db, home, steps=2, trackers=("wandb",))
-    (written,) = Path(RunFolder(home, done.name).path).glob(f"wandb/offline-run-*/run-{done.name}.wandb")
-    assert b"gradient_norm" in written.read_bytes()
+    part, _ = stopped_after(2, db, home, steps=3, trackers=("wandb",))
+    run.resume(db, home, part.name, lambda _: None)
+    written = RunFolder(home, part.name).path.glob(f"wandb/offline-run-*/run-{part.name}.wandb")
+    sessions = [one.read_bytes() for one in written]
+    assert len(sessions) == 2 and all(b"gradient_norm" in one for one in sessions)

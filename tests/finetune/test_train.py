@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from sqlite_utils import Database
 
@@ -19,15 +20,20 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
+from assistant.store.datasets import StoredExample
 from finetune import checkpoint, run
 from finetune.config import METHODS, TrainConfig
-from finetune.example import Kind
+from finetune.cli.group import top
+from finetune.example import Example, Kind
 from finetune.plan import Measured
-from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, from_line
+from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, cut_lines, from_line
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import Trainer
-from tests.finetune.conftest import TINY, freeze
+from prompts.message import Message
+from tests.finetune.conftest import TINY, freeze, said
 
+LIMIT = 70
+"""Tokens that hold two exchanges of `said`, not four."""
 SMALL: dict[str, Any] = {"precision": "float32", "rank": 4, "tokens_per_step": 512, "learning_rate": 5e-3}
 
 
@@ -320,6 +326,22 @@ def test_a_plan_trains_nothing(db: Database, home: Paths) -> None:
     assert isinstance(planned, Planned)
     assert (planned.steps, planned.examples) == (5, 18)
     assert runs.every(db) == []
+
+
+def test_what_is_cut_to_the_context_is_told(db: Database, home: Paths) -> None:
+    """A short context holds the last turns of a long conversation, and nothing of a long reply."""
+    long = Example((*said(0).messages, *said(1).messages), frozenset({3, 7}))
+    endless = Example((Message("user", "go on"), Message("assistant", "the dog " * 60)), frozenset({1}))
+    parts = [("train", said(2)), ("train", long), ("train", endless), ("validation", endless), ("validation", said(3))]
+    rows = [StoredExample(part, at, None, one.hash, one.as_json()) for at, (part, one) in enumerate(parts)]
+    datasets.add(db, "data", "supervised", "hash", {}, {}, rows)
+    done, told = trained(db, home, steps=1, block_tokens=LIMIT)
+    assert isinstance(told[0], Planned)
+    assert (told[0].shortened, told[0].too_long) == (1, 2)
+    assert (done.result["shortened"], done.result["too_long"]) == (1, 2)
+    asked = ["train", "--data", "data", "-m", TINY, "--block-tokens", str(LIMIT), "--steps", "1"]
+    lines = CliRunner().invoke(top, asked).stdout.splitlines()
+    assert lines[1:3] == lines[-2:] == cut_lines(1, 2)
 
 
 def test_a_budget_decides_the_steps(db: Database, home: Paths) -> None:
