@@ -141,7 +141,7 @@ def gap(
     whole, drawn = _resampled([base, adapted, prompted, tokens], groups, seed)
     before, after, wanted, _ = (whole / whole[3]).tolist()
     apart = drawn[:, 0] - drawn[:, 2]
-    closed = None, None, None
+    closed: tuple[float | None, float | None, float | None] = None, None, None
     if (apart > 0).all():
         closed = (before - after) / (before - wanted), *_interval((drawn[:, 0] - drawn[:, 1]) / apart)
     remaining = after - wanted, *_interval((drawn[:, 1] - drawn[:, 2]) / drawn[:, 3])

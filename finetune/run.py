@@ -90,10 +90,8 @@ def begin(
 
     Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
     """
-    refuse_missing(config)
+    refuse_settings(config)
     device = device_of()
-    if config.method == "qlora" and device.type != "cuda":
-        raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
     main = processes.is_main(device.type == "cpu")
     with only_training(paths) if main else nullcontext():
         if main:
@@ -107,6 +105,13 @@ def begin(
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
+
+
+def refuse_settings(config: TrainConfig) -> None:
+    """Raise `TrainingRefused` for what this machine can't do, whatever it is trained on."""
+    refuse_missing(config)
+    if config.method == "qlora" and device_of().type != "cuda":
+        raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
 
 
 def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], None]) -> Run:

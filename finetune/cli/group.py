@@ -7,6 +7,7 @@ from assistant.cli.group import LazyGroup
 
 COMMANDS = {
     "adapters": "What was trained, with where it comes from and whether it is in use.",
+    "bake": "Train the model to reply without a template as it does with it.",
     "data": "Make a dataset of the log or of a file, look at it, list what there is.",
     "eval": "Compare an adapter with its base on what neither has seen.",
     "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",

@@ -63,7 +63,7 @@ def test_a_resumed_run_goes_on_in_the_same_curves(db: Database, home: Paths) -> 
     assert len(list(folder.path.glob("tensorboard/*/hparams.yml"))) == 1
 
 
-def test_steps_that_a_kill_lost_are_drawn_once(db: Database, home: Paths) -> None:
+def test_steps_that_a_kill_lost_are_drawn_once(home: Paths) -> None:
     folder = RunFolder(home, "killed").create()
     for step, values in ((0, (9.0, 8.0, 7.0)), (1, (5.0, 4.0))):
         tracked = trackers.Trackers()

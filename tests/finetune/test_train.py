@@ -22,8 +22,8 @@ from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import checkpoint, run
-from finetune.config import METHODS, TrainConfig
 from finetune.cli.group import top
+from finetune.config import METHODS, TrainConfig
 from finetune.example import Example, Kind
 from finetune.plan import Measured
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, cut_lines, from_line

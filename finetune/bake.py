@@ -1,0 +1,288 @@
+"""Bake: what a template makes the model say, it learns to say without the template.
+
+The base answers each input with the template; input and reply alone are what is learned (the "hard" form of context
+distillation, https://arxiv.org/abs/2112.00861). On replies that were held out it is then told how much of the gap
+between the base without the template and the base with it is closed.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import PartialState
+from sqlite_utils import Database
+
+from assistant.errors import StoreError, TrainingRefused
+from assistant.paths import Paths
+from assistant.store import conversations, datasets, runs
+from assistant.store.datasets import Dataset
+from assistant.store.exchange import stored
+from finetune import dataset, prove, run
+from finetune.both import Both
+from finetune.config import TrainConfig
+from finetune.dataset import Request
+from finetune.example import Example
+from finetune.greedy import PROMPTS, Reply
+from finetune.measure import Gap, Measure, share
+from finetune.measure import gap as measured_gap
+from finetune.model import Base, base_of
+from finetune.run_folder import only_training
+from finetune.select import Candidate, Selection
+from finetune.sources import known_by
+from finetune.split import split
+from finetune.tokens import Row, Tokenizer
+from prompts.message import Message
+from prompts.render import complete, render
+from prompts.sandbox import INPUT
+from prompts.template import Template
+
+if TYPE_CHECKING:
+    from assistant.store.redaction.redactor import Redactor
+    from assistant.tasks import Outcome, Task
+
+KINDS = ("chat", "text")
+"""Kinds of template whose whole reply is what is wanted of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An input. `conversation` and `message_id`: as a candidate has them."""
+
+    text: str
+    conversation: str
+    message_id: int | None = None
+
+    def answered(self, reply: str) -> Candidate:
+        """What is learned: the bare input, and the reply."""
+        said = (Message("user", self.text), Message("assistant", reply))
+        return Candidate(Example(said, frozenset({1})), self.conversation, self.message_id, said=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is baked: a template with its inputs. Raises `TrainingRefused`, and `InputsInvalid` for what is missing."""
+
+    template: Template
+    values: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        name, kind = self.template.name, self.template.kind
+        if kind not in KINDS:
+            raise TrainingRefused(
+                f"{name} is of the kind {kind}, which can't be baked: only what writes a reply can, so the kinds "
+                f"{' and '.join(KINDS)}. For labels there is `finetune data --kind label --template {name}`."
+            )
+        if self.template.reasoning:
+            raise TrainingRefused(f"{name} reasons before its answer, which can't be baked. Choose one that doesn't.")
+        complete(self.template, self.values)
+
+    def prompt(self, example: Example, base: Base) -> list[Message]:
+        """What the base was asked with, for the input of an example."""
+
+        def cut(text: str, tokens: int) -> str:
+            return str(base.tokenizer.decode(base.tokenizer.encode(text, add_special_tokens=False)[:tokens]))
+
+        return render(self.template, example.messages[:-1], self.values, cut=cut)
+
+    def is_of(self, dataset_: Dataset) -> bool:
+        """Whether the replies of a dataset were made by it."""
+        source = dataset_.source
+        same = source.get("template_hash") == self.template.hash and source.get("values") == dict(self.values)
+        return bool(source.get("baked")) and same
+
+
+def refuse_training(paths: Paths, config: TrainConfig) -> None:
+    """Raise `TrainingRefused` for what would only show once all replies are made."""
+    if PartialState().num_processes > 1:
+        raise TrainingRefused("A bake runs in one process. Start it without `accelerate launch`.")
+    if config.changes_base:
+        raise TrainingRefused(
+            f"--method {config.method} makes no adapter that could be told from its base. Take another, such as lora."
+        )
+    run.refuse_settings(config)
+    with only_training(paths):
+        pass
+
+
+# -- what is asked ------------------------------------------------------------------------------------------------
+
+
+def inputs_of_file(path: Path, column: str = INPUT) -> Iterator[Asked]:
+    """Of a .jsonl, .csv or .txt file. Raises `InputUnreadable`."""
+    from assistant.batch.rows import InputUnreadable, rows
+
+    for number, row in enumerate(rows(path), 1):
+        text = row.get(column)
+        if not isinstance(text, str):
+            known = ", ".join(row) or "nothing"
+            raise InputUnreadable(f"{path}, row {number}: no text {column!r}, but {known}. Name the column of inputs.")
+        yield Asked(text, known_by(text))
+
+
+def inputs_of_log(db: Database) -> Iterator[Asked]:
+    """What each conversation of the log began with, oldest first."""
+    ids = sorted(one.id for one in conversations.page(db, 0, -1))
+    for conversation in stored.read(db, ids):
+        if conversation.path and (first := conversation.path[0]).role == "user":
+            yield Asked(first.content, f"log:{conversation.fields['id']}", first.id)
+
+
+def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Redactor | None") -> list[Asked]:
+    """The inputs that will be asked: without empty ones and doubles, personal data replaced.
+
+    Raises `TrainingRefused` where there are too few for the parts of a dataset, before any is asked.
+    """
+    first: dict[str, Asked] = {}
+    for one in found:
+        text = redactor(one.text) if redactor else one.text
+        if text.strip():
+            first.setdefault(text, replace(one, text=text))
+    if not first:
+        where = f"{request.file} holds" if request.file else "The log holds"
+        raise TrainingRefused(f"{where} no inputs. Give --data a file with one a line, or chat first.")
+    split([one.answered("") for one in first.values()], request.shares, request.seed, dataset.tested(db))
+    return list(first.values())
+
+
+def request_of(recipe: Recipe, file: Path | None, model: str, seed: int) -> Request:
+    """What the dataset will say of where it comes from."""
+    return Request(Selection(template=recipe.template, values=recipe.values), file, seed=seed, baked=model)
+
+
+# -- what is answered ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answers:
+    """The replies so far, and what of them can't be learned, by the reason."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+    error: str = ""
+    """Why the first input failed that did."""
+
+    def take(self, one: Asked, outcome: "Outcome") -> None:
+        """Note what came of an input."""
+        text = outcome.get("text", "").strip()
+        if "error" in outcome:
+            self.left["inputs that failed"] += 1
+            self.error = self.error or outcome["error"]
+        elif outcome.get("cut"):
+            self.left["replies cut at max_tokens, whose end can't be learned"] += 1
+        elif not text:
+            self.left["empty replies"] += 1
+        else:
+            self.candidates.append(one.answered(text))
+
+
+async def answers(task: "Task", inputs: Sequence[Asked], progress: Callable[[int, int], None]) -> Answers:
+    """What the task's model replies to each input. Raises `TrainingRefused` where nothing of it can be learned."""
+    from assistant.batch.run import asked
+
+    found = Answers()
+    outcomes: AsyncGenerator[Outcome] = asked(task, ({task.column: one.text} for one in inputs))
+    async with aclosing(outcomes):
+        done = 0
+        async for outcome in outcomes:
+            found.take(inputs[done], outcome)
+            done += 1
+            progress(done, len(inputs))
+    if not found.candidates:
+        told = "; ".join(f"{count:,} {what}" for what, count in found.left.items())
+        raise TrainingRefused(f"No reply can be learned: {told}. {found.error or 'Raise max_tokens in the template.'}")
+    return found
+
+
+def freeze(
+    db: Database, name: str, request: Request, found: Answers, tokenizer: Tokenizer, redactor: "Redactor | None"
+) -> Dataset:
+    """Keep inputs and replies as a dataset."""
+    return dataset.freeze(db, name, dataset.made_of(db, request, found.candidates, found.left, tokenizer, redactor))
+
+
+def there_already(db: Database, name: str, recipe: Recipe, model: str) -> Dataset | None:
+    """The dataset of that name, of this very recipe. Raises `StoreError` where it is another one."""
+    found = next((one for one in datasets.every(db) if one.name == name), None)
+    if found is not None and not (recipe.is_of(found) and found.source["baked"] == model):
+        raise StoreError(f"There is a dataset {name!r} already, of something else. Choose another --name.")
+    return found
+
+
+# -- what was reached ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reached:
+    """On the replies that were held out. `choices`: at what share of a reply's tokens the greedy choice is that one."""
+
+    gap: Gap
+    choices: Measure
+    left_out: int
+    """Held-out replies that don't fit the context with the template before them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"gap": asdict(self.gap), "choices": self.choices.as_json(), "left_out": self.left_out}
+
+
+def reached(db: Database, paths: Paths, run_name: str, recipe: Recipe, *, seed: int = 0) -> Reached:
+    """How near a run came to its template, kept with its result. Raises `TrainingRefused`."""
+    about = prove.subject(db, paths, run_name)
+    if not recipe.is_of(about.dataset):
+        raise TrainingRefused(
+            f"The dataset of {run_name} was not baked from {recipe.template.name} as it is now, with these values. "
+            "Give it as it was, or bake it under another --name."
+        )
+    base = base_of(paths, about.run)
+    tokenizer = base.tokenizer_of_rows(base.context_tokens)
+    plain: list[list[Row]] = []
+    prompted: list[list[Row]] = []
+    groups: list[object] = []
+    test = list(datasets.examples(db, about.dataset.id, "test"))
+    for one in test:
+        example = Example.from_json(one.body)
+        reply = (example.messages[-1].content,)
+        before, after = (tokenizer.alternatives(some, reply) for some in _prompts(recipe, example, base))
+        if before and after:
+            plain, prompted, groups = [*plain, before], [*prompted, after], [*groups, one.group_id]
+    if not plain:
+        raise TrainingRefused("No held-out reply fits the context with the template before it.")
+    both = Both.load(base, about.folder, TrainConfig.from_json(about.run.config["settings"]).precision)
+    found = Reached(
+        _gap(both, plain, prompted, groups, seed), _choices(both, plain, groups, seed), len(test) - len(plain)
+    )
+    runs.set_result(db, about.run.id, {**about.run.result, "baked": found.as_json()}, about.run.adapter_hash)
+    return found
+
+
+def _prompts(recipe: Recipe, example: Example, base: Base) -> tuple[Sequence[Message], Sequence[Message]]:
+    """(without the template, with it)."""
+    return example.messages[:-1], recipe.prompt(example, base)
+
+
+def _gap(
+    both: Both, plain: Sequence[Sequence[Row]], prompted: Sequence[Sequence[Row]], groups: Sequence[object], seed: int
+) -> Gap:
+    base, adapted = both.sums(plain)
+    with_template, _ = both.sums(prompted)
+    before, after, wanted = ([-sum(one) for one in sums] for sums in (base, adapted, with_template))
+    return measured_gap(before, after, wanted, [row.supervised for (row,) in plain], groups, seed=seed)
+
+
+def _choices(both: Both, plain: Sequence[Sequence[Row]], groups: Sequence[object], seed: int) -> Measure:
+    replies = []
+    for (row,) in plain[:PROMPTS]:
+        begin = row.learned.index(True)
+        replies.append(Reply(row.ids[:begin], row.ids[begin:], torch.empty(0)))
+    before, after = (
+        [
+            sum(own == other for own, other in zip(reply.ids, chosen, strict=True)) / len(reply.ids)
+            for reply, chosen in zip(replies, both.choices(replies, adapted=adapted), strict=True)
+        ]
+        for adapted in (False, True)
+    )
+    return share("choices", "same choice as in the reply", before, after, groups[:PROMPTS], seed=seed)
