@@ -26,7 +26,7 @@ from finetune.both import Both
 from finetune.config import TrainConfig
 from finetune.dataset import Request
 from finetune.example import Example
-from finetune.greedy import PROMPTS, Reply
+from finetune.greedy import Reply
 from finetune.measure import Gap, Measure, share
 from finetune.measure import gap as measured_gap
 from finetune.model import Base, base_of
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from assistant.store.redaction.redactor import Redactor
     from assistant.tasks import Outcome, Task
 
+COMPARED = 64
+"""Replies whose greedy choices are compared: each takes three forward passes."""
 KINDS = ("chat", "text")
 """Kinds of template whose whole reply is what is wanted of them."""
 
@@ -217,7 +219,8 @@ def there_already(db: Database, name: str, recipe: Recipe, model: str) -> Datase
 
 @dataclass(frozen=True)
 class Reached:
-    """On the replies that were held out. `choices`: at what share of a reply's tokens the greedy choice is that one."""
+    """On the replies that were held out. `choices`: at what share of a reply's places the greedy choice is that of the
+    base with the template."""
 
     gap: Gap
     choices: Measure
@@ -253,7 +256,7 @@ def reached(db: Database, paths: Paths, run_name: str, recipe: Recipe, *, seed: 
         raise TrainingRefused("No held-out reply fits the context with the template before it.")
     both = Both.load(base, about.folder, TrainConfig.from_json(about.run.config["settings"]).precision)
     found = Reached(
-        _gap(both, plain, prompted, groups, seed), _choices(both, plain, groups, seed), len(test) - len(plain)
+        _gap(both, plain, prompted, groups, seed), _choices(both, plain, prompted, groups, seed), len(test) - len(plain)
     )
     runs.set_result(db, about.run.id, {**about.run.result, "baked": found.as_json()}, about.run.adapter_hash)
     return found
@@ -273,16 +276,21 @@ def _gap(
     return measured_gap(before, after, wanted, [row.supervised for (row,) in plain], groups, seed=seed)
 
 
-def _choices(both: Both, plain: Sequence[Sequence[Row]], groups: Sequence[object], seed: int) -> Measure:
-    replies = []
-    for (row,) in plain[:PROMPTS]:
-        begin = row.learned.index(True)
-        replies.append(Reply(row.ids[:begin], row.ids[begin:], torch.empty(0)))
+def _choices(
+    both: Both, plain: Sequence[Sequence[Row]], prompted: Sequence[Sequence[Row]], groups: Sequence[object], seed: int
+) -> Measure:
+    wanted = both.choices(_replies(prompted), adapted=False)
     before, after = (
-        [
-            sum(own == other for own, other in zip(reply.ids, chosen, strict=True)) / len(reply.ids)
-            for reply, chosen in zip(replies, both.choices(replies, adapted=adapted), strict=True)
-        ]
+        [_alike(*pair) for pair in zip(wanted, both.choices(_replies(plain), adapted=adapted), strict=True)]
         for adapted in (False, True)
     )
-    return share("choices", "same choice as in the reply", before, after, groups[:PROMPTS], seed=seed)
+    return share("choices", "same choice as with the template", before, after, groups[:COMPARED], seed=seed)
+
+
+def _replies(items: Sequence[Sequence[Row]]) -> list[Reply]:
+    begins = [(row.ids, row.learned.index(True)) for (row,) in items[:COMPARED]]
+    return [Reply(ids[:begin], ids[begin:], torch.empty(0)) for ids, begin in begins]
+
+
+def _alike(some: Sequence[int], others: Sequence[int]) -> float:
+    return sum(one == other for one, other in zip(some, others, strict=True)) / len(some)

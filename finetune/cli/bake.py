@@ -11,6 +11,7 @@ import click
 from assistant.cli.log_redact import words_option
 from assistant.cli.options import model_name, pairs, progress_bar
 from assistant.cli.output import counted, print_table
+from finetune.cli.data import tell
 from finetune.cli.train import events, settings
 from finetune.config import TrainConfig
 
@@ -84,7 +85,7 @@ def command(
             redact = None if keep_personal else redactor(db, words)
             of = _dataset(db, paths, name, asked, recipe, file, column, config.seed, redact)
             if not as_json:
-                _say_dataset(of)
+                tell(of.statistics)
             begun = run.begin(db, paths, name, asked, config, events(as_json))
             assert begun is not None  # as for a plan alone
             done = begun
@@ -135,24 +136,16 @@ async def _answers(recipe: "Recipe", inputs: "list[Asked]", model: str, seed: in
             return await bake.answers(task, inputs, progress)
 
 
-def _say_dataset(of: "Dataset") -> None:
-    examples = of.statistics["examples"]
-    parts = ", ".join(f"{count:,} {part}" for part, count in examples.items())
-    click.echo(f"Replies with the template: {sum(examples.values()):,}, {parts}.")
-    for what, count in of.statistics["left_out"].items():
-        click.echo(f"{count:,} {what}")
-
-
 def _say_reached(found: "Reached") -> None:
     gap, choices = found.gap, found.choices
     rows = [
         ["base", f"{gap.base:.3f}", f"{choices.base:.0%}"],
         ["trained, without the template", f"{gap.adapted:.3f}", f"{choices.adapted:.0%}"],
-        ["base with the template", f"{gap.prompted:.3f}", ""],
+        ["base with the template", f"{gap.prompted:.3f}", "100%"],
     ]
     print_table(rows, ["", "nats per token", "same choice"])
     click.echo(
-        f"On replies that were held out: {gap.items:,}. Fewer nats: likelier to say what the template makes it say."
+        f"Of {counted(gap.items, 'held-out example')}. Same choice: of the likeliest next token, place by place."
     )
     if found.left_out:
         click.echo(f"{found.left_out:,} more don't fit the context with the template before them.")
@@ -161,5 +154,7 @@ def _say_reached(found: "Reached") -> None:
     else:
         click.echo(f"Closed: {gap.closed:.0%} of the gap (95 %: {gap.low:.0%} to {gap.high:.0%}).")
     click.echo(f"Left: {gap.remaining:+.3f} nats per token ({gap.remaining_low:+.3f} to {gap.remaining_high:+.3f}).")
+    if gap.remaining_high < 0:
+        click.echo("Below 0: it is surer of such replies than the template alone makes the base.")
     if not gap.is_sure:
         click.echo(f"Only {counted(gap.groups, 'input')} held out: too few to be sure. Bake with more inputs.")

@@ -19,6 +19,8 @@ from finetune.example import Kind
 from finetune.progress import cut_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlite_utils import Database
 
     from assistant.store.datasets import Dataset
@@ -103,7 +105,7 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
         _print_line({**told, **({"preview": shown} if preview else {})})
         return
     _print_rows(shown)
-    _tell(prepared.statistics)
+    tell(prepared.statistics)
     click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was kept: give it a --name.")
 
 
@@ -212,7 +214,7 @@ def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool)
         _print_line({**found.statistics, **_about(found), **now, **({"preview": shown} if preview else {})})
         return
     _print_rows(shown)
-    _tell({**found.statistics, **now})
+    tell({**found.statistics, **now})
 
 
 def _delete(db: "Database", name: str, *, yes: bool, as_json: bool) -> None:
@@ -277,7 +279,8 @@ def _print_rows(shown: list[dict[str, Any]]) -> None:
             click.echo("\n")
 
 
-def _tell(told: dict[str, Any]) -> None:
+def tell(told: "Mapping[str, Any]") -> None:
+    """What was counted of a dataset, for people."""
     examples = told["examples"]
     click.echo(
         f"{counted(sum(examples.values()), 'example')}: "
