@@ -224,12 +224,12 @@ class Reached:
 
     gap: Gap
     choices: Measure
-    left_out: int
+    too_long: int
     """Held-out replies that don't fit the context with the template before them."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"gap": asdict(self.gap), "choices": self.choices.as_json(), "left_out": self.left_out}
+        return {"gap": asdict(self.gap), "choices": self.choices.as_json(), "too_long": self.too_long}
 
 
 def reached(db: Database, paths: Paths, run_name: str, recipe: Recipe, *, seed: int = 0) -> Reached:

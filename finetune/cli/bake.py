@@ -76,6 +76,7 @@ def command(
 
         recipe = bake.Recipe(find_template(template), values)
         bake.refuse_training(paths, config)
+        told: dict[str, Any] = {}
         if resume_run:
             done = runs.get(db, resume_run)
             if done.state != "finished":
@@ -84,12 +85,13 @@ def command(
             asked = model_name(db, paths, user_settings.load(paths.config_file), model)
             redact = None if keep_personal else redactor(db, words)
             of = _dataset(db, paths, name, asked, recipe, file, column, config.seed, redact)
+            told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places")}
             if not as_json:
                 tell(of.statistics)
             begun = run.begin(db, paths, name, asked, config, events(as_json))
             assert begun is not None  # as for a plan alone
             done = begun
-        told: dict[str, Any] = {"run": done.name, "state": done.state, "adapter_hash": done.adapter_hash}
+        told |= {"run": done.name, "state": done.state, "adapter_hash": done.adapter_hash}
         if done.state == "finished":
             found = bake.reached(db, paths, done.name, recipe, seed=config.seed)
             told |= found.as_json()
@@ -147,8 +149,8 @@ def _say_reached(found: "Reached") -> None:
     click.echo(
         f"Of {counted(gap.items, 'held-out example')}. Same choice: of the likeliest next token, place by place."
     )
-    if found.left_out:
-        click.echo(f"{found.left_out:,} more don't fit the context with the template before them.")
+    if found.too_long:
+        click.echo(f"{found.too_long:,} more don't fit the context with the template before them.")
     if gap.closed is None:
         click.echo("The template makes these replies no likelier for sure: there is no gap to close.")
     else:
