@@ -17,7 +17,7 @@ from assistant.batch.rows import InputUnreadable
 from assistant.engine.catalogue import DEFAULT
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import conversations, datasets, messages, runs
+from assistant.store import conversations, datasets, deletion, messages, runs
 from assistant.store.database import open_database
 from finetune import bake, run
 from finetune.bake import Answers, Asked, Recipe
@@ -116,6 +116,18 @@ def test_inputs_are_what_conversations_began_with(db: Database) -> None:
         zip(("What is a fox?", "And a dog?"), kept, strict=True)
     )
     assert {one.conversation.partition(":")[0] for one in found} == {"log"}
+
+
+def test_what_is_deleted_from_the_log_is_deleted_from_the_bake(db: Database, home: Paths) -> None:
+    for number in range(20):
+        messages.add_user(db, conversations.create(db, model=TINY).id, None, words_of(number))
+    asked = list(bake.inputs_of_log(db))
+    found = Answers([one.answered(f"the dog {one.text} sleeps") for one in asked])
+    request = bake.request_of(recipe(), None, TINY, 0)
+    made = bake.freeze(db, "shout", request, found, opened_base(home, TINY).tokenizer_of_rows(), None)
+    deletion.delete_conversations(db, [int(asked[7].conversation.removeprefix("log:"))])
+    left = [one.body for one in datasets.examples(db, made.id)]
+    assert len(left) == 19 and not any(asked[7].text in one for one in left)
 
 
 def test_doubles_and_personal_data_are_gone_before_anything_is_asked(db: Database) -> None:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from finetune.measure import FEWEST_GROUPS, perplexity, share, wins
+from finetune.measure import FEWEST_GROUPS, gap, perplexity, share, wins
 
 
 def test_perplexity_is_that_of_all_tokens_together() -> None:
@@ -52,3 +52,25 @@ def test_wins_are_against_one_half() -> None:
     assert (found.base, found.adapted) == pytest.approx((0.0625, 0.9375))
     assert found.difference == pytest.approx(0.4375)
     assert found.verdict == "better"
+
+
+def test_a_gap_is_closed_by_its_share() -> None:
+    drawn = random.Random(2)
+    base = [drawn.uniform(30, 40) for _ in range(40)]
+    prompted = [value - drawn.uniform(8, 12) for value in base]
+    adapted = [value - 0.75 * (value - wanted) for value, wanted in zip(base, prompted, strict=True)]
+    found = gap(base, adapted, prompted, [10] * 40, range(40))
+    assert found.is_sure and found.closed is not None and found.low is not None and found.high is not None
+    assert (found.closed, found.low, found.high) == (pytest.approx(0.75), pytest.approx(0.75), pytest.approx(0.75))
+    assert found.remaining == pytest.approx((sum(adapted) - sum(prompted)) / 400)
+    assert found.remaining_low < found.remaining < found.remaining_high
+    assert (found.base, found.items, found.groups) == (pytest.approx(sum(base) / 400), 40, 40)
+
+
+def test_where_there_is_no_gap_for_sure_no_share_is_told() -> None:
+    drawn = random.Random(3)
+    base = [drawn.uniform(30, 40) for _ in range(40)]
+    prompted = [value + drawn.gauss(0, 1) for value in base]
+    found = gap(base, base, prompted, [10] * 40, [number // 10 for number in range(40)])
+    assert (found.closed, found.low, found.high) == (None, None, None)
+    assert not found.is_sure and found.groups == 4
