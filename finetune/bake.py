@@ -206,10 +206,11 @@ def freeze(
     return dataset.freeze(db, name, dataset.made_of(db, request, found.candidates, found.left, tokenizer, redactor))
 
 
-def there_already(db: Database, name: str, recipe: Recipe, model: str) -> Dataset | None:
-    """The dataset of that name, of this very recipe. Raises `StoreError` where it is another one."""
+def there_already(db: Database, name: str, recipe: Recipe, request: Request) -> Dataset | None:
+    """The dataset of that name, where it is what is asked for. Raises `StoreError` where it is another one."""
     found = next((one for one in datasets.every(db) if one.name == name), None)
-    if found is not None and not (recipe.is_of(found) and found.source["baked"] == model):
+    wanted = request.as_json()
+    if found and not (recipe.is_of(found) and all(found.source[one] == wanted[one] for one in ("baked", "file"))):
         raise StoreError(f"There is a dataset {name!r} already, of something else. Choose another --name.")
     return found
 

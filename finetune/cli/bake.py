@@ -118,10 +118,11 @@ def _dataset(
     from finetune import bake
     from finetune.model import opened_base
 
-    if there := bake.there_already(db, name, recipe, model):
+    request = bake.request_of(recipe, file, model, seed)
+    if there := bake.there_already(db, name, recipe, request):
+        click.echo(f"The replies of {name} are there: they are learned again.", err=True)
         return there
     tokenizer = opened_base(paths, model).tokenizer_of_rows()
-    request = bake.request_of(recipe, file, model, seed)
     found = bake.inputs_of_file(file, column) if file else bake.inputs_of_log(db)
     inputs = bake.ready(db, list(found), request, redact)
     return bake.freeze(db, name, request, asyncio.run(_answers(recipe, inputs, model, seed)), tokenizer, redact)

@@ -157,12 +157,18 @@ def test_what_can_not_be_learned_of_replies_is_counted() -> None:
 def test_a_name_is_taken_by_one_recipe(db: Database, home: Paths) -> None:
     made = baked(db, home)
     assert (made.source["template"], made.source["baked"], made.source["values"]) == ("shout", TINY, {"end": "dog"})
-    there = bake.there_already(db, "shout", recipe(), TINY)
-    assert there is not None and there.hash == made.hash
-    assert bake.there_already(db, "other", recipe(), TINY) is None
-    for other, model in ((recipe(end="fox"), TINY), (recipe(SHOUT + "Now."), TINY), (recipe(), "another")):
+
+    def there(name: str, wanted: Recipe, file: Path | None = None, model: str = TINY) -> datasets.Dataset | None:
+        return bake.there_already(db, name, wanted, bake.request_of(wanted, file, model, 0))
+
+    assert there("shout", recipe()) == made
+    assert there("other", recipe()) is None
+    for other in (recipe(end="fox"), recipe(SHOUT + "Now.")):
         with pytest.raises(StoreError, match="of something else"):
-            bake.there_already(db, "shout", other, model)
+            there("shout", other)
+    for file, model in ((Path("inputs.txt"), TINY), (None, "another")):
+        with pytest.raises(StoreError, match="of something else"):
+            there("shout", recipe(), file, model)
 
 
 def test_the_template_is_in_no_example(db: Database, home: Paths) -> None:
