@@ -22,13 +22,18 @@ EXTRAS = {"tensorboard": "trackers", "wandb": "wandb"}
 
 def refuse_missing(config: TrainConfig) -> None:
     """Raise `TrainingRefused` where the package of a tracker isn't there."""
-    missing = [name for name in config.trackers if find_spec(name) is None]
+    missing = [name for name in config.trackers if not _is_installed(name)]
     if missing:
         extras = ",".join(EXTRAS[name] for name in missing)
         raise TrainingRefused(
             f"--trackers {','.join(missing)} takes a package that isn't installed. "
             f"Run pip install 'assistant-loop[{extras}]', or train without it."
         )
+
+
+def _is_installed(name: str) -> bool:
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None  # none: a folder of that name, as W&B leaves where it was used
 
 
 class Trackers:

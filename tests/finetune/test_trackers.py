@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,13 @@ def test_a_missing_package_is_told_before_the_training(
     assert not runs.every(db)
     with pytest.raises(TrainingRefused, match="tracker 'mlflow' is unknown"):
         TrainConfig(trackers=("mlflow",))
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(trackers, "find_spec", lambda name: PathFinder.find_spec(name, [str(tmp_path)]))
+    with pytest.raises(TrainingRefused, match="--trackers wandb"):
+        trackers.refuse_missing(TrainConfig(trackers=("wandb",)))
 
 
 def test_the_option_takes_commas(db: Database, home: Paths) -> None:
