@@ -150,9 +150,12 @@ def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Red
     return list(first.values())
 
 
-def request_of(recipe: Recipe, file: Path | None, model: str, seed: int) -> Request:
-    """What the dataset will say of where it comes from."""
-    return Request(Selection(template=recipe.template, values=recipe.values), file, seed=seed, baked=model)
+def request_of(
+    recipe: Recipe, file: Path | None, model: str, seed: int, replay: Path | None = None, share: float = 0.1
+) -> Request:
+    """What the dataset will say of where it comes from. `replay`, `share`: general text in it, against forgetting."""
+    selection = Selection(template=recipe.template, values=recipe.values)
+    return Request(selection, file, seed=seed, replay=replay, replay_share=share, baked=model)
 
 
 # -- what is answered ---------------------------------------------------------------------------------------------
@@ -210,7 +213,8 @@ def there_already(db: Database, name: str, recipe: Recipe, request: Request) -> 
     """The dataset of that name, where it is what is asked for. Raises `StoreError` where it is another one."""
     found = next((one for one in datasets.every(db) if one.name == name), None)
     wanted = request.as_json()
-    if found and not (recipe.is_of(found) and all(found.source[one] == wanted[one] for one in ("baked", "file"))):
+    alike = found and all(found.source.get(one) == wanted[one] for one in ("baked", "file", "replay", "replay_share"))
+    if found and not (alike and recipe.is_of(found)):
         raise StoreError(f"There is a dataset {name!r} already, of something else. Choose another --name.")
     return found
 

@@ -42,10 +42,10 @@ class Request:
     """General text that is mixed into the training part, against forgetting."""
     replay_share: float = 0.1
     """Of the training part's tokens."""
-    baked: str = ""
-    """The model that made the replies with the selection's template, for `finetune bake`; empty where none did."""
     canaries: int = 0
     """Made-up secrets that are planted in the training part, for `finetune eval` to look for."""
+    baked: str = ""
+    """The model that made the replies with the selection's template, for `finetune bake`; empty where none did."""
 
     def __post_init__(self) -> None:
         """Raise `TrainingRefused` for a replay or canaries that make no sense."""

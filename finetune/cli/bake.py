@@ -11,7 +11,7 @@ import click
 from assistant.cli.log_redact import words_option
 from assistant.cli.options import model_name, pairs, progress_bar
 from assistant.cli.output import counted, print_table
-from finetune.cli.data import tell
+from finetune.cli.data import replay_file, replay_options, tell
 from finetune.cli.train import events, settings
 from finetune.config import TrainConfig
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
     from finetune.bake import Answers, Asked, Reached, Recipe
+    from finetune.dataset import Request
 
 
 @click.command()
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--name", "-n", default="", help="Of the dataset; the run is called by it.")
 @click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
 @click.option("--resume", "resume_run", default="", help="Go on with this run of a bake, or only tell its gap again.")
+@replay_options
 @click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
 @words_option
 @click.option("-m", "--model", default="", help="Model to train; the one of new conversations where none is given.")
@@ -45,6 +47,8 @@ def command(
     name: str,
     values: dict[str, str],
     resume_run: str,
+    replay: str | None,
+    replay_share: float,
     keep_personal: bool,
     words: tuple[str, ...],
     model: str,
@@ -84,8 +88,9 @@ def command(
         else:
             asked = model_name(db, paths, user_settings.load(paths.config_file), model)
             redact = None if keep_personal else redactor(db, words)
-            of = _dataset(db, paths, name, asked, recipe, file, column, config.seed, redact)
-            told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places")}
+            request = bake.request_of(recipe, file, asked, config.seed, replay_file(replay), replay_share)
+            of = _dataset(db, paths, name, recipe, request, column, redact)
+            told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places", "replayed")}
             if not as_json:
                 tell(of.statistics)
             begun = run.begin(db, paths, name, asked, config, events(as_json))
@@ -107,25 +112,24 @@ def _dataset(
     db: "Database",
     paths: "Paths",
     name: str,
-    model: str,
     recipe: "Recipe",
-    file: Path | None,
+    request: "Request",
     column: str,
-    seed: int,
     redact: "Redactor | None",
 ) -> "Dataset":
     """The replies, frozen; those that are there already under this name."""
     from finetune import bake
     from finetune.model import opened_base
 
-    request = bake.request_of(recipe, file, model, seed)
     if there := bake.there_already(db, name, recipe, request):
         click.echo(f"The replies of {name} are there: they are learned again.", err=True)
         return there
+    model, file = request.baked, request.file
     tokenizer = opened_base(paths, model).tokenizer_of_rows()
     found = bake.inputs_of_file(file, column) if file else bake.inputs_of_log(db)
     inputs = bake.ready(db, list(found), request, redact)
-    return bake.freeze(db, name, request, asyncio.run(_answers(recipe, inputs, model, seed)), tokenizer, redact)
+    answers = asyncio.run(_answers(recipe, inputs, model, request.seed))
+    return bake.freeze(db, name, request, answers, tokenizer, redact)
 
 
 async def _answers(recipe: "Recipe", inputs: "list[Asked]", model: str, seed: int) -> "Answers":

@@ -35,6 +35,23 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tupl
     return tuple(map(int, parts))
 
 
+def replay_options(command: Any) -> Any:
+    """`replay`, which `replay_file` reads, and `replay_share`."""
+    command = click.option(
+        "--replay-share", default=0.1, show_default=True, help="Share of it in the training part's tokens."
+    )(command)
+    return click.option(
+        "--replay", metavar="FILE", help="Mix general text in, against forgetting; `builtin`: what comes with us."
+    )(command)
+
+
+def replay_file(given: str | None) -> Path | None:
+    """The file of general text."""
+    from finetune import dataset
+
+    return None if given is None else dataset.BUILTIN if given == "builtin" else Path(given)
+
+
 @click.command()
 @click.option("--name", "-n", default="", help="Freeze the dataset under this name; without one it is only told of.")
 @click.option("--file", "-f", type=click.Path(path_type=Path), help="Make it of this file instead of the log.")
@@ -45,10 +62,7 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tupl
 @click.option("--split", "shares", default="80/10/10", callback=_shares, show_default=True, metavar="T/V/T",
               help="Percent for training, validation and test.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
-@click.option(
-    "--replay", metavar="FILE", help="Mix general text in, against forgetting; `builtin`: what comes with us."
-)
-@click.option("--replay-share", default=0.1, show_default=True, help="Share of it in the training part's tokens.")
+@replay_options
 @click.option("--canaries", type=click.IntRange(0, 100), default=0, metavar="N",
               help="Plant N made-up secrets in the training part, which `finetune eval` looks for.")  # fmt: skip
 @click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
@@ -110,7 +124,6 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
 
 
 def _request(given: dict[str, Any]) -> "Request":
-    from finetune import dataset
     from finetune.dataset import Request
     from finetune.select import Selection
 
@@ -122,10 +135,8 @@ def _request(given: dict[str, Any]) -> "Request":
     elif given["values"]:
         raise click.UsageError("--value goes with --kind label.")
     selection = Selection(given["kind"], filter_, given["everything"], template, given["values"], given["search_words"])
-    replay = given["replay"]
-    path = None if replay is None else dataset.BUILTIN if replay == "builtin" else Path(replay)
-    shares, seed = _parts(given["shares"]), given["seed"]
-    return Request(selection, given["file"], shares, seed, path, given["replay_share"], given["canaries"])
+    shares, seed, replay = _parts(given["shares"]), given["seed"], replay_file(given["replay"])
+    return Request(selection, given["file"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
 
 
 def _parts(shares: tuple[int, int, int]) -> "Shares":

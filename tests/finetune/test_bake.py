@@ -273,11 +273,14 @@ def test_the_default_model_learns_a_template(real_home: Paths, tmp_path: Path) -
     inputs = tmp_path / "inputs.txt"
     inputs.write_text("\n".join(f"What is a {one}?" for one in things), encoding="utf-8")
     asked = ["bake", str(file), "-m", DEFAULT, "--json"]
-    told = CliRunner().invoke(top, [*asked, "--data", str(inputs), "--name", "ahoy", "--steps", "6"])
+    told = CliRunner().invoke(
+        top, [*asked, "--data", str(inputs), "--name", "ahoy", "--replay", "builtin", "--steps", "6"]
+    )
     assert told.exit_code == 0, told.output
     result = json.loads(told.stdout.splitlines()[-1])
     assert result["state"] == "finished"
-    assert sum(result["examples"].values()) + sum(result["left_out"].values()) == len(things)
+    assert sum(result["examples"].values()) + sum(result["left_out"].values()) == len(things) + result["replayed"]
+    assert result["replayed"]
     gap = result["gap"]
     assert gap["base"] > gap["adapted"] and gap["base"] > gap["prompted"]
     again = CliRunner().invoke(top, [*asked, "--resume", result["run"]])
