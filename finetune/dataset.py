@@ -19,7 +19,7 @@ from finetune import sources, statistics
 from finetune.canaries import planted
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
-from finetune.split import Seen, Parts, Shares, split, words_of
+from finetune.split import Parts, Seen, Shares, split, words_of
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 

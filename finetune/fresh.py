@@ -49,8 +49,11 @@ class _Held:
 def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redactor: "Redactor | None" = None) -> Fresh:
     """What is in the log and not in `held`. `redactor`: where that has placeholders for personal data."""
     known = {one.conversation for one in held}
-    found = [one for one in from_log(db, wanted, Counter()) if one.conversation not in known and one.example.good]
-    found = list({one.example: one for one in reversed(found)}.values())[::-1]
+    first: dict[Example, Candidate] = {}
+    for one in from_log(db, wanted, Counter()):
+        if one.conversation not in known and one.example.good:
+            first.setdefault(one.example, one)
+    found = list(first.values())
     if redactor is not None:
         found = dataset.redacted(found, redactor)
     groups = grouped(found, dataset.seen(held))
