@@ -26,7 +26,7 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Findings:
     """What the advice follows from. `waiting`: a run that is newer than what is in use, finished and not refused."""
 
     conversations: int
@@ -40,40 +40,45 @@ class Seen:
     adapter: str = ""
 
 
-def advice(seen: Seen, again: Sequence[str]) -> Advice:
+def advice(found: Findings, again: Sequence[str]) -> Advice:
     """`again`: the commands that make a dataset, train on it, prove and promote that."""
-    new = seen.conversations
+    new = found.conversations
     many = _counted(new)
-    if seen.waiting:
-        proved = seen.waiting_is_proved
+    if found.waiting:
+        proved = found.waiting_is_proved
         what = "and nothing speaks against it" if proved else "and not yet compared with its base"
-        commands = [*([] if proved else [f"finetune eval {seen.waiting}"]), f"finetune promote {seen.waiting}"]
+        commands = [*([] if proved else [f"finetune eval {found.waiting}"]), f"finetune promote {found.waiting}"]
         return Advice(
-            "prove", f"Don't train yet: {seen.waiting} is trained, newer than what is in use, {what}.", commands
+            "prove", f"Don't train yet: {found.waiting} is trained, newer than what is in use, {what}.", commands
         )
     if not new:
-        grown = sum(seen.judged[one] for one in ("good", "kept", "corrected"))
+        grown = sum(found.judged[one] for one in ("good", "kept", "corrected"))
         rest = f" {grown} more replies of conversations it knows can wait for the next training." if grown else ""
         return Advice("wait", f"Nothing to do: there is no new curated conversation.{rest}")
     if new < FEWEST_TO_TRAIN:
         return Advice(
             "wait", f"Wait: {many} would show nothing. It takes {FEWEST_TO_TRAIN}: rate, keep or correct more."
         )
-    if not seen.adapter:
+    if found.adapter and not found.held:
+        why = "what it learned from is deleted, so that it can't be told what is new to it"
+        return Advice("train", f"Train again, if {found.adapter} is to follow the log: {why}.", again)
+    if not found.adapter:
         return Advice("train", f"Train: {many}, and no adapter is in use yet.", again)
-    if seen.drift is not None and seen.drift.loss.verdict == "higher":
-        _, low, high = seen.drift.rise
+    if found.drift is not None and found.drift.loss.verdict == "higher":
+        _, low, high = found.drift.rise
         return Advice(
             "train",
-            f"Train again: on {many} the perplexity is {low:.0%} to {high:.0%} higher than on the test part.",
+            f"Train again: on {many} the perplexity is {low:.1%} to {high:.1%} higher than on the test part.",
             again,
         )
-    if new >= GROWN * seen.held:
-        return Advice("train", f"Train again: {many} beside the {seen.held:,} that it learned from.", again)
-    if seen.shift is not None and seen.shift.shown:
+    if new >= GROWN * found.held:
+        return Advice("train", f"Train again: {many} beside the {found.held:,} that it learned from.", again)
+    if found.shift is not None and found.shift.shown:
         return Advice("train", f"Train again: {many} are about other things than what it learned from.", again)
-    why = "it does no worse on them than on the test part, as far as they show" if seen.drift else "they are few beside"
-    tail = "" if seen.drift else f" the {seen.held:,} that it learned from"
+    why = (
+        "it does no worse on them than on the test part, as far as they show" if found.drift else "they are few beside"
+    )
+    tail = "" if found.drift else f" the {found.held:,} that it learned from"
     return Advice("wait", f"No need yet: there are {many}, and {why}{tail}.", again)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BUILTIN = Path(__file__).parent / "data" / "replay.txt"
 MOST_REPLAY = 0.5
+REPLAY, CANARY = "replay", "canary"
+"""What stands for the conversation of examples that are nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,10 @@ def prepare(db: Database, request: Request, tokenizer: Tokenizer, redactor: "Red
     tokenizer.cuts.shortened = tokenizer.cuts.left_out = 0
     examples = [_stored(*one) for one in parts.placed]
     number = parts.groups
-    examples += [_stored(Candidate(one, "replay"), "train", number + place) for place, one in enumerate(replayed)]
+    examples += [_stored(Candidate(one, REPLAY), "train", number + place) for place, one in enumerate(replayed)]
     secret = [one.example for one in planted(request.canaries, request.seed)]
     number += len(replayed)
-    examples += [_stored(Candidate(one, "canary"), "train", number + place) for place, one in enumerate(secret)]
+    examples += [_stored(Candidate(one, CANARY), "train", number + place) for place, one in enumerate(secret)]
     said = [one.example for one, _, _ in parts.placed] + replayed + secret
     rows = [statistics.rows_of(chosen.kind, one, tokenizer) for one in said]
     counted = _counted(parts, replayed, examples, rows, tokenizer, redactor, left)
@@ -179,7 +181,7 @@ def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "R
         return []
     trained = [one.example for one, part, _ in parts.placed if part == "train"]
     elsewhere = {one.example for one, _, _ in parts.placed}
-    some = [Candidate(one, "replay") for one in sources.replay(request.replay)]
+    some = [Candidate(one, REPLAY) for one in sources.replay(request.replay)]
     if redactor is not None and request.replay != BUILTIN:
         some = redacted(some, redactor)
     random.Random(request.seed).shuffle(some)

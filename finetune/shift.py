@@ -21,7 +21,7 @@ from assistant.store.database import select
 from assistant.store.datasets import StoredExample
 from assistant.store.vectors import Vectors, file_of
 from assistant.store.words import CJK, CJK_RUN
-from finetune.dataset import text_of
+from finetune.dataset import CANARY, REPLAY, text_of
 from finetune.fresh import LOG, Fresh
 from finetune.gap import Distance, Gap, Sample, distance, gap
 from finetune.split import words_of
@@ -65,7 +65,7 @@ class Shift:
 
 def shift(db: Database, held: Sequence[StoredExample], fresh: Fresh, seed: int = 0) -> Shift:
     """What is new in the log beside a dataset, of which general text that was mixed in and canaries don't count."""
-    said = [one for one in held if one.conversation not in ("replay", "canary")]
+    said = [one for one in held if one.conversation not in (REPLAY, CANARY)]
     kept = [(one.group_id, words(text_of(one)), one.split != "train") for one in said]
     texts = [one.said or words_of(one.example) for one in fresh.candidates]
     new = [(group, words(text)) for group, text in zip(fresh.groups, texts, strict=True)]
