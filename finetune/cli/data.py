@@ -63,17 +63,8 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tupl
 @yes
 @filter_options
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on a line.")
-@click.pass_context
 def command(
-    context: click.Context,
-    list_: bool,
-    show: str | None,
-    delete: str | None,
-    yes: bool,
-    as_json: bool,
-    preview: int,
-    model: str,
-    **given: Any,
+    list_: bool, show: str | None, delete: str | None, yes: bool, as_json: bool, preview: int, model: str, **given: Any
 ) -> None:
     """Make a dataset of the log, or of a file that the log can import.
 
@@ -86,7 +77,7 @@ def command(
     """
     if [list_, show is not None, delete is not None].count(True) > 1:
         raise click.UsageError("Give one of --list, --show and --delete.")
-    if given["like"] and (more := _beside_like(context)):
+    if given["like"] and (more := _beside_like(click.get_current_context())):
         raise click.UsageError(f"--like takes all of that from the other dataset; leave out {', '.join(more)}.")
     with opened_log() as db:
         if list_:
