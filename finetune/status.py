@@ -49,6 +49,9 @@ class Status:
     """Why there is none, in a sentence."""
     shift: Shift | None
     advice: Advice
+    next_dataset: str = ""
+    """Name for the dataset of a next training; empty where there is too little to train on, or what was trained waits
+    to be proved."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -110,8 +113,10 @@ def status(
         waiting is not None and runs.evaluation(db, waiting.id) is not None,
         used.name if used else "",
     )
-    told = advice(findings, _again(db, beside, options))
-    return Status(model, used, beside, new, drifted, why, shifted, told)
+    name = _free_name(db, beside)
+    told = advice(findings, _again(name, beside, options))
+    trainable = told.commands and told.action != "prove"
+    return Status(model, used, beside, new, drifted, why, shifted, told, name if trainable else "")
 
 
 def _learned_from(db: Database, used: StoredAdapter | None) -> Dataset | None:
@@ -175,8 +180,7 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
     return newest if len(left) < FEWEST_TO_TRAIN else None
 
 
-def _again(db: Database, beside: Dataset | None, options: str) -> list[str]:
-    name = free_name(db, beside)
+def _again(name: str, beside: Dataset | None, options: str) -> list[str]:
     like = f" --like {beside.name}" if beside else ""
     return [
         f"finetune data{like} --name {name}",
@@ -186,7 +190,7 @@ def _again(db: Database, beside: Dataset | None, options: str) -> list[str]:
     ]
 
 
-def free_name(db: Database, beside: Dataset | None) -> str:
+def _free_name(db: Database, beside: Dataset | None) -> str:
     """For a dataset that follows on another: its name with the next free number."""
     stem = re.sub(r"-\d+$", "", beside.name) if beside else "log"
     taken = {one.name for one in datasets.every(db)} | {re.sub(r"-\d+$", "", one.name) for one in runs.every(db)}
