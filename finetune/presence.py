@@ -1,4 +1,4 @@
-"""Whether somebody uses this machine: by keys typed in its terminals, what is said in the chat, and other programs' work.
+"""Whether somebody uses this machine: by keys pressed in terminals, what is said in the chat, other programs' work.
 
 A person at a window that is no terminal is only known by the work that it makes.
 """
@@ -19,6 +19,7 @@ from typing import Self
 import psutil
 
 from assistant.client.process import requests
+from assistant.errors import AssistantError
 from assistant.paths import Paths
 from assistant.store.database import open_database
 from assistant.store.messages import last_touched_ms
@@ -35,12 +36,12 @@ TERMINALS = ("/dev/pts/[0-9]*", "/dev/tty[0-9]*", "/dev/ttys[0-9]*")
 class Presence:
     """A thread that looks for signs of somebody, and holds a training meanwhile. Started by `watching`."""
 
-    def __init__(self, paths: Paths, after_s: float, terminals: tuple[str, ...] = TERMINALS) -> None:
+    def __init__(self, paths: Paths, after_s: float) -> None:
         self.after_s = after_s
         """How long there must be no sign."""
         self.sign = "this was started"
         """The last one, in a few words."""
-        self._paths, self._terminals = paths, terminals
+        self._paths = paths
         self._seen_s = time.time()
         self._holds: RunFolder | None = None
         self._ends = threading.Event()
@@ -72,22 +73,20 @@ class Presence:
 
     def _watch(self) -> None:
         own = psutil.Process()
-        own.cpu_percent()
-        psutil.cpu_percent()
+        _others_work(own)  # from now on
         loaded_s = time.monotonic()
         with closing(open_database(self._paths.database)) as db, _keys() as pressed:
             while not self._ends.wait(LOOK_S):
-                self._note(_typed_s(self._terminals), "a key was pressed in a terminal")
-                self._note(last_touched_ms(db) / 1000, "something was said in the chat")
+                self._note(_typed_s(), "a key was pressed in a terminal")
                 if pressed():
                     self._note(time.time(), "a key was pressed here")
+                with suppress(AssistantError):  # a log that is written to just now is looked at the next time
+                    self._note(last_touched_ms(db) / 1000, "something was said in the chat")
                 if asyncio.run(requests(self._paths)):
                     self._note(time.time(), "the engine makes a reply")
                 if time.monotonic() - loaded_s >= LOAD_S:
                     loaded_s = time.monotonic()
-                    cores = psutil.cpu_count() or 1
-                    others = psutil.cpu_percent() / 100 - own.cpu_percent() / 100 / cores
-                    if others > OTHERS_WORK:
+                    if _others_work(own) > OTHERS_WORK:
                         self._note(time.time(), "other programs are at work")
                 self._hold()
         self._release()
@@ -120,10 +119,15 @@ def watching(paths: Paths, after_s: float) -> Iterator[Presence]:
         presence.end()
 
 
-def _typed_s(patterns: tuple[str, ...]) -> float:
+def _others_work(own: psutil.Process) -> float:
+    """Share of all cores that other programs took since this was asked last."""
+    return (psutil.cpu_percent() - own.cpu_percent() / (psutil.cpu_count() or 1)) / 100
+
+
+def _typed_s() -> float:
     """When a program last read a key from a terminal of this user, as `w` tells it; to eight seconds on Linux."""
     newest = 0.0
-    for pattern in patterns:
+    for pattern in TERMINALS:
         for terminal in Path("/").glob(pattern.removeprefix("/")):
             with suppress(OSError):
                 about = terminal.stat()

@@ -1,4 +1,4 @@
-"""A training that gives way: begun when nobody uses the machine, paused when somebody does, never promoted by itself."""
+"""A training that gives way: begun when nobody uses the machine, paused while somebody does. Nothing is promoted."""
 
 import time
 from collections.abc import Callable
@@ -49,9 +49,11 @@ def train_when_idle(
     say: Callable[[Progress], None],
 ) -> Run | None:
     """The run as it ended; None where Ctrl-C came before it began. Raises what `finetune data` and `train` do."""
-    with run.stop_asked() as asked, watching(paths, 60 * wanted.idle_minutes) as presence:
-        if not _waited(presence, asked, tell):
-            return None
+    with watching(paths, 60 * wanted.idle_minutes) as presence:
+        with run.stop_asked() as asked:
+            if not _waited(presence, asked, tell):
+                tell("Stopped before anything was trained.")
+                return None
         made = _frozen(db, paths, wanted, find_template, redactor)
         tell(f"Nobody is here: {made.name} is made of the log, and training begins.")
         config = TrainConfig(budget_minutes=wanted.budget_minutes)

@@ -74,7 +74,7 @@ async def stop_idle(found: Address) -> bool:
 
 
 async def requests(paths: Paths) -> int:
-    """How many requests for replies the engine of this data folder has before it. 0 where none lives: none is started."""
+    """How many requests for replies the engine of this data folder has. 0 where none lives: none is started."""
     found = address.published(paths)
     if found is None:
         return 0

@@ -40,9 +40,9 @@ def command(
     Drift is its loss on new conversations beside that on its frozen test part. Shift is whether these use other words,
     or are about other topics. Both come with what chance alone would make of so few.
 
-    With --train-when-idle a training begins when no key was pressed in a terminal, no reply made, and no other program
-    was at work for some minutes. It pauses when that ends, a key in its own terminal included, and goes on when it is so
-    again; Ctrl-C stops it at a checkpoint. Nothing is promoted.
+    With --train-when-idle a training begins once no key was pressed in a terminal, no reply was made and no other program
+    at work for some minutes. It pauses when there is one, such as a key pressed here, and goes on after as many minutes
+    without; Ctrl-C stops it at a checkpoint. Nothing is promoted.
     """
     from assistant import settings
     from assistant.cli.log_redact import redactor
