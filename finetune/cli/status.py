@@ -40,7 +40,7 @@ def command(
     Drift is its loss on new conversations beside that on its frozen test part. Shift is whether these use other words,
     or are about other topics. Both come with what chance alone would make of so few.
 
-    With --train-when-idle a training begins once no key was pressed in a terminal, no reply was made and no other program
+    With --train-when-idle a training begins once no key was pressed in a terminal, no reply made, and no other program
     at work for some minutes. It pauses when there is one, such as a key pressed here, and goes on after as many minutes
     without; Ctrl-C stops it at a checkpoint. Nothing is promoted.
     """
