@@ -82,10 +82,9 @@ def test_a_training_begins_pauses_and_goes_on_by_itself(db: Database, home: Path
 
     def say(one: Progress) -> None:
         heard.append(one)
-        if isinstance(one, Stepped):
-            time.sleep(0.1)  # else it is over before anybody comes
-        if isinstance(one, Stepped) and one.step == 3:
+        if isinstance(one, Stepped) and one.step == 1:
             ask(db, "hello?", "hello")
+            until(lambda: RunFolder(home, "mine-1").wanted == PAUSE)
 
     wanted = Wanted(TINY, "mine", None, 0.02, IDLE_S / 60)
     done = train_when_idle(db, home, wanted, no_template, lambda: Redactor(db), told.append, say)
@@ -100,7 +99,9 @@ def test_a_training_begins_pauses_and_goes_on_by_itself(db: Database, home: Path
 SCRIPT = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from finetune import presence
+from functools import partial
+from finetune import presence, when_idle
+when_idle.TrainConfig = partial(when_idle.TrainConfig, steps=100_000)  # else it is over before anybody comes
 presence.TERMINALS, presence.OTHERS_WORK = (), 9.0
 from assistant.cli.group import run
 from finetune.cli.group import top
