@@ -42,45 +42,58 @@ class Findings:
 
 def advice(found: Findings, again: Sequence[str]) -> Advice:
     """`again`: the commands that make a dataset, train on it, prove and promote that."""
-    new = found.conversations
-    many = _counted(new)
     if found.waiting:
-        proved = found.waiting_is_proved
-        what = "and nothing speaks against it" if proved else "and not yet compared with its base"
-        commands = [*([] if proved else [f"finetune eval {found.waiting}"]), f"finetune promote {found.waiting}"]
-        return Advice(
-            "prove", f"Don't train yet: {found.waiting} is trained, newer than what is in use, {what}.", commands
-        )
-    if not new:
+        return _prove(found)
+    if why := _too_few(found):
+        return Advice("wait", why)
+    if why := _reason(found):
+        return Advice("train", why, again)
+    why = f"they are few beside the {found.held:,} that it learned from"
+    if found.drift is not None:
+        why = "it does no worse on them than on the test part, as far as they show"
+    return Advice("wait", f"No need yet: there are {_many(found)}, and {why}.", again)
+
+
+def _prove(found: Findings) -> Advice:
+    proved = found.waiting_is_proved
+    what = "and nothing speaks against it" if proved else "and not yet compared with its base"
+    commands = [*([] if proved else [f"finetune eval {found.waiting}"]), f"finetune promote {found.waiting}"]
+    told = f"Don't train yet: {found.waiting} is trained, newer than what is in use, {what}."
+    return Advice("prove", told, commands)
+
+
+def _too_few(found: Findings) -> str:
+    if not found.conversations:
         grown = sum(found.judged[one] for one in ("good", "kept", "corrected"))
-        rest = f" {grown} more replies of conversations it knows can wait for the next training." if grown else ""
-        return Advice("wait", f"Nothing to do: there is no new curated conversation.{rest}")
-    if new < FEWEST_TO_TRAIN:
-        return Advice(
-            "wait", f"Wait: {many} would show nothing. It takes {FEWEST_TO_TRAIN}: rate, keep or correct more."
-        )
-    if found.adapter and not found.held:
-        why = "what it learned from is deleted, so that it can't be told what is new to it"
-        return Advice("train", f"Train again, if {found.adapter} is to follow the log: {why}.", again)
+        rest = f" {grown:,} more replies of conversations that it knows can wait." if grown else ""
+        return f"Nothing to do: there is no new curated conversation.{rest}"
+    if found.conversations < FEWEST_TO_TRAIN:
+        return f"Wait: {_many(found)} would show nothing. It takes {FEWEST_TO_TRAIN}: rate, keep or correct more."
+    return ""
+
+
+def _reason(found: Findings) -> str:
+    """To train, the strongest first; empty for none."""
+    many, drift = _many(found), found.drift
     if not found.adapter:
-        return Advice("train", f"Train: {many}, and no adapter is in use yet.", again)
-    if found.drift is not None and found.drift.loss.verdict == "higher":
-        _, low, high = found.drift.rise
-        return Advice(
-            "train",
-            f"Train again: on {many} the perplexity is {low:.1%} to {high:.1%} higher than on the test part.",
-            again,
+        return f"Train: {many}, and no adapter is in use yet."
+    if not found.held:
+        return (
+            f"Train again, if {found.adapter} is to follow the log: what it learned from is deleted, so that it can't "
+            "be told what is new to it."
         )
-    if new >= GROWN * found.held:
-        return Advice("train", f"Train again: {many} beside the {found.held:,} that it learned from.", again)
-    if found.shift is not None and found.shift.shown:
-        return Advice("train", f"Train again: {many} are about other things than what it learned from.", again)
-    why = (
-        "it does no worse on them than on the test part, as far as they show" if found.drift else "they are few beside"
-    )
-    tail = "" if found.drift else f" the {found.held:,} that it learned from"
-    return Advice("wait", f"No need yet: there are {many}, and {why}{tail}.", again)
+    if drift is not None and drift.loss.verdict == "higher":
+        _, low, high = drift.rise
+        return f"Train again: on {many} the perplexity is {low:.1%} to {high:.1%} higher than on the test part."
+    if drift is not None and drift.gain is not None and drift.gain.verdict == "lower" and drift.gain.kept > 0:
+        less = drift.gain.new / drift.gain.kept
+        return f"Train again: on {many} it gains {less:.0%} of what it gains on the test part."
+    other = found.shift is not None and found.shift.shown
+    if found.conversations >= GROWN * found.held:
+        about = ", and about other things" if other else ""
+        return f"Train again: {many} beside the {found.held:,} that it learned from{about}."
+    return f"Train again: {many} are about other things than what it learned from." if other else ""
 
 
-def _counted(new: int) -> str:
-    return f"{new:,} new conversation{'' if new == 1 else 's'}"
+def _many(found: Findings) -> str:
+    return f"{found.conversations:,} new conversation{'' if found.conversations == 1 else 's'}"

@@ -96,7 +96,7 @@ def status(
     apart = fresh(db, wanted, held, clean)
     new = apart if learned or not beside else fresh(db, wanted, [], clean)
     shifted = shift(db, held, apart, seed) if apart.candidates and held else None
-    drifted, why = None, "not asked for"
+    drifted, why = None, "it was not asked for."
     if with_drift:
         try:
             drifted, why = _drift(db, paths, model, used, beside, apart, seed, say), ""

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from assistant.paths import Paths
     from assistant.store.runs import Run
-    from finetune.drift import Drift
-    from finetune.gap import Distance
-    from finetune.shift import Shift
     from finetune.status import Status
 
 
@@ -69,7 +66,9 @@ def command(
             say=lambda text: None if as_json else click.echo(f"… {text}", err=True),
         )
         if not as_json:
-            _print(told)
+            from finetune.cli.status_table import show
+
+            show(told)
         trained = _train(db, paths, told, budget, idle_after, as_json=as_json) if train_when_idle else None
     if as_json:
         more = {"run": trained.name if trained else ""} if train_when_idle else {}
@@ -98,72 +97,3 @@ def _train(
         lambda text: click.echo(text, err=as_json),
         events(as_json),
     )
-
-
-def _print(told: "Status") -> None:
-    made_with = f"{told.adapter.name} in use" if told.adapter else "no adapter in use"
-    click.echo(f"{told.model}, {made_with}.\n")
-    for name, text in (("new", _new(told)), ("drift", _drift(told.drift, told.no_drift)), *_shift(told.shift)):
-        click.echo(f"{name:<8}{text}")
-    click.echo(f"\n{told.advice.sentence}")
-    if told.advice.action == "wait" and told.advice.commands:
-        click.echo("To train all the same:")
-    for one in told.advice.commands:
-        click.echo(f"  {one}")
-
-
-def _new(told: "Status") -> str:
-    from assistant.cli.output import counted
-
-    names = {
-        "good": "rated good", "kept": "kept", "corrected": "corrected", "unjudged": "not judged", "votes": "votes",
-        "thumbs_down": "thumbs-down",
-    }  # fmt: skip
-    counts = [f"{told.fresh.judged[what]:,} {name}" for what, name in names.items() if told.fresh.judged[what]]
-    of = "; ".join(counts) or "nothing that it hasn't learned from"
-    return f"{counted(told.fresh.conversations, 'conversation')}: {of}" if counts else of
-
-
-def _drift(drift: "Drift | None", why: str) -> str:
-    if drift is None:
-        return why
-    rise, low, high = drift.rise
-    told = _told(drift.loss.verdict)
-    figures = drift.as_json()["perplexity"]
-    said = f"perplexity {figures['test']:.2f} on the test part, {figures['new']:.2f} on new conversations: "
-    said += f"{rise:+.1%} ({low:+.1%} to {high:+.1%}), {told}"
-    if drift.gain is not None:
-        said += f"\n{'':<8}it lowers its base's loss by {drift.gain.kept:.3f} there and by {drift.gain.new:.3f} here, "
-        said += _told(drift.gain.verdict)
-    return said
-
-
-def _shift(shift: "Shift | None") -> list[tuple[str, str]]:
-    if shift is None:
-        return []
-    lines: list[tuple[str, str]] = []
-    if one := shift.unknown:
-        said = f"{one.new:.1%} never seen in training, {one.kept:.1%} of the held-out parts: "
-        lines.append(
-            ("words", f"{said}{one.difference:+.1%} ({one.low:+.1%} to {one.high:+.1%}), {_told(one.verdict)}")
-        )
-    if shift.words:
-        lines.append(("", f"Jensen-Shannon divergence {_distance(shift.words, ' bits')}"))
-    if shift.new_words:
-        from assistant.safe_text import printable
-
-        lines.append(("", "new: " + printable(", ".join(shift.new_words), newlines=False)))
-    if shift.topics:
-        lines.append(("topics", f"mean meanings apart by {_distance(shift.topics)}"))
-    else:
-        lines.append(("topics", "not known: search by meaning has not read both (`assistant log index`)"))
-    return lines
-
-
-def _told(verdict: str) -> str:
-    return {"unclear": "no difference shown", "too few": "too few to say"}.get(verdict, verdict)
-
-
-def _distance(one: "Distance", unit: str = "") -> str:
-    told = {"other": "shown to be other", "unclear": "as chance has it", "too few": "too few to say"}[one.verdict]
-    return f"{one.distance:.3f}{unit}, {one.chance:.3f} by chance (p = {one.share:.3f}): {told}"
