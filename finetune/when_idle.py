@@ -63,7 +63,10 @@ def train_when_idle(
                 presence.hold(RunFolder(paths, progress.run))
             say(progress)
 
-        return run.begin(db, paths, made.name, wanted.model, config, told)
+        done = run.begin(db, paths, made.name, wanted.model, config, told)
+    if done is not None and done.state == "finished":
+        tell(f"Nothing is in use yet: `finetune eval {done.name}`, then `finetune promote {done.name}`.")
+    return done
 
 
 def _waited(presence: Presence, asked: Callable[[], bool], tell: Callable[[str], None]) -> bool:

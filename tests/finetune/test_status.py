@@ -24,9 +24,11 @@ from assistant.store.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
 from finetune import gap as gaps
 from finetune import shift
+from finetune.advice import Findings, advice
 from finetune.cli.group import top
 from finetune.dataset import Request, freeze, prepare
-from finetune.gap import Sample, distance, gap
+from finetune.drift import Drift
+from finetune.gap import Gap, Sample, distance, gap
 from finetune.model import Base
 from finetune.select import Selection
 from finetune.status import Status, status
@@ -251,6 +253,30 @@ def test_a_distance_is_held_against_chance() -> None:
 def test_words_of_both_kinds_of_writing() -> None:
     assert shift.words("The fox, THE ｆｏｘ!") == {"the": 2, "fox": 2}
     assert shift.words("机器学习 v2。好") == {"机器": 1, "器学": 1, "学习": 1, "v2": 1, "好": 1}
+
+
+NO_GAP = Gap(2.0, 2.0, 0.0, -0.1, 0.1, 20, 20)
+HIGHER = Gap(2.0, 2.5, 0.5, 0.1, 0.9, 20, 20)
+LESS_GAIN = Gap(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("conversations", "loss", "gain", "action", "said"),
+    [
+        (9, HIGHER, LESS_GAIN, "wait", "It takes 10"),
+        (20, HIGHER, LESS_GAIN, "train", "10.5% to 146.0% higher"),
+        (20, NO_GAP, LESS_GAIN, "train", "gains 25% of"),
+        (25, NO_GAP, NO_GAP, "train", "beside the 100"),
+        (24, NO_GAP, NO_GAP, "wait", "does no worse"),
+        (24, None, None, "wait", "few beside the 100"),
+    ],
+)
+def test_the_strongest_reason_is_told(
+    conversations: int, loss: Gap | None, gain: Gap | None, action: str, said: str
+) -> None:
+    found = Findings(conversations, 100, {}, Drift(loss, gain, 20, 20) if loss else None, None, adapter="one")
+    told = advice(found, ["finetune data"])
+    assert told.action == action and said in told.sentence
 
 
 @pytest.mark.slow
