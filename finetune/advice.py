@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from finetune.drift import Drift
 from finetune.gap import FEWEST_GROUPS
 from finetune.shift import Shift
+
+if TYPE_CHECKING:
+    from finetune.drift import Drift
 
 GROWN = 0.25
 """So many new conversations for each one of the dataset are worth a training, even where nothing drifts."""
@@ -33,7 +35,7 @@ class Findings:
     held: int
     """Conversations of the dataset that the adapter in use learned from; 0 without one."""
     judged: Mapping[str, int]
-    drift: Drift | None
+    drift: "Drift | None"
     shift: Shift | None
     waiting: str = ""
     waiting_is_proved: bool = False

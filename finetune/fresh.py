@@ -51,7 +51,7 @@ def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redact
     known = {one.conversation for one in held}
     first: dict[Example, Candidate] = {}
     for one in from_log(db, wanted, Counter()):
-        if one.conversation not in known and one.example.good:
+        if one.conversation not in known:
             first.setdefault(one.example, one)
     found = list(first.values())
     if redactor is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from sqlite_utils import Database
 
 from assistant.client.process import requests
 from assistant.errors import AssistantError
@@ -50,13 +51,8 @@ class Presence:
 
     @property
     def idle(self) -> bool:
-        """Whether there was no sign for long enough."""
-        return time.time() - self._seen_s >= self.after_s
-
-    @property
-    def left_s(self) -> float:
-        """Until it is idle, if nothing comes between."""
-        return max(0.0, self.after_s - (time.time() - self._seen_s))
+        """Whether there was no sign for long enough, and somebody looks for any."""
+        return self._thread.is_alive() and time.time() - self._seen_s >= self.after_s
 
     def hold(self, training: RunFolder) -> None:
         """From now on pause this training while somebody is here. One that a person paused stays so."""
@@ -74,22 +70,27 @@ class Presence:
     def _watch(self) -> None:
         own = psutil.Process()
         _others_work(own)  # from now on
-        loaded_s = time.monotonic()
-        with closing(open_database(self._paths.database)) as db, _keys() as pressed:
-            while not self._ends.wait(LOOK_S):
-                self._note(_typed_s(), "a key was pressed in a terminal")
-                if pressed():
-                    self._note(time.time(), "a key was pressed here")
-                with suppress(AssistantError):  # a log that is written to just now is looked at the next time
-                    self._note(last_touched_ms(db) / 1000, "something was said in the chat")
-                if asyncio.run(requests(self._paths)):
-                    self._note(time.time(), "the engine makes a reply")
-                if time.monotonic() - loaded_s >= LOAD_S:
-                    loaded_s = time.monotonic()
-                    if _others_work(own) > OTHERS_WORK:
-                        self._note(time.time(), "other programs are at work")
-                self._hold()
-        self._release()
+        measured_s = time.monotonic()
+        try:
+            with closing(open_database(self._paths.database)) as db, _keys() as pressed:
+                while not self._ends.wait(LOOK_S):
+                    self._look(db, pressed)
+                    if time.monotonic() - measured_s >= LOAD_S:
+                        measured_s = time.monotonic()
+                        if _others_work(own) > OTHERS_WORK:
+                            self._note(time.time(), "other programs are at work")
+                    self._hold()
+        finally:
+            self._release()
+
+    def _look(self, db: Database, pressed: Callable[[], bool]) -> None:
+        self._note(_typed_s(), "a key was pressed in a terminal")
+        if pressed():
+            self._note(time.time(), "a key was pressed here")
+        with suppress(AssistantError):  # a log that is written to just now is looked at the next time
+            self._note(last_touched_ms(db) / 1000, "something was said in the chat")
+        if asyncio.run(requests(self._paths)):
+            self._note(time.time(), "the engine makes a reply")
 
     def _note(self, at_s: float, sign: str) -> None:
         if at_s > self._seen_s:

@@ -5,6 +5,7 @@ and whether to train again.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlite_utils import Database
@@ -20,17 +21,16 @@ from finetune.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
 from finetune.again import selection_of
 from finetune.config import TrainConfig
 from finetune.dataset import CANARY, REPLAY
-from finetune.drift import Drift, drift
 from finetune.example import Kind
 from finetune.fresh import Fresh, fresh
 from finetune.gap import FEWEST_GROUPS
-from finetune.model import opened_base
 from finetune.select import Selection
 from finetune.shift import Shift, shift
 from prompts.template import Template
 
 if TYPE_CHECKING:
     from assistant.store.redaction.redactor import Redactor
+    from finetune.drift import Drift
 
 BUDGET_MINUTES = 10
 """Of the training that is advised."""
@@ -44,7 +44,7 @@ class Status:
     adapter: StoredAdapter | None
     dataset: Dataset | None
     fresh: Fresh
-    drift: Drift | None
+    drift: "Drift | None"
     no_drift: str
     """Why there is none, in a sentence."""
     shift: Shift | None
@@ -60,9 +60,7 @@ class Status:
             "model": self.model,
             "adapter": adapter.name if adapter else "",
             "adapter_hash": adapter.hash if adapter else "",
-            "dataset": {"name": dataset.name, "kind": dataset.kind, "created_ms": dataset.created_ms}
-            if dataset
-            else None,
+            "dataset": dataset and {"name": dataset.name, "kind": dataset.kind, "created_ms": dataset.created_ms},
             "new": {**self.fresh.judged, "conversations": self.fresh.conversations},
             "drift": self.drift.as_json() if self.drift else None,
             "no_drift": self.no_drift,
@@ -103,18 +101,19 @@ def status(
         except AssistantError as error:
             why = str(error)
     waiting = _waiting(db, model, used, new)
-    findings = Findings(
+    own = {one.group_id for one in held if one.conversation not in (REPLAY, CANARY)} if learned else set()
+    found = Findings(
         new.conversations,
-        len({one.group_id for one in held if one.conversation not in (REPLAY, CANARY)}) if learned else 0,
+        len(own),
         new.judged,
         drifted,
         shifted,
-        waiting.name if waiting else "",
-        waiting is not None and runs.evaluation(db, waiting.id) is not None,
-        used.name if used else "",
+        waiting=waiting.name if waiting else "",
+        waiting_is_proved=waiting is not None and runs.evaluation(db, waiting.id) is not None,
+        adapter=used.name if used else "",
     )
     name = _free_name(db, beside)
-    told = advice(findings, _again(name, beside, options))
+    told = advice(found, _again(name, beside, options))
     trainable = told.commands and told.action != "prove"
     return Status(model, used, beside, new, drifted, why, shifted, told, name if trainable else "")
 
@@ -133,7 +132,7 @@ def _drift(
     apart: Fresh,
     seed: int,
     say: Callable[[str], None],
-) -> Drift:
+) -> "Drift":
     if beside is None:
         raise TrainingRefused("There is no dataset with a test part to compare with.")
     if apart.conversations < FEWEST_GROUPS:
@@ -141,6 +140,9 @@ def _drift(
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
+    from finetune.drift import drift
+    from finetune.model import opened_base
+
     base = opened_base(paths, model)
     if used is not None:
         if trouble := promote.damage(paths.adapters / used.name, used.hash):
@@ -181,12 +183,13 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
 
 
 def _again(name: str, beside: Dataset | None, options: str) -> list[str]:
-    like = f" --like {beside.name}" if beside else ""
+    like = f" --like {quote(beside.name)}" if beside else ""
+    run = quote(f"{name}-1")
     return [
-        f"finetune data{like} --name {name}",
-        f"finetune train --data {name} --budget {BUDGET_MINUTES}{options}",
-        f"finetune eval {name}-1",
-        f"finetune promote {name}-1",
+        f"finetune data{like} --name {quote(name)}",
+        f"finetune train --data {quote(name)} --budget {BUDGET_MINUTES}{options}",
+        f"finetune eval {run}",
+        f"finetune promote {run}",
     ]
 
 

@@ -15,7 +15,7 @@ from finetune.again import request_like
 from finetune.config import TrainConfig
 from finetune.dataset import Request
 from finetune.model import opened_base
-from finetune.presence import Presence, watching
+from finetune.presence import LOOK_S, Presence, watching
 from finetune.progress import Planned, Progress
 from finetune.run_folder import RunFolder
 from finetune.select import Selection
@@ -23,8 +23,6 @@ from prompts.template import Template
 
 if TYPE_CHECKING:
     from assistant.store.redaction.redactor import Redactor
-
-LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

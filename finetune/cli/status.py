@@ -2,6 +2,7 @@
 
 import json
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     default=5.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="Minutes without a key press or a reply.",
+    help="Minutes without anybody.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on a line.")
 def command(
     model: str, no_drift: bool, train_when_idle: bool, budget: float, idle_after: float, seed: int, as_json: bool
 ) -> None:
@@ -47,11 +48,13 @@ def command(
     from assistant.cli.options import model_name
     from assistant.cli.task_options import find_template
     from assistant.paths import Paths
+    from assistant.server.process import SPIN_COUNT
 
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     paths = Paths.from_environment().create()
     with opened_log() as db:
         name = model_name(db, paths, settings.load(paths.config_file), model)
-        options = f" -m {name}" if model else ""
+        options = f" -m {quote(name)}" if model else ""
         from finetune.status import status
 
         told = status(
@@ -80,12 +83,10 @@ def _train(
 ) -> "Run | None":
     from assistant.cli.log_redact import redactor
     from assistant.cli.task_options import find_template
-    from assistant.server.process import SPIN_COUNT
     from finetune.cli.train import events
 
     if not told.next_dataset:
         return None
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     from finetune.when_idle import Wanted, train_when_idle
 
     return train_when_idle(
