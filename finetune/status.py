@@ -16,7 +16,6 @@ from assistant.store import adapters, datasets, runs
 from assistant.store.adapters import StoredAdapter
 from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
-from finetune import promote
 from finetune.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
 from finetune.again import selection_of
 from finetune.config import TrainConfig
@@ -140,6 +139,7 @@ def _drift(
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
+    from finetune import promote
     from finetune.drift import drift
     from finetune.model import opened_base
 
@@ -174,8 +174,13 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
     if newest is None or newest.adapter_hash in tried or (in_use is not None and newest.id < in_use.id):
         return None
     found = adapters.find(db, newest.adapter_hash)
-    if found is None or (runs.evaluation(db, newest.id) and promote.objections(db, found)):
+    if found is None:
         return None
+    if runs.evaluation(db, newest.id):
+        from finetune import promote
+
+        if promote.objections(db, found):
+            return None
     dataset = datasets.by_id(db, newest.dataset_id)
     held = {one.conversation for one in datasets.examples(db, dataset.id)} if dataset else set()
     left = {group for one, group in zip(new.candidates, new.groups, strict=True) if one.conversation not in held}

@@ -3,6 +3,8 @@
 import json
 import math
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -220,6 +222,11 @@ def test_the_command_and_a_dataset_like_another(db: Database, home: Paths, capsy
     code, out = call("status", TINY)
     assert code == 0 and "perplexity" in out and "Train again" in out and "20 rated good" in out
     assert call("status", "none-such")[0]
+
+
+def test_without_drift_no_model_library_is_loaded() -> None:
+    asked = "import sys, finetune.status; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 # -- the figures --------------------------------------------------------------------------------------------------
