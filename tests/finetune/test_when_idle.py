@@ -1,5 +1,6 @@
 """A training that gives way to whoever is at the machine: by the log, by terminals, by a key in its own."""
 
+import asyncio
 import os
 import pty
 import select
@@ -7,19 +8,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
 
+from assistant.client import Client
+from assistant.client.process import requests
+from assistant.engine.catalogue import DEFAULT
+from assistant.engine.sampling import Sampling
+from assistant.events import Token
 from assistant.paths import Paths
+from assistant.settings import Settings
 from assistant.store import adapters, datasets, runs
 from assistant.store.redaction.redactor import Redactor
+from assistant.wire import address
 from finetune import presence
 from finetune.presence import watching
 from finetune.progress import Paused, Progress, Stepped
 from finetune.run_folder import PAUSE, RunFolder
 from finetune.when_idle import Wanted, train_when_idle
+from prompts.message import Message
 from tests.assistant.store.test_curation import ask
 from tests.finetune.conftest import TINY
 from tests.finetune.test_status import PLAIN, no_template, talk
@@ -95,6 +105,21 @@ def test_a_training_begins_pauses_and_goes_on_by_itself(db: Database, home: Path
     assert len(paused) == 1 and isinstance(heard[paused[0] + 1], Stepped)
     assert adapters.in_use(db, TINY) is None and not runs.evaluation(db, done.id)
     assert datasets.get(db, "mine").source["file"] == ""
+
+
+@pytest.mark.slow
+async def test_a_reply_in_the_making_is_somebody(real_home: Paths) -> None:
+    assert await requests(real_home) == 0  # and no engine was started to tell
+    assert not address.is_running(real_home)
+    async with Client(real_home, Settings()) as client:
+        asked = client.chat(DEFAULT, [Message("user", "Count to a hundred.")], Sampling(max_tokens=400))
+        async with aclosing(asked) as events:
+            while not isinstance(await anext(events), Token):
+                pass
+            assert await requests(real_home) == 1
+    async with asyncio.timeout(30):
+        while address.is_running(real_home):
+            await asyncio.sleep(0.1)
 
 
 SCRIPT = """
