@@ -19,7 +19,7 @@ from finetune import sources, statistics
 from finetune.canaries import planted
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
-from finetune.split import AlreadyTested, Parts, Shares, split, words_of
+from finetune.split import Parts, Seen, Shares, split, words_of
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BUILTIN = Path(__file__).parent / "data" / "replay.txt"
 MOST_REPLAY = 0.5
+REPLAY, CANARY = "replay", "canary"
+"""What stands for the conversation of examples that are nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,16 @@ def made_of(
     """As `prepare`, of candidates that are there already. `left`: what was left out of them, by the reason."""
     chosen = request.selection
     if redactor is not None:
-        candidates = _redacted(candidates, redactor)
+        candidates = redacted(candidates, redactor)
     parts = split(candidates, request.shares, request.seed, tested(db))
     replayed = _replayed(request, parts, tokenizer, redactor)
     tokenizer.cuts.shortened = tokenizer.cuts.left_out = 0
     examples = [_stored(*one) for one in parts.placed]
     number = parts.groups
-    examples += [_stored(Candidate(one, "replay"), "train", number + place) for place, one in enumerate(replayed)]
+    examples += [_stored(Candidate(one, REPLAY), "train", number + place) for place, one in enumerate(replayed)]
     secret = [one.example for one in planted(request.canaries, request.seed)]
     number += len(replayed)
-    examples += [_stored(Candidate(one, "canary"), "train", number + place) for place, one in enumerate(secret)]
+    examples += [_stored(Candidate(one, CANARY), "train", number + place) for place, one in enumerate(secret)]
     said = [one.example for one, _, _ in parts.placed] + replayed + secret
     rows = [statistics.rows_of(chosen.kind, one, tokenizer) for one in said]
     counted = _counted(parts, replayed, examples, rows, tokenizer, redactor, left)
@@ -143,11 +145,20 @@ def freeze(db: Database, name: str, prepared: Prepared) -> Dataset:
     return datasets.add(db, name, kind, prepared.hash, source, prepared.statistics, prepared.examples)
 
 
-def tested(db: Database) -> AlreadyTested:
+def tested(db: Database) -> Seen:
     """What the datasets so far keep for the test. Of the log a conversation is meant, however it has gone on."""
-    kept = datasets.tested(db)
-    texts = {one.said or words_of(Example.from_json(one.body)) for one in kept}
-    return AlreadyTested(frozenset(one.conversation for one in kept if one.conversation), sorted(texts))
+    return seen(datasets.tested(db))
+
+
+def seen(examples: Sequence[StoredExample]) -> Seen:
+    """What these tell of conversations that were there before."""
+    texts = {text_of(one) for one in examples}
+    return Seen(frozenset(one.conversation for one in examples if one.conversation), sorted(texts))
+
+
+def text_of(one: StoredExample) -> str:
+    """What an example says, without a template's words around it."""
+    return one.said or words_of(Example.from_json(one.body))
 
 
 def _nothing(request: Request, left: Counter[str]) -> str:
@@ -163,7 +174,8 @@ def _nothing(request: Request, left: Counter[str]) -> str:
     return f"Nothing was selected for the kind {kind} with these filters.{seen} {why}."
 
 
-def _redacted(candidates: Sequence[Candidate], redactor: "Redactor") -> list[Candidate]:
+def redacted(candidates: Sequence[Candidate], redactor: "Redactor") -> list[Candidate]:
+    """With placeholders for personal data."""
     clean: Callable[[str], str] = lru_cache(maxsize=4096)(redactor)
     return [
         replace(
@@ -185,9 +197,9 @@ def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "R
         return []
     trained = [one.example for one, part, _ in parts.placed if part == "train"]
     elsewhere = {one.example for one, _, _ in parts.placed}
-    some = [Candidate(one, "replay") for one in sources.replay(request.replay)]
+    some = [Candidate(one, REPLAY) for one in sources.replay(request.replay)]
     if redactor is not None and request.replay != BUILTIN:
-        some = _redacted(some, redactor)
+        some = redacted(some, redactor)
     random.Random(request.seed).shuffle(some)
     wanted = request.replay_share / (1 - request.replay_share) * _tokens(trained, tokenizer)
     chosen: list[Example] = []

@@ -34,8 +34,8 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyTested:
-    """What earlier datasets keep for the test: conversations, and texts to which nothing trained on may be near."""
+class Seen:
+    """What earlier datasets hold: conversations, and texts, so that what is near to one of these is known again."""
 
     conversations: frozenset[str] = frozenset()
     texts: Sequence[str] = ()
@@ -53,16 +53,18 @@ class Parts:
     """Examples that are in the test because they were tested before."""
 
 
-def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: AlreadyTested = AlreadyTested()) -> Parts:
-    """The same for the same candidates and seed. Raises `TrainingRefused` where there is too little to split."""
+def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: Seen = Seen()) -> Parts:
+    """The same for the same candidates and seed. `tested`: what may only be tested again. Raises `TrainingRefused`
+    where there is too little to split.
+    """
     first: dict[Example, Candidate] = {}
     for one in candidates:
         first.setdefault(one.example, one)
     unique = list(first.values())
-    grouped = _grouped(unique, tested)
-    groups = list(grouped.groups.values())
-    frozen = [group for number, group in grouped.groups.items() if number in grouped.tested]
-    free = [group for number, group in grouped.groups.items() if number not in grouped.tested]
+    found = grouped(unique, tested)
+    groups = list(found.groups.values())
+    frozen = [group for number, group in found.groups.items() if number in found.seen]
+    free = [group for number, group in found.groups.items() if number not in found.seen]
     parts = _parts(free, shares, seed, len(unique), sum(map(len, frozen)))
     parts["test"] += frozen
     _refuse_empty(parts, shares, len(groups), len(frozen))
@@ -77,15 +79,17 @@ def split(candidates: Sequence[Candidate], shares: Shares, seed: int, tested: Al
 
 
 @dataclass(frozen=True, slots=True)
-class _Grouped:
+class Grouped:
+    """Places of candidates by the number of their group."""
+
     groups: dict[int, list[int]]
-    tested: set[int]
-    """The groups that hold something which was tested."""
+    seen: set[int]
+    """The groups that hold something which was seen before."""
 
 
-def _grouped(candidates: Sequence[Candidate], tested: AlreadyTested) -> _Grouped:
-    """Places of candidates by group. What was tested takes part as candidates that are in no group's list."""
-    groups = Groups(len(candidates) + len(tested.texts))
+def grouped(candidates: Sequence[Candidate], seen: Seen) -> Grouped:
+    """Conversations and near-duplicates together. What was seen takes part as candidates that are in no list."""
+    groups = Groups(len(candidates) + len(seen.texts))
     first: dict[str, int] = {}
     for place, one in enumerate(candidates):
         groups.join(first.setdefault(one.conversation, place), place)
@@ -94,17 +98,17 @@ def _grouped(candidates: Sequence[Candidate], tested: AlreadyTested) -> _Grouped
         for text in _texts(one):
             owners.append(place)
             texts.append(text)
-    owners += range(len(candidates), len(candidates) + len(tested.texts))
-    texts += tested.texts
+    owners += range(len(candidates), len(candidates) + len(seen.texts))
+    texts += seen.texts
     owned = _Owned(groups, owners)
     for one_text, other_text in near(texts, owned):
         groups.join(owners[one_text], owners[other_text])
     found: dict[int, list[int]] = {}
     for place in range(len(candidates)):
         found.setdefault(groups.of(place), []).append(place)
-    was_tested = {groups.of(len(candidates) + place) for place in range(len(tested.texts))}
-    was_tested |= {groups.of(place) for name, place in first.items() if name in tested.conversations}
-    return _Grouped(found, was_tested)
+    was_seen = {groups.of(len(candidates) + place) for place in range(len(seen.texts))}
+    was_seen |= {groups.of(place) for name, place in first.items() if name in seen.conversations}
+    return Grouped(found, was_seen)
 
 
 class _Owned(Groups):

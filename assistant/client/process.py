@@ -73,6 +73,20 @@ async def stop_idle(found: Address) -> bool:
     return True
 
 
+async def requests(paths: Paths) -> int:
+    """How many requests for replies the engine of this data folder has. 0 where none lives: none is started."""
+    found = address.published(paths)
+    if found is None:
+        return 0
+    endpoint = _endpoint(found)
+    try:
+        async with connect(endpoint, silence_s=STATUS_S) as http:
+            status: dict[str, Any] = await call(http, "GET", "/engine/status", endpoint)
+    except AssistantError:
+        return 0
+    return int(status.get("requests", 0))
+
+
 def _last_words(log: Path, after_bytes: int) -> str:
     """The last line that was written to the log since it had that length."""
     with log.open("rb") as file:

@@ -333,6 +333,12 @@ def was_generated(db: Database, message_id: int) -> bool:
     return bool(select(db, query, (message_id, NO_TEMPLATE_HASH)))
 
 
+def last_touched_ms(db: Database) -> int:
+    """When the newest messages were said, or grew, last; 0 where there are none."""
+    newest = "SELECT updated_ms FROM messages ORDER BY id DESC LIMIT 8"  # several replies may grow at once
+    return int(select(db, f"SELECT coalesce(max(updated_ms), 0) FROM ({newest})")[0][0])
+
+
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
     """As `reply_info`, for every reply of a conversation, by the id of its message."""
     rows = select(db, f"{_REPLIES} WHERE m.conversation_id = ?", (conversation_id,))

@@ -132,6 +132,16 @@ class Vectors:
         marks = ", ".join("?" * len(hashes))
         return dict(self._rows(f"SELECT text_hash, numbers FROM vectors WHERE text_hash IN ({marks})", list(hashes)))
 
+    def of_messages(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int8]]]:
+        """(message, the numbers of one of its pieces) for those of these messages that have vectors."""
+        for begin in range(0, len(ids), BLOCK // 2):
+            some = ids[begin : begin + BLOCK // 2]
+            marks = ", ".join("?" * len(some))
+            for message_id, numbers in self._rows(
+                f"SELECT message_id, numbers FROM vectors WHERE message_id IN ({marks})", some
+            ):
+                yield message_id, np.frombuffer(numbers, np.int8)
+
     def replace(self, kept: dict[int, Sequence[Kept]]) -> None:
         """Take these vectors for these messages, in place of what there was for them. Inside `writing`."""
         old = [row[0] for one in kept for row in self._rows("SELECT id FROM vectors WHERE message_id = ?", (one,))]

@@ -55,6 +55,9 @@ def replay_file(given: str | None) -> Path | None:
 @click.command()
 @click.option("--name", "-n", default="", help="Freeze the dataset under this name; without one it is only told of.")
 @click.option("--file", "-f", type=click.Path(path_type=Path), help="Make it of this file instead of the log.")
+@click.option(
+    "--like", metavar="NAME", help="Make it of the log as that dataset was made: the same selection and parts."
+)
 @click.option("--kind", type=click.Choice(get_args(Kind)), default="supervised", show_default=True)
 @click.option("--all", "everything", is_flag=True, help="Replies that nobody judged too; never those bad or skipped.")
 @click.option("--search", "search_words", default="", metavar="WORDS", help="Replies, or their prompts, that say this.")
@@ -91,6 +94,8 @@ def command(
     """
     if [list_, show is not None, delete is not None].count(True) > 1:
         raise click.UsageError("Give one of --list, --show and --delete.")
+    if given["like"] and (more := _beside_like(click.get_current_context())):
+        raise click.UsageError(f"--like takes all of that from the other dataset; leave out {', '.join(more)}.")
     with opened_log() as db:
         if list_:
             _list(db, as_json=as_json)
@@ -106,7 +111,7 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
     from assistant.cli.log_redact import redactor
     from finetune import dataset
 
-    request = _request(given)
+    request = _like(db, given["like"]) if given["like"] else _request(given)
     tokenizer, decode = _tokenizer(db, model)
     redact = None if given["keep_personal"] else redactor(db, given["words"])
     prepared = dataset.prepare(db, request, tokenizer, redact)
@@ -121,6 +126,27 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
     _print_rows(shown)
     tell(prepared.statistics)
     click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was kept: give it a --name.")
+
+
+WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "as_json"}
+
+
+def _beside_like(context: click.Context) -> list[str]:
+    """Options given that --like decides."""
+    return [
+        one.opts[0]
+        for one in context.command.params
+        if one.name not in WITH_LIKE
+        and context.get_parameter_source(str(one.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
+
+
+def _like(db: "Database", name: str) -> "Request":
+    from assistant.cli.task_options import find_template
+    from assistant.store import datasets
+    from finetune.again import request_like
+
+    return request_like(datasets.get(db, name), find_template)
 
 
 def _request(given: dict[str, Any]) -> "Request":

@@ -15,6 +15,7 @@ COMMANDS = {
     "prune": "Make a smaller model of one, without the layers that it misses least.",
     "rollback": "Take the last promotion back.",
     "search": "Find good settings for a training by trying.",
+    "status": "What is new in the log, whether the model drifts, and whether to train again.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""

@@ -11,7 +11,7 @@ from assistant.errors import TrainingRefused
 from assistant.store.doubles import NEAR, pairs
 from finetune.example import Example
 from finetune.select import Candidate
-from finetune.split import AlreadyTested, Shares, split, words_of
+from finetune.split import Seen, Shares, split, words_of
 from prompts.message import Message
 
 WORDS = [
@@ -66,7 +66,7 @@ conversations = st.lists(
 def test_no_conversation_and_no_near_duplicate_is_in_two_parts(
     candidates: list[Candidate], seed: int, before: set[int]
 ) -> None:
-    tested = AlreadyTested(frozenset(f"c{one}" for one in before), ())
+    tested = Seen(frozenset(f"c{one}" for one in before), ())
     try:
         placed = split(candidates, Shares(), seed, tested).placed
     except TrainingRefused:
@@ -103,9 +103,9 @@ def test_what_was_tested_is_tested_again_and_so_is_what_is_near_to_it() -> None:
     old = candidates[7]
     reworded = candidate("new", old.example.messages[0].content, old.example.messages[1].content.upper() + "!")
     for seed in range(5):
-        by_name = split(candidates, Shares(), seed, AlreadyTested(frozenset({"c7"})))
+        by_name = split(candidates, Shares(), seed, Seen(frozenset({"c7"})))
         by_words = split(
-            [*candidates[:7], reworded, *candidates[8:]], Shares(), seed, AlreadyTested(texts=[words_of(old.example)])
+            [*candidates[:7], reworded, *candidates[8:]], Shares(), seed, Seen(texts=[words_of(old.example)])
         )
         assert by_name.placed[7][1] == by_words.placed[7][1] == "test"
         assert by_name.kept_for_test == by_words.kept_for_test == 1
@@ -137,7 +137,7 @@ def test_too_little_is_refused_with_what_would_do() -> None:
     assert len(split(some(2), Shares(90, 0, 10), 0).placed) == 2
     assert {part for _, part, _ in split(some(3), Shares(), 0).placed} == {"train", "validation", "test"}
     with pytest.raises(TrainingRefused, match="earlier dataset"):
-        split(some(2), Shares(), 0, AlreadyTested(frozenset({"c0", "c1"})))
+        split(some(2), Shares(), 0, Seen(frozenset({"c0", "c1"})))
 
 
 def test_a_huge_group_is_trained_on() -> None:
