@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from finetune.gap import FEWEST_GROUPS
 from finetune.shift import Shift
+from finetune.two_samples import FEWEST_GROUPS
 
 if TYPE_CHECKING:
     from finetune.drift import Drift

@@ -16,10 +16,10 @@ from assistant.store.datasets import StoredExample
 from finetune.both import Both, Sums, sums_of
 from finetune.example import Example, Kind
 from finetune.fresh import Fresh
-from finetune.gap import Gap, Sample, gap
 from finetune.model import Base, Trainee, device_of, precision_of
 from finetune.on_test import rows_of_test
 from finetune.tokens import Row, Tokenizer
+from finetune.two_samples import Change, Sample, change
 
 MOST = 200
 """Examples that are measured on either side: of the new ones the newest."""
@@ -29,8 +29,8 @@ MOST = 200
 class Drift:
     """`loss`: nats for each learned token. `gain`: how many the adapter has less than its base; None without one."""
 
-    loss: Gap
-    gain: Gap | None
+    loss: Change
+    gain: Change | None
     kept_examples: int
     new_examples: int
 
@@ -74,8 +74,8 @@ def drift(
         raise TrainingRefused(f"Drift can't be measured: the {which} that fits the model's context.")
     before, now = _nats(base, adapter, [*kept.items, *new.items], precision)
 
-    def compared(nats: Sequence[float]) -> Gap:
-        return gap(kept.sample(nats[: len(kept.items)]), new.sample(nats[len(kept.items) :]), seed)
+    def compared(nats: Sequence[float]) -> Change:
+        return change(kept.sample(nats[: len(kept.items)]), new.sample(nats[len(kept.items) :]), seed)
 
     gained = [one - other for one, other in zip(before, now, strict=True)] if before else None
     return Drift(compared(now), compared(gained) if gained else None, len(kept.items), len(new.items))

@@ -138,37 +138,41 @@ def gap(
     seed: int = 0,
 ) -> Gap:
     """Of each example the negative log-likelihood in nats three times, and its tokens."""
-    whole, drawn = _resampled([base, adapted, prompted, tokens], groups, seed)
+    sums = by_group([base, adapted, prompted, tokens], groups)
+    whole, drawn = sums.sum(0), resampled(sums, np.random.default_rng(seed))
     before, after, wanted, _ = (whole / whole[3]).tolist()
     apart = drawn[:, 0] - drawn[:, 2]
     closed: tuple[float | None, float | None, float | None] = None, None, None
     if (apart > 0).all():
-        closed = (before - after) / (before - wanted), *_interval((drawn[:, 0] - drawn[:, 1]) / apart)
-    remaining = after - wanted, *_interval((drawn[:, 1] - drawn[:, 2]) / drawn[:, 3])
-    return Gap(before, after, wanted, *closed, *remaining, len(base), len(set(groups)))
+        closed = (before - after) / (before - wanted), *interval((drawn[:, 0] - drawn[:, 1]) / apart)
+    remaining = after - wanted, *interval((drawn[:, 1] - drawn[:, 2]) / drawn[:, 3])
+    return Gap(before, after, wanted, *closed, *remaining, len(base), len(sums))
 
 
 def _bootstrap(
     base: Sequence[float], adapted: Sequence[float], weights: Sequence[int], groups: Sequence[object], seed: int
 ) -> tuple[float, float, float, float]:
     """(mean of the base, of the adapter, interval of the difference), each sum over the sum of the weights."""
-    (before, after, weight), drawn = _resampled([base, adapted, weights], groups, seed)
-    low, high = _interval((drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
+    sums = by_group([base, adapted, weights], groups)
+    (before, after, weight), drawn = sums.sum(0), resampled(sums, np.random.default_rng(seed))
+    low, high = interval((drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
     return (before / weight).item(), (after / weight).item(), low, high
 
 
-def _resampled(
-    columns: Sequence[Sequence[float]], groups: Sequence[object], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(the sums of C columns (C,), those of as many groups drawn with replacement (RESAMPLES, C))."""
+def by_group(columns: Sequence[Sequence[float]], groups: Sequence[object]) -> np.ndarray:
+    """C columns, an item each -> their sums (groups, C)."""
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     at = np.array([places[group] for group in groups])
-    sums = np.stack([np.bincount(at, np.asarray(values, dtype=float)) for values in columns], 1)
-    drawn = np.random.default_rng(seed)
-    count = len(places)
-    return sums.sum(0), np.stack([sums[drawn.integers(count, size=count)].sum(0) for _ in range(RESAMPLES)])
+    return np.stack([np.bincount(at, np.asarray(values, dtype=float)) for values in columns], 1)
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def resampled(sums: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
+    """Sums of groups (groups, C) -> those of as many groups drawn with replacement (RESAMPLES, C)."""
+    count = len(sums)
+    return np.stack([sums[drawn.integers(count, size=count)].sum(0) for _ in range(RESAMPLES)])
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle share CONFIDENCE of what was drawn."""
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return low.item(), high.item()

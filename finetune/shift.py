@@ -23,8 +23,8 @@ from assistant.store.vectors import Vectors, file_of
 from assistant.store.words import CJK, CJK_RUN
 from finetune.dataset import CANARY, REPLAY, text_of
 from finetune.fresh import LOG, Fresh
-from finetune.gap import Distance, Gap, Sample, distance, gap
 from finetune.split import words_of
+from finetune.two_samples import Change, Distance, Sample, change, distance
 
 TOLD_WORDS = 8
 """New words that are told, those of most conversations first."""
@@ -42,7 +42,7 @@ class Shift:
     the mean meanings; None where search by meaning has not seen both.
     """
 
-    unknown: Gap | None
+    unknown: Change | None
     words: Distance | None
     topics: Distance | None
     new_words: Sequence[str] = ()
@@ -95,14 +95,14 @@ _Said = Sequence[tuple[int, Counter[str]]]
 """The words of each example, with the number of its group."""
 
 
-def _unknown(apart: _Said, new: _Said, vocabulary: set[str], seed: int) -> Gap | None:
+def _unknown(apart: _Said, new: _Said, vocabulary: set[str], seed: int) -> Change | None:
     def sample(said: _Said) -> Sample:
         counted = [(group, some) for group, some in said if some]
         unknown = [sum(count for word, count in some.items() if word not in vocabulary) for _, some in counted]
         return Sample(unknown, [some.total() for _, some in counted], [group for group, _ in counted])
 
     sides = sample(apart), sample(new)
-    return gap(*sides, seed=seed) if all(one.sums for one in sides) and vocabulary else None
+    return change(*sides, seed=seed) if all(one.sums for one in sides) and vocabulary else None
 
 
 def _divergence(known: _Said, new: _Said, seed: int) -> Distance | None:

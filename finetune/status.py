@@ -22,9 +22,9 @@ from finetune.config import TrainConfig
 from finetune.dataset import CANARY, REPLAY
 from finetune.example import Kind
 from finetune.fresh import Fresh, fresh
-from finetune.gap import FEWEST_GROUPS
 from finetune.select import Selection
 from finetune.shift import Shift, shift
+from finetune.two_samples import FEWEST_GROUPS
 from prompts.template import Template
 
 if TYPE_CHECKING:

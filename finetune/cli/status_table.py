@@ -10,9 +10,9 @@ from assistant.safe_text import printable
 
 if TYPE_CHECKING:
     from finetune.drift import Drift
-    from finetune.gap import Distance, Gap
     from finetune.shift import Shift
     from finetune.status import Status
+    from finetune.two_samples import Change, Distance
 
 HEADINGS = ("", "before", "new", "difference (95 %)", "")
 JUDGED = {
@@ -74,7 +74,9 @@ def _shift(shift: "Shift | None") -> Iterator[list[str]]:
             yield _distance(name, distance)
 
 
-def _row(name: str, before: str, now: str, difference: tuple[float, float, float], form: str, told: "Gap") -> list[str]:
+def _row(
+    name: str, before: str, now: str, difference: tuple[float, float, float], form: str, told: "Change"
+) -> list[str]:
     shown: Callable[[float], str] = form.format
     middle, low, high = map(shown, difference)
     return [name, before, now, f"{middle} ({low} … {high})", VERDICTS.get(told.verdict, told.verdict)]

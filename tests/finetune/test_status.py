@@ -24,16 +24,15 @@ from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.store.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
-from finetune import gap as gaps
-from finetune import shift
+from finetune import shift, two_samples
 from finetune.advice import Findings, advice
 from finetune.cli.group import top
 from finetune.dataset import Request, freeze, prepare
 from finetune.drift import Drift
-from finetune.gap import Gap, Sample, distance, gap
 from finetune.model import Base
 from finetune.select import Selection
 from finetune.status import Status, status
+from finetune.two_samples import Change, Sample, change, distance
 from prompts.template import Template
 from tests.assistant.store.test_curation import MADE, ask
 from tests.finetune.conftest import TINY
@@ -233,23 +232,23 @@ def test_without_drift_no_model_library_is_loaded() -> None:
 
 
 def test_intervals_seldom_cry_wolf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gaps, "RESAMPLES", 300)
+    monkeypatch.setattr(measure, "RESAMPLES", 300)
     drawn = np.random.default_rng(1)
 
     def sample(groups: int, shift_by: float = 0.0) -> Sample:
         tokens = drawn.lognormal(4, 1, groups)
         return Sample(tokens * (drawn.lognormal(0.9, 0.4, groups) + shift_by), tokens, range(groups))
 
-    alike = [gap(sample(30), sample(10)).verdict for _ in range(200)]
+    alike = [change(sample(30), sample(10)).verdict for _ in range(200)]
     assert alike.count("higher") <= 16  # 2.5 % are meant; some more, as so few groups have heavy tails
-    assert [gap(sample(30), sample(10, 3.0)).verdict for _ in range(20)].count("higher") >= 18
-    assert gap(sample(30), sample(9, 9.0)).verdict == "too few"
+    assert [change(sample(30), sample(10, 3.0)).verdict for _ in range(20)].count("higher") >= 18
+    assert change(sample(30), sample(9, 9.0)).verdict == "too few"
 
 
 def test_a_distance_is_held_against_chance() -> None:
     drawn = np.random.default_rng(2)
 
-    def of(values: np.ndarray) -> gaps.Distance:  # type: ignore[type-arg]
+    def of(values: np.ndarray) -> two_samples.Distance:  # type: ignore[type-arg]
         return distance(lambda marks: float(abs(values[marks].mean() - values[~marks].mean())), 30, 10)
 
     alike = [of(drawn.normal(size=40)).verdict for _ in range(40)]
@@ -262,9 +261,9 @@ def test_words_of_both_kinds_of_writing() -> None:
     assert shift.words("机器学习 v2。好") == {"机器": 1, "器学": 1, "学习": 1, "v2": 1, "好": 1}
 
 
-NO_GAP = Gap(2.0, 2.0, 0.0, -0.1, 0.1, 20, 20)
-HIGHER = Gap(2.0, 2.5, 0.5, 0.1, 0.9, 20, 20)
-LESS_GAIN = Gap(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
+NO_CHANGE = Change(2.0, 2.0, 0.0, -0.1, 0.1, 20, 20)
+HIGHER = Change(2.0, 2.5, 0.5, 0.1, 0.9, 20, 20)
+LESS_GAIN = Change(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
 
 
 @pytest.mark.parametrize(
@@ -272,14 +271,14 @@ LESS_GAIN = Gap(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
     [
         (9, HIGHER, LESS_GAIN, "wait", "It takes 10"),
         (20, HIGHER, LESS_GAIN, "train", "10.5% to 146.0% higher"),
-        (20, NO_GAP, LESS_GAIN, "train", "gains 25% of"),
-        (25, NO_GAP, NO_GAP, "train", "beside the 100"),
-        (24, NO_GAP, NO_GAP, "wait", "does no worse"),
+        (20, NO_CHANGE, LESS_GAIN, "train", "gains 25% of"),
+        (25, NO_CHANGE, NO_CHANGE, "train", "beside the 100"),
+        (24, NO_CHANGE, NO_CHANGE, "wait", "does no worse"),
         (24, None, None, "wait", "few beside the 100"),
     ],
 )
 def test_the_strongest_reason_is_told(
-    conversations: int, loss: Gap | None, gain: Gap | None, action: str, said: str
+    conversations: int, loss: Change | None, gain: Change | None, action: str, said: str
 ) -> None:
     found = Findings(conversations, 100, {}, Drift(loss, gain, 20, 20) if loss else None, None, adapter="one")
     told = advice(found, ["finetune data"])

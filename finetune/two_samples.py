@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.measure import CONFIDENCE, RESAMPLES
+from finetune.measure import by_group, interval, resampled
 
 FEWEST_GROUPS = 10
 """On either side. With fewer the interval is too narrow to be believed."""
@@ -30,15 +30,9 @@ class Sample:
     weights: Sequence[float]
     groups: Sequence[object]
 
-    def by_group(self) -> NDArray[np.float64]:
-        """(2, groups): sums and weights."""
-        places = {group: place for place, group in enumerate(dict.fromkeys(self.groups))}
-        at = [places[group] for group in self.groups]
-        return np.stack([np.bincount(at, np.asarray(some, dtype=float)) for some in (self.sums, self.weights)])
-
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Change:
     """Sum over weight of both sides, and the interval of what is new less what was kept apart."""
 
     kept: float
@@ -61,24 +55,17 @@ class Gap:
         return {**asdict(self), "verdict": self.verdict}
 
 
-def gap(kept: Sample, new: Sample, seed: int = 0) -> Gap:
+def change(kept: Sample, new: Sample, seed: int = 0) -> Change:
     """Compare two samples, neither of them empty."""
     drawn = np.random.default_rng(seed)
-    sides = [one.by_group() for one in (kept, new)]
-    means = [float(one[0].sum() / one[1].sum()) for one in sides]
-    resampled = [_resampled(one, drawn) for one in sides]
-    low, high = np.quantile(resampled[1] - resampled[0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    counts = [one.shape[1] for one in sides]
-    return Gap(means[0], means[1], means[1] - means[0], float(low), float(high), counts[0], counts[1])
-
-
-def _resampled(side: NDArray[np.float64], drawn: np.random.Generator) -> NDArray[np.float64]:
-    count = side.shape[1]
-    means = []
-    for _ in range(RESAMPLES):
-        sums = side[:, drawn.integers(count, size=count)].sum(axis=1)
-        means.append(sums[0] / sums[1])
-    return np.array(means)
+    sides = [by_group([one.sums, one.weights], one.groups) for one in (kept, new)]
+    means, spread = [], []
+    for side in sides:
+        total, again = side.sum(0), resampled(side, drawn)
+        means.append(float(total[0] / total[1]))
+        spread.append(again[:, 0] / again[:, 1])
+    low, high = interval(spread[1] - spread[0])
+    return Change(means[0], means[1], means[1] - means[0], low, high, len(sides[0]), len(sides[1]))
 
 
 @dataclass(frozen=True, slots=True)
