@@ -24,7 +24,7 @@ from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.store.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
-from finetune import shift, two_samples
+from finetune import measure, shift, two_samples
 from finetune.advice import Findings, advice
 from finetune.cli.group import top
 from finetune.dataset import Request, freeze, prepare
