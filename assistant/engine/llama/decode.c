@@ -207,14 +207,16 @@ static void unpack_tile(const Linear *w, int tile, void *out, int wide) {
 
 /* ---- the products ---- */
 
-typedef struct { int8_t *high, *low; float *scale, *sum; int32_t *sum_q; const float *x; } Activation; /* one row */
+/* One row: its integers as two bytes each, and whole, where of each four the middle ones have changed places. */
+typedef struct { int8_t *high, *low; int16_t *whole; float *scale, *sum; int32_t *sum_q; const float *x; } Activation;
 
-static size_t activation_bytes(int k) { return up_to(k / GROUP * (2 * GROUP + 12), 64); }
+static size_t activation_bytes(int k) { return up_to(k / GROUP * (4 * GROUP + 12), 64); }
 
 static void round_row(const float *x, int k, char *room, Activation *a) {
     int groups = k / GROUP;
-    float *rest = (float *)(room + 2 * k);
-    *a = (Activation){(int8_t *)room, (int8_t *)room + k, rest, rest + groups, (int32_t *)(rest + 2 * groups), x};
+    int8_t *bytes = (int8_t *)(room + 2 * k);
+    float *rest = (float *)(room + 4 * k);
+    *a = (Activation){bytes, bytes + k, (int16_t *)room, rest, rest + groups, (int32_t *)(rest + 2 * groups), x};
     for (int g = 0; g < groups; g++) {
         __m512 u = _mm512_loadu_ps(x + g * GROUP), v = _mm512_loadu_ps(x + g * GROUP + 16);
         float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(u), _mm512_abs_ps(v)));
@@ -224,6 +226,9 @@ static void round_row(const float *x, int k, char *room, Activation *a) {
             __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
             _mm_storeu_si128((__m128i *)(a->high + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(high));
             _mm_storeu_si128((__m128i *)(a->low + g * GROUP + 16 * i), _mm512_cvtepi32_epi8(q[i]));
+            __m256i whole = _mm512_cvtepi32_epi16(q[i]);
+            whole = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(whole, 0xd8), 0xd8); /* 0 2 1 3 */
+            _mm256_storeu_si256((__m256i *)(a->whole + g * GROUP + 16 * i), whole);
         }
         a->sum_q[g] = _mm512_reduce_add_epi32(_mm512_add_epi32(q[0], q[1]));
         a->scale[g] = most / 32512;
@@ -237,13 +242,22 @@ INLINE __m512i word(const int8_t *bytes, int at) { /* four activations, for ever
     return _mm512_set1_epi32(four);
 }
 
+INLINE __m512i pair(const int16_t *whole, int at) { /* two activations, for every lane */
+    int32_t two;
+    memcpy(&two, whole + at, 4);
+    return _mm512_set1_epi32(two);
+}
+
+/* For one or two rows weights stay bytes, and x's bytes are multiplied one by one; for more it pays to widen the weights to
+ * 16 bits. Both give the same integers. */
+
 INLINE void tile_q4(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
-    __m512 out[4], minima[4];
+    __m512 out[2], minima[2];
     const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8((char)0xf0);
     for (int i = 0; i < count; i++) out[i] = minima[i] = _mm512_setzero_ps();
     const uint8_t *block = block_of(w, tile, 0);
     for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q4)) {
-        __m512i lh[4], ll[4], hh[4], hl[4]; /* nibble, byte of x; high nibbles count 16 times */
+        __m512i lh[2], ll[2], hh[2], hl[2]; /* nibble, byte of x; high nibbles count 16 times */
         for (int i = 0; i < count; i++) lh[i] = ll[i] = hh[i] = hl[i] = _mm512_setzero_si512();
         for (int v = 0; v < 4; v++) {
             __m512i b = _mm512_loadu_si512(block + 64 * v), n = _mm512_and_si512(b, low), o = _mm512_and_si512(b, high);
@@ -268,11 +282,11 @@ INLINE void tile_q4(const Linear *w, int tile, const Activation *a, float *y, si
 }
 
 INLINE void tile_q8(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
-    __m512 out[4];
+    __m512 out[2];
     for (int i = 0; i < count; i++) out[i] = _mm512_setzero_ps();
     const uint8_t *block = block_of(w, tile, 0);
     for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q8)) {
-        __m512i h[4][2], l[4][2]; /* two chains each: one would wait for itself */
+        __m512i h[2][2], l[2][2]; /* two chains each: one would wait for itself */
         for (int i = 0; i < count; i++) {
             h[i][0] = h[i][1] = l[i][0] = _mm512_setzero_si512();
             l[i][1] = _mm512_set1_epi32(-128 * a[i].sum_q[g]);
@@ -295,6 +309,59 @@ INLINE void tile_q8(const Linear *w, int tile, const Activation *a, float *y, si
     for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, out[i]);
 }
 
+INLINE void tile_q4_widened(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    __m512 out[8], minima[8];
+    const __m512i low = _mm512_set1_epi16(15);
+    for (int i = 0; i < count; i++) out[i] = minima[i] = _mm512_setzero_ps();
+    const uint8_t *block = block_of(w, tile, 0);
+    for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q4)) {
+        __m512i sum[8];
+        for (int i = 0; i < count; i++) sum[i] = _mm512_setzero_si512();
+        for (int v = 0; v < 4; v++) {
+            __m512i b = _mm512_loadu_si512(block + 64 * v), part[4]; /* columns 0 2, 1 3, 4 6, 5 7 */
+            part[0] = _mm512_and_si512(b, low);
+            part[1] = _mm512_and_si512(_mm512_srli_epi16(b, 8), low);
+            part[2] = _mm512_and_si512(_mm512_srli_epi16(b, 4), low);
+            part[3] = _mm512_srli_epi16(b, 12);
+            for (int i = 0; i < count; i++)
+                for (int p = 0; p < 4; p++)
+                    sum[i] = _mm512_dpwssd_epi32(sum[i], part[p], pair(a[i].whole, g * GROUP + 8 * v + 2 * p));
+        }
+        __m512 d = halves(block + 256), m = halves(block + 288);
+        for (int i = 0; i < count; i++) {
+            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(a[i].scale[g]));
+            out[i] = _mm512_fmadd_ps(scaled, d, out[i]);
+            minima[i] = _mm512_fmadd_ps(m, _mm512_set1_ps(a[i].sum[g]), minima[i]);
+        }
+    }
+    for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, _mm512_add_ps(out[i], minima[i]));
+}
+
+INLINE void tile_q8_widened(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
+    __m512 out[8];
+    const __m512i low = _mm512_set1_epi16(255);
+    for (int i = 0; i < count; i++) out[i] = _mm512_setzero_ps();
+    const uint8_t *block = block_of(w, tile, 0);
+    for (int g = 0; g < w->k / GROUP; g++, block += block_bytes(Q8)) {
+        __m512i sum[8];
+        for (int i = 0; i < count; i++) sum[i] = _mm512_set1_epi32(-128 * a[i].sum_q[g]);
+        for (int v = 0; v < 8; v++) {
+            __m512i b = _mm512_loadu_si512(block + 64 * v), part[2]; /* columns 0 2, 1 3 */
+            part[0] = _mm512_and_si512(b, low);
+            part[1] = _mm512_srli_epi16(b, 8);
+            for (int i = 0; i < count; i++)
+                for (int p = 0; p < 2; p++)
+                    sum[i] = _mm512_dpwssd_epi32(sum[i], part[p], pair(a[i].whole, g * GROUP + 4 * v + 2 * p));
+        }
+        __m512 d = halves(block + 512);
+        for (int i = 0; i < count; i++) {
+            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(a[i].scale[g]));
+            out[i] = _mm512_fmadd_ps(scaled, d, out[i]);
+        }
+    }
+    for (int i = 0; i < count; i++) _mm512_storeu_ps(y + i * stride, out[i]);
+}
+
 INLINE void tile_b16(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
     __m512 out[4][2];
     for (int i = 0; i < count; i++) out[i][0] = out[i][1] = _mm512_setzero_ps();
@@ -309,8 +376,8 @@ INLINE void tile_b16(const Linear *w, int tile, const Activation *a, float *y, s
 }
 
 INLINE void tile_rows(const Linear *w, int tile, const Activation *a, float *y, size_t stride, const int count) {
-    if (w->kind == Q4) tile_q4(w, tile, a, y, stride, count);
-    else if (w->kind == Q8) tile_q8(w, tile, a, y, stride, count);
+    if (w->kind == Q4) (count > 2 ? tile_q4_widened : tile_q4)(w, tile, a, y, stride, count);
+    else if (w->kind == Q8) (count > 2 ? tile_q8_widened : tile_q8)(w, tile, a, y, stride, count);
     else tile_b16(w, tile, a, y, stride, count);
 }
 
@@ -348,6 +415,7 @@ static void product(const Linear *w, const Activation *a, int count, float *y, s
         for (int tile = from; tile < to; tile++) {
             float *out = y + tile * TILE;
             int i = first;
+            for (; i + 8 <= last && w->kind != B16; i += 8) tile_rows(w, tile, a + i, out + i * stride, stride, 8);
             for (; i + 4 <= last; i += 4) tile_rows(w, tile, a + i, out + i * stride, stride, 4);
             if (i + 2 <= last) tile_rows(w, tile, a + i, out + i * stride, stride, 2), i += 2;
             if (i < last) tile_rows(w, tile, a + i, out + i * stride, stride, 1);
