@@ -1,4 +1,4 @@
-/* One token each for a few sequences through a Llama-family model whose weights have 4, 8 or 16 bits.
+/* One token each for a few sequences, or a tree of tokens, through a Llama-family model whose weights have 4, 8 or 16 bits.
  *
  * C11 for CPUs with AVX512-VNNI, no library. Built once by the machine's own compiler and kept (native.py).
  *
@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum { Q4 = 4, Q8 = 8, B16 = 16 };
-enum { TILE = 16, GROUP = 32, KEYS = 32, MOST_ROWS = 64, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
+enum { TILE = 16, GROUP = 32, KEYS = 32, MOST_ROWS = 128, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct { const float *a, *b, *gain; int32_t first, rows, rank, unused; } LowRank; /* gain * (y + b a x) */
@@ -54,6 +54,9 @@ typedef struct {
     const float *rotation;         /* cosine and sine for each pair of dimensions (D) */
     int64_t capacity, position;
     int64_t wanted;                /* whether logits after it are asked for */
+    const uint32_t *seen;          /* of a tree: bits of the positions it sees, from `tree` rounded down to KEYS on; it sees
+                                    * all before those. NULL: all up to its own */
+    int64_t tree;                  /* the tree's first position */
 } Row;
 
 INLINE __m512 halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
@@ -506,8 +509,8 @@ static void widen_across(const uint16_t *from, int dim, float *out) {
         }
 }
 
-/* A query head, which sees first..last of the positions at hand. */
-typedef struct { const float *query; Part *part; int first, last; float weights[KEYS]; } Head;
+/* A query head, and which of the positions at hand it sees: a bit each. */
+typedef struct { const float *query; Part *part; uint32_t seen; float weights[KEYS]; } Head;
 
 INLINE void score(Head *heads, const float *keys, int dim, const int count) {
     /* of keys (KEYS / 16, dim, 16) for each query */
@@ -525,23 +528,20 @@ INLINE void score(Head *heads, const float *keys, int dim, const int count) {
             _mm512_storeu_ps(heads[n].weights + a * TILE, _mm512_mul_ps(sum[n][a], _mm512_set1_ps(1 / sqrtf(dim))));
 }
 
-INLINE __mmask16 seen(const Head *head, int from) {
-    int first = smaller(larger(head->first - from, 0), TILE), last = smaller(larger(head->last - from, 0), TILE);
-    return (__mmask16)((1u << last) - (1u << first));
-}
-
 static void weigh(Head *head, int dim) {
     /* scores -> weights, 0 for positions not seen */
     Part *part = head->part;
     __m512 scores[ACROSS], most = _mm512_set1_ps(-INFINITY), totals;
+    __mmask16 seen[ACROSS];
     for (int a = 0; a < ACROSS; a++) {
-        scores[a] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), seen(head, a * TILE), head->weights + a * TILE);
+        seen[a] = (__mmask16)(head->seen >> (a * TILE));
+        scores[a] = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), seen[a], head->weights + a * TILE);
         most = _mm512_max_ps(most, scores[a]);
     }
     if (_mm512_cmp_ps_mask(most, _mm512_set1_ps(part->most), _CMP_NLE_UQ)) shrink_to(part, dim, _mm512_reduce_max_ps(most));
     totals = _mm512_load_ps(part->totals);
     for (int a = 0; a < ACROSS; a++) {
-        __m512 shares = _mm512_maskz_mov_ps(seen(head, a * TILE), exp16(_mm512_sub_ps(scores[a], _mm512_set1_ps(part->most))));
+        __m512 shares = _mm512_maskz_mov_ps(seen[a], exp16(_mm512_sub_ps(scores[a], _mm512_set1_ps(part->most))));
         _mm512_storeu_ps(head->weights + a * TILE, shares);
         totals = _mm512_add_ps(totals, shares);
     }
@@ -564,8 +564,9 @@ INLINE void add_columns(Head *heads, const float *values, int at, int first, int
 
 INLINE void add_values(Head *heads, const float *values, int dim, const int count) {
     /* a weight of 0 for a position that only another of the heads sees adds nothing */
-    int first = KEYS, last = 0, i = 0;
-    for (int n = 0; n < count; n++) first = smaller(first, heads[n].first), last = larger(last, heads[n].last);
+    uint32_t seen = 0;
+    for (int n = 0; n < count; n++) seen |= heads[n].seen;
+    int first = __builtin_ctz(seen), last = KEYS - __builtin_clz(seen), i = 0;
     for (; i + 64 <= dim; i += 64) add_columns(heads, values, i, first, last, dim, count, 4);
     if (i + 32 <= dim) add_columns(heads, values, i, first, last, dim, count, 2), i += 32;
     if (i < dim) add_columns(heads, values, i, first, last, dim, count, 1);
@@ -590,8 +591,17 @@ static void attend_keys(Head *heads, int count, const uint16_t *keys, const uint
     }
 }
 
+static uint32_t seen_of(const Row *row, Span span, int t) {
+    /* of the KEYS positions from t on */
+    int first = larger(0, span.from - t), last = smaller(KEYS, span.to - t);
+    if (first >= last) return 0;
+    uint32_t seen = (uint32_t)((1ull << last) - (1ull << first));
+    int64_t word = t / KEYS - row->tree / KEYS;
+    return row->seen && word >= 0 ? seen & row->seen[word] : seen;
+}
+
 static void attend(const uint16_t *keys, const uint16_t *values, int dim, int group, const float *const *queries,
-                   const Span *spans, Part *const *parts, Head *heads, int count) {
+                   const Row *rows, const Span *spans, Part *const *parts, Head *heads, int count) {
     /* `group` query heads (group, dim) of each of `count` rows over its span of one key head (T, dim). KEYS positions at
      * a time, widened once for all rows; where they begin doesn't depend on the rows. */
     int begin = spans[0].from, end = 0;
@@ -599,11 +609,9 @@ static void attend(const uint16_t *keys, const uint16_t *values, int dim, int gr
     for (int t = begin / KEYS * KEYS; t < end; t += KEYS) {
         int seeing = 0;
         for (int r = 0; r < count; r++) {
-            int first = larger(0, spans[r].from - t), last = smaller(KEYS, spans[r].to - t);
-            for (int h = 0; h < group && first < last; h++, seeing++) {
-                Head *head = heads + seeing;
-                head->query = queries[r] + h * dim, head->part = parts[r * group + h], head->first = first, head->last = last;
-            }
+            uint32_t seen = seen_of(rows + r, spans[r], t);
+            for (int h = 0; h < group && seen; h++)
+                heads[seeing].query = queries[r] + h * dim, heads[seeing].part = parts[r * group + h], heads[seeing++].seen = seen;
         }
         attend_keys(heads, seeing, keys + (size_t)t * dim, values + (size_t)t * dim, dim);
     }
@@ -786,7 +794,7 @@ static void attention(const Step *s, const Layer *w, int layer, Own *own, int th
                     parts[(r - first) * group + g] = part_at(s->parts, dim, (thread * s->count + r) * m->heads + h * group + g);
             }
             const uint16_t *head = keys[first] + h * capacity * dim;
-            attend(head, head + m->kv_heads * capacity * dim, dim, group, queries, spans, parts, own->heads, end - first);
+            attend(head, head + m->kv_heads * capacity * dim, dim, group, queries, s->rows + first, spans, parts, own->heads, end - first);
         }
     }
 }

@@ -1,7 +1,7 @@
 """The Llama family's forward pass in torch: token ids in, logits out, keys and values kept in a static cache.
 
-It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it computes trees of continuations, whole
-texts, and long prompts where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
+It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it computes whole texts, and long prompts
+where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

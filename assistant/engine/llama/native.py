@@ -41,8 +41,10 @@ FLAGS = [
 ]
 BUILD_TIMEOUT_S = 60
 Q4, Q8, B16, TILE = 4, 8, 16, 16
+KEYS = 32
+"""Positions that decode.c looks at together."""
 BLOCK_BYTES = {Q4: 320, Q8: 544, B16: 1024}
-MOST_ROWS = 64
+MOST_ROWS = 128
 MOST_SHARING = 16
 """Query heads that share a key head."""
 MOST_DIM = 256
@@ -96,6 +98,8 @@ class CRow(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "kv", "rotation")),
         *((name, ctypes.c_int64) for name in ("capacity", "position", "wanted")),
+        ("seen", ctypes.c_char_p),
+        ("tree", ctypes.c_int64),
     )
 
 
@@ -253,10 +257,34 @@ class Row:
     position: int
     wanted: bool = True
     """Whether logits after it are asked for."""
+    place: int | None = None
+    """Its place in the text, where that isn't `position`."""
+    tree: int = 0
+    seen: bytes = b""
+    """Of a tree that begins at position `tree`: a bit for each position that it sees, in words of 32, from the word
+    with `tree` on. It sees all before those. Without them it sees all up to its own."""
+
+
+def tree_rows(ids: Sequence[int], parents: Sequence[int], kv: Tensor, start: int, last: int) -> list[Row]:
+    """Ids after the `start` that `kv` holds, each following the one with that index among them, or those for -1.
+
+    Logits are wanted of the `last` ones.
+    """
+    before = start % KEYS
+    words = -(-(before + len(ids)) // KEYS)
+    seen: list[int] = []
+    rows = []
+    for node, (token, parent) in enumerate(zip(ids, parents, strict=True)):
+        above = seen[parent] if parent >= 0 else (1 << before) - 1
+        seen.append(above | 1 << before + node)
+        place = start + seen[node].bit_count() - before - 1
+        bits = seen[node].to_bytes(4 * words, "little")
+        rows.append(Row(token, kv, start + node, node >= len(ids) - last, place, start, bits))
+    return rows
 
 
 class Stepper:
-    """One token each for up to 64 rows, through a model whose every linear is a `NativeLinear`."""
+    """One token each for up to 128 rows, through a model whose every linear is a `NativeLinear`."""
 
     def __init__(self, model: "Model") -> None:
         self._model, shape = model, model.shape
@@ -287,13 +315,15 @@ class Stepper:
     def __call__(self, rows: Sequence[Row]) -> Tensor:
         """Logits (wanted, V) after the rows. Those of one cache stand beside one another, at successive positions.
 
-        What a row gets is the same, bit for bit, whatever rows are beside it.
+        Layers with a window can't have trees. What a row gets is the same, bit for bit, whatever rows are beside it.
         """
         x = self._model.embed(torch.tensor([row.token for row in rows])).float().contiguous()
-        rotations = [self._model.rotary.upto(row.position, row.position + 1) for row in rows]
+        places = [row.position if row.place is None else row.place for row in rows]
+        rotations = [self._model.rotary.upto(place, place + 1) for place in places]
         for index, (c, row, rotation) in enumerate(zip(self._rows, rows, rotations, strict=False)):
             c.x, c.kv, c.rotation = x.data_ptr() + index * x.shape[1] * 4, row.kv.data_ptr(), rotation.data_ptr()
             c.capacity, c.position, c.wanted = row.kv.shape[3], row.position, row.wanted
+            c.seen, c.tree = row.seen or None, row.tree
         logits = torch.empty(sum(row.wanted for row in rows), _padded(self._model.shape.vocabulary))
         _built().step(
             ctypes.addressof(self._c),

@@ -125,17 +125,13 @@ class LlamaNetwork:
         del self.model, self._stepper, self._graph
 
     def _is_stepped(self, ask: Ask) -> bool:
-        """Whether decode.c takes it: not a tree, and not so many tokens that 16-bit products of torch are faster."""
+        """Whether decode.c takes it: no tree with a window, not so many tokens that torch is faster in 16 bits."""
         long = len(ask.ids) >= native.MANY_ROWS and native.NativeLinear.many_dtype is not None
-        return self._stepper is not None and not ask.parents and not long
+        return self._stepper is not None and not long and not (ask.parents and any(self.model.shape.windows))
 
     def _step(self, asks: Sequence[Ask]) -> list[Tensor]:
         """As few passes over the weights as there is room for."""
-        rows = [
-            native.Row(token, _tensor(ask), len(ask.conversation.ids) + index, index >= len(ask.ids) - ask.last)
-            for ask in asks
-            for index, token in enumerate(ask.ids)
-        ]
+        rows = [row for ask in asks for row in _rows(ask)]
         if not rows:
             return []
         assert self._stepper is not None
@@ -151,6 +147,14 @@ class LlamaNetwork:
             tree = Tree(ask.parents, self.device)
         logits: Tensor = self.model(ids, _tensor(ask), len(ask.conversation.ids), ask.last, tree)
         return logits
+
+
+def _rows(ask: Ask) -> list[native.Row]:
+    held, kv = len(ask.conversation.ids), _tensor(ask)
+    if ask.parents:
+        return native.tree_rows(ask.ids, ask.parents, kv, held, ask.last)
+    first = len(ask.ids) - ask.last
+    return [native.Row(token, kv, held + index, index >= first) for index, token in enumerate(ask.ids)]
 
 
 def _tensor(ask: Ask) -> Tensor:

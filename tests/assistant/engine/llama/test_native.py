@@ -140,6 +140,31 @@ def test_step_is_the_forward_of_the_same_weights(name: str, threads: int, sizes:
     assert (torch.cat(got) - wanted).abs().max() <= 2e-2 * wanted.abs().max()
 
 
+@pytest.mark.parametrize("held", [0, 7, 33, 64])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", ["llama3", "qwen3"])
+@torch.inference_mode()
+def test_a_tree_is_its_branches_one_by_one(name: str, threads: int, held: int) -> None:
+    theirs = reference(name)
+    model = build(theirs.config, quantised(theirs.state_dict()), native.NativeLinear)
+    step = native.Stepper(model)
+    before, ids = torch.randint(0, 199, (held,)).tolist(), torch.randint(0, 199, (50,)).tolist()
+    parents = [-1, 0, 1, 0, -1, 3, *range(5, 40), 2, -1, 2, 43, 4, 4, 39, 40, 48]
+    kv = model.empty_kv(128, torch.float16)
+    start = [native.Row(token, kv, at, False) for at, token in enumerate(before)]
+    with threads_of(threads):
+        if start:
+            step(start)
+        alone = kv.clone()
+        got = step([native.Row(1, alone, held), *native.tree_rows(ids, parents, kv, held, len(ids))])[1:]
+        for node in range(len(ids)):
+            branch, at = [ids[node]], parents[node]
+            while at >= 0:
+                branch, at = [ids[at], *branch], parents[at]
+            wanted = step([native.Row(token, alone, held + i) for i, token in enumerate(branch)])[-1]
+            torch.testing.assert_close(got[node], wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize("name", ["llama3", "qwen3", "mistral-window", "smollm3"])
 @torch.inference_mode()
 def test_a_row_is_the_same_bit_for_bit_whatever_is_beside_it(name: str) -> None:
