@@ -673,3 +673,21 @@ WHEN (OLD.deleted_ms IS NULL) <> (NEW.deleted_ms IS NULL) BEGIN
     WHERE hidden = (OLD.deleted_ms IS NOT NULL) AND conversation_id = NEW.id;
 END
 """
+
+
+@migrations()
+def ids_once(db: Database) -> None:
+    """Every index ends in the row's id anyway; named among its columns it was stored twice, a twentieth of the text."""
+    for column in _SORTED_BY:
+        db.conn.execute(f"DROP INDEX exchanges_{column}")
+        db.conn.execute(f"CREATE INDEX exchanges_{column} ON exchanges(hidden, {column})")
+    db.conn.execute("DROP INDEX exchanges_unjudged")
+    db.conn.execute("CREATE INDEX exchanges_unjudged ON exchanges(hidden, judged, surprise)")
+    db.conn.execute("DROP INDEX messages_children")
+    db.conn.execute("CREATE INDEX messages_children ON messages(conversation_id, parent_id)")
+
+
+_SORTED_BY = (
+    *("created_ms", "conversation_id", "model", "adapter", "template", "rating", "decision", "tags"),
+    *("tokens", "surprise", "characters"),
+)
