@@ -27,6 +27,7 @@ TRAIN, VALIDATION = 0.4, 0.3
 HELD_BACK = 0.5
 """At most this share of the budget is kept for validation and test."""
 FINALISTS = 3
+"""At most; fewer where the budget is small for what an answer costs."""
 FIRST_ROWS = 4
 """Rows that every candidate is tried on."""
 ROUNDS = 2
@@ -123,16 +124,15 @@ def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
     return Parts(order[validation + test :], order[:validation], order[validation : validation + test])
 
 
-def most_held_back(budget: int, calls_a_row: int) -> int:
-    """Rows that the validation and the test part may each have. Raises `BudgetTooSmall`."""
-    asked_for_each = (FINALISTS + 1 + 2) * calls_a_row
-    most = int(budget * HELD_BACK) // asked_for_each
-    if most < LEAST_ROWS:
-        least = math.ceil(LEAST_ROWS * asked_for_each / HELD_BACK)
-        raise BudgetTooSmall(
-            f"A budget of {budget:,} calls is too small to tell templates apart. Give at least {least:,}."
-        )
-    return most
+def held_back(budget: int, calls_a_row: int) -> tuple[int, int]:
+    """(rows that the validation and the test part may each have, finalists). Raises `BudgetTooSmall`."""
+    for finalists in range(FINALISTS, 0, -1):
+        asked_for_each = (finalists + 1 + 2) * calls_a_row
+        most = int(budget * HELD_BACK) // asked_for_each
+        if most >= LEAST_ROWS:
+            return most, finalists
+    least = math.ceil(LEAST_ROWS * asked_for_each / HELD_BACK)
+    raise BudgetTooSmall(f"A budget of {budget:,} calls is too small to tell templates apart. Give at least {least:,}.")
 
 
 async def search(
@@ -143,10 +143,11 @@ async def search(
     budget: int,
     seed: int,
     tell: Callable[[str], None] = lambda _: None,
+    finalists: int = FINALISTS,
 ) -> Found:
     """The best template that `budget` calls find. `tell` gets a line on each step."""
     start = Candidate(template)
-    held = judge.cost(template, parts.test) * 2 + judge.cost(template, parts.validation) * (FINALISTS + 1)
+    held = judge.cost(template, parts.test) * 2 + judge.cost(template, parts.validation) * (finalists + 1)
     purse = Purse(max(0, budget - held))
     singles = _candidates(template, ([move] for move in _mixed(moves, Random(seed))))
     tell(f"{len(singles)} single changes")
@@ -155,7 +156,7 @@ async def search(
     tell(f"{len(pairs)} combinations")
     best_singles = [one.candidate for one in tried[: max(2, len(pairs) // 2)]]
     tried += await halve([*pairs, *best_singles], parts.train, judge, purse, tell)
-    return await _chosen(start, _best(tried)[:FINALISTS], parts, judge, tell)
+    return await _chosen(start, _best(tried)[:finalists], parts, judge, tell)
 
 
 async def halve(

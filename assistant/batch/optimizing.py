@@ -16,7 +16,7 @@ from prompts import moves
 from prompts.labels import forms
 from prompts.message import Message
 from prompts.moves import Move
-from prompts.optimize import Found, Judged, Parts, most_held_back, search, split
+from prompts.optimize import Found, Judged, Parts, held_back, search, split
 from prompts.reasoning import answer
 from prompts.template import Template
 
@@ -88,12 +88,14 @@ class Optimization:
     method: str = "batch"
     judge: ModelJudge = field(init=False)
     parts: Parts = field(init=False)
+    finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Raises `BudgetTooSmall`, `TooFewRows`."""
         truth = TRUTH[self.task.template.kind]
         classes = [str(row[truth]) if self.task.template.labels else "" for row in self.rows]
-        self.parts = split(classes, most_held_back(self.budget, self.task.calls), self.seed)
+        rows, self.finalists = held_back(self.budget, self.task.calls)
+        self.parts = split(classes, rows, self.seed)
         self.judge = ModelJudge(self.task, self.rows, self.method)
 
     async def run(self, tell: Callable[[str], None] = lambda _: None) -> Found:
@@ -108,7 +110,8 @@ class Optimization:
             *moves.phrasings(template),
             *moves.reasoning(template),
         ]
-        return await search(template, found, self.parts, self.judge, self.budget - self.judge.calls, self.seed, tell)
+        left = self.budget - self.judge.calls
+        return await search(template, found, self.parts, self.judge, left, self.seed, tell, self.finalists)
 
     async def _class_words(self) -> list[Move]:
         """By the likeliest tokens of two answers of each class, or of as many as a twentieth of the budget pays."""

@@ -15,7 +15,7 @@ from prompts.optimize import (
     Purse,
     TooFewRows,
     halve,
-    most_held_back,
+    held_back,
     search,
     split,
 )
@@ -68,24 +68,27 @@ def test_parts_hold_every_row_once_and_all_classes() -> None:
 @pytest.mark.parametrize("calls", [1, 5])
 def test_the_least_budget_is_told_and_is_enough(calls: int) -> None:
     with pytest.raises(BudgetTooSmall, match="at least") as refused:
-        most_held_back(10, calls)
+        held_back(10, calls)
     least = int(str(refused.value).split()[-1].rstrip(".").replace(",", ""))
-    assert most_held_back(least, calls) == 4
+    assert held_back(least, calls) == (4, 1)
+    assert held_back(2 * least, calls)[1] == FINALISTS
     with pytest.raises(BudgetTooSmall):
-        most_held_back(least - 1, calls)
+        held_back(least - 1, calls)
 
 
-@pytest.mark.parametrize("budget", [60, 200, 1000])
+@pytest.mark.parametrize("budget", [35, 60, 200, 1000])
 async def test_the_budget_is_kept_and_the_test_part_looked_at_once(budget: int) -> None:
     judge = Knowing({f"word{number:02}": number / 30 for number in range(30)}, 0.2)
-    parts = split(CLASSES, most_held_back(budget, 1), 0)
-    found = await search(START, [said(f"word{number:02}") for number in range(30)], parts, judge, budget, 0)
+    rows, finalists = held_back(budget, 1)
+    parts = split(CLASSES, rows, 0)
+    moves = [said(f"word{number:02}") for number in range(30)]
+    found = await search(START, moves, parts, judge, budget, 0, finalists=finalists)
     assert len(judge.asked) <= budget
     tested = [look for look in judge.looks if look[1] in parts.test]
     assert Counter(tested).most_common(1)[0][1] == 1
     assert len({template for template, _ in tested}) == 2
     assert len(found.test_before) == len(found.test_after) == len(parts.test)
-    assert len(found.finalists) <= FINALISTS
+    assert len(found.finalists) <= finalists
 
 
 async def test_the_best_of_many_is_found() -> None:

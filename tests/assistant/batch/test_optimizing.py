@@ -53,10 +53,10 @@ def test_too_little_is_refused_before_anything_is_asked(client: Client) -> None:
     mood = task(client, template.parse(SENTIMENT, name="mood"))
     with pytest.raises(TooFewRows):
         Optimization(mood, ROWS[:8], 200, 0)
-    with pytest.raises(BudgetTooSmall, match="at least 48"):
-        Optimization(mood, ROWS, 47, 0)
+    with pytest.raises(BudgetTooSmall, match="at least 32"):
+        Optimization(mood, ROWS, 31, 0)
     several = task(client, template.parse(TOPICS, name="topics"))
-    with pytest.raises(BudgetTooSmall, match="at least 96"):
+    with pytest.raises(BudgetTooSmall, match="at least 64"):
         Optimization(several, [{"input": "x", "label": "sport"}] * 20, 47, 0)
 
 
