@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,26 @@ from torch import Tensor, nn
 
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import AdapterError, TrainingRefused
-from finetune import fused, low_rank
+from finetune import fused, low_rank, tagging
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 
+BESIDE_HEAD = ("lora", "rslora", "dora", "qlora", "ia3")
+"""Methods that PEFT trains another module with, and keeps it."""
 CHANGED = "changed.safetensors"
 """The weights of the base that were trained."""
 
 
-def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
+def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Sequence[str] = ()) -> Any:
     """Transformers' `model` with what `config.method` trains, and nothing else, requiring gradients.
 
-    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. Raises
-    `TrainingRefused`.
+    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. `types`: of
+    the entities that a head is to find. Raises `TrainingRefused`.
     """
     model.requires_grad_(False)
+    if types and config.method not in BESIDE_HEAD:
+        raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
+    trained_whole = [tagging.put_head(model, types)] if types else None
     if config.changes_base:
         return _own_weights(model, config)
     from peft import get_peft_model
@@ -34,23 +39,25 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice for other models than this one
         try:
-            adapted = get_peft_model(model, peft_config(config, steps))
+            adapted = get_peft_model(model, peft_config(config, steps, trained_whole))
         except ValueError as error:
             raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
     adapted.active_peft_config.base_model_name_or_path = name
     low_rank.speed_up(adapted)
     fused.speed_up(adapted)
+    adapted.entity_types = tuple(types)
     return adapted
 
 
-def peft_config(config: TrainConfig, steps: int) -> Any:
-    """PEFT's configuration of an adapter."""
+def peft_config(config: TrainConfig, steps: int, trained_whole: list[str] | None = None) -> Any:
+    """PEFT's configuration of an adapter, with modules that are trained as they are."""
     import peft
 
     kind: Any = peft.TaskType.CAUSAL_LM
     targets: Any = list(config.targets) or "all-linear"
     alpha = config.alpha or 2 * config.rank
     shared = {"task_type": kind, "target_modules": targets, "lora_alpha": alpha, "lora_dropout": config.dropout}
+    shared["modules_to_save"] = trained_whole
     match config.method:
         case "adalora":
             begin, end = steps // 10, steps // 3
@@ -65,7 +72,9 @@ def peft_config(config: TrainConfig, steps: int) -> Any:
             )
         case "ia3":
             return peft.IA3Config(
-                task_type=kind, **({"target_modules": list(config.targets)} if config.targets else {})
+                task_type=kind,
+                modules_to_save=trained_whole,
+                **({"target_modules": list(config.targets)} if config.targets else {}),
             )
         case "prefix":
             return peft.PrefixTuningConfig(task_type=kind, num_virtual_tokens=config.rank)
@@ -89,6 +98,8 @@ def save(model: Any, folder: Path) -> None:
         elif hasattr(model, "peft_config"):
             model.save_pretrained(new, save_embedding_layers=False)
             (new / "README.md").unlink(missing_ok=True)  # a form to be filled in
+            if types := getattr(model, "entity_types", ()):
+                tagging.save_types(new, types)
         else:
             save_file({name: one.detach().cpu().contiguous() for name, one in trained(model).items()}, new / CHANGED)
 

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 
 from assistant.errors import TrainingRefused
-from finetune import low_rank, pack
+from finetune import low_rank, pack, tagging
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
@@ -26,9 +26,17 @@ Sums = list[list[float]]
 
 def sums_of(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.device) -> Sums:
     """What a model thinks of rows, cut into blocks and in an order that follow from them alone."""
+    blocks, size = _blocks(items)
+    return item_sums(trainee, items, blocks, _at_once(device), size, device)
+
+
+def _blocks(items: Sequence[Sequence[Row]]) -> tuple[list[pack.Block], int]:
     size = pack.block_tokens(max((len(row.ids) for rows in items for row in rows), default=1))
-    blocks = pack.pack(items, size, "evaluation")
-    return item_sums(trainee, items, blocks, GPU_BLOCKS if device.type == "cuda" else 1, size, device)
+    return pack.pack(items, size, "evaluation"), size
+
+
+def _at_once(device: torch.device) -> int:
+    return GPU_BLOCKS if device.type == "cuda" else 1
 
 
 class Compared(Protocol):
@@ -53,6 +61,8 @@ class Both:
         """Raises `TrainingRefused` where PEFT can't put the adapter on the model."""
         device = device_of()
         model = base.load(precision_of(precision, device), device)
+        if types := tagging.types_in(folder):
+            tagging.put_head(model, types)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
@@ -74,6 +84,18 @@ class Both:
         listed = ends if isinstance(ends, list) else [ends]
         with self._as(adapted=adapted) as model:
             return continuation(model, ids, tokens, frozenset(one for one in listed if one is not None))
+
+    @torch.inference_mode()
+    def tags(self, items: Sequence[Sequence[Row]]) -> Iterator[tuple[int, list[int]]]:
+        """(item, the class of each of its learned tokens), in any order; of an adapter with a head for entities."""
+        blocks, size = _blocks(items)
+        head = self.trainee.language_model.get_output_embeddings()
+        for one in pack.batches(blocks, _at_once(self.device), size):
+            batch = one.to(self.device)
+            states = self.trainee.states(batch)
+            classes = tagging.likeliest(head, states.reshape(-1, states.shape[-1])[batch.sources])
+            for row, item in enumerate(batch.items):
+                yield item, classes[batch.owners == row].tolist()
 
     def choices(self, replies: Sequence[Reply], *, adapted: bool) -> list[list[int]]:
         """For each place of each reply the token it finds likeliest there."""

@@ -10,7 +10,7 @@ from assistant.errors import TrainingRefused
 Method = Literal["lora", "rslora", "dora", "adalora", "qlora", "ia3", "prefix", "prompt", "top-layers", "full"]
 METHODS: tuple[str, ...] = get_args(Method)
 TRACKERS = ("tensorboard", "wandb")
-Objective = Literal["auto", "supervised", "dpo", "kto", "label"]
+Objective = Literal["auto", "supervised", "dpo", "kto", "label", "entities"]
 Optimizer = Literal["adamw", "sgd", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "bfloat16", "float32"]

@@ -119,6 +119,8 @@ def made_of(
 ) -> Prepared:
     """As `prepare`, of candidates that are there already. `left`: what was left out of them, by the reason."""
     chosen = request.selection
+    if chosen.kind == "entities":
+        redactor = None  # a placeholder would stand where the entity is
     if redactor is not None:
         candidates = redacted(candidates, redactor)
     parts = split(candidates, request.shares, request.seed, tested(db))
@@ -168,6 +170,7 @@ def _nothing(request: Request, left: Counter[str]) -> str:
         "preference": "Vote between replies, correct some, or rate one good beside one that is bad",
         "kto": "Rate replies good or bad",
         "label": "Tag texts with the classes of the template",
+        "entities": "Give a --file of texts with their entities",
     }[kind]
     told = "; ".join(f"{count:,} {what}" for what, count in left.most_common() if count)
     seen = f" Left out: {told}." if told else ""

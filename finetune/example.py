@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from prompts.message import Message
 
-Kind = Literal["supervised", "preference", "kto", "label"]
-"""What a dataset is for: imitate replies, prefer one to another, judge single ones, or name a class."""
+Kind = Literal["supervised", "preference", "kto", "label", "entities"]
+"""What a dataset is for: imitate replies, prefer one to another, judge single ones, name a class, or find entities."""
+Entity = tuple[int, int, str]
+"""Start and end in characters, and the type."""
 Split = Literal["train", "validation", "test"]
 
 
@@ -19,6 +21,7 @@ class Example:
 
     `supervised`: the replies at the places in `trained`. `preference`: the last reply rather than `rejected`.
     `kto`: the last reply where `good`, else anything but it. `label`: the last reply is the right one of `choices`.
+    `entities`: what the one message holds of the types in `choices`.
     """
 
     messages: tuple[Message, ...]
@@ -28,6 +31,8 @@ class Example:
     good: bool = True
     choices: tuple[tuple[str, ...], ...] = ()
     """Each class's words; the first of them is what the last reply says."""
+    entities: tuple[Entity, ...] = ()
+    """In order, none inside another."""
 
     def as_json(self) -> str:
         """One line; like examples give like lines."""
@@ -42,6 +47,8 @@ class Example:
             fields["good"] = False
         if self.choices:
             fields["choices"] = self.choices
+        if self.entities:
+            fields["entities"] = self.entities
         return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
@@ -55,6 +62,7 @@ class Example:
             fields.get("rejected", ""),
             fields.get("good", True),
             tuple(tuple(words) for words in fields.get("choices", ())),
+            tuple((start, end, kind) for start, end, kind in fields.get("entities", ())),
         )
 
     @property

@@ -33,6 +33,7 @@ from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
 from finetune.model import LONGEST_TOKENS, Base, base_of, device_of
 from finetune.modelfile import modelfile
+from finetune.tagging import types_in
 from prompts.message import Message
 
 
@@ -64,6 +65,11 @@ def export(
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
+    if types_in(about.folder):
+        raise TrainingRefused(
+            f"{run_name} finds entities, which no other program's format holds. PEFT's files, head and all, are in "
+            f"{about.folder}; `finetune tag {run_name}` uses them."
+        )
     config = TrainConfig.from_json(about.run.config["settings"])
     if format_ == "peft" and config.changes_base:
         raise TrainingRefused(

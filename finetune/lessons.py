@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assistant.errors import TrainingRefused
+from finetune import tagging
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.losses import Classes, Objective, Preference, Supervised, Thumbs
 from finetune.tokens import Row, Tokenizer
 from prompts.labels import forms
 
-OBJECTIVES = {"supervised": "supervised", "preference": "dpo", "kto": "kto", "label": "label"}
+OBJECTIVES = {"supervised": "supervised", "preference": "dpo", "kto": "kto", "label": "label", "entities": "entities"}
 """Kind of dataset -> the objective it is made for."""
 
 
@@ -27,6 +28,11 @@ class Lessons:
     def supervised(self) -> int:
         """Tokens that count in a loss."""
         return sum(row.supervised for rows in self.items for row in rows)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Of the entities that are to be found; none where something else is learned."""
+        return tagging.types_of(self.examples[0]) if self.objective == "entities" and self.examples else ()
 
     @property
     def longest(self) -> int:
@@ -65,6 +71,8 @@ def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, s
             items = _judged(examples, tokenizer, seed)
         case "label":
             items = [_choices(one, tokenizer) for one in examples]
+        case "entities":
+            items = [tagging.rows(one, tokenizer) for one in examples]
         case _:
             items = [tokenizer.rows(one) for one in examples]
     found = Lessons(objective, examples, items)

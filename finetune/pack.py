@@ -62,10 +62,8 @@ class Block:
     def _add(self, row: Row) -> None:
         owner, at = self.rows, -1
         for depth, (token, learned) in enumerate(zip(row.ids, row.learned, strict=True)):
-            if learned and at >= 0:
-                self.sources.append(at)
-                self.targets.append(token)
-                self.owners.append(owner)
+            if learned and not row.tags and at >= 0:
+                self._learn(at, token, owner)
             child = self._children.get((at, token))
             if child is None:
                 child = len(self.ids)
@@ -73,8 +71,15 @@ class Block:
                 self.ids.append(token)
                 self.positions.append(depth)
                 self.parents.append(at)
+            if learned and row.tags:
+                self._learn(child, row.tags[depth], owner)
             at = child
         self.rows += 1
+
+    def _learn(self, source: int, target: int, owner: int) -> None:
+        self.sources.append(source)
+        self.targets.append(target)
+        self.owners.append(owner)
 
 
 @dataclass(frozen=True, slots=True)

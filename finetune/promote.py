@@ -17,6 +17,7 @@ from assistant.paths import Paths
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
+from finetune.tagging import types_in
 
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -68,6 +69,8 @@ def found(db: Database, name: str) -> StoredAdapter:
 
 def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
     """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
+    if types_in(paths.adapters / adapter.name):
+        raise TrainingRefused(f"{adapter.name} finds entities and can't reply. `finetune tag {adapter.name}` uses it.")
     if trouble := damage(paths.adapters / adapter.name, adapter.hash):
         raise TrainingRefused(f"{adapter.name} can't be used: {trouble}")
     base_hash = weights_hash(paths, adapter.model)
@@ -128,7 +131,9 @@ def verdicts(report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIM
             else f"The test part has {main['groups']} conversations, too few to show anything: it takes more."
         )
     forgotten = measures.get("forgetting")
-    if forgotten is None:
+    if "entities" in report:
+        told.append("It finds entities and can't reply: `finetune tag` uses it.")
+    elif forgotten is None:
         told.append("It was not measured what was forgotten.")
     elif forgotten["difference"] > forgetting_limit:
         told.append(

@@ -4,7 +4,7 @@ The report holds figures alone, no text of the log: what is deleted there leaves
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ from assistant.store.runs import Run
 from finetune import adapters, forgetting, memorised, promote
 from finetune.both import Both, Compared
 from finetune.config import TrainConfig
-from finetune.example import Example
-from finetune.measure import Measure, perplexity, wins
+from finetune.example import Entity, Example
+from finetune.lessons import Lessons
+from finetune.measure import Measure, perplexity, share, wins
 from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.run import made_with
+from finetune.tagger import Tagger
+from finetune.tokens import Tokenizer
+from prompts import metrics
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,21 @@ def evaluate(
     say("loading the model and the adapter")
     both = Both.load(base, about.folder, config.precision)
     say(f"{len(stored)} examples of the test part")
-    measures = measured(about.dataset.kind, test, [one.group_id for one in stored], both, seed=seed)
-    say("general text")
-    measures.append(forgotten(base, both, probe, seed))
-    measures += [*voted(db, about, seed), *more]
-    say("what should stay unknown")
-    train = datasets.examples(db, about.dataset.id, "train")
-    asked = memorised.probes(db, about.dataset, train, seed)
-    found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
+    groups = [one.group_id for one in stored]
+    asked: list[memorised.Probe] = []
+    found: list[Mapping[str, Any]] = []
+    told: dict[str, Any] = {}
+    if about.dataset.kind == "entities":  # a head says nothing that could be forgotten or given away
+        measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
+    else:
+        measures = measured(about.dataset.kind, test, groups, both, seed=seed)
+        say("general text")
+        measures.append(forgotten(base, both, probe, seed))
+        measures += [*voted(db, about, seed), *more]
+        say("what should stay unknown")
+        train = datasets.examples(db, about.dataset.id, "train")
+        asked = memorised.probes(db, about.dataset, train, seed)
+        found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
     canaries = sum(one.kind == "canary" for one in asked)
     report = {
         "run": about.run.name,
@@ -102,6 +113,7 @@ def evaluate(
             "left_out": sum(not rows for rows in test.items),
         },
         "measures": [one.as_json() for one in measures],
+        **told,
         "memorised": {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]},
         "seed": seed,
         "seconds": round(time.monotonic() - begun, 1),
@@ -110,6 +122,19 @@ def evaluate(
     report["reasons"] = promote.verdicts(report)
     runs.add_evaluation(db, about.run.id, about.adapter.hash, report)
     return report
+
+
+def entities(
+    test: Lessons, groups: Sequence[object], both: Both, tokenizer: Tokenizer, seed: int = 0
+) -> tuple[list[Measure], dict[str, Any]]:
+    """(F1 of whole entities beside that of finding none, precision, recall and F1 of each type)."""
+    texts = [one.messages[-1].content for one in test.examples]
+    found = [some or [] for some in Tagger(both, tokenizer, test.types).find(texts)]  # what is too long has none found
+    truth = [list(one.entities) for one in test.examples]
+    finders: tuple[Sequence[list[Entity]], ...] = ([[]] * len(truth), found)
+    none, some = ([metrics.span_f1(*pair) for pair in zip(truth, said, strict=True)] for said in finders)
+    name = "entities, F1; as base: none found"
+    return [share("entities", name, none, some, groups, main=True, seed=seed)], metrics.entities(texts, truth, found)
 
 
 def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure:

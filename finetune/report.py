@@ -23,6 +23,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"|{' --- |' * len(head)}",
         *(f"| {' | '.join(cells)} |" for cells in map(row, report["measures"])),
         "",
+        *_by_type(report),
         f"Given away: {len(told['leaked'])} of {told['probes']} ({told['canaries']} canaries).",
         "",
         *([f"- {reason}" for reason in report["reasons"]] or ["Nothing speaks against using it."]),
@@ -32,6 +33,24 @@ def markdown(report: Mapping[str, Any]) -> str:
         + ", ".join(f"{name} {version}" for name, version in report["made_with"].items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+BY_TYPE = ("entity", "precision", "recall", "F1", "of them")
+
+
+def types_found(report: Mapping[str, Any]) -> list[list[str]]:
+    """Of a report on entities a row for each type; else none."""
+    per_class = report.get("entities", {}).get("per_class", {})
+    return [
+        [name, *(f"{one[key]:.2f}" for key in ("precision", "recall", "f1-score")), f"{one['support']:,.0f}"]
+        for name, one in per_class.items()
+    ]
+
+
+def _by_type(report: Mapping[str, Any]) -> list[str]:
+    rows = types_found(report)
+    table = [f"| {' | '.join(cells)} |" for cells in (BY_TYPE, ["---"] * len(BY_TYPE), *rows)]
+    return [*table, ""] if rows else []
 
 
 def _kept(about: Mapping[str, Any], test: Mapping[str, Any]) -> str:
@@ -119,6 +138,8 @@ def page(report: Mapping[str, Any], points: Sequence[Point] = ()) -> str:
         report=report,
         kept=_kept(report["dataset"], report["test"]),
         rows=[row(one) for one in report["measures"]],
+        by_type=BY_TYPE,
+        types=types_found(report),
         intervals=interval_plot(report["measures"]),
         loss=loss_plot(points),
     )
@@ -158,6 +179,9 @@ svg text.validation_loss { fill: #2e8b57 } svg polyline.loss { opacity: .5 }
 <table><tr><th>measure<th>base<th>adapter<th>difference (95 %)<th>examples<th>verdict</tr>
 {% for cells in rows %}<tr>{% for cell in cells %}<td>{{ cell.strip("*") }}</td>{% endfor %}</tr>
 {% endfor %}</table>
+{% if types %}<table><tr>{% for name in by_type %}<th>{{ name }}{% endfor %}</tr>
+{% for cells in types %}<tr>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>{% endif %}
 {{ intervals|safe }}
 <p>Given away: {{ report.memorised.leaked|length }} of {{ report.memorised.probes }}
 ({{ report.memorised.canaries }} canaries).</p>

@@ -226,7 +226,7 @@ def trainer_of(
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
     torch.manual_seed(config.seed)  # what adapters begin with
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
-    model = adapters.prepare(model, config, shape.steps, learned.model)
+    model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types)
     blocks = pack.pack(learned.validation.items, shape.block_tokens, "validation")
     trainee = Trainee(model)
     objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)

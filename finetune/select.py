@@ -197,4 +197,9 @@ def _key(conversation: Stored) -> str:
     return f"log:{conversation.fields['id']}"
 
 
-_OF_KIND = {"supervised": _supervised, "preference": _preference, "kto": _kto, "label": _label}
+def _none(conversation: Stored, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:  # noqa: ARG001
+    """Entities are marked in files alone."""
+    return iter(())
+
+
+_OF_KIND = {"supervised": _supervised, "preference": _preference, "kto": _kto, "label": _label, "entities": _none}

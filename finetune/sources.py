@@ -5,16 +5,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.store.database import open_memory, select
 from assistant.store.exchange.importer import import_file
-from finetune.example import Example
+from finetune.example import Entity, Example
 from finetune.labelled import labelled
 from finetune.select import Candidate, Selection, from_log
+from finetune.tagging import untagged
+from prompts import metrics
 from prompts.message import Message
 from prompts.sandbox import INPUT
 from prompts.template import Template
@@ -28,8 +32,11 @@ GO_ON = "Go on with this text:\n\n"
 def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
     """The candidates of a file. Where nothing in it is judged, every reply of it is meant to be learned.
 
-    Raises `ImportRefused`; for the kind `label` `InputUnreadable` with the row.
+    Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with the row.
     """
+    if wanted.kind == "entities":
+        yield from _entities(path)
+        return
     if wanted.kind == "label" and path.suffix.lower() in (".jsonl", ".csv"):
         assert wanted.template is not None
         yield from _rows(path, wanted.template, wanted.values)
@@ -64,6 +71,47 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
         own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
         for example in labelled(template, text, classes(row["label"], template.several), {**values, **own}):
             yield Candidate(example, known_by(text), said=text)
+
+
+def _entities(path: Path) -> Iterator[Candidate]:
+    """Texts with what is found in them: as `prompts test` reads it, objects with a `text` and a `type`."""
+    from assistant.batch.rows import InputUnreadable, rows
+    from assistant.tasks import located
+
+    def refuse(number: int, why: str) -> InputUnreadable:
+        return InputUnreadable(f"{path}, row {number}: {why}")
+
+    read: list[tuple[str, tuple[Entity, ...]]] = []
+    for number, row in enumerate(rows(path), 1):
+        text, truth = row.get(INPUT), row.get("reference")
+        if not isinstance(text, str) or not text.strip():
+            raise refuse(number, f"no {INPUT!r}, the text.")
+        if not isinstance(truth, dict | list):
+            raise refuse(number, 'no \'reference\' such as {"entities": [{"text": "Oslo", "type": "place"}]}.')
+        found = located(truth, text)
+        for words in _missing(found):
+            raise refuse(number, f"{words!r} isn't in the text.")
+        entities = sorted(set(metrics.spans(found)))
+        for one, other in pairwise(entities):
+            if other[0] < one[1]:
+                raise refuse(number, f"{text[slice(*one[:2])]!r} and {text[slice(*other[:2])]!r} overlap.")
+        read.append((text, tuple(entities)))
+    types = sorted({kind for _, some in read for _, _, kind in some})
+    if not types:
+        raise InputUnreadable(f"{path}: no row has an entity.")
+    for text, found_in in read:
+        yield Candidate(replace(untagged(text, types), entities=found_in), known_by(text))
+
+
+def _missing(found: Any) -> Iterator[str]:
+    """Texts of what was not found where it should be."""
+    if isinstance(found, Mapping):
+        if found.get("start", 0) is None:
+            yield found["text"]
+        found = list(found.values())
+    if isinstance(found, list):
+        for one in found:
+            yield from _missing(one)
 
 
 def known_by(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+from finetune import tagging
 from finetune.example import Example, Kind
 from finetune.tokens import Row, Tokenizer
 
@@ -22,6 +23,8 @@ def rows_of(kind: Kind, example: Example, tokenizer: Tokenizer) -> list[Row]:
     match kind:
         case "preference":
             return tokenizer.pair(example)
+        case "entities":
+            return tagging.rows(example, tokenizer)
         case "kto" | "label":
             return tokenizer.alternatives(prompt, [last.content], end=kind == "kto")
     return tokenizer.rows(example)

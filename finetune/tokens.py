@@ -20,6 +20,8 @@ class Row:
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
+    tags: tuple[int, ...] = ()
+    """Of a row for entities: the class of each token, which is told of the token itself, not of the one before it."""
 
     @property
     def supervised(self) -> int:

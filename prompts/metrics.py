@@ -97,6 +97,11 @@ def entities(texts: Sequence[str], truth: Sequence[Sequence[Span]], found: Seque
     }
 
 
+def span_f1(truth: Sequence[Span], found: Sequence[Span]) -> float:
+    """Of one text's whole entities with their type."""
+    return 2 * len(set(truth) & set(found)) / (len(truth) + len(found)) if truth or found else 1.0
+
+
 def written(references: Sequence[str], predicted: Sequence[str], language: str) -> dict[str, float]:
     """exact_match and f1 (0 to 1), chrf and bleu (0 to 100), rouge1, rouge2, rougeL (F, 0 to 1)."""
     from rouge_score.rouge_scorer import RougeScorer

@@ -89,13 +89,9 @@ def _extracted(rows: Sequence[Mapping[str, Any]], column: str) -> Evaluation:
     if any(wanted):
         found = [metrics.spans(row["prediction"]) for row in rows]
         report |= {"entities": metrics.entities(texts, wanted, found)}
-        values = [_span_f1(a, b) for a, b in zip(wanted, found, strict=True)]
+        values = [metrics.span_f1(a, b) for a, b in zip(wanted, found, strict=True)]
         return _evaluation("entity_f1", values, report)
     return _evaluation("exact_match", values, report)
-
-
-def _span_f1(wanted: Sequence[metrics.Span], found: Sequence[metrics.Span]) -> float:
-    return 2 * len(set(wanted) & set(found)) / (len(wanted) + len(found)) if wanted or found else 1.0
 
 
 def _evaluation(main: str, values: list[float], report: dict[str, Any]) -> Evaluation:

@@ -37,7 +37,7 @@ def command(template: str, source: str, target: str, as_json: bool, **options: A
 
     assistant run sentiment -i reviews.csv --column text -o out.csv
     """
-    with _file(source) as path:
+    with input_file(source) as path:
         batch = asyncio.run(_run(template, path, target, options))
     told = {"rows": batch.total, "failed": batch.failed, "resumed": batch.resumed, "calibration": batch.method}
     told |= {"examples_left_out": batch.left_out} if batch.left_out else {}
@@ -54,7 +54,7 @@ async def _run(name: str, source: Path, target: str, options: dict[str, Any]) ->
     from assistant.batch.rows import write, write_jsonl
     from assistant.batch.run import Batch
 
-    output = _output(target)
+    output = output_file(target)
     async with AsyncExitStack() as stack:
         task = await stack.enter_async_context(opened_task(find_template(name), options))
         folder = output.parent if output else Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -69,7 +69,7 @@ async def _run(name: str, source: Path, target: str, options: dict[str, Any]) ->
     return batch
 
 
-def _output(target: str) -> Path | None:
+def output_file(target: str) -> Path | None:
     """The file to write, None for standard output."""
     from assistant.batch.rows import WRITABLE
 
@@ -84,7 +84,7 @@ def _output(target: str) -> Path | None:
 
 
 @contextmanager
-def _file(source: str) -> Iterator[Path]:
+def input_file(source: str) -> Iterator[Path]:
     """The file of inputs; standard input is kept in one, as it is read twice."""
     if source != STANDARD:
         yield Path(source)

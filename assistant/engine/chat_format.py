@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from jinja2 import TemplateError
 
+from assistant.engine.text_stream import TextStream
 from assistant.errors import ModelUnsupported
 from prompts.message import Message
 
@@ -84,6 +85,14 @@ class ChatFormat:
     def encode_following(self, text: str) -> list[int]:
         """The ids of a text that follows a prompt, such as a reply that is to be scored."""
         return self._inside(self._mark(text, self._any_control))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each id, all of them together being the whole; of a character's ids the last one has it."""
+        decode = partial(self._tokenizer.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text = TextStream(decode, self.hidden_ids)
+        some = [text.push(token) for token in ids]
+        some[-1:] = [last + text.flush() for last in some[-1:]]
+        return some
 
     def encode_reply(self, prompt: Sequence[int], reply: str) -> list[int]:
         """The ids of a reply as the model is to write it after a prompt's, without the token that ends it."""

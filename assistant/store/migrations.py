@@ -691,3 +691,15 @@ _SORTED_BY = (
     *("created_ms", "conversation_id", "model", "adapter", "template", "rating", "decision", "tags"),
     *("tokens", "surprise", "characters"),
 )
+
+
+@migrations()
+def datasets_of_entities(db: Database) -> None:
+    """Datasets have another kind. A check that allows more needs no new table: https://sqlite.org/lang_altertable.html"""
+    ((version,),) = db.conn.execute("PRAGMA schema_version")
+    db.conn.execute("PRAGMA writable_schema = ON")
+    db.conn.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, '''label'')', '''label'', ''entities'')') WHERE name = 'datasets'"
+    )
+    db.conn.execute(f"PRAGMA schema_version = {version + 1}")
+    db.conn.execute("PRAGMA writable_schema = RESET")

@@ -16,6 +16,7 @@ COMMANDS = {
     "rollback": "Take the last promotion back.",
     "search": "Find good settings for a training by trying.",
     "status": "What is new in the log, whether the model drifts, and whether to train again.",
+    "tag": "Find entities in the texts of a file, with a run that learned to.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""

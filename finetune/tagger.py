@@ -1,0 +1,43 @@
+"""Entities of texts, by an adapter with a head for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from assistant.errors import TrainingRefused
+from finetune import tagging
+from finetune.both import Both
+from finetune.config import TrainConfig
+from finetune.example import Entity
+from finetune.model import Base
+from finetune.tokens import Tokenizer
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """`types`: what it finds."""
+
+    both: Both
+    tokenizer: Tokenizer
+    types: Sequence[str]
+
+    @classmethod
+    def load(cls, base: Base, folder: Path, config: TrainConfig) -> Self:
+        """Of an adapter's folder. Raises `TrainingRefused` where it was trained for something else."""
+        types = tagging.types_in(folder)
+        if not types:
+            raise TrainingRefused(
+                f"{folder.name} did not learn to find entities. Make a dataset with `finetune data --kind entities`, "
+                "and train on it."
+            )
+        return cls(Both.load(base, folder, config.precision), base.tokenizer_of_rows(config.block_tokens), types)
+
+    def find(self, texts: Sequence[str]) -> list[list[Entity] | None]:
+        """The entities of each text, in order; None where it doesn't fit the context."""
+        items = [tagging.rows(tagging.untagged(text, self.types), self.tokenizer) for text in texts]
+        found: list[list[Entity] | None] = [None] * len(texts)
+        for item, tags in self.both.tags(items):
+            (row,) = items[item]
+            found[item] = tagging.spans(tags, row, texts[item], self.tokenizer, self.types)
+        return found

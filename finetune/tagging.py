@@ -1,0 +1,132 @@
+"""Entities as classes of tokens, in the BIO scheme (Ramshaw and Marcus 1995, https://arxiv.org/abs/cmp-lg/9505040).
+
+A causal model knows at a token only what stands before it. So the text is said twice, as a user's turn and as the reply
+to it, and the tokens of the reply are classed: each has seen the whole text (https://arxiv.org/abs/2402.15449 does so
+for embeddings). The classes come from a linear head in place of the one over the vocabulary.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from finetune.example import Entity, Example
+from finetune.tokens import Row, Tokenizer
+from prompts.message import Message
+
+TYPES = "entities.json"
+"""Beside an adapter's weights: what its head finds."""
+OUTSIDE = 0
+
+
+def untagged(text: str, types: Sequence[str]) -> Example:
+    """A text in which entities of these types are to be found."""
+    return Example((Message("user", text),), frozenset(), choices=tuple((one,) for one in types))
+
+
+def types_of(example: Example) -> tuple[str, ...]:
+    """What an example for entities may hold."""
+    return tuple(one for (one,) in example.choices)
+
+
+def rows(example: Example, tokenizer: Tokenizer) -> list[Row]:
+    """One row; none where it doesn't fit the context, or where its tokens don't give the text again."""
+    text = example.messages[-1].content
+    prompt, ids = tokenizer.format.encode(example.messages), tokenizer.format.encode_following(text)
+    places = _places(tokenizer.format.pieces(ids), text)
+    if len(prompt) + len(ids) > tokenizer.limit or places is None:
+        tokenizer.cuts.left_out += 1
+        return []
+    tags = _tags(places, example.entities, types_of(example))
+    learned = (False,) * len(prompt) + (True,) * len(ids)
+    return [Row((*prompt, *ids), learned, (OUTSIDE,) * len(prompt) + tuple(tags))]
+
+
+def spans(tags: Sequence[int], row: Row, text: str, tokenizer: Tokenizer, types: Sequence[str]) -> list[Entity]:
+    """The entities that the classes of a row's learned tokens make. One that goes on where none began begins there."""
+    ids = [token for token, learned in zip(row.ids, row.learned, strict=True) if learned]
+    places = _places(tokenizer.format.pieces(ids), text)
+    assert places is not None, "a row gives its text again"
+    found: list[Entity] = []
+    open_ = ""
+    for (start, end), tag in zip(places, tags, strict=True):
+        if tag == OUTSIDE or start == end:
+            open_ = "" if tag == OUTSIDE else open_
+            continue
+        kind = types[(tag - 1) // 2]
+        if tag % 2 or kind != open_:
+            found.append((start, end, kind))
+        else:
+            found[-1] = (found[-1][0], end, kind)
+        open_ = kind
+    return found
+
+
+def _places(pieces: Sequence[str], text: str) -> list[tuple[int, int]] | None:
+    """Where each token stands in the text, white space at its ends aside; None where together they aren't the text."""
+    if "".join(pieces) != text:
+        return None
+    places, at = [], 0
+    for piece in pieces:
+        words = piece.strip()
+        start = at + (len(piece) - len(piece.lstrip()) if words else 0)
+        places.append((start, start + len(words)))
+        at += len(piece)
+    return places
+
+
+def _tags(places: Sequence[tuple[int, int]], entities: Sequence[Entity], types: Sequence[str]) -> Iterator[int]:
+    """1 + 2 t for the first token of an entity of type t, 2 + 2 t for its others."""
+    begun: set[Entity] = set()
+    for start, end in places:
+        inside = next((one for one in entities if one[0] < max(end, start + 1) and start < one[1]), None)
+        if inside is None:
+            yield OUTSIDE
+            continue
+        yield 2 * types.index(inside[2]) + (2 if inside in begun else 1)
+        if end > start:  # a token without a character of its own is a part of the next one's
+            begun.add(inside)
+
+
+# -- the head -----------------------------------------------------------------------------------------------------
+
+
+class Head(nn.Linear):
+    """States (S, width) of any precision -> logits (S, classes) in float32; nothing is likelier at first."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states.float())
+
+
+def put_head(model: Any, types: Sequence[str]) -> str:
+    """Give transformers' `model` a head for entities in place of its own; the name of that module."""
+    own = model.get_output_embeddings()
+    head = Head(own.weight.shape[1], 1 + 2 * len(types)).to(own.weight.device)
+    model.config.tie_word_embeddings = False
+    model.set_output_embeddings(head)
+    (name,) = (str(name) for name, one in model.named_modules() if one is head)
+    return name
+
+
+def save_types(folder: Path, types: Sequence[str]) -> None:
+    """Beside the adapter in a folder."""
+    (folder / TYPES).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
+
+
+def types_in(folder: Path) -> tuple[str, ...]:
+    """What the adapter in a folder finds; nothing where it has no head for entities."""
+    file = folder / TYPES
+    return tuple(json.loads(file.read_text(encoding="utf-8"))["types"]) if file.is_file() else ()
+
+
+def likeliest(head: nn.Module, states: Tensor) -> Tensor:
+    """The class (S,) of each token's state (S, width)."""
+    return torch.argmax(head(states), dim=-1)
