@@ -41,6 +41,8 @@ from finetune.train import Trainer
 
 COMPARED = ("dpo", "kto")
 """Objectives that look at how far the model has gone from its base."""
+HEAD_RATE = 1e-3
+"""Learning rate beside a head that begins at nothing, where none is given."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def begin(
         if main:
             _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
+        if learned.train.types and not config.learning_rate:
+            config = replace(config, learning_rate=HEAD_RATE)
         shape = plan.shape(learned.train, config, device)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:

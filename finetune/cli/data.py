@@ -87,7 +87,8 @@ def command(
 
     supervised: replies to imitate, by default those rated good, kept, or corrected; of a file all, unless some are
     judged. preference: votes, corrections, good beside bad. kto: thumbs. label: texts tagged with a class of the
-    --template, or a .jsonl or .csv file of `input` and `label`. For other kinds --template is a filter.
+    --template, or a .jsonl or .csv file of `input` and `label`. entities: a .jsonl file of `input` and `reference`, as
+    `assistant prompts test entities` reads it. For other kinds --template is a filter.
 
     Conversations and near-duplicates are never in two parts, and what was in the test of an earlier dataset is in the
     test again.

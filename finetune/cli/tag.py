@@ -1,11 +1,12 @@
 """`finetune tag`: entities of the texts of a file."""
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.output import as_json, counted, print_json
+from assistant.cli.output import as_json, counted
 from assistant.cli.run import STANDARD, input_file, output_file
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def command(run: str, source: str, target: str, column: str, as_json: bool) -> N
     columns = list(dict.fromkeys(name for one in tagged for name in one))
     write(output, tagged, columns) if output else write_jsonl(sys.stdout, tagged)
     if as_json and output:
-        print_json({"rows": len(tagged), "failed": failed, "output": target})
+        click.echo(json.dumps({"rows": len(tagged), "failed": failed, "output": target}, ensure_ascii=False))
     else:
         click.echo(f"{counted(len(tagged), 'row')}{f', {failed:,} of them with an error' if failed else ''}.", err=True)
 
