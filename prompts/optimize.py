@@ -26,8 +26,8 @@ TRAIN, VALIDATION = 0.4, 0.3
 """Shares of the rows; the rest is the test part."""
 HELD_BACK = 0.5
 """At most this share of the budget is kept for validation and test."""
-FINALISTS = 3
-"""At most; fewer where the budget is small for what an answer costs."""
+FINALISTS, MOST_FINALISTS = 3, 6
+"""As many as the rows are chosen for, and where there are few rows; fewer where an answer costs much."""
 FIRST_ROWS = 4
 """Rows that every candidate is tried on."""
 ROUNDS = 2
@@ -124,15 +124,21 @@ def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
     return Parts(order[validation + test :], order[:validation], order[validation : validation + test])
 
 
-def held_back(budget: int, calls_a_row: int) -> tuple[int, int]:
-    """(rows that the validation and the test part may each have, finalists). Raises `BudgetTooSmall`."""
+def most_held_back(budget: int, calls_a_row: int) -> int:
+    """Rows that the validation and the test part may each have. Raises `BudgetTooSmall`."""
     for finalists in range(FINALISTS, 0, -1):
         asked_for_each = (finalists + 1 + 2) * calls_a_row
         most = int(budget * HELD_BACK) // asked_for_each
         if most >= LEAST_ROWS:
-            return most, finalists
+            return most
     least = math.ceil(LEAST_ROWS * asked_for_each / HELD_BACK)
     raise BudgetTooSmall(f"A budget of {budget:,} calls is too small to tell templates apart. Give at least {least:,}.")
+
+
+def finalists_of(parts: Parts, budget: int, calls_a_row: int) -> int:
+    """How many candidates the validation part can choose among for what is kept back."""
+    rows = int(budget * HELD_BACK) // calls_a_row - 2 * len(parts.test)
+    return max(1, min(MOST_FINALISTS, rows // len(parts.validation) - 1))
 
 
 async def search(

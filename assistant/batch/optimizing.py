@@ -16,7 +16,7 @@ from prompts import moves
 from prompts.labels import forms
 from prompts.message import Message
 from prompts.moves import Move
-from prompts.optimize import Found, Judged, Parts, held_back, search, split
+from prompts.optimize import Found, Judged, Parts, finalists_of, most_held_back, search, split
 from prompts.reasoning import answer
 from prompts.template import Template
 
@@ -94,8 +94,8 @@ class Optimization:
         """Raises `BudgetTooSmall`, `TooFewRows`."""
         truth = TRUTH[self.task.template.kind]
         classes = [str(row[truth]) if self.task.template.labels else "" for row in self.rows]
-        rows, self.finalists = held_back(self.budget, self.task.calls)
-        self.parts = split(classes, rows, self.seed)
+        self.parts = split(classes, most_held_back(self.budget, self.task.calls), self.seed)
+        self.finalists = finalists_of(self.parts, self.budget, self.task.calls)
         self.judge = ModelJudge(self.task, self.rows, self.method)
 
     async def run(self, tell: Callable[[str], None] = lambda _: None) -> Found:

@@ -8,14 +8,15 @@ import pytest
 
 from prompts.moves import Move, applied
 from prompts.optimize import (
-    FINALISTS,
+    MOST_FINALISTS,
     BudgetTooSmall,
     Candidate,
     Judged,
     Purse,
     TooFewRows,
+    finalists_of,
     halve,
-    held_back,
+    most_held_back,
     search,
     split,
 )
@@ -68,19 +69,20 @@ def test_parts_hold_every_row_once_and_all_classes() -> None:
 @pytest.mark.parametrize("calls", [1, 5])
 def test_the_least_budget_is_told_and_is_enough(calls: int) -> None:
     with pytest.raises(BudgetTooSmall, match="at least") as refused:
-        held_back(10, calls)
+        most_held_back(10, calls)
     least = int(str(refused.value).split()[-1].rstrip(".").replace(",", ""))
-    assert held_back(least, calls) == (4, 1)
-    assert held_back(2 * least, calls)[1] == FINALISTS
+    assert most_held_back(least, calls) == 4
+    assert finalists_of(split(CLASSES, 4, 0), least, calls) == 1
+    assert finalists_of(split(CLASSES, 4, 0), 4 * least, calls) == MOST_FINALISTS
     with pytest.raises(BudgetTooSmall):
-        held_back(least - 1, calls)
+        most_held_back(least - 1, calls)
 
 
 @pytest.mark.parametrize("budget", [35, 60, 200, 1000])
 async def test_the_budget_is_kept_and_the_test_part_looked_at_once(budget: int) -> None:
     judge = Knowing({f"word{number:02}": number / 30 for number in range(30)}, 0.2)
-    rows, finalists = held_back(budget, 1)
-    parts = split(CLASSES, rows, 0)
+    parts = split(CLASSES, most_held_back(budget, 1), 0)
+    finalists = finalists_of(parts, budget, 1)
     moves = [said(f"word{number:02}") for number in range(30)]
     found = await search(START, moves, parts, judge, budget, 0, finalists=finalists)
     assert len(judge.asked) <= budget
