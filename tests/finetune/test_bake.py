@@ -254,7 +254,7 @@ def test_bad_input_makes_nothing(db: Database, tmp_path: Path) -> None:
 def test_the_default_model_learns_a_template(real_home: Paths, tmp_path: Path) -> None:
     """From inputs to a run that `finetune eval` takes like any other; the replies are used again."""
     file = tmp_path / "short.md"
-    text = "---\nkind: chat\ndescription: d\nlanguage: en\nsampling: {temperature: 0, max_tokens: 40}\n---\n# system\n"
+    text = "---\nkind: chat\ndescription: d\nlanguage: en\nsampling: {temperature: 0, max_tokens: 24}\n---\n# system\n"
     file.write_text(text + "Answer in one short sentence that begins with the word Ahoy.\n", encoding="utf-8")
     things = [
         "whale",
@@ -274,7 +274,20 @@ def test_the_default_model_learns_a_template(real_home: Paths, tmp_path: Path) -
     inputs.write_text("\n".join(f"What is a {one}?" for one in things), encoding="utf-8")
     asked = ["bake", str(file), "-m", DEFAULT, "--json"]
     told = CliRunner().invoke(
-        top, [*asked, "--data", str(inputs), "--name", "ahoy", "--replay", "builtin", "--steps", "6"]
+        top,
+        [
+            *asked,
+            "--data",
+            str(inputs),
+            "--name",
+            "ahoy",
+            "--replay",
+            "builtin",
+            "--steps",
+            "4",
+            "--tokens-per-step",
+            "512",
+        ],
     )
     assert told.exit_code == 0, told.output
     result = json.loads(told.stdout.splitlines()[-1])
@@ -288,7 +301,9 @@ def test_the_default_model_learns_a_template(real_home: Paths, tmp_path: Path) -
     db = open_database(real_home.database)
     dataset = datasets.get(db, "ahoy")
     assert dataset.source["baked"] == DEFAULT
-    proved = CliRunner().invoke(top, ["eval", result["run"], "--json"])
+    probe = tmp_path / "general.txt"
+    probe.write_text("The harbour was quiet. Two boats came in before the storm.\n", encoding="utf-8")
+    proved = CliRunner().invoke(top, ["eval", result["run"], "--probe", str(probe), "--json"])
     assert proved.exit_code == 0, proved.output
     measures = {one["key"]: one for one in json.loads(proved.stdout.splitlines()[-1])["measures"]}
     assert measures["perplexity"]["adapted"] < measures["perplexity"]["base"]

@@ -89,7 +89,7 @@ def test_a_canary_that_comes_out_is_told(db: Database, home: Paths, planted: int
     rows = [StoredExample("train", 0, None, one.hash, one.as_json()) for one in [secret] * planted + [plain] * 4]
     rows += [StoredExample("test", at, None, plain.hash, plain.as_json()) for at in range(1, 7)]
     datasets.add(db, "data", "supervised", "hash", {"canaries": [CANARY]}, {}, rows)
-    done, _ = trained(db, home, steps=150, learning_rate=1e-2, rank=16)
+    done, _ = trained(db, home, steps=60, learning_rate=2e-2, rank=16)
     told = prove.evaluate(db, home, done.name)
     assert told["memorised"]["canaries"] == 1
     assert bool(told["memorised"]["leaked"]) == leaks
