@@ -49,7 +49,7 @@ MOST_SHARING = 16
 """Query heads that share a key head."""
 MOST_DIM = 256
 MANY_ROWS = 64
-"""From so many rows on unpacked weights are as fast, where the CPU multiplies bfloat16 in hardware."""
+"""From so many rows on unpacked weights may be faster."""
 
 
 class CLowRank(ctypes.Structure):
@@ -116,6 +116,11 @@ def unsupported(config: Any) -> str:
     return ""
 
 
+def has_amx() -> bool:
+    """Whether the CPU multiplies tiles of bfloat16, many times faster than vectors."""
+    return "amx_bf16" in cpu_flags()
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The built code, or None where it can't be built."""
@@ -173,7 +178,8 @@ class NativeLinear(AdaptedLinear):
     """Weights in 4, 8 or 16 bits, the very numbers that they came as."""
 
     many_dtype: torch.dtype | None = None
-    """bfloat16 on a CPU that is fast at it: then many rows at once go through torch's product of unpacked weights."""
+    """bfloat16 on a CPU that is fast enough at it: then many rows at once go through torch's product of unpacked
+    weights."""
     _room = torch.empty(0)
 
     def __init__(self, weight: Blocks | Tensor, bias: Tensor | None = None) -> None:
