@@ -9,9 +9,12 @@ from typing import Any, Protocol
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from assistant.errors import TrainingRefused
 from finetune import low_rank, pack, tagging
+from finetune.adapters import CHANGED
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
@@ -28,6 +31,16 @@ def sums_of(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.devi
     """What a model thinks of rows, cut into blocks and in an order that follow from them alone."""
     blocks, size = _blocks(items)
     return item_sums(trainee, items, blocks, _at_once(device), size, device)
+
+
+def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
+    """In float32: 16 bits would round away what a small learning rate has changed."""
+    trainee = Trainee(base.load(torch.float32, device).eval())
+    try:
+        trainee.put_in({name: one.to(device) for name, one in load_file(file).items()})
+    except (KeyError, OSError, SafetensorError) as error:
+        raise TrainingRefused(f"What was trained, in {file}, doesn't fit the model: {error}") from error
+    return trainee
 
 
 def _blocks(items: Sequence[Sequence[Row]]) -> tuple[list[pack.Block], int]:
@@ -51,7 +64,7 @@ class Compared(Protocol):
 
 @dataclass
 class Both:
-    """The model as it is trained, with a finished adapter."""
+    """The model as it is trained, with a finished adapter, or with other weights of its own."""
 
     trainee: Trainee
     device: torch.device
@@ -60,6 +73,8 @@ class Both:
     def load(cls, base: Base, folder: Path, precision: str = "auto") -> "Both":
         """Raises `TrainingRefused` where PEFT can't put the adapter on the model."""
         device = device_of()
+        if (folder / CHANGED).is_file():
+            return cls(_with_own_weights(base, folder / CHANGED, device), device)
         model = base.load(precision_of(precision, device), device)
         if types := tagging.types_in(folder):
             tagging.put_head(model, types)

@@ -33,6 +33,7 @@ from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
 from finetune.model import LONGEST_TOKENS, Base, base_of, device_of
 from finetune.modelfile import modelfile
+from finetune.run_folder import made_in
 from finetune.tagging import types_in
 from prompts.message import Message
 
@@ -110,9 +111,8 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. `finetune train` makes one.")
     base = base_of(paths, run)
-    own = TrainConfig.from_json(run.config["settings"]).changes_base
-    folder = Path(run.result["weights"]) if own else paths.adapters / str(run.result["adapter"])
-    if not folder.is_dir() or not (own or adapters.hash_of(folder) == run.adapter_hash):
+    folder = made_in(paths, run)
+    if not folder.is_dir() or (run.adapter_hash and adapters.hash_of(folder) != run.adapter_hash):
         raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
     return Subject(run, folder, datasets.by_id(db, run.dataset_id), base)
 

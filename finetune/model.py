@@ -1,7 +1,7 @@
 """The model as it is trained: blocks of tokens in, log-probabilities of the supervised ones out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,10 +162,32 @@ class Trainee(nn.Module):
         return out.last_hidden_state[:, count:]  # type: ignore[no-any-return]
 
     _without = False
+    _aside: dict[str, Tensor] | None = None
+
+    def put_in(self, tensors: Mapping[str, Tensor]) -> None:
+        """Compute with these in place of the model's own weights, but for the time of `base`. Raises `KeyError`."""
+        parameters = dict(self.model.named_parameters())
+        for name, one in tensors.items():
+            if parameters[name].shape != one.shape:
+                raise KeyError(name)
+        self._aside = dict(tensors)
+        self._exchange(self._aside)
+
+    def _exchange(self, aside: dict[str, Tensor]) -> None:
+        for name, one in self.model.named_parameters():
+            if name in aside:
+                one.data, aside[name] = aside[name], one.data
 
     @contextmanager
     def base(self) -> Iterator[None]:
         """Compute with the base alone meanwhile."""
+        if self._aside is not None:
+            self._exchange(self._aside)
+            try:
+                yield
+            finally:
+                self._exchange(self._aside)
+            return
         if not hasattr(self.model, "peft_config"):
             raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
         self._without = True

@@ -13,9 +13,7 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters as registry
 from assistant.store import datasets, runs, votes
-from assistant.store.adapters import StoredAdapter
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, forgetting, memorised, promote
@@ -27,6 +25,7 @@ from finetune.measure import Measure, perplexity, share, wins
 from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.run import made_with
+from finetune.run_folder import made_in
 from finetune.tagger import Tagger
 from finetune.tokens import Tokenizer
 from prompts import metrics
@@ -34,27 +33,27 @@ from prompts import metrics
 
 @dataclass(frozen=True)
 class Subject:
-    """What is proved: the adapter of a run, with the dataset it learned from."""
+    """What is proved: the adapter of a run, or the weights it changed, with the dataset it learned from."""
 
     run: Run
-    adapter: StoredAdapter
+    hash: str
     dataset: Dataset
     folder: Path
 
 
 def subject(db: Database, paths: Paths, run_name: str) -> Subject:
-    """Raises `TrainingRefused` where the run has no adapter, its files were changed, or its dataset is gone."""
+    """Raises `TrainingRefused` where the run has come to nothing, its files were changed, or its dataset is gone."""
     run = runs.get(db, run_name)
-    found = registry.find(db, run.adapter_hash) if run.adapter_hash else None
-    if found is None:
-        raise TrainingRefused(f"{run.name} has no adapter to compare with its base: it is {run.state}.")
-    folder = paths.adapters / found.name
-    if not folder.is_dir() or adapters.hash_of(folder) != found.hash:
+    if run.state != "finished":
+        raise TrainingRefused(f"{run.name} has nothing to compare with its base: it is {run.state}.")
+    folder = made_in(paths, run)
+    hash_ = adapters.hash_of(folder) if folder.is_dir() else ""
+    if not hash_ or hash_ != (run.adapter_hash or hash_):
         raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
     dataset = datasets.by_id(db, run.dataset_id)
     if dataset is None:
         raise TrainingRefused(f"The dataset that {run.name} learned from is deleted, and its test part with it.")
-    return Subject(run, found, dataset, folder)
+    return Subject(run, hash_, dataset, folder)
 
 
 def evaluate(
@@ -102,8 +101,8 @@ def evaluate(
         "run": about.run.name,
         "model": about.run.model,
         "base_hash": about.run.base_hash,
-        "adapter": about.adapter.name,
-        "adapter_hash": about.adapter.hash,
+        "adapter": about.run.name,
+        "adapter_hash": about.hash,
         "dataset": {"name": about.dataset.name, "kind": about.dataset.kind, "sha256": about.dataset.hash},
         "test": {
             "examples": len(stored),
@@ -120,7 +119,7 @@ def evaluate(
         "made_with": made_with(),
     }
     report["reasons"] = promote.verdicts(report)
-    runs.add_evaluation(db, about.run.id, about.adapter.hash, report)
+    runs.add_evaluation(db, about.run.id, about.hash, report)
     return report
 
 
@@ -147,7 +146,7 @@ def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure
 
 def voted(db: Database, about: Subject, seed: int = 0) -> list[Measure]:
     """The share of blind votes that the adapter won; nothing where there was none."""
-    cast = votes.against_base(db, about.run.model, about.adapter.hash)
+    cast = votes.against_base(db, about.run.model, about.hash)
     if not cast:
         return []
     won, of = [one.won for one in cast], [one.conversation_id for one in cast]

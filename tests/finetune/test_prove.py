@@ -15,14 +15,14 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import prove, report
+from finetune import merge, promote, prove, report
 from finetune.both import Both
 from finetune.example import Example, Kind
 from finetune.model import Base
-from finetune.tokens import Tokenizer
+from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 from tests.finetune.conftest import freeze
-from tests.finetune.test_train import trained
+from tests.finetune.test_train import stopped_after, trained
 
 
 def measures(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -114,14 +114,46 @@ def test_what_can_not_be_compared_is_refused(db: Database, home: Paths) -> None:
     datasets.delete(db, dataset.name)
     with pytest.raises(TrainingRefused, match="deleted"):
         prove.evaluate(db, home, done.name)
-    whole, _ = trained_full(db, home)
-    with pytest.raises(TrainingRefused, match="no adapter"):
-        prove.evaluate(db, home, whole.name)
-
-
-def trained_full(db: Database, home: Paths) -> tuple[runs.Run, Any]:
     freeze(db, count=16)
-    return trained(db, home, steps=1, method="full")
+    part, _ = stopped_after(1, db, home, steps=4)
+    with pytest.raises(TrainingRefused, match="it is stopped"):
+        prove.evaluate(db, home, part.name)
+
+
+@pytest.mark.parametrize("method", ["full", "top-layers"])
+def test_own_weights_are_compared_with_those_they_were(
+    db: Database, home: Paths, tiny_folder: Path, method: str
+) -> None:
+    """Perplexity of both is transformers', and asking one leaves the other as it was."""
+    freeze(db, count=40)
+    done, _ = trained(db, home, method=method, steps=8, learning_rate=5e-3, layers=1)
+    told = prove.evaluate(db, home, done.name)
+    main = next(one for one in told["measures"] if one["main"])
+    base = Base.open(tiny_folder)
+    plain = base.load(torch.float32, torch.device("cpu")).eval()
+    changed = merge.adapted(base, Path(done.result["weights"]), torch.device("cpu"))
+    tokenizer = base.tokenizer_of_rows()
+    rows = [
+        row
+        for one in datasets.examples(db, datasets.get(db, "data").id, "test")
+        for row in tokenizer.rows(Example.from_json(one.body))
+    ]
+    for model, name in ((plain, "base"), (changed, "adapted")):
+        nats = sum(float(-nll(model, row).sum()) for row in rows)
+        assert main[name] == pytest.approx(math.exp(nats / sum(row.supervised for row in rows)), rel=1e-4)
+    assert main["adapted"] < main["base"]
+    both = Both.load(base, Path(done.result["weights"]))
+    items = [[row] for row in rows]
+    assert both.sums(items) == both.sums(items)
+    with pytest.raises(TrainingRefused, match="own weights"):
+        promote.promote(db, home, done.name, anyway=True)
+
+
+def nll(model: Any, row: Row) -> torch.Tensor:
+    ids = torch.tensor([row.ids])
+    logprobs = model(ids).logits[0].log_softmax(-1)
+    learned = [at for at, one in enumerate(row.learned) if one and at]
+    return torch.stack([logprobs[at - 1, row.ids[at]] for at in learned])
 
 
 def test_the_report_can_be_read(db: Database, home: Paths) -> None:
