@@ -85,7 +85,8 @@ def status(
     """
     used = adapters.in_use(db, model)
     learned = _learned_from(db, used)
-    beside = learned or (None if used else next(iter(datasets.every(db)), None))
+    of_log = (one for one in datasets.every(db) if one.kind != "entities")
+    beside = learned or (None if used else next(of_log, None))
     wanted = selection_of(beside, find_template) if beside else Selection()
     held = list(datasets.examples(db, beside.id)) if beside else []
     clean = redactor() if beside and beside.source.get("redacted") else None
