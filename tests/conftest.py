@@ -1,5 +1,6 @@
 """Fixtures of every floor: a home of its own for each test, and the real default model, pulled once."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -29,9 +30,11 @@ def real_models() -> Path:
 
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
     paths = Paths(cache / "config", cache / "data").create()
-    for name in (catalogue.DEFAULT, catalogue.MEANING):
-        if name not in {model.name for model in catalogue.installed(paths)}:
-            fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test processes one pulls
+        for name in (catalogue.DEFAULT, catalogue.MEANING):
+            if name not in {model.name for model in catalogue.installed(paths)}:
+                fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
     return paths.models
 
 
