@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import AdapterError, TrainingRefused
-from finetune import fused, low_rank, tagging
+from finetune import fused, low_rank, tag_head, tagging
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 
@@ -31,7 +31,7 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
     model.requires_grad_(False)
     if types and config.method not in BESIDE_HEAD:
         raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
-    trained_whole = [tagging.put_head(model, types)] if types else None
+    trained_whole = [tag_head.put_head(model, types)] if types else None
     if config.changes_base:
         return _own_weights(model, config)
     from peft import get_peft_model

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from assistant.errors import TrainingRefused
-from finetune import low_rank, pack, tagging
+from finetune import low_rank, pack, tag_head, tagging
 from finetune.adapters import CHANGED
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
@@ -77,7 +77,7 @@ class Both:
             return cls(_with_own_weights(base, folder / CHANGED, device), device)
         model = base.load(precision_of(precision, device), device)
         if types := tagging.types_in(folder):
-            tagging.put_head(model, types)
+            tag_head.put_head(model, types)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
@@ -108,7 +108,7 @@ class Both:
         for one in pack.batches(blocks, _at_once(self.device), size):
             batch = one.to(self.device)
             states = self.trainee.states(batch)
-            classes = tagging.likeliest(head, states.reshape(-1, states.shape[-1])[batch.sources])
+            classes = tag_head.likeliest(head, states.reshape(-1, states.shape[-1])[batch.sources])
             for row, item in enumerate(batch.items):
                 yield item, classes[batch.owners == row].tolist()
 

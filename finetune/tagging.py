@@ -2,16 +2,12 @@
 
 A causal model knows at a token only what stands before it. So the text is said twice, as a user's turn and as the reply
 to it, and the tokens of the reply are classed: each has seen the whole text (https://arxiv.org/abs/2402.15449 does so
-for embeddings). The classes come from a linear head in place of the one over the vocabulary.
+for embeddings). Loads no torch.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from finetune.example import Entity, Example
 from finetune.tokens import Row, Tokenizer
@@ -91,31 +87,6 @@ def _tags(places: Sequence[tuple[int, int]], entities: Sequence[Entity], types: 
             begun.add(inside)
 
 
-# -- the head -----------------------------------------------------------------------------------------------------
-
-
-class Head(nn.Linear):
-    """States (S, width) of any precision -> logits (S, classes) in float32; nothing is likelier at first."""
-
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__(width, classes)
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        return super().forward(states.float())
-
-
-def put_head(model: Any, types: Sequence[str]) -> str:
-    """Give transformers' `model` a head for entities in place of its own; the name of that module."""
-    own = model.get_output_embeddings()
-    head = Head(own.weight.shape[1], 1 + 2 * len(types)).to(own.weight.device)
-    model.config.tie_word_embeddings = False
-    model.set_output_embeddings(head)
-    (name,) = (str(name) for name, one in model.named_modules() if one is head)
-    return name
-
-
 def save_types(folder: Path, types: Sequence[str]) -> None:
     """Beside the adapter in a folder."""
     (folder / TYPES).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
@@ -125,8 +96,3 @@ def types_in(folder: Path) -> tuple[str, ...]:
     """What the adapter in a folder finds; nothing where it has no head for entities."""
     file = folder / TYPES
     return tuple(json.loads(file.read_text(encoding="utf-8"))["types"]) if file.is_file() else ()
-
-
-def likeliest(head: nn.Module, states: Tensor) -> Tensor:
-    """The class (S,) of each token's state (S, width)."""
-    return torch.argmax(head(states), dim=-1)
