@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import AdapterError, TrainingRefused
+from assistant.paths import Paths
+from assistant.store.runs import Run
 from finetune import fused, low_rank, tag_head, tagging
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
@@ -113,6 +115,18 @@ def hash_of(folder: Path) -> str:
         for file in sorted(folder.iterdir()):
             digest.update(file.name.encode() + file.read_bytes())
         return digest.hexdigest()
+
+
+def made_by(paths: Paths, run: Run) -> tuple[Path, str]:
+    """(the folder of a finished run's adapter or of its base's changed weights, its hash).
+
+    Raises `TrainingRefused` where that isn't what the run has made.
+    """
+    folder = paths.adapters / run.result["adapter"] if run.adapter_hash else Path(run.result["weights"])
+    hash_ = hash_of(folder) if folder.is_dir() else ""
+    if not hash_ or run.adapter_hash not in ("", hash_):
+        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+    return folder, hash_
 
 
 def allocate(model: Any, step: int) -> None:

@@ -33,8 +33,7 @@ from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
 from finetune.model import LONGEST_TOKENS, Base, base_of, device_of
 from finetune.modelfile import modelfile
-from finetune.run_folder import made_in
-from finetune.tagging import types_in
+from finetune.tagging import has_head
 from prompts.message import Message
 
 
@@ -66,7 +65,7 @@ def export(
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
-    if types_in(about.folder):
+    if has_head(about.folder):
         raise TrainingRefused(
             f"{run_name} finds entities, which no other program's format holds. PEFT's files, head and all, are in "
             f"{about.folder}; `finetune tag {run_name}` uses them."
@@ -111,9 +110,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. `finetune train` makes one.")
     base = base_of(paths, run)
-    folder = made_in(paths, run)
-    if not folder.is_dir() or (run.adapter_hash and adapters.hash_of(folder) != run.adapter_hash):
-        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+    folder, _ = adapters.made_by(paths, run)
     return Subject(run, folder, datasets.by_id(db, run.dataset_id), base)
 
 

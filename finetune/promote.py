@@ -17,7 +17,7 @@ from assistant.paths import Paths
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
-from finetune.tagging import types_in
+from finetune.tagging import has_head
 
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -69,7 +69,7 @@ def found(db: Database, name: str) -> StoredAdapter:
 
 def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
     """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
-    if types_in(paths.adapters / adapter.name):
+    if has_head(paths.adapters / adapter.name):
         raise TrainingRefused(f"{adapter.name} finds entities and can't reply. `finetune tag {adapter.name}` uses it.")
     if trouble := damage(paths.adapters / adapter.name, adapter.hash):
         raise TrainingRefused(f"{adapter.name} can't be used: {trouble}")

@@ -4,7 +4,7 @@ The report holds figures alone, no text of the log: what is deleted there leaves
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from finetune.measure import Measure, perplexity, share, wins
 from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.run import made_with
-from finetune.run_folder import made_in
 from finetune.tagger import Tagger
 from finetune.tokens import Tokenizer
 from prompts import metrics
@@ -46,10 +45,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     run = runs.get(db, run_name)
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} has nothing to compare with its base: it is {run.state}.")
-    folder = made_in(paths, run)
-    hash_ = adapters.hash_of(folder) if folder.is_dir() else ""
-    if not hash_ or hash_ != (run.adapter_hash or hash_):
-        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+    folder, hash_ = adapters.made_by(paths, run)
     dataset = datasets.by_id(db, run.dataset_id)
     if dataset is None:
         raise TrainingRefused(f"The dataset that {run.name} learned from is deleted, and its test part with it.")
@@ -82,9 +78,7 @@ def evaluate(
     both = Both.load(base, about.folder, config.precision)
     say(f"{len(stored)} examples of the test part")
     groups = [one.group_id for one in stored]
-    asked: list[memorised.Probe] = []
-    found: list[Mapping[str, Any]] = []
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"memorised": {"probes": 0, "canaries": 0, "leaked": []}}
     if about.dataset.kind == "entities":  # a head says nothing that could be forgotten or given away
         measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
     else:
@@ -93,10 +87,7 @@ def evaluate(
         measures.append(forgotten(base, both, probe, seed))
         measures += [*voted(db, about, seed), *more]
         say("what should stay unknown")
-        train = datasets.examples(db, about.dataset.id, "train")
-        asked = memorised.probes(db, about.dataset, train, seed)
-        found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
-    canaries = sum(one.kind == "canary" for one in asked)
+        told["memorised"] = given_away(db, about, base, both, seed)
     report = {
         "run": about.run.name,
         "model": about.run.model,
@@ -113,7 +104,6 @@ def evaluate(
         },
         "measures": [one.as_json() for one in measures],
         **told,
-        "memorised": {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]},
         "seed": seed,
         "seconds": round(time.monotonic() - begun, 1),
         "made_with": made_with(),
@@ -128,12 +118,22 @@ def entities(
 ) -> tuple[list[Measure], dict[str, Any]]:
     """(F1 of whole entities beside that of finding none, precision, recall and F1 of each type)."""
     texts = [one.messages[-1].content for one in test.examples]
-    found = [some or [] for some in Tagger(both, tokenizer, test.types).find(texts)]  # what is too long has none found
+    read = Tagger(both, tokenizer, test.types).read(texts, test.items)
+    found = [some or [] for some in read]  # in what is too long none are
     truth = [list(one.entities) for one in test.examples]
     finders: tuple[Sequence[list[Entity]], ...] = ([[]] * len(truth), found)
     none, some = ([metrics.span_f1(*pair) for pair in zip(truth, said, strict=True)] for said in finders)
     name = "entities, F1; as base: none found"
     return [share("entities", name, none, some, groups, main=True, seed=seed)], metrics.entities(texts, truth, found)
+
+
+def given_away(db: Database, about: Subject, base: Base, both: Both, seed: int = 0) -> dict[str, Any]:
+    """How many probes were made, how many of them canaries, and which came out."""
+    train = datasets.examples(db, about.dataset.id, "train")
+    asked = memorised.probes(db, about.dataset, train, seed)
+    found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
+    canaries = sum(one.kind == "canary" for one in asked)
+    return {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]}
 
 
 def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure:

@@ -99,8 +99,7 @@ def begin(
         if main:
             _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
-        if learned.train.types and not config.learning_rate:
-            config = replace(config, learning_rate=HEAD_RATE)
+        config = suited(config, learned)
         shape = plan.shape(learned.train, config, device)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
@@ -109,6 +108,11 @@ def begin(
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
+
+
+def suited(config: TrainConfig, learned: Course) -> TrainConfig:
+    """The settings, with the learning rate of a head for entities where one is trained and none is given."""
+    return replace(config, learning_rate=HEAD_RATE) if learned.train.types and not config.learning_rate else config
 
 
 def refuse_settings(config: TrainConfig) -> None:

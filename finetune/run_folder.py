@@ -8,7 +8,6 @@ from pathlib import Path
 from assistant.errors import TrainingRefused
 from assistant.locks import held
 from assistant.paths import Paths
-from assistant.store.runs import Run
 
 PAUSE, STOP = "pause", "stop"
 
@@ -71,8 +70,3 @@ def lower_priority() -> None:
     """Let a chat, and whatever else the person does, come first."""
     with suppress(OSError, AttributeError):
         os.nice(10)
-
-
-def made_in(paths: Paths, run: Run) -> Path:
-    """The folder of a finished run's adapter, or of its base's changed weights."""
-    return paths.adapters / run.result["adapter"] if run.adapter_hash else Path(run.result["weights"])

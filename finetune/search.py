@@ -27,7 +27,7 @@ from finetune import memory, plan
 from finetune.config import TrainConfig
 from finetune.model import device_of
 from finetune.progress import Progress, Validated
-from finetune.run import Course, course, stop_asked, trainer_of
+from finetune.run import Course, course, stop_asked, suited, trainer_of
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import learning_rate
 
@@ -83,6 +83,7 @@ def search(
         for left in paths.runs.glob(f"{FOLDER}*"):  # by a trial that was killed
             shutil.rmtree(left, ignore_errors=True)
         learned = course(db, paths, dataset_name, model, config)
+        config = suited(config, learned)
         if not learned.validation.supervised:
             raise TrainingRefused(
                 f"The dataset {dataset_name} has no validation part to compare settings on. Make one with `finetune "

@@ -11,7 +11,7 @@ from finetune.both import Both
 from finetune.config import TrainConfig
 from finetune.example import Entity
 from finetune.model import Base
-from finetune.tokens import Tokenizer
+from finetune.tokens import Row, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Tagger:
 
     def find(self, texts: Sequence[str]) -> list[list[Entity] | None]:
         """The entities of each text, in order; None where it doesn't fit the context."""
-        items = [tagging.rows(tagging.untagged(text, self.types), self.tokenizer) for text in texts]
+        return self.read(texts, [tagging.rows(tagging.untagged(one, self.types), self.tokenizer) for one in texts])
+
+    def read(self, texts: Sequence[str], items: Sequence[Sequence[Row]]) -> list[list[Entity] | None]:
+        """As `find`, of texts whose rows are there."""
         found: list[list[Entity] | None] = [None] * len(texts)
         for item, tags in self.both.tags(items):
             (row,) = items[item]

@@ -92,7 +92,11 @@ def save_types(folder: Path, types: Sequence[str]) -> None:
     (folder / TYPES).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
 
 
+def has_head(folder: Path) -> bool:
+    """Whether the adapter in a folder finds entities."""
+    return (folder / TYPES).is_file()
+
+
 def types_in(folder: Path) -> tuple[str, ...]:
     """What the adapter in a folder finds; nothing where it has no head for entities."""
-    file = folder / TYPES
-    return tuple(json.loads(file.read_text(encoding="utf-8"))["types"]) if file.is_file() else ()
+    return tuple(json.loads((folder / TYPES).read_text(encoding="utf-8"))["types"]) if has_head(folder) else ()

@@ -88,14 +88,12 @@ class Optimization:
     method: str = "batch"
     judge: ModelJudge = field(init=False)
     parts: Parts = field(init=False)
-    finalists: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Raises `BudgetTooSmall`, `TooFewRows`."""
         truth = TRUTH[self.task.template.kind]
         classes = [str(row[truth]) if self.task.template.labels else "" for row in self.rows]
         self.parts = split(classes, most_held_back(self.budget, self.task.calls), self.seed)
-        self.finalists = finalists_of(self.parts, self.budget, self.task.calls)
         self.judge = ModelJudge(self.task, self.rows, self.method)
 
     async def run(self, tell: Callable[[str], None] = lambda _: None) -> Found:
@@ -110,8 +108,8 @@ class Optimization:
             *moves.phrasings(template),
             *moves.reasoning(template),
         ]
-        left = self.budget - self.judge.calls
-        return await search(template, found, self.parts, self.judge, left, self.seed, tell, self.finalists)
+        left, finalists = self.budget - self.judge.calls, finalists_of(self.parts, self.budget, self.task.calls)
+        return await search(template, found, self.parts, self.judge, left, self.seed, tell, finalists)
 
     async def _class_words(self) -> list[Move]:
         """By the likeliest tokens of two answers of each class, or of as many as a twentieth of the budget pays."""

@@ -88,8 +88,9 @@ class ChatFormat:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each id, all of them together being the whole; of a character's ids the last one has it."""
-        decode = partial(self._tokenizer.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        text = TextStream(decode, self.hidden_ids)
+        text = TextStream(
+            partial(self._tokenizer.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
         some = [text.push(token) for token in ids]
         some[-1:] = [last + text.flush() for last in some[-1:]]
         return some

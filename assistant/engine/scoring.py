@@ -100,12 +100,7 @@ def embed(texts: Sequence[Sequence[int]]) -> Steps:
 
 def tokenized(model: Loaded, texts: Sequence[Sequence[int]]) -> Steps:
     """`Tokenized`: texts by their ids."""
-    pieces = []
-    for ids in texts:
-        text = TextStream(model.decode)
-        some = [text.push(token) for token in ids]
-        some[-1:] = [last + text.flush() for last in some[-1:]]
-        pieces.append(tuple(some))
+    pieces = (tuple(model.chat_format.pieces(ids)) for ids in texts)
     yield Tokenized(tuple(map(tuple, texts)), tuple(pieces), model.context_tokens)
 
 
