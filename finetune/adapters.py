@@ -14,7 +14,7 @@ from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import AdapterError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store.runs import Run
-from finetune import fused, low_rank, tag_head, tagging
+from finetune import tag_head, tagging
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 
@@ -45,8 +45,6 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
         except ValueError as error:
             raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
     adapted.active_peft_config.base_model_name_or_path = name
-    low_rank.speed_up(adapted)
-    fused.speed_up(adapted)
     adapted.entity_types = tuple(types)
     return adapted
 

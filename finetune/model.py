@@ -18,14 +18,15 @@ from assistant.errors import ModelUnsupported, TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths, cache_folder
 from assistant.store.runs import Run
+from finetune import llama
+from finetune.batch import Batch, Padded
 from finetune.head import logprobs
-from finetune.pack import Batch
 from finetune.tokens import Tokenizer
 
 log = logging.getLogger(__name__)
 
-LONGEST_TOKENS = 2048
-"""Of one example, or the model's context where that is shorter."""
+LONGEST_TOKENS = 3072
+"""Of one row, or the model's context where that is shorter: 1,024 tokens before each reply of a longer conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
 class Trainee(nn.Module):
     """A language model of transformers, with or without PEFT around it, that reads packed blocks."""
 
+    recompute = False
+    """Whether each layer keeps its input alone, and is computed again in the backward pass."""
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
@@ -120,25 +124,40 @@ class Trainee(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """The natural log-probability (S,), float32, of each supervised token of the batch."""
-        states = self.states(batch)
-        wanted = states.reshape(-1, states.shape[-1])[batch.sources]
-        return logprobs(self.language_model.get_output_embeddings(), wanted, batch.targets, *self._scale)
+        return logprobs(self.language_model.get_output_embeddings(), self.states(batch), batch.targets, *self._scale)
 
     @cached_property
     def _scale(self) -> tuple[float, float]:
         return _logit_scale(self.language_model.config)
 
-    def states(self, batch: Batch) -> Tensor:
-        """The last layer's output (B, T, width) at each token."""
-        decoder, options = self.language_model.get_decoder(), {"use_cache": False}
-        virtual = getattr(self.model, "active_peft_config", None)
-        if virtual is None or not virtual.is_prompt_learning or self._without:
-            out = decoder(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.sees, **options)
-            return out.last_hidden_state  # type: ignore[no-any-return]
-        return self._after_virtual(batch, decoder, virtual.num_virtual_tokens)
+    @cached_property
+    def _own(self) -> "llama.Llama | None":
+        """Our own forward pass, if it can compute this model."""
+        if self._aside is not None or self._is_prompt_learning or llama.unsupported(self.language_model):
+            return None
+        return llama.Llama(self.language_model)
 
-    def _after_virtual(self, batch: Batch, decoder: Any, count: int) -> Tensor:
-        """As `states`, after tokens of the adapter's own, which every row sees."""
+    @property
+    def _is_prompt_learning(self) -> bool:
+        return bool(getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False))
+
+    def states(self, batch: Batch) -> Tensor:
+        """The last layer's output (S, width) at each token that predicts a supervised one."""
+        if self._own is not None:
+            return self._own.states(batch, recompute=self.recompute)
+        padded = batch.padded
+        return self._padded(padded).flatten(0, 1)[padded.places[batch.sources]]
+
+    def _padded(self, batch: Padded) -> Tensor:
+        """The last layer's output (B, T, width), by transformers."""
+        decoder, options = self.language_model.get_decoder(), {"use_cache": False}
+        if self._is_prompt_learning and not self._without:
+            return self._after_virtual(batch, decoder, self.model.active_peft_config.num_virtual_tokens)
+        out = decoder(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.sees, **options)
+        return out.last_hidden_state  # type: ignore[no-any-return]
+
+    def _after_virtual(self, batch: Padded, decoder: Any, count: int) -> Tensor:
+        """As `_padded`, after tokens of the adapter's own, which every row sees."""
         rows, width = batch.ids.shape
         seen = batch.sees.new_ones(rows, 1, width, count)
         sees, positions = torch.cat([seen, batch.sees], dim=3), batch.positions + count

@@ -1,205 +1,226 @@
-"""Rows -> blocks of one shape, in which rows share their common beginning and see nothing of one another.
+"""Rows -> blocks of about one size, in which rows share their common beginning and see nothing of one another.
 
-A block is a forest of tokens: each token follows one parent and attends to that, the parent's parent and so on up to
-the first. Rows that begin alike, as those under one system message, the two replies of a preference, or the branches of
-a conversation, share these tokens: they are computed once and their gradients add up, so that the loss and the
-gradients are those of the rows one by one. One shape, because each new one costs seconds of preparation on a CPU.
+A block is a forest of tokens: each attends to the token before it in its row, the one before that, and so on. Rows that
+begin alike, as those under one system message, the two replies of a preference, or the windows of reasoned replies,
+share these tokens: they are computed once and their gradients add up, so that the loss and the gradients are those of
+the rows one by one. The tokens that a row adds lie together as one segment.
+
+Packing takes a few hundred items at a time, so that its memory doesn't grow with the dataset.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from finetune.tokens import Row
 
 ROUND_TO = 64
-"""A block's tokens are a multiple of this."""
-SHORTEST = 256
-"""Shorter blocks don't pay: products of few rows are slow, and little is shared."""
-
-
-@dataclass(slots=True)
-class Block:
-    """Tokens of one or more rows. `sources[k]` predicts `targets[k]`, which counts for row `owners[k]` of the block."""
-
-    ids: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    """Of each token the one that it follows; -1 for a first one."""
-    sources: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    items: list[int] = field(default_factory=list)
-    """What was packed, by its place in the list that was given."""
-    rows: int = 0
-    """How many rows were added."""
-    _children: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def new_tokens(self, rows: Sequence[Row]) -> int:
-        """How many tokens the block would grow by. Beginnings that the rows share only with one another count each."""
-        return sum(len(row.ids) - self._shared(row)[0] for row in rows)
-
-    def add(self, item: int, rows: Sequence[Row]) -> None:
-        """Take in the rows of one item."""
-        self.items.append(item)
-        for row in rows:
-            self._add(row)
-
-    def _shared(self, row: Row) -> tuple[int, int]:
-        """(how many tokens the row begins alike, the last of them in the block)."""
-        at = -1
-        for depth, token in enumerate(row.ids):
-            child = self._children.get((at, token))
-            if child is None:
-                return depth, at
-            at = child
-        return len(row.ids), at
-
-    def _add(self, row: Row) -> None:
-        owner, at = self.rows, -1
-        for depth, (token, learned) in enumerate(zip(row.ids, row.learned, strict=True)):
-            if learned and not row.tags and at >= 0:
-                self._learn(at, token, owner)
-            child = self._children.get((at, token))
-            if child is None:
-                child = len(self.ids)
-                self._children[at, token] = child
-                self.ids.append(token)
-                self.positions.append(depth)
-                self.parents.append(at)
-            if learned and row.tags:
-                self._learn(child, row.tags[depth], owner)
-            at = child
-        self.rows += 1
-
-    def _learn(self, source: int, target: int, owner: int) -> None:
-        self.sources.append(source)
-        self.targets.append(target)
-        self.owners.append(owner)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Blocks side by side. B blocks of T tokens, S supervised ones, R rows."""
-
-    ids: Tensor
-    """(B, T) int64."""
-    positions: Tensor
-    """(B, T) int64."""
-    sees: Tensor
-    """(B, 1, T, T) bool: whether the token of a row attends to that of a column."""
-    sources: Tensor
-    """(S,) int64, into the B * T tokens."""
-    targets: Tensor
-    """(S,) int64."""
-    owners: Tensor
-    """(S,) int64: the row, numbered through the batch."""
-    rows: int
-    items: tuple[int, ...]
-    """The items of all blocks, in the order of their rows."""
-    tokens: int
-    """Without padding."""
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
-        return replace(self, **moved)
-
-
-_TENSORS = ("ids", "positions", "sees", "sources", "targets", "owners")
-
-
-def block_tokens(longest: int, wanted: int = 0) -> int:
-    """The size of blocks for rows of at most `longest` tokens: `wanted`, or what holds them."""
-    size = max(wanted or SHORTEST, longest)
-    return -(-size // ROUND_TO) * ROUND_TO
-
-
 AMONG = 256
 """Items that are sorted by length before they are packed."""
 OPEN = 8
 """Blocks that an item is tried in."""
+ALIKE = 0.5
+"""Share of the shorter of two neighbouring rows of an item that must be common to both, to pack them together."""
+
+Range = tuple[int, int]
 
 
-def pack(items: Sequence[Sequence[Row]], tokens: int, seed: str) -> list[Block]:
-    """Blocks of at most `tokens` tokens that hold each item's rows together, in an order that `seed` decides.
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens begin..end of a block, each after the one before it; the first follows the last token of `before`."""
+
+    begin: int
+    end: int
+    before: tuple[Range, ...]
+    """Ranges of tokens that all of the segment attend to, in order."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """Tokens that rows have in common. `children`: by the first token of what follows."""
+
+    begin: int
+    ids: np.ndarray
+    children: "dict[int, _Node]" = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Block:
+    """Tokens of one or more rows. The token at `sources[k]` predicts `targets[k]`, for row `owners[k]` of the block."""
+
+    tokens: int = 0
+    supervised: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    """Of each row its item, by its place in what was given, and its number among that item's rows."""
+    _ids: list[np.ndarray] = field(default_factory=list)
+    _positions: list[np.ndarray] = field(default_factory=list)
+    _sources: list[np.ndarray] = field(default_factory=list)
+    _targets: list[np.ndarray] = field(default_factory=list)
+    _owners: list[np.ndarray] = field(default_factory=list)
+    _roots: dict[int, _Node] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(T,) int32."""
+        return _joined(self._ids)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(T,) int32: the place of each token in its row."""
+        return _joined(self._positions)
+
+    @property
+    def sources(self) -> np.ndarray:
+        """(S,) int32."""
+        return _joined(self._sources)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(S,) int32."""
+        return _joined(self._targets)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(S,) int32."""
+        return _joined(self._owners)
+
+    @property
+    def items(self) -> list[int]:
+        """The items whose rows it holds."""
+        return list(dict.fromkeys(item for item, _ in self.rows))
+
+    def new_tokens(self, rows: Sequence[Row]) -> int:
+        """How many tokens the block would grow by. Beginnings that the rows share only with one another count each."""
+        return sum(len(row.ids) - self._walk(row.ids)[0] for row in rows)
+
+    def add(self, item: int, number: int, row: Row) -> None:
+        """Take in a row."""
+        shared, before, node, inside = self._walk(row.ids)
+        own = (self.tokens, self.tokens + len(row.ids) - shared)
+        if own[1] > own[0]:
+            self._grow(node, inside, _Node(own[0], row.ids[shared:]))
+            self.segments.append(Segment(*own, before))
+            self._ids.append(row.ids[shared:])
+            self._positions.append(np.arange(shared, len(row.ids), dtype=np.int32))
+            self.tokens = own[1]
+        places = np.concatenate([np.arange(*part, dtype=np.int32) for part in (*before, own)])
+        learned = np.flatnonzero(row.learned)
+        if row.tags is None:
+            learned = learned[learned > 0]
+        self._sources.append(places[learned if row.tags is not None else learned - 1])
+        self._targets.append((row.ids if row.tags is None else row.tags)[learned])
+        self._owners.append(np.full(len(learned), len(self.rows), np.int32))
+        self.supervised += len(learned)
+        self.rows.append((item, number))
+
+    def _walk(self, ids: np.ndarray) -> tuple[int, tuple[Range, ...], _Node | None, int]:
+        """How many tokens of a row the block holds already; their ranges; the node they end in, and where in it."""
+        at, before, node, inside = 0, list[Range](), None, 0
+        children = self._roots
+        while at < len(ids) and (child := children.get(int(ids[at]))) is not None:
+            length = min(len(child.ids), len(ids) - at)
+            differs = np.flatnonzero(child.ids[:length] != ids[at : at + length])
+            inside = int(differs[0]) if len(differs) else length
+            begin = child.begin
+            if before and before[-1][1] == begin:
+                begin = before.pop()[0]
+            before.append((begin, child.begin + inside))
+            node, at = child, at + inside
+            if inside < len(child.ids):
+                break
+            children = child.children
+        return at, tuple(before), node, inside
+
+    def _grow(self, node: _Node | None, inside: int, new: _Node) -> None:
+        """Let `new` follow the first `inside` tokens of `node`."""
+        if node is None:
+            self._roots[int(new.ids[0])] = new
+            return
+        if inside < len(node.ids):
+            rest = _Node(node.begin + inside, node.ids[inside:], node.children)
+            node.ids, node.children = node.ids[:inside], {int(rest.ids[0]): rest}
+        node.children[int(new.ids[0])] = new
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Rows of one item that have to be, or had better be, in one block; `first`: the number of the first of them."""
+
+    item: int
+    first: int
+    rows: Sequence[Row]
+
+    @property
+    def tokens(self) -> int:
+        """Without what the rows share counted once."""
+        return sum(len(row.ids) for row in self.rows)
+
+
+def units(item: int, rows: Sequence[Row], *, together: bool) -> Iterator[Unit]:
+    """An item's rows as what is packed: all of them together, or neighbours that begin alike."""
+    begin = 0
+    for place in range(1, len(rows)):
+        if not (together or _alike(rows[place - 1].ids, rows[place].ids)):
+            yield Unit(item, begin, rows[begin:place])
+            begin = place
+    if rows:
+        yield Unit(item, begin, rows[begin:])
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    length = int(ALIKE * min(len(one), len(other)))
+    return bool((one[:length] == other[:length]).all())
+
+
+def pack(items: Sequence[Sequence[Row]], tokens: int, seed: str, *, together: bool = False) -> Iterator[Block]:
+    """Blocks of at most `tokens` tokens in an order that `seed` decides. `together`: all rows of an item in one block.
 
     Items are shuffled; of each next few hundred the longest come first, each into the fullest open block that has room
-    for it, so that little is left empty and the order stays random. An item whose rows are more than a block holds
-    gets one of its own, which is as much larger as it must be.
+    for it, so that little is left empty and the order stays random. What is more than a block holds gets one of its
+    own, which is as much larger as it must be.
     """
-    order = [item for item, rows in enumerate(items) if rows]
-    random.Random(seed).shuffle(order)
-    packed: list[Block] = []
+    drawn = random.Random(seed)
+    order = list(range(len(items)))
+    drawn.shuffle(order)
     open_: list[Block] = []
     for begin in range(0, len(order), AMONG):
-        for item in sorted(order[begin : begin + AMONG], key=lambda one: -sum(len(row.ids) for row in items[one])):
-            _fit(open_, item, items[item], tokens)
+        some = [unit for item in order[begin : begin + AMONG] for unit in units(item, items[item], together=together)]
+        full: list[Block] = []
+        for unit in sorted(some, key=lambda one: -one.tokens):
+            _fit(open_, unit, tokens)
             if len(open_) > OPEN:
-                fullest = max(range(len(open_)), key=lambda place: len(open_[place].ids))
-                packed.append(open_.pop(fullest))
-    packed += open_
-    random.Random(seed).shuffle(packed)
-    return packed
+                full.append(open_.pop(max(range(len(open_)), key=lambda place: open_[place].tokens)))
+        drawn.shuffle(full)
+        yield from full
+    drawn.shuffle(open_)
+    yield from open_
 
 
-def _fit(open_: list[Block], item: int, rows: Sequence[Row], tokens: int) -> None:
+def _fit(open_: list[Block], unit: Unit, tokens: int) -> None:
     """Into the fullest that has room, or a new one."""
-    for block in sorted(open_, key=lambda one: -len(one.ids)):
-        if block.new_tokens(rows) <= tokens - len(block.ids):
-            block.add(item, rows)
-            return
-    open_.append(Block())
-    open_[-1].add(item, rows)
+    for block in sorted(open_, key=lambda one: -one.tokens):
+        if block.new_tokens(unit.rows) <= tokens - block.tokens:
+            break
+    else:
+        open_.append(block := Block())
+    for number, row in enumerate(unit.rows, unit.first):
+        block.add(unit.item, number, row)
 
 
-def batch(blocks: Sequence[Block], tokens: int) -> Batch:
-    """Blocks padded to `tokens`, or to the longest where that is longer."""
-    width = max([tokens, *(-(-len(block.ids) // ROUND_TO) * ROUND_TO for block in blocks)])
-    ids = np.zeros((len(blocks), width), np.int64)
-    positions = np.zeros_like(ids)
-    sees = np.zeros((len(blocks), 1, width, width), np.bool_)
-    sources: list[int] = []
-    owners: list[int] = []
-    rows = 0
-    for number, block in enumerate(blocks):
-        length = len(block.ids)
-        ids[number, :length] = block.ids
-        positions[number, :length] = block.positions
-        _see(sees[number, 0], block.parents)
-        sources += [number * width + source for source in block.sources]
-        owners += [rows + owner for owner in block.owners]
-        rows += block.rows
-    return Batch(
-        torch.from_numpy(ids),
-        torch.from_numpy(positions),
-        torch.from_numpy(sees),
-        torch.tensor(sources, dtype=torch.int64),
-        torch.tensor([target for block in blocks for target in block.targets], dtype=torch.int64),
-        torch.tensor(owners, dtype=torch.int64),
-        rows,
-        tuple(item for block in blocks for item in block.items),
-        sum(len(block.ids) for block in blocks),
-    )
-
-
-def _see(sees: np.ndarray, parents: Sequence[int]) -> None:
-    """Fill (T, T) by what each token descends from. Padding sees itself: a row of nothing would give NaN."""
-    for token, parent in enumerate(parents):
-        if parent >= 0:
-            sees[token, : parent + 1] = sees[parent, : parent + 1]
-        sees[token, token] = True
-    rest = np.arange(len(parents), len(sees))
-    sees[rest, rest] = True
-
-
-def batches(blocks: Sequence[Block], at_once: int, tokens: int) -> Iterator[Batch]:
-    """The blocks in order, `at_once` at a time; the last batch is filled up with empty ones, to keep the shape."""
-    for begin in range(0, len(blocks), at_once):
-        some = list(blocks[begin : begin + at_once])
-        some += [Block() for _ in range(at_once - len(some))]
-        yield batch(some, tokens)
+def grouped(blocks: Iterable[Block], tokens: int) -> Iterator[list[Block]]:
+    """Blocks in order, as many at a time as have at most `tokens` tokens, at least one."""
+    some: list[Block] = []
+    for block in blocks:
+        if some and sum(one.tokens for one in some) + block.tokens > tokens:
+            yield some
+            some = []
+        some.append(block)
+    if some:
+        yield some

@@ -123,8 +123,9 @@ def entities(
     truth = [list(one.entities) for one in test.examples]
     finders: tuple[Sequence[list[Entity]], ...] = ([[]] * len(truth), found)
     none, some = ([metrics.span_f1(*pair) for pair in zip(truth, said, strict=True)] for said in finders)
-    name = "entities, F1; as base: none found"
-    return [share("entities", name, none, some, groups, main=True, seed=seed)], metrics.entities(texts, truth, found)
+    return [share("entities", "entity F1", none, some, groups, main=True, seed=seed)], metrics.entities(
+        texts, truth, found
+    )
 
 
 def given_away(db: Database, about: Subject, base: Base, both: Both, seed: int = 0) -> dict[str, Any]:

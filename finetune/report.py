@@ -35,6 +35,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+FINDS_NONE = "The base's figure is that of finding none."
 BY_TYPE = ("entity", "precision", "recall", "F1", "of them")
 
 
@@ -57,6 +58,7 @@ def _kept(about: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return (
         f"Dataset {about['name']} ({about['kind']}): {test['examples']:,} examples of {test['groups']:,} "
         "conversations, near-alike ones counted as one, were kept from training."
+        + (f" {FINDS_NONE}" if about["kind"] == "entities" else "")
     )
 
 

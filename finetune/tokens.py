@@ -1,42 +1,66 @@
-"""Examples -> token ids and which of them are learned, by the very format the engine chats in.
+"""Conversation -> rows of token ids with the loss mask, in the format that the engine chats in.
 
-A reply is learned from where the engine would begin to generate it up to and with the token that ends its turn. A
-conversation is one row as long as the chat template writes earlier turns as they were generated; a template that
-rewrites them, such as one that drops old reasoning, gives a row of its own for each reply.
+A reply is learned from where the engine would begin to generate it up to and including the token that ends its turn.
+A conversation longer than `Tokenizer.limit` becomes windows that are cut at turn borders: each reply is learned exactly
+once, with at least `Tokenizer.context` tokens before it where the conversation has so many, and the system message is
+in every window. So the tokens of all windows are at most about 1.5 times those of the conversation, at any length.
+A single exchange that is longer than a window is cut inside its text.
+
+Replies that a chat template rewrites later, such as by dropping old reasoning, get a row of their own. Rows of one
+window begin alike, and `pack` computes what they share once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from assistant.engine.chat_format import ChatFormat
+import numpy as np
+
+from assistant.engine.chat_format import ChatFormat, TurnLengths
 from assistant.errors import TrainingRefused
 from finetune.example import Example
 from prompts.message import Message
+from prompts.reasoning import answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One sequence. `learned[i]`: whether token i is predicted from those before it and counts in the loss."""
+    """One sequence of T tokens."""
 
-    ids: tuple[int, ...]
-    learned: tuple[bool, ...]
-    tags: tuple[int, ...] = ()
-    """Of a row for entities: the class of each token, which is told of the token itself, not of the one before it."""
+    ids: np.ndarray
+    """(T,) int32."""
+    learned: np.ndarray
+    """(T,) bool: the loss mask. Token i is predicted from those before it, and counts."""
+    tags: np.ndarray | None = None
+    """(T,) int32: the class of each token, in a row for entities. It is predicted from the token itself."""
 
     @property
     def supervised(self) -> int:
         """How many tokens count in the loss."""
-        return sum(self.learned)
+        return int(np.count_nonzero(self.learned))
+
+    @classmethod
+    def of(cls, ids: Sequence[int], spans: Iterable[tuple[int, int]]) -> "Row":
+        """A row in which the tokens of the (begin, end) `spans` are learned."""
+        learned = np.zeros(len(ids), np.bool_)
+        for begin, end in spans:
+            learned[begin:end] = True
+        return cls(np.array(ids, np.int32), learned)
 
 
 @dataclass(slots=True)
 class Cuts:
-    """What didn't fit the context."""
+    """What didn't fit in one row."""
 
+    windows: int = 0
+    """Conversations that became several rows."""
     shortened: int = 0
-    """Examples that lost their oldest turns."""
+    """Replies without all of their question, or in several pieces: together they are longer than a row."""
     left_out: int = 0
-    """Replies that are too long, or whose question is."""
+    """Examples whose reply, which has to be in one row, is longer than that."""
+
+    def __add__(self, other: "Cuts") -> "Cuts":
+        return Cuts(self.windows + other.windows, self.shortened + other.shortened, self.left_out + other.left_out)
 
 
 @dataclass(slots=True)
@@ -60,15 +84,34 @@ class Tokenizer:
             )
         return cls(format_, limit, end)
 
+    @property
+    def context(self) -> int:
+        """Tokens before each reply of a window, where the conversation has so many."""
+        return self.limit // 3
+
     def rows(self, example: Example) -> list[Row]:
-        """What a supervised example teaches; none where nothing of it fits the context."""
-        found: list[Row] = []
-        pending = sorted(example.trained)
+        """What a supervised example teaches, window after window."""
+        places = sorted(example.trained)
+        if not places:
+            return []
+        messages = example.messages[: places[-1] + 1]
+        turns, pending, rows = Turns(messages, self.format.turn_lengths(messages)), places, list[Row]()
         while pending:
-            row, pending = self._longest(example.messages, pending)
-            if row is not None:
-                found.append(row)
-        return found
+            start, last = turns.window(pending, self.context, self.limit)
+            if last < pending[0]:
+                self.cuts.shortened += 1
+                rows += self._pieces(turns, start, pending[0])
+                pending = pending[1:]
+                continue
+            inside = [place for place in pending if place <= last]
+            made = self._of_window(turns.part(start, last + 1), [turns.moved(place, start) for place in inside])
+            if max(len(row.ids) for row in made) > self.limit:  # the lengths of turns were estimates
+                turns = turns.longer()
+                continue
+            rows += made
+            pending = pending[len(inside) :]
+        self.cuts.windows += len(rows) > 1
+        return rows
 
     def pair(self, example: Example) -> list[Row]:
         """The chosen and the rejected reply after the same prompt; none where one doesn't fit."""
@@ -77,55 +120,102 @@ class Tokenizer:
 
     def alternatives(self, prompt: Sequence[Message], replies: Iterable[str], *, end: bool = True) -> list[Row]:
         """A row for each of `replies` after the prompt, its oldest turns left out where they must be."""
-        replies = list(replies)
-        kept = list(prompt)
-        while True:
-            ids = self.format.encode(kept)
-            ends = [self._reply(ids, reply) if end else self.format.encode_following(reply) for reply in replies]
-            longest = max(map(len, ends), default=0)
-            if len(ids) + longest <= self.limit:
-                break
-            shorter = _without_oldest(kept)
-            if shorter is None:
-                self.cuts.left_out += 1
-                return []
-            kept = shorter
-        self.cuts.shortened += len(kept) < len(prompt)
-        return [Row((*ids, *one), (False,) * len(ids) + (True,) * len(one)) for one in ends]
+        before = self.format.encode(prompt)
+        ends = [self._reply(before, reply) if end else self.format.encode_following(reply) for reply in replies]
+        room = self.limit - max(map(len, ends), default=0)
+        if room <= 0:
+            self.cuts.left_out += 1
+            return []
+        if len(before) > room:
+            self.cuts.shortened += 1
+            before = self._last(prompt, room)
+        return [Row.of([*before, *one], [(len(before), len(before) + len(one))]) for one in ends]
 
     def _reply(self, prompt: Sequence[int], text: str) -> list[int]:
         return [*self.format.encode_reply(prompt, text), self.end]
 
-    def _longest(self, messages: Sequence[Message], places: list[int]) -> tuple[Row | None, list[int]]:
-        """The row that holds the last of the replies at `places`, and those that it could not hold as well."""
-        last = places[-1]
-        rows = self.alternatives(messages[:last], (messages[last].content,))
-        if not rows:
-            return None, places[:-1]
-        (row,) = rows
-        spans, other = [], []
-        for place in places[:-1]:
-            span = self._span(messages, place, row.ids)
-            if span is None:
-                other.append(place)
-            else:
-                spans.append(span)
-        learned = list(row.learned)
-        for begin, length in spans:
-            learned[begin : begin + length] = [True] * length
-        return Row(row.ids, tuple(learned)), other
+    def _last(self, prompt: Sequence[Message], room: int) -> list[int]:
+        """The ids of a prompt without its oldest turns, and of its last turn the end alone where that is too long."""
+        turns = Turns(prompt, self.format.turn_lengths(prompt))
+        for start in turns.starts:
+            if turns.tokens(start, len(turns.messages)) <= room:
+                ids = self.format.encode(turns.part(start, len(turns.messages)))
+                if len(ids) <= room:
+                    return ids
+        ids = self.format.encode(turns.part(turns.starts[-1], len(turns.messages)))
+        head = ids[: turns.head] if turns.head < room else []
+        return [*head, *ids[len(ids) - room + len(head) :]]
 
-    def _span(self, messages: Sequence[Message], place: int, ids: tuple[int, ...]) -> tuple[int, int] | None:
-        """Where in a row the reply at `place` stands just as it would be generated; None where it doesn't."""
-        prompt = self.format.encode(messages[:place])
-        reply = self._reply(prompt, messages[place].content)
-        whole = (*prompt, *reply)
-        return (len(prompt), len(reply)) if ids[: len(whole)] == whole else None
+    def _of_window(self, messages: Sequence[Message], places: Sequence[int]) -> list[Row]:
+        """Rows that hold the replies at `places`, all with the whole of what stands before them."""
+        seen = [Message(one.role, answer(one.content)) if one.role == "assistant" else one for one in messages]
+        rows: list[Row] = []
+        pending = list(places)
+        while pending:
+            last = pending.pop()
+            as_said = [place for place in pending if seen[place].content == messages[place].content]
+            made = self.format.transcript(seen[:last], as_said, messages[last].content, self.end)
+            rows.append(Row.of(made.ids, made.replies.values()))
+            pending = [place for place in pending if place not in made.replies]
+        return rows[::-1]
+
+    def _pieces(self, turns: "Turns", start: int, place: int) -> Iterator[Row]:
+        """A reply that doesn't fit after its question: learned piece by piece, each after the text before it."""
+        prompt = self.format.encode(turns.part(start, place))
+        ids = [*prompt, *self._reply(prompt, turns.messages[place].content)]
+        head = ids[: turns.head] if turns.head < self.context else []
+        body, at, room = ids[len(head) :], len(prompt) - len(head), self.limit - len(head)
+        while at < len(body):
+            stop = min(max(0, at - self.context) + room, len(body))
+            begin = max(0, stop - room)
+            piece = [*head, *body[begin:stop]]
+            yield Row.of(piece, [(len(head) + at - begin, len(piece))])
+            at = stop
 
 
-def _without_oldest(messages: Sequence[Message]) -> list[Message] | None:
-    """Without the oldest turn and its reply, the system message kept; None where only the last turn is left."""
-    system = [one for one in messages[:1] if one.role == "system"]
-    said = list(messages[len(system) :])
-    turns = [place for place, one in enumerate(said) if one.role == "user"]
-    return [*system, *said[turns[1] :]] if len(turns) > 1 else None
+class Turns:
+    """A conversation with the tokens of each of its messages. A system message belongs to every part of it."""
+
+    def __init__(self, messages: Sequence[Message], lengths: TurnLengths, margin: float = 0.0) -> None:
+        system = 1 if messages and messages[0].role == "system" else 0
+        self.system, self.messages, self._lengths, self._margin = list(messages[:system]), messages, lengths, margin
+        self.head = lengths.head
+        scaled = [int(length * (1 + margin)) for length in lengths.turns]
+        skipped = [0] * (len(messages) - len(scaled))  # system messages
+        self._before = list(accumulate([*skipped, *scaled], initial=0))
+        """Tokens before each message, the head left out."""
+        asked = [place for place in range(system, len(messages)) if messages[place].role == "user"]
+        self.starts = asked or [system]
+        """Where a part may begin."""
+
+    def longer(self) -> "Turns":
+        """The same with longer turns."""
+        return Turns(self.messages, self._lengths, self._margin + 0.1)
+
+    def tokens(self, start: int, end: int) -> int:
+        """Of the part from message `start` to before `end`, with the system message."""
+        return self.head + self._before[end] - self._before[start]
+
+    def part(self, start: int, end: int) -> list[Message]:
+        """Those messages, after the system message."""
+        return [*self.system, *self.messages[max(start, len(self.system)) : end]]
+
+    def moved(self, place: int, start: int) -> int:
+        """Where the message at `place` stands in a part that begins at `start`."""
+        return place - max(start, len(self.system)) + len(self.system)
+
+    def window(self, pending: Sequence[int], context: int, limit: int) -> tuple[int, int]:
+        """(first message, last reply) of the next window. The last reply is before the first pending one where not even
+        that one fits with its question.
+        """
+        first, all_ = pending[0], pending[-1] + 1
+        if self.tokens(0, all_) <= limit:
+            return 0, pending[-1]
+        before = [start for start in self.starts if start < first] or self.starts[:1]
+        enough = [start for start in before if self.tokens(start, first) >= context]
+        start = enough[-1] if enough else before[0]
+        later = [one for one in before if one >= start and self.tokens(one, first + 1) <= limit]
+        if not later:
+            return before[-1], first - 1
+        start = later[0]
+        return start, next(place for place in reversed(pending) if self.tokens(start, place + 1) <= limit)

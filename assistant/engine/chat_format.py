@@ -1,8 +1,12 @@
 """Messages -> token ids, by the model's own chat template. What people type never becomes a control token."""
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate, chain
 from typing import Any
 
 from jinja2 import TemplateError
@@ -27,15 +31,38 @@ PLAIN = (
 SHOWN = re.compile(r"</?think(ing)?>|\[/?THINK\]", re.IGNORECASE)
 """Tokens around reasoning: text that is shown, even where the tokenizer calls them special."""
 
-TURNS_KEPT, LONGEST_KEPT = 512, 1 << 15
-"""Turns whose ids are remembered, and the characters of the longest."""
+KEPT_CHARACTERS = 1 << 22
+"""Characters of the turns whose ids are remembered, 4 bytes a token."""
 
 ROLES, WORDS = ("user", "assistant", "user"), ("Plugh", "Xyzzy", "Plover")
 """A conversation that shows what the template writes between its words."""
 
 OPENING = re.compile(r"(<think(ing)?>|\[THINK\])\s*$", re.IGNORECASE)
-OPENING_TOKENS = 8
-"""Tokens at the end of a prompt in which such an opening has room."""
+OPENING_TOKENS, LONGEST_OPENING = 8, 32
+"""Tokens at the end of a prompt in which such an opening has room, and its characters."""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A conversation that ends with a reply, as token ids.
+
+    `replies[p]` is the (begin, end) of the reply at place p of the messages, including the token that ends its turn. A
+    reply is absent where the template now writes it, or what stands before it, differently from its own prompt.
+    """
+
+    ids: list[int]
+    replies: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLengths:
+    """Tokens of a conversation: `head` before its first turn (a system message), then of each user and assistant turn,
+    with what the template writes around it. Exact where each turn ends with a control token, else in proportion to its
+    characters.
+    """
+
+    head: int
+    turns: tuple[int, ...]
 
 
 class ChatFormat:
@@ -47,6 +74,7 @@ class ChatFormat:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self._template = _template(tokenizer)
         added = tokenizer.added_tokens_decoder.values()
         texts = [token.content for token in added if len(token.content) > 1 and not token.content.isspace()]
@@ -59,7 +87,9 @@ class ChatFormat:
             token for token in tokenizer.all_special_ids if not SHOWN.fullmatch(tokenizer.convert_ids_to_tokens(token))
         ) | {index for index, token in tokenizer.added_tokens_decoder.items() if _hidden(token)}
         """Special tokens, which have no text in a reply."""
-        self._turn_ids: Callable[[str], list[int]] = lru_cache(TURNS_KEPT)(self._whole_ids)
+        self._known: dict[str, array[int]] = {}
+        """The ids of turns that were encoded lately."""
+        self._known_characters = 0
         self._turns: re.Pattern[str] | None = None
         self.next_turn_ids = self._next_turn()
         """What the template writes between a reply and what is said to it."""
@@ -75,6 +105,34 @@ class ChatFormat:
             return self._ids(self._render(messages))
         prompt = self.encode(messages[:-1])
         return prompt + self.encode_reply(prompt, messages[-1].content)
+
+    def transcript(self, messages: Sequence[Message], places: Iterable[int], reply: str, end: int) -> Transcript:
+        """`messages` and the `reply` to them, which the token `end` ends, and where the replies at `places` stand.
+
+        The ids are those of `encode` and `encode_reply`. The cost is that of tokenising the conversation once and of
+        applying the template once a place. Raises `ModelUnsupported` where the template refuses the conversation.
+        """
+        turns = self._split(self._render(messages))
+        prompt = turns.ids()
+        found = Transcript([*prompt, *self.encode_reply(prompt, reply), end])
+        found.replies[len(messages)] = len(prompt), len(found.ids)
+        for place in places:
+            span = self._in_turn(turns, messages, place, end) or self._after_prompt(found.ids, messages, place, end)
+            if span is not None:
+                found.replies[place] = span
+        return found
+
+    def turn_lengths(self, messages: Sequence[Message]) -> TurnLengths:
+        """How the tokens of a conversation are divided among its turns."""
+        turns = self._split(self._render(messages))
+        said = [message for message in messages if message.role != "system"]
+        *lengths, opening = map(len, turns.encoded)
+        heads = len(lengths) - len(said)
+        if 0 <= heads <= 1:
+            return TurnLengths(sum(lengths[:heads]), tuple(lengths[heads:]))
+        total, characters = sum(lengths) + opening, sum(len(message.content) + 1 for message in messages)
+        counts = [total * (len(message.content) + 1) // characters for message in said]
+        return TurnLengths(total - sum(counts), tuple(counts))
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of a bare text for completion, after the token that the model expects at the beginning of a text."""
@@ -140,11 +198,39 @@ class ChatFormat:
         return text
 
     def _ids(self, text: str) -> list[int]:
+        return self._split(text).ids()
+
+    def _split(self, text: str) -> "_Turns":
+        """A prompt's text as turns, each tokenised; one turn where typed control tokens were cut, or nothing ends one.
+
+        A turn that was in an earlier prompt is not tokenised again.
+        """
         first, *others = text.split(CUT)
-        ids = self._encoded(first)
-        for piece in others:
-            ids += self._inside(piece)
-        return ids
+        if others:
+            pieces = [self._encoded(first), *map(self._inside, others)]
+            return _Turns([text], [array("i", chain.from_iterable(pieces))])
+        turns = self._turns.findall(text) if self._turns else [text]
+        return _Turns(turns, self._encoded_turns(turns))
+
+    def _in_turn(self, turns: "_Turns", messages: Sequence[Message], place: int, end: int) -> tuple[int, int] | None:
+        """Where the reply at `place` stands, if a turn of `turns` is the end of its prompt, the reply, and `end`."""
+        reply, prompt = self._cut(messages[place]), self._render(messages[:place])
+        if CUT in reply or OPENING.search(prompt[-LONGEST_OPENING:]):
+            return None
+        if (found := turns.at_end_of(prompt)) is None:
+            return None
+        before, after, ids, first = found
+        opening = self._encoded(before)
+        whole = after == reply + self._tokenizer.convert_ids_to_tokens(end) and ids[-1] == end
+        return (first + len(opening), first + len(ids)) if whole and ids[: len(opening)].tolist() == opening else None
+
+    def _after_prompt(
+        self, ids: Sequence[int], messages: Sequence[Message], place: int, end: int
+    ) -> tuple[int, int] | None:
+        """As `_in_turn`, found by encoding all that stands before the reply."""
+        prompt = self.encode(messages[:place])
+        whole = [*prompt, *self.encode_reply(prompt, messages[place].content), end]
+        return (len(prompt), len(whole)) if ids[: len(whole)] == whole else None
 
     def _inside(self, text: str) -> list[int]:
         """The ids of a text that goes on from another one: SentencePiece's space at the beginning is not wanted."""
@@ -157,16 +243,31 @@ class ChatFormat:
         return ids
 
     def _encoded(self, text: str) -> list[int]:
-        """A turn that was in an earlier prompt is not tokenised again."""
-        if self._turns is None:
-            return self._whole_ids(text)
-        ids: list[int] = []
-        for turn in self._turns.findall(text):
-            ids += self._turn_ids(turn) if len(turn) <= LONGEST_KEPT else self._whole_ids(turn)
-        return ids
+        return list(chain.from_iterable(self._encoded_turns(self._turns.findall(text) if self._turns else [text])))
+
+    def _encoded_turns(self, turns: Sequence[str]) -> "list[array[int]]":
+        known = self._known
+        new = [turn for turn in dict.fromkeys(turns) if turn not in known]
+        made = dict(zip(new, self._tokenised(new), strict=True))
+        found = [made[turn] if turn in made else known[turn] for turn in turns]
+        if self._turns:
+            if self._known_characters + (more := sum(map(len, new))) > KEPT_CHARACTERS:
+                self._known, self._known_characters = {}, 0
+            if more <= KEPT_CHARACTERS:
+                self._known.update(made)
+                self._known_characters += more
+        return found
+
+    def _tokenised(self, texts: Sequence[str]) -> "Iterator[array[int]]":
+        """The ids of each text; many at once are faster, in several threads."""
+        if self._backend is None:
+            encode = partial(self._tokenizer.encode, add_special_tokens=False)
+            return (array("i", encode(text) if text else ()) for text in texts)
+        return (array("i", one.ids) for one in self._backend.encode_batch_fast(list(texts), add_special_tokens=False))
 
     def _whole_ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
+        (ids,) = self._tokenised([text])
+        return ids.tolist()
 
     def _apart(self) -> "re.Pattern[str] | None":
         """What finds the turns in a prompt, each with its end; None where one's ids depend on the turn before it."""
@@ -184,6 +285,29 @@ class ChatFormat:
         except TemplateError:
             return []
         return self._inside(after.partition(WORDS[2])[0])
+
+
+class _Turns:
+    """A prompt's text cut into turns, and the ids of each."""
+
+    def __init__(self, texts: Sequence[str], encoded: "Sequence[array[int]]") -> None:
+        self.text, self.texts, self.encoded = "".join(texts), texts, encoded
+        self._ends = list(accumulate(map(len, texts)))
+        self._first_ids = list(accumulate(map(len, encoded), initial=0))
+
+    def ids(self) -> list[int]:
+        return list(chain.from_iterable(self.encoded))
+
+    def at_end_of(self, prompt: str) -> "tuple[str, str, array[int], int] | None":
+        """The turn in which a shorter prompt of the same conversation ends: its text up to there, its text after that,
+        its ids, and the index of the first of them. None where the text doesn't begin with that prompt.
+        """
+        number = bisect_right(self._ends, len(prompt))
+        if number == len(self.texts) or not self.text.startswith(prompt):
+            return None
+        turn = self.texts[number]
+        inside = len(prompt) - (self._ends[number] - len(turn))
+        return turn[:inside], turn[inside:], self.encoded[number], self._first_ids[number]
 
 
 def _template(tokenizer: Any) -> str:

@@ -91,7 +91,7 @@ def _print(told: dict[str, Any], folder: Path, use: str) -> None:
     rows = [[cell.strip("*") for cell in report.row(one)] for one in told["measures"]]
     print_table(rows, ["", "base", "adapter", "difference (95 %)", "examples", ""])
     if types := report.types_found(told):
-        click.echo()
+        click.echo(f"{report.FINDS_NONE}\n")
         print_table(types, list(report.BY_TYPE))
     leaked = told["memorised"]
     click.echo(f"\nGiven away: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")

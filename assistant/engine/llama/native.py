@@ -4,11 +4,6 @@ It needs a C compiler, Linux and a CPU with AVX512-VNNI (Intel since 2019, AMD s
 """
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,28 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from assistant.engine import compiler
 from assistant.engine.llama.blocks import GROUP, Blocks
 from assistant.engine.llama.low_rank import AdaptedLinear, LowRank
 from assistant.engine.machine import cpu_flags
-from assistant.paths import cache_folder
 
 if TYPE_CHECKING:
     from assistant.engine.llama.model import Model
 
 SOURCE = Path(__file__).with_name("decode.c")
-FLAGS = [
-    "-std=c11",
-    "-D_GNU_SOURCE",
-    "-O3",
-    "-march=native",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fassociative-math",
-    "-fno-signed-zeros",
-    "-shared",
-    "-fPIC",
-]
-BUILD_TIMEOUT_S = 60
 Q4, Q8, B16, TILE = 4, 8, 16, 16
 KEYS = 32
 """Positions that decode.c looks at together."""
@@ -126,27 +108,8 @@ def library() -> ctypes.CDLL | None:
     """The built code, or None where it can't be built."""
     if "avx512_vnni" not in cpu_flags():
         return None
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join((*FLAGS, *sorted(cpu_flags()))).encode()).hexdigest()[:16]
-    file = cache_folder() / f"decode-{key}.so"
-    try:
-        if not file.exists():
-            _build(file)
-        return _declared(ctypes.CDLL(str(file)))
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _build(file: Path) -> None:
-    """Make the library appear, whole. Raises `OSError` or `SubprocessError` where it doesn't."""
-    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None:
-        raise FileNotFoundError("no C compiler")
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        built = Path(folder) / file.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(built), "-lm", "-lpthread"]
-        subprocess.run(command, check=True, capture_output=True, timeout=BUILD_TIMEOUT_S)
-        built.rename(file)
+    loaded = compiler.library(SOURCE, links=["-lm", "-lpthread"])
+    return _declared(loaded) if loaded else None
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:

@@ -142,11 +142,12 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     def _show_setup(self) -> None:
         setup, options = self._setup, self.query_one("#setup", OptionList)
-        planned = words.plan(setup.planned, setup.config) if setup.planned else "not made yet: enter makes it"
+        planned = "not made yet: enter makes it"
         if self._planning:
             planned = "being made …"
         elif setup.planned:
-            planned += "   enter starts it"
+            parts = words.plan(setup.planned, setup.config).split(" · ")
+            planned = " · ".join(parts[:3]) + "\n" + " · ".join([*parts[3:], "enter starts it"])
         rows = (
             ("model", setup.model or "none on this machine yet: leave with esc, and pull one with f4"),
             ("learn from", setup.source.about),
@@ -317,4 +318,6 @@ class TrainScreen(TellsErrors, Screen[None]):
 
 
 def _labelled(label: str, said: str) -> Content:
-    return Content.styled(f" {label:<{_LABEL_CELLS}}", "$foreground 60%") + printable(said, newlines=False)
+    margin = "\n" + "\u00a0" * (_LABEL_CELLS + 1)  # plain spaces at the beginning of a line are left out
+    lines = (printable(one, newlines=False) for one in said.split("\n"))
+    return Content.styled(f" {label:<{_LABEL_CELLS}}", "$foreground 60%") + margin.join(lines)
