@@ -293,7 +293,7 @@ def _choices(
 
 
 def _replies(items: Sequence[Sequence[Row]]) -> list[Reply]:
-    begins = [(row.ids, row.learned.index(True)) for (row,) in items[:COMPARED]]
+    begins = [(row.ids.tolist(), int(row.learned.argmax())) for (row,) in items[:COMPARED]]
     return [Reply(ids[:begin], ids[begin:], torch.empty(0)) for ids, begin in begins]
 
 

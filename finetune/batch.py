@@ -30,13 +30,10 @@ class Batch:
     """Tokens of each block."""
     rows: tuple[tuple[int, int], ...]
     """Of each row its item and its number among that item's rows."""
+    items: tuple[int, ...]
+    """The items of each block, in the order of their rows."""
     tokens: int
     """Without padding."""
-
-    @property
-    def items(self) -> list[int]:
-        """The items of the rows, in order."""
-        return list(dict.fromkeys(item for item, _ in self.rows))
 
     @cached_property
     def padded(self) -> "Padded":
@@ -72,7 +69,14 @@ def batch(blocks: Sequence[Block]) -> Batch:
         segments.append(Segment(at, at + padding, ()))
     tensors = {name: torch.from_numpy(np.concatenate([*parts, np.empty(0, np.int64)])) for name, parts in joined.items()}
     lengths = [*(block.tokens for block in blocks), *([padding] if padding else [])]
-    return Batch(**tensors, segments=tuple(segments), lengths=tuple(filter(None, lengths)), rows=tuple(rows), tokens=at)
+    return Batch(
+        **tensors,
+        segments=tuple(segments),
+        lengths=tuple(filter(None, lengths)),
+        rows=tuple(rows),
+        items=tuple(item for block in blocks for item in block.items),
+        tokens=at,
+    )
 
 
 def _shifted(one: Segment, by: int) -> Segment:

@@ -13,15 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from assistant.errors import TrainingRefused
-from finetune import low_rank, pack, tag_head, tagging
+from finetune import pack, tag_head, tagging
 from finetune.adapters import CHANGED
+from finetune.batch import batch
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.pack import grouped
+from finetune.plan import BLOCK_TOKENS, CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE
 from finetune.tokens import Row
-
-GPU_BLOCKS = 8
-"""Blocks in one forward pass on a GPU; a CPU is as fast with one."""
 
 Sums = list[list[float]]
 """Of each item's rows the natural logarithm of the probability of their supervised tokens together."""
@@ -29,8 +29,7 @@ Sums = list[list[float]]
 
 def sums_of(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.device) -> Sums:
     """What a model thinks of rows, cut into blocks and in an order that follow from them alone."""
-    blocks, size = _blocks(items)
-    return item_sums(trainee, items, blocks, _at_once(device), size, device)
+    return item_sums(trainee, items, _blocks(items), _at_once(device), device)
 
 
 def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
@@ -43,13 +42,12 @@ def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
     return trainee
 
 
-def _blocks(items: Sequence[Sequence[Row]]) -> tuple[list[pack.Block], int]:
-    size = pack.block_tokens(max((len(row.ids) for rows in items for row in rows), default=1))
-    return pack.pack(items, size, "evaluation"), size
+def _blocks(items: Sequence[Sequence[Row]]) -> Iterator[pack.Block]:
+    return pack.pack(items, BLOCK_TOKENS, "evaluation")
 
 
 def _at_once(device: torch.device) -> int:
-    return GPU_BLOCKS if device.type == "cuda" else 1
+    return GPU_TOKENS_AT_ONCE if device.type == "cuda" else CPU_TOKENS_AT_ONCE
 
 
 class Compared(Protocol):
@@ -84,7 +82,6 @@ class Both:
                 adapted: Any = PeftModel.from_pretrained(model, str(folder))
         except (ValueError, KeyError, RuntimeError, OSError) as error:
             raise TrainingRefused(f"The adapter in {folder} doesn't fit the model: {error}") from error
-        low_rank.speed_up(adapted)
         return cls(Trainee(adapted.eval()), device)
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
@@ -103,14 +100,12 @@ class Both:
     @torch.inference_mode()
     def tags(self, items: Sequence[Sequence[Row]]) -> Iterator[tuple[int, list[int]]]:
         """(item, the class of each of its learned tokens), in any order; of an adapter with a head for entities."""
-        blocks, size = _blocks(items)
         head = self.trainee.language_model.get_output_embeddings()
-        for one in pack.batches(blocks, _at_once(self.device), size):
-            batch = one.to(self.device)
-            states = self.trainee.states(batch)
-            classes = tag_head.likeliest(head, states.reshape(-1, states.shape[-1])[batch.sources])
-            for row, item in enumerate(batch.items):
-                yield item, classes[batch.owners == row].tolist()
+        for some in grouped(_blocks(items), _at_once(self.device)):
+            one = batch(some).to(self.device)
+            classes = tag_head.likeliest(head, self.trainee.states(one))
+            for row, (item, _) in enumerate(one.rows):
+                yield item, classes[one.owners == row].tolist()
 
     def choices(self, replies: Sequence[Reply], *, adapted: bool) -> list[list[int]]:
         """For each place of each reply the token it finds likeliest there."""

@@ -20,7 +20,7 @@ from finetune.canaries import planted
 from finetune.example import Example, Split
 from finetune.select import Candidate, Selection, from_log
 from finetune.split import Parts, Seen, Shares, split, words_of
-from finetune.tokens import Row, Tokenizer
+from finetune.tokens import Cuts, Row, Tokenizer
 from prompts.message import Message
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def made_of(
         candidates = redacted(candidates, redactor)
     parts = split(candidates, request.shares, request.seed, tested(db))
     replayed = _replayed(request, parts, tokenizer, redactor)
-    tokenizer.cuts.shortened = tokenizer.cuts.left_out = 0
+    tokenizer.cuts = Cuts()
     examples = [_stored(*one) for one in parts.placed]
     number = parts.groups
     examples += [_stored(Candidate(one, REPLAY), "train", number + place) for place, one in enumerate(replayed)]
@@ -244,8 +244,7 @@ def _counted(
         "tested_before": parts.kept_for_test,
         "personal_values": len(redactor.used) if redactor else 0,
         "personal_places": redactor.count if redactor else 0,
-        "shortened": tokenizer.cuts.shortened,
-        "too_long": tokenizer.cuts.left_out,
+        **asdict(tokenizer.cuts),
         "replayed": len(replayed),
         "left_out": {what: count for what, count in left.most_common() if count},
     }

@@ -41,4 +41,4 @@ def rows(form: ChatFormat, limit: int, file: Path = PROBE) -> list[list[Row]]:
 
 
 def _row(ids: list[int]) -> Row:
-    return Row(tuple(ids), (False,) + (True,) * (len(ids) - 1))
+    return Row.of(ids, [(1, len(ids))])

@@ -182,8 +182,8 @@ def softmax(scores: Tensor, first: Tensor, ranges: Tensor, shared: int) -> Tenso
         function(_p(scores), _p(first), _p(ranges), *sizes, _p(total))
         return total
     seen = _seen(first, ranges, shared, keys)
-    torch.logsumexp(scores.float().masked_fill_(~seen, float("-inf")), -1, out=total)
-    scores.copy_(scores.float().sub_(total[..., None]).exp_().masked_fill_(~seen, 0.0))
+    torch.logsumexp(scores.float().masked_fill(~seen, float("-inf")), -1, out=total)
+    scores.copy_((scores - total[..., None]).exp_().masked_fill_(~seen, 0.0))
     return total
 
 
@@ -200,9 +200,8 @@ def softmax_backward(
         function(_p(scores), _p(gradients), _p(first), _p(ranges), *sizes, _p(total))
         return
     seen = _seen(first, ranges, shared, keys)
-    probabilities = scores.float().sub_(total[..., None]).exp_().masked_fill_(~seen, 0.0)
-    wide = gradients.float()
-    wide.sub_((probabilities * wide).sum(-1, keepdim=True))
+    probabilities = (scores - total[..., None]).exp_().masked_fill_(~seen, 0.0)
+    wide = gradients - (probabilities * gradients).sum(-1, keepdim=True)
     scores.copy_(probabilities)
     gradients.copy_(probabilities.mul_(wide))
 
@@ -225,7 +224,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, divisor: float, *, backward: 
         sizes = _n(len(logits)), _n(logits.shape[1])
         function(_p(logits), _p(targets), ctypes.c_float(divisor), *sizes, int(backward), _p(logprobs))
         return logprobs
-    wide = logits.float().div_(divisor)
+    wide = logits.float() / divisor
     chosen = targets[:, None]
     total = wide.logsumexp(1, keepdim=True)
     logprobs.copy_((wide.gather(1, chosen) - total)[:, 0])

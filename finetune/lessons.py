@@ -1,8 +1,9 @@
 """A frozen dataset -> what the trainer works on: rows of tokens for each example, by the kind of the dataset."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from assistant.errors import TrainingRefused
 from finetune import tagging
@@ -16,18 +17,43 @@ OBJECTIVES = {"supervised": "supervised", "preference": "dpo", "kto": "kto", "la
 """Kind of dataset -> the objective it is made for."""
 
 
+class Rows(Sequence[list[Row]]):
+    """The rows of each example, made when they are first asked for."""
+
+    def __init__(self, examples: Sequence[Example], make: Callable[[int], list[Row]]) -> None:
+        self._made: list[list[Row] | None] = [None] * len(examples)
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, place: int) -> list[Row]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[list[Row]]: ...
+
+    def __getitem__(self, place: int | slice) -> list[Row] | list[list[Row]]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        rows = self._made[place]
+        if rows is None:
+            rows = self._made[place] = self._make(place)
+        return rows
+
+
 @dataclass(frozen=True)
 class Lessons:
     """One part of a dataset as rows. `examples[i]` gave `items[i]`; one that doesn't fit the context gave none."""
 
     objective: str
     examples: Sequence[Example]
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
 
     @property
-    def supervised(self) -> int:
-        """Tokens that count in a loss."""
-        return sum(row.supervised for rows in self.items for row in rows)
+    def together(self) -> bool:
+        """Whether the loss compares the rows of an item."""
+        return self.objective not in ("supervised", "entities")
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -35,9 +61,13 @@ class Lessons:
         return tagging.types_of(self.examples[0]) if self.objective == "entities" and self.examples else ()
 
     @property
-    def longest(self) -> int:
-        """The most tokens that one item takes, shared beginnings counted once for all its rows."""
-        return max((_together(rows) for rows in self.items), default=0)
+    def characters(self) -> list[int]:
+        """About how long each example is."""
+        return [sum(len(one.content) for one in example.messages) for example in self.examples]
+
+    def has_any(self) -> bool:
+        """Whether there is a token to learn."""
+        return any(row.learned.any() for rows in self.items for row in rows)
 
     def learned(self, reference: Sequence[Sequence[float]], config: TrainConfig) -> Objective:
         """The loss over them. `reference`: of each item's rows the log-probability under the base, if it counts."""
@@ -64,19 +94,24 @@ def objective_of(kind: str, config: TrainConfig) -> str:
 
 def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, seed: int) -> Lessons:
     """Rows of each example. Raises `TrainingRefused` where none has a token to learn."""
-    match objective:
-        case "dpo":
-            items = [tokenizer.pair(one) for one in examples]
-        case "kto":
-            items = _judged(examples, tokenizer, seed)
-        case "label":
-            items = [_choices(one, tokenizer) for one in examples]
-        case "entities":
-            items = [tagging.rows(one, tokenizer) for one in examples]
-        case _:
-            items = [tokenizer.rows(one) for one in examples]
-    found = Lessons(objective, examples, items)
-    if examples and not found.supervised:
+    other = _others(len(examples), seed)
+
+    def rows(place: int) -> list[Row]:
+        one = examples[place]
+        match objective:
+            case "dpo":
+                return tokenizer.pair(one)
+            case "kto":  # with the reply of another example after the same prompt
+                replies = one.messages[-1].content, examples[other[place]].messages[-1].content
+                return tokenizer.alternatives(one.messages[:-1], replies)
+            case "label":
+                return _choices(one, tokenizer)
+            case "entities":
+                return tagging.rows(one, tokenizer)
+        return tokenizer.rows(one)
+
+    found = Lessons(objective, examples, Rows(examples, rows))
+    if examples and not found.has_any():
         raise TrainingRefused(
             "None of the examples has a token to learn: their replies are empty, marked as read only, or longer than "
             "the context. Choose others with `finetune data`."
@@ -84,26 +119,14 @@ def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, s
     return found
 
 
-def _judged(examples: Sequence[Example], tokenizer: Tokenizer, seed: int) -> list[list[Row]]:
-    """Each judged reply, and the reply of another example after the same prompt."""
-    order = list(range(len(examples)))
+def _others(count: int, seed: int) -> list[int]:
+    """Of each example another one."""
+    order = list(range(count))
     random.Random(seed).shuffle(order)
-    other = {one: order[(place + 1) % len(order)] for place, one in enumerate(order)}
-    return [
-        tokenizer.alternatives(
-            one.messages[:-1], (one.messages[-1].content, examples[other[place]].messages[-1].content)
-        )
-        for place, one in enumerate(examples)
-    ]
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [following[one] for one in range(count)]
 
 
 def _choices(example: Example, tokenizer: Tokenizer) -> list[Row]:
     said = [form for words in example.choices for form in forms(words)]
     return tokenizer.alternatives(example.messages[:-1], said, end=False)
-
-
-def _together(rows: Sequence[Row]) -> int:
-    """Tokens of a block that holds just these rows."""
-    if len(rows) == 1:
-        return len(rows[0].ids)
-    return len({row.ids[: length + 1] for row in rows for length in range(len(row.ids))})

@@ -24,6 +24,7 @@ from assistant.engine.llama import model as engine
 from finetune import attention, kernels
 from finetune.attention import Plan
 from finetune.batch import Batch
+from finetune.config import TrainConfig
 
 ADAPTER = "default"
 
@@ -235,13 +236,22 @@ class Llama:
         return found
 
 
+def computes(config: Any, settings: TrainConfig) -> bool:
+    """Whether a training with these settings, of a model of this configuration, is computed here."""
+    plain = settings.method in ("lora", "rslora", "qlora") and not settings.dropout
+    return plain and not engine.unsupported(config) and not _odd(engine.Shape.of(config))
+
+
+def _odd(shape: engine.Shape) -> bool:
+    return shape.qk_norm or not all(shape.rotated) or any(shape.windows)
+
+
 def unsupported(model: Any) -> str:
     """Why a model of transformers can't be computed here; empty where it can."""
     config = model.config
     if why := engine.unsupported(config):
         return why
-    shape = engine.Shape.of(config)
-    if shape.qk_norm or not all(shape.rotated) or any(shape.windows):
+    if _odd(engine.Shape.of(config)):
         return "norms of queries and keys, layers without rotation, or sliding windows"
     for layer in model.get_decoder().layers:
         if not all(_is_plain(one) for one in _linears(layer)):

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid
 
-from finetune.pack import Batch, Block, batches
+from finetune.batch import Batch, batch
+from finetune.pack import Block, grouped
 from finetune.tokens import Row
 
 
 class Objective(Protocol):
     """What is learned from items of rows."""
 
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
 
     def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
         """The sum (scalar, float32) over what `count` counts, of a batch's log-probabilities (S,)."""
@@ -32,20 +33,20 @@ class Objective(Protocol):
 class Supervised:
     """Cross-entropy of replies: nats for each supervised token."""
 
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
 
     def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:  # noqa: ARG002
         return -logprobs.sum()
 
     def count(self, block: Block) -> int:
-        return len(block.targets)
+        return block.supervised
 
 
 @dataclass
 class Preference:
     """DPO (https://arxiv.org/abs/2305.18290). An item: the chosen and the rejected reply."""
 
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
     reference: Sequence[Sequence[float]]
     """Of each item's rows, the log-probability under the base."""
     beta: float
@@ -65,7 +66,7 @@ class Thumbs:
     which the divergence from the base is estimated over the batch, without gradient.
     """
 
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
     reference: Sequence[Sequence[float]]
     good: Sequence[bool]
     beta: float
@@ -94,7 +95,7 @@ class Classes:
     An item: a row for every form of every class's words, the right class first.
     """
 
-    items: list[list[Row]]
+    items: Sequence[Sequence[Row]]
     forms: Sequence[Sequence[int]]
     """Of each item, how many rows each class has."""
 
@@ -116,7 +117,7 @@ class Classes:
 
 def row_sums(batch: Batch, values: Tensor) -> Tensor:
     """(R,): the sum of the values (S,) of each row's supervised tokens."""
-    return values.new_zeros(batch.rows).index_add(0, batch.owners, values)
+    return values.new_zeros(len(batch.rows)).index_add(0, batch.owners, values)
 
 
 def _references(known: Sequence[Sequence[float]], batch: Batch, like: Tensor) -> Tensor:
@@ -125,13 +126,13 @@ def _references(known: Sequence[Sequence[float]], batch: Batch, like: Tensor) ->
 
 
 @torch.no_grad()
-def streamed(trainee: torch.nn.Module, batches_: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+def streamed(trainee: torch.nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
     """Batch after batch with its log-probabilities (S,), without gradient and without dropout."""
     was_training = trainee.training
     trainee.eval()
     try:
-        for batch in batches_:
-            yield batch, trainee(batch)
+        for one in batches:
+            yield one, trainee(one)
     finally:
         trainee.train(was_training)
 
@@ -139,15 +140,14 @@ def streamed(trainee: torch.nn.Module, batches_: Iterable[Batch]) -> Iterator[tu
 def item_sums(
     trainee: torch.nn.Module,
     items: Sequence[Sequence[Row]],
-    blocks: Sequence[Block],
-    at_once: int,
-    tokens: int,
+    blocks: Iterable[Block],
+    tokens_at_once: int,
     device: torch.device,
 ) -> list[list[float]]:
     """Of each item's rows, the log-probability of its supervised tokens together."""
-    found: list[list[float]] = [[] for _ in items]
-    for batch, logprobs in streamed(trainee, (one.to(device) for one in batches(blocks, at_once, tokens))):
-        sums = iter(row_sums(batch, logprobs.double()).tolist())
-        for item in batch.items:
-            found[item] = [next(sums) for _ in items[item]]
+    found = [[0.0] * len(rows) for rows in items]
+    some = (batch(one).to(device) for one in grouped(blocks, tokens_at_once))
+    for one, logprobs in streamed(trainee, some):
+        for (item, number), total in zip(one.rows, row_sums(one, logprobs.double()).tolist(), strict=True):
+            found[item][number] = total
     return found

@@ -110,12 +110,16 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
 class Trainee(nn.Module):
     """A language model of transformers, with or without PEFT around it, that reads packed blocks."""
 
-    recompute = False
-    """Whether each layer keeps its input alone, and is computed again in the backward pass."""
-
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self._recompute = False
+
+    def recompute_activations(self) -> None:
+        """Keep each layer's input alone, and compute the layer again in the backward pass."""
+        self._recompute = True
+        if self._own is None:
+            self.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
     @property
     def language_model(self) -> Any:
@@ -144,7 +148,7 @@ class Trainee(nn.Module):
     def states(self, batch: Batch) -> Tensor:
         """The last layer's output (S, width) at each token that predicts a supervised one."""
         if self._own is not None:
-            return self._own.states(batch, recompute=self.recompute)
+            return self._own.states(batch, recompute=self._recompute)
         padded = batch.padded
         return self._padded(padded).flatten(0, 1)[padded.places[batch.sources]]
 

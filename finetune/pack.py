@@ -17,6 +17,7 @@ import numpy as np
 from finetune.tokens import Row
 
 ROUND_TO = 64
+"""Tokens that are computed together are a multiple of this."""
 AMONG = 256
 """Items that are sorted by length before they are packed."""
 OPEN = 8
@@ -116,6 +117,17 @@ class Block:
         self.supervised += len(learned)
         self.rows.append((item, number))
 
+    def halves(self, items: Sequence[Sequence[Row]]) -> "list[Block]":
+        """Its rows in two blocks; of a single item's, the block as it is."""
+        own = self.items
+        if len(own) < 2:
+            return [self]
+        some = set(own[: len(own) // 2])
+        halves = [Block(), Block()]
+        for item, number in self.rows:
+            halves[item not in some].add(item, number, items[item][number])
+        return halves
+
     def _walk(self, ids: np.ndarray) -> tuple[int, tuple[Range, ...], _Node | None, int]:
         """How many tokens of a row the block holds already; their ranges; the node they end in, and where in it."""
         at, before, node, inside = 0, list[Range](), None, 0
@@ -179,19 +191,34 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
     return bool((one[:length] == other[:length]).all())
 
 
-def pack(items: Sequence[Sequence[Row]], tokens: int, seed: str, *, together: bool = False) -> Iterator[Block]:
+def order(count: int, seed: str) -> list[int]:
+    """The order in which so many items are packed."""
+    found = list(range(count))
+    random.Random(seed).shuffle(found)
+    return found
+
+
+def pack(
+    items: Sequence[Sequence[Row]],
+    tokens: int,
+    seed: str,
+    *,
+    together: bool = False,
+    only: Sequence[int] | None = None,
+) -> Iterator[Block]:
     """Blocks of at most `tokens` tokens in an order that `seed` decides. `together`: all rows of an item in one block.
+    `only`: of these items.
 
     Items are shuffled; of each next few hundred the longest come first, each into the fullest open block that has room
     for it, so that little is left empty and the order stays random. What is more than a block holds gets one of its
     own, which is as much larger as it must be.
     """
+    shuffled = order(len(items), seed) if only is None else [only[place] for place in order(len(only), seed)]
     drawn = random.Random(seed)
-    order = list(range(len(items)))
-    drawn.shuffle(order)
     open_: list[Block] = []
-    for begin in range(0, len(order), AMONG):
-        some = [unit for item in order[begin : begin + AMONG] for unit in units(item, items[item], together=together)]
+    for begin in range(0, len(shuffled), AMONG):
+        group = shuffled[begin : begin + AMONG]
+        some = [unit for item in group for unit in units(item, items[item], together=together)]
         full: list[Block] = []
         for unit in sorted(some, key=lambda one: -one.tokens):
             _fit(open_, unit, tokens)

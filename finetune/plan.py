@@ -1,8 +1,10 @@
-"""What a training will do: how many steps of how many blocks, and what it will take."""
+"""What a training will do: how many steps of how many tokens, and how often it looks at the validation part."""
 
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,10 +15,19 @@ from finetune.config import TrainConfig
 from finetune.lessons import Lessons
 from finetune.pack import Block
 
-CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE = 512, 8192
-"""Tokens of a forward pass: on a CPU more are no faster, on a GPU they fill it."""
-LOOKS = 10
+BLOCK_TOKENS = 1024
+"""Of the blocks that rows are packed into; a longer row is a block of its own."""
+CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE = 2048, 8192
+"""Tokens of a forward pass. On a CPU fewer are slower: two cores with AMX computed 810 tokens/s with 800 at once, 980
+with 1,400 and 1,080 with 2,000."""
+LOOKS = 8
 """At the validation loss, in a training."""
+LOOK_SHARE = 0.1
+"""Of the time of a training, for all of them."""
+FEWEST_LOOKED_AT = 4096
+"""Tokens of a look, where the validation part has so many."""
+COUNTED_CHARACTERS = 3_000_000
+"""Of a training part that is tokenised before it begins; of what is more the length is an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +35,14 @@ class Shape:
     """How examples become steps. It is kept with a run: a resumed one must cut its data as before."""
 
     block_tokens: int
-    blocks_at_once: int
-    blocks_per_step: int
+    tokens_at_once: int
+    tokens_per_step: int
     steps: int
     validate_every: int
+    look_tokens: int = 0
+    """Of the validation part, in each look; 0: all."""
+    batch_tokens: int = 0
+    """Of the largest forward pass."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, int]) -> "Shape":
@@ -41,39 +56,76 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A step as it was measured before the first: its seconds, those of a look at the validation part, its tokens."""
+    """How fast this machine trains, measured before the first step."""
 
-    step_s: float
-    look_s: float
-    tokens: int
-    supervised_tokens: int
+    tokens_per_s: float
+    supervised_share: float
+    """Of the tokens."""
 
 
 def shape(lessons: Lessons, config: TrainConfig, device: torch.device) -> Shape:
-    """The shape for these lessons."""
-    tokens = pack.block_tokens(lessons.longest, config.block_tokens)
-    blocks = pack.pack(lessons.items, tokens, epoch_seed(config.seed, 0))
-    per_step = max(1, round(config.tokens_per_step / tokens))
-    wanted = config.tokens_at_once or (CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
-    at_once = max(1, min(per_step, wanted // tokens))
-    per_step = -(-per_step // at_once) * at_once
-    steps = config.steps or max(1, math.ceil(config.epochs * len(blocks) / per_step))
-    every = config.validate_every or max(1, math.ceil(steps / LOOKS))
-    return Shape(tokens, at_once, per_step, steps, every)
+    """The shape for these lessons. Of a large dataset a part is tokenised."""
+    at_once = config.tokens_at_once or (CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
+    block = config.block_tokens or BLOCK_TOKENS
+    epoch = epoch_of(lessons, block, config.seed)
+    steps = config.steps or max(1, round(config.epochs * epoch.tokens / config.tokens_per_step))
+    largest = max(epoch.largest_block, min(at_once, config.tokens_per_step + block // 2, epoch.tokens))
+    return with_looks(Shape(block, at_once, config.tokens_per_step, steps, 1, batch_tokens=largest), config)
+
+
+def with_looks(shape_: Shape, config: TrainConfig) -> Shape:
+    """The shape with looks at the validation part that take their share of its time: forward passes cost a third."""
+    every = config.validate_every or max(1, math.ceil(shape_.steps / LOOKS))
+    looks = max(1, shape_.steps // every)
+    tokens = int(3 * LOOK_SHARE * shape_.steps * shape_.tokens_per_step / looks)
+    fields = {**shape_.as_json(), "validate_every": every, "look_tokens": max(FEWEST_LOOKED_AT, tokens)}
+    return Shape.from_json(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Tokens of all lessons, packed, and of the largest block."""
+
+    tokens: int
+    largest_block: int
+
+
+def epoch_of(lessons: Lessons, block_tokens: int, seed: int) -> Epoch:
+    """One epoch; of very many lessons an estimate by those that will be learned first."""
+    lengths, counted, some = lessons.characters, 0, list[int]()
+    for place in pack.order(len(lessons.items), epoch_seed(seed, 0)):
+        if some and counted + lengths[place] > COUNTED_CHARACTERS:
+            break
+        some.append(place)
+        counted += lengths[place]
+    blocks = pack.pack(lessons.items, block_tokens, "", together=lessons.together, only=some)
+    tokens = [block.tokens for block in blocks]
+    return Epoch(round(sum(tokens) * sum(lengths) / max(1, counted)), max(tokens, default=0))
 
 
 def steps_within(shape_: Shape, measured: Measured, budget_minutes: float) -> int:
     """The most steps that a budget has room for, a tenth of it left over. Raises `TrainingRefused` for none at all."""
-    step_s, look_s = measured.step_s, measured.look_s
-    seconds = 54 * budget_minutes
-    steps = min(shape_.steps, int((seconds - LOOKS * look_s) / step_s))
+    seconds, step_s = 54 * budget_minutes, shape_.tokens_per_step / measured.tokens_per_s
+    steps = min(shape_.steps, int((1 - LOOK_SHARE) * seconds / step_s))
     if steps < 1:
-        least = (LOOKS * look_s + step_s) / 54
         raise TrainingRefused(
-            f"One step takes {step_s:.0f} s and a look at the validation part {look_s:.0f} s: {budget_minutes:g} "
-            f"minutes are too few. Give --budget {math.ceil(least)} or more."
+            f"One step of {shape_.tokens_per_step:,} tokens takes {step_s:.0f} s: {60 * budget_minutes:.0f} s are too "
+            f"few. Give --budget {step_s / 54 / (1 - LOOK_SHARE):.1g} or more."
         )
     return steps
+
+
+def looked_at(validation: Lessons, shape_: Shape) -> list[Block]:
+    """The blocks of the validation part that are looked at: all of it, or examples by chance, always the same."""
+    order = list(range(len(validation.items)))
+    random.Random("validation").shuffle(order)
+    some, tokens = list[int](), 0
+    for place in order:
+        if tokens and shape_.look_tokens and tokens >= shape_.look_tokens:
+            break
+        some.append(place)
+        tokens += sum(len(row.ids) for row in validation.items[place])
+    return list(pack.pack(validation.items, shape_.block_tokens, "validation", together=validation.together, only=some))
 
 
 def epoch_seed(seed: int, epoch: int) -> str:
@@ -83,14 +135,19 @@ def epoch_seed(seed: int, epoch: int) -> str:
 
 def steps_of_blocks(lessons: Lessons, shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
     """The blocks of each step from step `begin` on, epoch after epoch, without end."""
+    return islice(_steps(lessons, shape_, seed), begin, None)
+
+
+def _steps(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[list[Block]]:
+    """Each step has about as many tokens as the shape says: blocks are of different sizes, and none is left out."""
     waiting: list[Block] = []
-    skip, epoch = begin * shape_.blocks_per_step, 0
+    owed = float(shape_.tokens_per_step)
+    epoch = 0
     while True:
-        blocks = pack.pack(lessons.items, shape_.block_tokens, epoch_seed(seed, epoch))
+        for block in pack.pack(lessons.items, shape_.block_tokens, epoch_seed(seed, epoch), together=lessons.together):
+            if waiting and owed < block.tokens / 2:
+                yield waiting
+                waiting, owed = [], owed + shape_.tokens_per_step
+            waiting.append(block)
+            owed -= block.tokens
         epoch += 1
-        skipped = min(skip, len(blocks))
-        skip -= skipped
-        waiting += blocks[skipped:]
-        while len(waiting) >= shape_.blocks_per_step:
-            yield waiting[: shape_.blocks_per_step]
-            waiting = waiting[shape_.blocks_per_step :]

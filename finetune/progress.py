@@ -18,10 +18,12 @@ class Planned:
     seconds: float
     memory_bytes: int
     trained_parameters: int
+    windows: int = 0
+    """Conversations longer than a row, which are learned in windows."""
     shortened: int = 0
-    """Examples that lost their oldest turns, as they don't fit the context."""
+    """Replies learned in pieces, or after the end of their question alone."""
     too_long: int = 0
-    """Replies longer than the context, which are not learned."""
+    """Examples left out, as their reply is longer than a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,14 @@ def figures_of(progress: Progress) -> dict[str, float]:
     return {}
 
 
-def cut_lines(shortened: int, too_long: int) -> list[str]:
-    """A line for people on each kind of row that doesn't fit the context; none where all do."""
-    told = (
-        (shortened, "rows without their oldest turns, which don't fit the context"),
-        (too_long, "replies longer than the context, which won't be learned"),
+def cut_lines(windows: int, shortened: int, too_long: int) -> list[str]:
+    """A line for people on each kind of text that is longer than a row of tokens; none where all fit."""
+    said = (
+        (windows, "long conversations, learned in windows"),
+        (shortened, "replies learned in pieces, or after the end of their question: together they are too long"),
+        (too_long, "examples left out: a reply that has to be read as one is too long"),
     )
-    return [f"{count:,} {what}" for count, what in told if count]
+    return [f"{count:,} {what}" for count, what in said if count]
 
 
 def as_line(progress: Progress) -> str:

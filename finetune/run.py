@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -70,7 +70,7 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
         return lessons(objective, [Example.from_json(one.body) for one in stored], tokenizer, 0)
 
     train, validation = part("train"), part("validation")
-    if not any(train.items):
+    if not train.examples:
         raise TrainingRefused(
             f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
             "`finetune data`, from more conversations."
@@ -235,11 +235,20 @@ def trainer_of(
     torch.manual_seed(config.seed)  # what adapters begin with
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
     model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types)
-    blocks = pack.pack(learned.validation.items, shape.block_tokens, "validation")
     trainee = Trainee(model)
     objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)
     return Trainer(
-        accelerator, model, config, shape, learned.train, objectives[0], blocks, objectives[1], folder, say, stop_wanted
+        accelerator,
+        model,
+        config,
+        shape,
+        learned.train,
+        objectives[0],
+        learned.validation,
+        objectives[1],
+        folder,
+        say,
+        stop_wanted,
     )
 
 
@@ -260,9 +269,9 @@ def _objectives(
 
 
 def _reference(trainee: Trainee, part: Lessons, shape: Shape, device: torch.device) -> torch.Tensor:
-    blocks = pack.pack(part.items, shape.block_tokens, "reference")
+    blocks = pack.pack(part.items, shape.block_tokens, "reference", together=True)
     with trainee.base():
-        sums = item_sums(trainee, part.items, blocks, shape.blocks_at_once, shape.block_tokens, device)
+        sums = item_sums(trainee, part.items, blocks, shape.tokens_at_once, device)
     return torch.tensor([value for one in sums for value in one], dtype=torch.float64)
 
 
@@ -284,44 +293,40 @@ def _settled(trainer: Trainer, config: TrainConfig) -> Measured:
 
 def _planned(name: str, trainer: Trainer, measured: Measured, cuts: Cuts) -> Planned:
     shape = trainer.shape
-    left = shape.steps - trainer.standing.step
-    looks = left / shape.validate_every
+    tokens = shape.tokens_per_step * shape.steps
     return Planned(
         name,
         len(trainer.lessons.examples),
-        measured.tokens * shape.steps,
-        measured.supervised_tokens * shape.steps,
+        tokens,
+        round(tokens * measured.supervised_share),
         shape.steps,
-        left * measured.step_s + looks * measured.look_s,
+        (1 + plan.LOOK_SHARE) * (shape.steps - trainer.standing.step) * shape.tokens_per_step / measured.tokens_per_s,
         memory.peak_bytes(trainer.accelerator.device),
         sum(one.numel() for one in adapters.trained(trainer.model).values()),
-        cuts.shortened,
-        cuts.left_out,
+        **asdict(cuts),
     )
 
 
 def _within_budget(shape: Shape, config: TrainConfig, measured: Measured) -> Shape:
     steps = plan.steps_within(shape, measured, config.budget_minutes)
-    every = config.validate_every or max(1, -(-steps // plan.LOOKS))
-    return replace(shape, steps=steps, validate_every=every)
+    return plan.with_looks(replace(shape, steps=steps), config)
 
 
 def _keep(
     db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
 ) -> None:
     """Put the best adapter where the chat finds it, and into the log with its lineage."""
-    if not trainer.validation:  # nothing to choose by: the last one
+    if not trainer.validation.examples:  # nothing to choose by: the last one
         adapters.save(trainer.model, folder.best)
     standing = trainer.standing
     result: dict[str, Any] = {
         "steps": standing.step,
         "seconds": standing.seconds,
         "best_step": standing.best_step,
-        "validation_loss": standing.best_loss if trainer.validation else None,
+        "validation_loss": standing.best_loss if trainer.validation.examples else None,
         "reason": reason,
         "processes": trainer.accelerator.num_processes,
-        "shortened": learned.cuts.shortened,
-        "too_long": learned.cuts.left_out,
+        **asdict(learned.cuts),
     }
     if trainer.config.changes_base:
         runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")

@@ -7,7 +7,10 @@ for embeddings). Loads no torch.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from finetune.example import Entity, Example
 from finetune.tokens import Row, Tokenizer
@@ -34,17 +37,16 @@ def rows(example: Example, tokenizer: Tokenizer) -> list[Row]:
     prompt, ids = tokenizer.format.encode(example.messages), tokenizer.format.encode_following(text)
     places = _places(tokenizer.format.pieces(ids), text)
     if len(prompt) + len(ids) > tokenizer.limit or places is None:
-        tokenizer.cuts.left_out += 1
+        tokenizer.cuts.too_long += 1
         return []
     tags = _tags(places, example.entities, types_of(example))
-    learned = (False,) * len(prompt) + (True,) * len(ids)
-    return [Row((*prompt, *ids), learned, (OUTSIDE,) * len(prompt) + tuple(tags))]
+    row = Row.of([*prompt, *ids], [(len(prompt), len(prompt) + len(ids))])
+    return [replace(row, tags=np.array([*[OUTSIDE] * len(prompt), *tags], np.int32))]
 
 
 def spans(tags: Sequence[int], row: Row, text: str, tokenizer: Tokenizer, types: Sequence[str]) -> list[Entity]:
     """The entities that the classes of a row's learned tokens make. One that goes on where none began begins there."""
-    ids = [token for token, learned in zip(row.ids, row.learned, strict=True) if learned]
-    places = _places(tokenizer.format.pieces(ids), text)
+    places = _places(tokenizer.format.pieces(row.ids[row.learned].tolist()), text)
     assert places is not None, "a row gives its text again"
     found: list[Entity] = []
     open_ = ""

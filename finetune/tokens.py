@@ -56,11 +56,11 @@ class Cuts:
     """Conversations that became several rows."""
     shortened: int = 0
     """Replies without all of their question, or in several pieces: together they are longer than a row."""
-    left_out: int = 0
-    """Examples whose reply, which has to be in one row, is longer than that."""
+    too_long: int = 0
+    """Examples left out, as their reply, which has to be in one row, is longer than that."""
 
     def __add__(self, other: "Cuts") -> "Cuts":
-        return Cuts(self.windows + other.windows, self.shortened + other.shortened, self.left_out + other.left_out)
+        return Cuts(self.windows + other.windows, self.shortened + other.shortened, self.too_long + other.too_long)
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Tokenizer:
         ends = [self._reply(before, reply) if end else self.format.encode_following(reply) for reply in replies]
         room = self.limit - max(map(len, ends), default=0)
         if room <= 0:
-            self.cuts.left_out += 1
+            self.cuts.too_long += 1
             return []
         if len(before) > room:
             self.cuts.shortened += 1

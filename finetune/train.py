@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -19,14 +20,17 @@ from accelerate import Accelerator
 from assistant.errors import TrainingError, TrainingRefused
 from finetune import adapters, checkpoint, memory, plan, processes
 from finetune.checkpoint import Checkpoint
+from finetune.batch import Batch, batch
 from finetune.config import TrainConfig
 from finetune.lessons import Lessons
 from finetune.losses import Objective, streamed
 from finetune.model import Trainee
-from finetune.pack import Batch, Block, batches
+from finetune.pack import Block, grouped
 from finetune.plan import Measured, Shape
 from finetune.progress import Paused, Progress, Stepped, Validated
 from finetune.run_folder import PAUSE, STOP, RunFolder
+
+T = TypeVar("T")
 
 SAVE_EVERY_S = 120.0
 """Seconds of work that a kill can cost at most, beside one step."""
@@ -57,7 +61,7 @@ class Trainer:
     shape: Shape
     lessons: Lessons
     objective: Objective
-    validation: Sequence[Block]
+    validation: Lessons
     validation_objective: Objective
     folder: RunFolder
     say: Callable[[Progress], None] = lambda _: None
@@ -67,7 +71,7 @@ class Trainer:
     def __post_init__(self) -> None:
         trainee = Trainee(self.model)
         if self.config.checkpointing:
-            trainee.language_model.activation_checkpointing_enable({"use_reentrant": False})
+            trainee.recompute_activations()
         self._parameters = adapters.trained(self.model)
         self.optimizer = _optimizer(list(self._parameters.values()), self.config)
         self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
@@ -80,22 +84,17 @@ class Trainer:
         self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
 
     def measure(self) -> Measured:
-        """What a step takes, by one batch that changes nothing."""
+        """How fast a step is, by one batch that changes nothing. Makes batches smaller where memory runs out."""
         blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
-        some = blocks[: self.shape.blocks_at_once]
+        some = next(grouped(blocks, self.shape.tokens_at_once))
         took = []
-        for _ in range(2):  # the first call of each kernel prepares it
+        for _ in range(3):  # the first call of each kernel prepares it
             began_s = time.perf_counter()
             self._accumulated(some)
             took.append(time.perf_counter() - began_s)
             self.optimizer.zero_grad()
-        block_s = min(took) / len(some)
-        return Measured(
-            block_s * self.shape.blocks_per_step,
-            block_s * len(self.validation) / 3,
-            sum(len(block.ids) for block in blocks),
-            sum(len(block.targets) for block in blocks),
-        )
+        tokens = sum(block.tokens for block in some)
+        return Measured(tokens / min(took), sum(block.supervised for block in some) / max(1, tokens))
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""
@@ -163,7 +162,7 @@ class Trainer:
         took_s = time.monotonic() - began_s
         self.standing.seconds += took_s
         self._recent_s.append(took_s)
-        supervised = sum(len(block.targets) for block in blocks)
+        supervised = sum(block.supervised for block in blocks)
         self.say(
             Stepped(
                 self.standing.step,
@@ -178,60 +177,72 @@ class Trainer:
             )
         )
 
-    def _accumulated(self, blocks: list[Block]) -> tuple[float, int]:
+    def _accumulated(self, blocks: Sequence[Block]) -> tuple[float, int]:
         """(loss, tokens) of a step whose gradients are there now; with smaller batches where memory ran out."""
+        count = sum(map(self.objective.count, blocks)) or 1
+        return self._fitting(blocks, self.lessons, lambda some: self._gradients(some, count))
+
+    def _fitting(self, blocks: Sequence[Block], part: Lessons, work: Callable[[Sequence[Block]], T]) -> T:
+        """What `work` gives for the blocks, or for smaller ones where memory runs out."""
         while True:
             try:
-                return self._gradients(blocks, sum(map(self.objective.count, blocks)) or 1)
+                return work(blocks)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                self._take_less(error)
+                blocks = self._smaller(blocks, part, error)
 
-    def _take_less(self, error: Exception) -> None:
-        if self.shape.blocks_at_once == 1 or self.accelerator.num_processes > 1:
-            raise TrainingRefused(
-                f"The memory doesn't hold one block of {self.shape.block_tokens:,} tokens. Turn --checkpointing on, "
-                "choose a smaller model, or leave the longest examples out."
-            ) from error
+    def _smaller(self, blocks: Sequence[Block], part: Lessons, error: Exception) -> list[Block]:
+        """The blocks to be tried instead."""
         self.optimizer.zero_grad()
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.shape = replace(self.shape, blocks_at_once=max(1, self.shape.blocks_at_once // 2))
+        largest = max(block.tokens for block in blocks)
+        if self.shape.tokens_at_once > largest:
+            self.shape = replace(self.shape, tokens_at_once=max(largest, self.shape.tokens_at_once // 2))
+            return list(blocks)
+        halves = [half for block in blocks for half in block.halves(part.items)]
+        if self.accelerator.num_processes > 1 or max(block.tokens for block in halves) == largest:
+            raise TrainingRefused(
+                f"The memory doesn't hold a row of {largest:,} tokens. Turn --checkpointing on, give a smaller "
+                "--block-tokens, or choose a smaller model."
+            ) from error
+        return halves
 
-    def _gradients(self, blocks: list[Block], count: int) -> tuple[float, int]:
+    def _gradients(self, blocks: Sequence[Block], count: int) -> tuple[float, int]:
         """Add up the gradients of the loss of all blocks over `count`; that loss, and the tokens without padding."""
         torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
         total = torch.zeros((), device=self.accelerator.device)
         mine = self._mine(blocks)
-        for number, batch in enumerate(mine):
+        for number, one in enumerate(mine):
             last = number == len(mine) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.trainee):
-                logprobs = self.trainee(batch)
-                self._refuse_no_numbers(batch, logprobs)
-                loss = self.objective.loss(batch, logprobs) / count
+                logprobs = self.trainee(one)
+                self._refuse_no_numbers(one, logprobs)
+                loss = self.objective.loss(one, logprobs) / count
                 extra = adapters.regularization(self.model) / len(mine)
                 self.accelerator.backward(loss * self.accelerator.num_processes + extra)
             total += loss.detach()
         summed: Any = self.accelerator.reduce(total, "sum")
-        return float(summed), sum(len(block.ids) for block in blocks)
+        return float(summed), sum(block.tokens for block in blocks)
 
     def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
         """This process's share of some blocks, as many batches as every other's."""
         count = self.accelerator.num_processes
-        each = -(-len(blocks) // count)
-        share = list(blocks[self.accelerator.process_index :: count])
-        share += [Block() for _ in range(each - len(share))]
-        at_once, tokens = min(self.shape.blocks_at_once, each), self.shape.block_tokens
-        return [one.to(self.accelerator.device) for one in batches(share, at_once, tokens)]
+        if count == 1:
+            groups = list(grouped(blocks, self.shape.tokens_at_once))
+        else:
+            each, index = -(-len(blocks) // count), self.accelerator.process_index
+            share = list(blocks[index::count])
+            groups = [[one] for one in (*share, *(Block() for _ in range(each - len(share))))]
+        return [batch(one).to(self.accelerator.device) for one in groups]
 
-    def _refuse_no_numbers(self, batch: Batch, logprobs: torch.Tensor) -> None:
+    def _refuse_no_numbers(self, one: Batch, logprobs: torch.Tensor) -> None:
         if bool(torch.isfinite(logprobs.detach()).all()):
             return
-        broken = batch.owners[~torch.isfinite(logprobs.detach())][0].item()
-        rows = [item for item in batch.items for _ in self.lessons.items[item]]
+        row = int(one.owners[~torch.isfinite(logprobs.detach())][0])
         raise TrainingError(
-            f"The loss of example {rows[int(broken)] + 1} of the training part is no number at step "
+            f"The loss of example {one.rows[row][0] + 1} of the training part is no number at step "
             f"{self.standing.step + 1}. Nothing of the step was applied and the last checkpoint is whole. Lower the "
             "learning rate, or leave that example out."
         )
@@ -242,10 +253,15 @@ class Trainer:
 
     def _look(self) -> bool:
         """Look at the validation part, and keep the best; whether it has not become better for too long."""
-        if not self.validation:
+        if not self._looked_at:
             return False
         began_s = time.monotonic()
-        loss = self._validation_loss()
+        loss = self._fitting(self._looked_at, self.validation, self._validation_loss)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss of the validation part is no number after step {self.standing.step}. The last checkpoint is "
+                "whole. Lower the learning rate."
+            )
         standing = self.standing
         best = loss < standing.best_loss
         if best:
@@ -260,12 +276,16 @@ class Trainer:
             self.save()
         return 0 < self.config.patience <= standing.looks_without_better
 
-    def _validation_loss(self) -> float:
+    @cached_property
+    def _looked_at(self) -> list[Block]:
+        return plan.looked_at(self.validation, self.shape)
+
+    def _validation_loss(self, blocks: Sequence[Block]) -> float:
         total = torch.zeros((), device=self.accelerator.device)
-        for batch, logprobs in streamed(self.trainee, self._mine(self.validation)):
-            total += self.validation_objective.loss(batch, logprobs)
+        for one, logprobs in streamed(self.trainee, self._mine(blocks)):
+            total += self.validation_objective.loss(one, logprobs)
         summed: Any = self.accelerator.reduce(total, "sum")
-        return float(summed) / max(1, sum(map(self.validation_objective.count, self.validation)))
+        return float(summed) / max(1, sum(map(self.validation_objective.count, blocks)))
 
     def _is_stopped(self) -> bool:
         """Whether it is to stop; waits here while it is paused."""

@@ -209,7 +209,7 @@ class ChatFormat:
         if others:
             pieces = [self._encoded(first), *map(self._inside, others)]
             return _Turns([text], [array("i", chain.from_iterable(pieces))])
-        turns = self._turns.findall(text) if self._turns else [text]
+        turns = list(filter(None, self._turns.findall(text))) if self._turns else [text]
         return _Turns(turns, self._encoded_turns(turns))
 
     def _in_turn(self, turns: "_Turns", messages: Sequence[Message], place: int, end: int) -> tuple[int, int] | None:

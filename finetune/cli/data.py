@@ -293,7 +293,7 @@ def _marked(rows: Any, decode: Any) -> list[list[dict[str, Any]]]:
             {"text": decode([token for token, _ in some]), "trained": learned}
             for learned, some in (
                 (learned, list(group))
-                for learned, group in groupby(zip(row.ids, row.learned, strict=True), key=lambda one: one[1])
+                for learned, group in groupby(zip(row.ids.tolist(), row.learned.tolist(), strict=True), key=lambda one: one[1])
             )
         ]
         for row in rows
@@ -331,7 +331,7 @@ def tell(told: "Mapping[str, Any]") -> None:
         f"({told['supervised_share']:.0%}). Lengths: {lengths}."
     )
     click.echo("Languages: " + ", ".join(f"{name} {count:,}" for name, count in told["languages"].items()) + ".")
-    for line in cut_lines(told["shortened"], told["too_long"]):
+    for line in cut_lines(told.get("windows", 0), told["shortened"], told["too_long"]):
         click.echo(line)
     for count, what in (
         (told["doubles_removed"], "left out, word for word like another"),

@@ -104,7 +104,7 @@ class _Told:
                     f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
                     f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
                 )
-                self._cut = cut_lines(progress.shortened, progress.too_long)
+                self._cut = cut_lines(progress.windows, progress.shortened, progress.too_long)
                 self._tell_cut()
             case Stepped():
                 self._step(progress)

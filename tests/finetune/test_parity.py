@@ -4,11 +4,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from assistant.engine import weights
 from finetune import adapters, pack
+from finetune.batch import batch
 from finetune.config import TrainConfig
 from finetune.example import Kind
 from finetune.lessons import Lessons, lessons, objective_of
@@ -33,12 +35,12 @@ def ours(folder: Path, learned: Lessons) -> tuple[float, dict[str, torch.Tensor]
         for name, one in adapters.trained(model).items():
             if "lora_B" in name:
                 one.normal_(std=0.02)
-    blocks = pack.pack(learned.items, TOKENS, "0")
+    blocks = list(pack.pack(learned.items, TOKENS, "0", together=learned.together))
     with trainee.base():
-        reference = item_sums(trainee, learned.items, blocks, 1, TOKENS, CPU)
+        reference = item_sums(trainee, learned.items, blocks, TOKENS, CPU)
     objective = learned.learned(reference, CONFIG)
-    batch = pack.batch(blocks, TOKENS)
-    loss = objective.loss(batch, trainee(batch)) / sum(map(objective.count, blocks))
+    whole = batch(blocks)
+    loss = objective.loss(whole, trainee(whole)) / sum(map(objective.count, blocks))
     loss.backward()
     parameters = adapters.trained(model)
     gradients = {name: one.grad for name, one in parameters.items() if one.grad is not None}
@@ -90,8 +92,8 @@ def theirs(
 
 def parts(row: Row) -> tuple[list[int], list[int]]:
     """(prompt, reply) of a row."""
-    begin = row.learned.index(True)
-    return list(row.ids[:begin]), list(row.ids[begin:])
+    begin = int(row.learned.argmax())
+    return row.ids[:begin].tolist(), row.ids[begin:].tolist()
 
 
 def for_trl(kind: Kind, learned: Lessons) -> list[Any]:
@@ -100,8 +102,8 @@ def for_trl(kind: Kind, learned: Lessons) -> list[Any]:
     for example, item in zip(learned.examples, learned.items, strict=True):
         match kind:
             case "supervised":
-                labels = [token if one else -100 for token, one in zip(item[0].ids, item[0].learned, strict=True)]
-                rows.append({"input_ids": list(item[0].ids), "labels": labels})
+                labels = np.where(item[0].learned, item[0].ids, -100)
+                rows.append({"input_ids": item[0].ids.tolist(), "labels": labels.tolist()})
             case "preference":
                 (prompt, chosen), (_, rejected) = map(parts, item)
                 rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})

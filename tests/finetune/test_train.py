@@ -23,12 +23,12 @@ from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import checkpoint, run
 from finetune.cli.group import top
+from finetune.batch import Batch
 from finetune.config import METHODS, TrainConfig
 from finetune.example import Example, Kind
-from finetune.plan import Measured
+from finetune.model import Trainee
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, cut_lines, from_line
 from finetune.run_folder import RunFolder, only_training
-from finetune.train import Trainer
 from prompts.message import Message
 from tests.finetune.conftest import TINY, freeze, said
 
@@ -210,53 +210,49 @@ def test_a_step_is_the_same_however_it_is_cut(db: Database, home: Paths) -> None
     assert again == pytest.approx(cut, rel=1e-5)
 
 
-def test_too_little_memory_means_smaller_batches(db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block_tokens", [64, 512])
+def test_too_little_memory_means_smaller_batches(
+    db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch, block_tokens: int
+) -> None:
+    """First fewer blocks at once, then halves of blocks."""
     freeze(db)
-    expected = losses(trained(db, home, steps=2, block_tokens=64)[1])
-    gradients, asked = Trainer._gradients, []
+    expected = losses(trained(db, home, steps=2, block_tokens=block_tokens)[1])
+    forward, asked = Trainee.forward, []
 
-    def limited(self: Trainer, blocks: list[Any], count: int) -> tuple[float, int]:
-        asked.append(self.shape.blocks_at_once)
-        if self.shape.blocks_at_once > 2:
+    def limited(self: Trainee, one: Batch) -> torch.Tensor:
+        asked.append(one.tokens)
+        if one.tokens > 128:
             raise torch.OutOfMemoryError("no room")
-        return gradients(self, blocks, count)
+        return forward(self, one)
 
-    monkeypatch.setattr(Trainer, "measure", lambda _: Measured(1.0, 1.0, 1, 1))
-    monkeypatch.setattr(Trainer, "_gradients", limited)
-    assert losses(trained(db, home, steps=2, block_tokens=64)[1]) == pytest.approx(expected, rel=1e-4)
-    assert asked == [8, 4, 2, 2]
+    monkeypatch.setattr(Trainee, "forward", limited)
+    assert losses(trained(db, home, steps=2, block_tokens=block_tokens)[1]) == pytest.approx(expected, rel=1e-4)
+    assert max(asked) > 128
 
 
-def test_too_little_memory_shows_when_it_is_measured(
+def test_a_row_that_the_memory_does_not_hold_is_refused(
     db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freeze(db)
-    gradients, asked = Trainer._gradients, []
 
-    def limited(self: Trainer, blocks: list[Any], count: int) -> tuple[float, int]:
-        asked.append(self.shape.blocks_at_once)
-        if self.shape.blocks_at_once > 2:
-            raise torch.OutOfMemoryError("no room")
-        return gradients(self, blocks, count)
+    def limited(_: Trainee, __: Batch) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Trainer, "_gradients", limited)
-    done, _ = trained(db, home, steps=1, block_tokens=64)
-    assert done.state == "finished"
-    assert asked == [8, 4, 2, 2, 2]
+    monkeypatch.setattr(Trainee, "forward", limited)
+    with pytest.raises(TrainingRefused, match=r"doesn't hold a row of \d+ tokens"):
+        trained(db, home, steps=2)
 
 
 def test_numbers_that_are_none_stop_it_and_name_the_example(
     db: Database, home: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freeze(db)
-    from finetune.model import Trainee
-
     forward, calls = Trainee.forward, []
 
     def broken(self: Trainee, batch: Any) -> torch.Tensor:
         calls.append(1)
         found = forward(self, batch)
-        return found * float("nan") if len(calls) > 6 else found
+        return found * float("nan") if self.training and len(calls) > 6 else found
 
     monkeypatch.setattr(Trainee, "forward", broken)
     with pytest.raises(TrainingError, match=r"example \d+ of the training part is no number at step"):
@@ -328,20 +324,20 @@ def test_a_plan_trains_nothing(db: Database, home: Paths) -> None:
     assert runs.every(db) == []
 
 
-def test_what_is_cut_to_the_context_is_told(db: Database, home: Paths) -> None:
-    """A short context holds the last turns of a long conversation, and nothing of a long reply."""
-    long = Example((*said(0).messages, *said(1).messages), frozenset({3, 7}))
+def test_what_is_cut_to_a_row_is_told(db: Database, home: Paths) -> None:
+    """A long conversation becomes windows, and a reply longer than a row is learned in pieces."""
+    long = Example(tuple(one for number in range(6) for one in said(number).messages), frozenset(range(1, 24, 2)))
     endless = Example((Message("user", "go on"), Message("assistant", "the dog " * 60)), frozenset({1}))
     parts = [("train", said(2)), ("train", long), ("train", endless), ("validation", endless), ("validation", said(3))]
     rows = [StoredExample(part, at, None, one.hash, one.as_json()) for at, (part, one) in enumerate(parts)]
     datasets.add(db, "data", "supervised", "hash", {}, {}, rows)
     done, told = trained(db, home, steps=1, block_tokens=LIMIT)
     assert isinstance(told[0], Planned)
-    assert (told[0].shortened, told[0].too_long) == (1, 2)
-    assert (done.result["shortened"], done.result["too_long"]) == (1, 2)
+    assert (told[0].windows, told[0].shortened, told[0].too_long) == (3, 2, 0)
+    assert (done.result["windows"], done.result["shortened"]) == (3, 2)
     asked = ["train", "--data", "data", "-m", TINY, "--block-tokens", str(LIMIT), "--steps", "1"]
     lines = CliRunner().invoke(top, asked).stdout.splitlines()
-    assert lines[1:3] == lines[-2:] == cut_lines(1, 2)
+    assert lines[1:3] == cut_lines(3, 2, 0)
 
 
 def test_a_budget_decides_the_steps(db: Database, home: Paths) -> None:
