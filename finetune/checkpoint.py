@@ -6,6 +6,7 @@
 A new checkpoint is complete, and on the disk, before an older one goes.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from assistant.errors import TrainingError
 
 TENSORS, TABLE = "state.safetensors", "state.json"
 KEPT = 2
-"""Checkpoints that stay; the one before the last is for a disk that lies."""
+"""Checkpoints that stay: the previous one too, in case the last write was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,10 @@ def latest(folder: Path) -> Checkpoint | None:
 
 
 class whole_folder:  # noqa: N801 - used as a function
-    """A folder that is filled beside `target` and takes its place once it is on the disk. An older one goes then."""
+    """A folder that is filled beside `target` and takes its place once it is on the disk, in one step.
+
+    Killed at any moment, `target` is whole: as it was, or as it is to be.
+    """
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -74,7 +78,9 @@ class whole_folder:  # noqa: N801 - used as a function
 
     def __enter__(self) -> Path:
         try:
-            shutil.rmtree(self._new, ignore_errors=True)
+            restore(self._target)
+            for left in (self._new, _aside(self._target)):
+                shutil.rmtree(left, ignore_errors=True)
             self._new.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise _unwritable(self._target, error) from error
@@ -97,13 +103,40 @@ class whole_folder:  # noqa: N801 - used as a function
                 file.chmod(0o600)
                 _sync(file)
         _sync(self._new)
-        old = self._target.with_name(f".{self._target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self._target.exists():
-            self._target.rename(old)
-        self._new.rename(self._target)
+        if not self._target.exists():
+            self._new.rename(self._target)
+        elif not _exchanged(self._new, self._target):
+            self._target.rename(_aside(self._target))
+            self._new.rename(self._target)
         _sync(self._target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        for old in (self._new, _aside(self._target)):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(target: Path) -> None:
+    """Put back what was moved aside by a replacement that was killed, on a disk that can't exchange two folders."""
+    if _aside(target).is_dir() and not target.exists():
+        _aside(target).rename(target)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two folders have each other's name now: in one step, by Linux's renameat2 or macOS's renamex_np.
+
+    False where the system or the disk can't; then nothing has changed.
+    """
+    library, paths = ctypes.CDLL(None, use_errno=True), [os.fsencode(path) for path in (one, other)]
+    if hasattr(library, "renameat2"):
+        return bool(library.renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], EXCHANGE) == 0)
+    if hasattr(library, "renamex_np"):
+        return bool(library.renamex_np(*paths, EXCHANGE) == 0)
+    return False
+
+
+AT_FDCWD, EXCHANGE = -100, 2
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ is left out of the search, and the bands are narrower: of pairs just near enough
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from assistant.store.doubles import NEAR, PERMUTATIONS, pairs
 
@@ -31,18 +32,21 @@ class Groups:
 
 
 def near(texts: Sequence[str], groups: Groups) -> Iterator[tuple[int, int]]:
-    """Places of near texts. Pairs that `groups` has joined already, as the caller does with these, are passed over."""
+    """Places of near texts. Pairs that `groups` has joined already, as the caller does with these, are passed over.
+
+    Words are kept as signatures alone, 480 bytes a text; of texts that may be near they are read again.
+    """
     from rensa import RMinHash, RMinHashLSH
 
     index = RMinHashLSH(NEAR, PERMUTATIONS, BANDS)
-    shingles = [pairs("", text) for text in texts]
-    for place, said in enumerate(shingles):
-        if not said:
+    again = lru_cache(256)(lambda place: pairs("", texts[place]))
+    for place, text in enumerate(texts):
+        if not (said := pairs("", text)):
             continue
         (signature,) = RMinHash.from_token_sets([list(said)], PERMUTATIONS, 1)
         for other in sorted(index.query(signature)):
             if groups.of(other) == groups.of(place):
                 continue
-            if len(said & shingles[other]) >= NEAR * len(said | shingles[other]):
+            if len(said & again(other)) >= NEAR * len(said | again(other)):
                 yield other, place
         index.insert(place, signature)

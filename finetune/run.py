@@ -26,7 +26,7 @@ from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, memory, pack, plan, processes
-from finetune.checkpoint import whole_folder
+from finetune.checkpoint import restore, whole_folder
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
@@ -175,6 +175,7 @@ def _work(
     say: Callable[[Progress], None],
 ) -> Run:
     folder = RunFolder(paths, run.name).create()
+    restore(folder.best)
     main, tracked = PartialState().is_main_process, Trackers()
     if main:
         folder.want("")

@@ -13,7 +13,7 @@ SURE = 0.5
 """A language that is less likely than this is none that can be told: numbers, code, one word."""
 CHINESE = ("zh", "yue", "wuu")
 """Spoken differently, written alike as far as a sentence can tell."""
-READ_CHARACTERS = 2_000
+READ_CHARACTERS = 300
 
 
 def rows_of(kind: Kind, example: Example, tokenizer: Tokenizer) -> list[Row]:

@@ -2,7 +2,6 @@
 
 import re
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,29 +108,33 @@ class ChatFormat:
     def transcript(self, messages: Sequence[Message], places: Iterable[int], reply: str, end: int) -> Transcript:
         """`messages` and the `reply` to them, which the token `end` ends, and where the replies at `places` stand.
 
-        The ids are those of `encode` and `encode_reply`. The cost is that of tokenising the conversation once and of
-        applying the template once a place. Raises `ModelUnsupported` where the template refuses the conversation.
+        The ids are those of `encode` and `encode_reply`. The cost is that of tokenising the conversation once, and of
+        applying the template a few times where it only adds turns, else once a place. Raises `ModelUnsupported` where
+        the template refuses the conversation.
         """
-        turns = self._split(self._render(messages))
+        turns, wanted = self._split(self._render(messages)), list(places)
         prompt = turns.ids()
         found = Transcript([*prompt, *self.encode_reply(prompt, reply), end])
         found.replies[len(messages)] = len(prompt), len(found.ids)
-        for place in places:
-            span = self._in_turn(turns, messages, place, end) or self._after_prompt(found.ids, messages, place, end)
-            if span is not None:
+        whole = turns.of_messages(messages)
+        sample = {*wanted[:1], *wanted[len(wanted) // 2 :][:1], *wanted[-1:]}
+        adds = whole is not None and all(turns.text.startswith(self._render(messages[:place])) for place in sample)
+        for place in wanted:
+            span = self._in_turn(turns, whole[place], messages[place], end) if whole and adds else None
+            if span := span or self._after_prompt(found.ids, messages, place, end):
                 found.replies[place] = span
         return found
 
     def turn_lengths(self, messages: Sequence[Message]) -> TurnLengths:
         """How the tokens of a conversation are divided among its turns."""
         turns = self._split(self._render(messages))
-        said = [message for message in messages if message.role != "system"]
         *lengths, opening = map(len, turns.encoded)
-        heads = len(lengths) - len(said)
-        if 0 <= heads <= 1:
-            return TurnLengths(sum(lengths[:heads]), tuple(lengths[heads:]))
+        said = [place for place, message in enumerate(messages) if message.role != "system"]
+        numbers = [whole[place] for place in said] if (whole := turns.of_messages(messages)) else []
+        if len(set(numbers)) == len(said):
+            return TurnLengths(sum(lengths[: numbers[0]]), tuple(lengths[number] for number in numbers))
         total, characters = sum(lengths) + opening, sum(len(message.content) + 1 for message in messages)
-        counts = [total * (len(message.content) + 1) // characters for message in said]
+        counts = [total * (len(messages[place].content) + 1) // characters for place in said]
         return TurnLengths(total - sum(counts), tuple(counts))
 
     def encode_text(self, text: str) -> list[int]:
@@ -212,17 +215,15 @@ class ChatFormat:
         turns = list(filter(None, self._turns.findall(text))) if self._turns else [text]
         return _Turns(turns, self._encoded_turns(turns))
 
-    def _in_turn(self, turns: "_Turns", messages: Sequence[Message], place: int, end: int) -> tuple[int, int] | None:
-        """Where the reply at `place` stands, if a turn of `turns` is the end of its prompt, the reply, and `end`."""
-        reply, prompt = self._cut(messages[place]), self._render(messages[:place])
-        if CUT in reply or OPENING.search(prompt[-LONGEST_OPENING:]):
+    def _in_turn(self, turns: "_Turns", number: int, message: Message, end: int) -> tuple[int, int] | None:
+        """Where a reply stands in its turn: after what is tokenised as it would be at the end of a prompt."""
+        turn, ids, first = turns.texts[number], turns.encoded[number], turns.first_ids[number]
+        said = self._cut(message) + str(self._tokenizer.convert_ids_to_tokens(end))
+        opening = turn.removesuffix(said)
+        if CUT in said or opening == turn or ids[-1] != end or OPENING.search(opening):
             return None
-        if (found := turns.at_end_of(prompt)) is None:
-            return None
-        before, after, ids, first = found
-        opening = self._encoded(before)
-        whole = after == reply + self._tokenizer.convert_ids_to_tokens(end) and ids[-1] == end
-        return (first + len(opening), first + len(ids)) if whole and ids[: len(opening)].tolist() == opening else None
+        before = self._encoded(opening)
+        return (first + len(before), first + len(ids)) if ids[: len(before)].tolist() == before else None
 
     def _after_prompt(
         self, ids: Sequence[int], messages: Sequence[Message], place: int, end: int
@@ -288,26 +289,30 @@ class ChatFormat:
 
 
 class _Turns:
-    """A prompt's text cut into turns, and the ids of each."""
+    """A prompt's text cut into turns, and the ids of each; the last turn is what begins the reply."""
 
     def __init__(self, texts: Sequence[str], encoded: "Sequence[array[int]]") -> None:
         self.text, self.texts, self.encoded = "".join(texts), texts, encoded
-        self._ends = list(accumulate(map(len, texts)))
-        self._first_ids = list(accumulate(map(len, encoded), initial=0))
+        self.first_ids = list(accumulate(map(len, encoded), initial=0))
+        """Of each turn the index of its first id."""
 
     def ids(self) -> list[int]:
         return list(chain.from_iterable(self.encoded))
 
-    def at_end_of(self, prompt: str) -> "tuple[str, str, array[int], int] | None":
-        """The turn in which a shorter prompt of the same conversation ends: its text up to there, its text after that,
-        its ids, and the index of the first of them. None where the text doesn't begin with that prompt.
+    def of_messages(self, messages: Sequence[Message]) -> list[int] | None:
+        """Of each message but the system's the turn that holds it: one of its own, or one for a question and its reply.
+        None where the template divides them otherwise.
         """
-        number = bisect_right(self._ends, len(prompt))
-        if number == len(self.texts) or not self.text.startswith(prompt):
+        ended = len(self.texts) - 1
+        said = sum(message.role != "system" for message in messages)
+        replies = sum(message.role == "assistant" for message in messages)
+        if 0 <= ended - said <= 1:  # a system message has a turn too, maybe the template's own
+            first, ending = ended - said, ("user", "assistant")
+        elif ended == replies:
+            first, ending = 0, ("assistant",)
+        else:
             return None
-        turn = self.texts[number]
-        inside = len(prompt) - (self._ends[number] - len(turn))
-        return turn[:inside], turn[inside:], self.encoded[number], self._first_ids[number]
+        return list(accumulate((message.role in ending for message in messages), initial=first))[:-1]
 
 
 def _template(tokenizer: Any) -> str:
