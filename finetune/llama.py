@@ -12,7 +12,7 @@ the time, attention a third, the head a tenth. docs/training.md says how it comp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -27,6 +27,8 @@ from finetune.batch import Batch
 from finetune.config import TrainConfig
 
 ADAPTER = "default"
+LONGEST_ROW = 4096
+"""Tokens; windows of attention that are at least as wide change nothing."""
 
 
 class Projection:
@@ -147,6 +149,35 @@ class _Attended(torch.autograd.Function):
         return to_qkv, gradients[0], None, None, *found
 
 
+class _HeadsNormed(torch.autograd.Function):
+    """qkv (T, (H * G + 2 * H) * D) with its queries and keys normed over each head (https://arxiv.org/abs/2302.05442)."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, weights: tuple[Tensor, Tensor], epsilon: float, heads: int) -> Tensor:
+        parts = _heads(qkv, weights[0].shape[0], heads)
+        made = [kernels.norm(part, weight, epsilon) for part, weight in zip(parts[:2], weights, strict=True)]
+        ctx.save_for_backward(*parts[:2], *weights, *(inverse for _, inverse in made))
+        ctx.heads = heads
+        return torch.cat([*(normal.view(len(qkv), -1) for normal, _ in made), parts[2].view(len(qkv), -1)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, q_weight, k_weight, q_inverse, k_inverse = ctx.saved_tensors
+        rows = len(gradients[0])
+        to_q, to_k, to_v = _heads(gradients[0], q.shape[1], ctx.heads)
+        made = [
+            kernels.norm_backward(to_q, q, q_weight, q_inverse)[0],
+            kernels.norm_backward(to_k, k, k_weight, k_inverse)[0],
+        ]
+        return torch.cat([one.view(rows, -1) for one in (*made, to_v)], dim=1), None, None, None
+
+
+def _heads(qkv: Tensor, dim: int, heads: int) -> list[Tensor]:
+    """Queries, keys and values, a row of width `dim` each."""
+    keys = heads * dim
+    return [part.reshape(-1, dim) for part in qkv.split([qkv.shape[1] - 2 * keys, keys, keys], dim=1)]
+
+
 class _Gated(torch.autograd.Function):
     """A residual plus a projection of silu(gate) * up, of x (T, 2F)."""
 
@@ -192,11 +223,14 @@ class Layer:
         self.gate_up = Projection([mlp.gate_proj, mlp.up_proj])
         self.down = Projection([mlp.down_proj])
         self.norms = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        self.head_norms = (attention.q_norm.weight, attention.k_norm.weight) if shape.qk_norm else None
         self.epsilon = shape.eps
 
     def __call__(self, x: Tensor, seen: Seen) -> Tensor:
         """x (T, C) -> (T, C)."""
         qkv = _normed(x, self.norms[0], self.epsilon, self.qkv)
+        if self.head_norms is not None:
+            qkv = _HeadsNormed.apply(qkv, self.head_norms, self.epsilon, seen.heads)  # type: ignore[no-untyped-call]
         x = _Attended.apply(qkv, x, seen, self.out, *self.out.parameters)  # type: ignore[no-untyped-call]
         gate_up = _normed(x, self.norms[1], self.epsilon, self.gate_up)
         found: Tensor = _Gated.apply(gate_up, x, self.down, *self.down.parameters)  # type: ignore[no-untyped-call]
@@ -217,6 +251,7 @@ class Llama:
         self._decoder = model.get_decoder()
         self.layers = [Layer(one, shape) for one in self._decoder.layers]
         self._heads, self._shared = shape.kv_heads, shape.heads // shape.kv_heads
+        self._rotated = shape.rotated
 
     def states(self, batch: Batch, *, recompute: bool = False) -> Tensor:
         """What the head reads (S, C) at each token that predicts a supervised one.
@@ -226,8 +261,10 @@ class Llama:
         x = self._decoder.embed_tokens(batch.ids)
         rotations = self._decoder.rotary_emb(x.float(), batch.positions[None])
         cos, sin = (one[0, :, : one.shape[-1] // 2].float().contiguous() for one in rotations)
-        seen = Seen(Plan.of(batch.segments, x.device), cos, sin, self._heads, self._shared)
-        for layer in self.layers:
+        rotated = Seen(Plan.of(batch.segments, x.device), cos, sin, self._heads, self._shared)
+        still = replace(rotated, cos=torch.ones_like(cos), sin=torch.zeros_like(sin))
+        for layer, turns in zip(self.layers, self._rotated, strict=True):
+            seen = rotated if turns else still
             if recompute and torch.is_grad_enabled():
                 x = checkpoint(layer, x, seen, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -239,11 +276,12 @@ class Llama:
 def computes(config: Any, settings: TrainConfig) -> bool:
     """Whether a training with these settings, of a model of this configuration, is computed here."""
     plain = settings.method in ("lora", "rslora", "qlora") and not settings.dropout
-    return plain and not engine.unsupported(config) and not _odd(engine.Shape.of(config))
+    return plain and not engine.unsupported(config) and not _is_narrow(engine.Shape.of(config))
 
 
-def _odd(shape: engine.Shape) -> bool:
-    return shape.qk_norm or not all(shape.rotated) or any(shape.windows)
+def _is_narrow(shape: engine.Shape) -> bool:
+    """Whether layers see less than a whole row."""
+    return any(0 < window < LONGEST_ROW for window in shape.windows)
 
 
 def unsupported(model: Any) -> str:
@@ -251,12 +289,12 @@ def unsupported(model: Any) -> str:
     config = model.config
     if why := engine.unsupported(config):
         return why
-    if _odd(engine.Shape.of(config)):
-        return "norms of queries and keys, layers without rotation, or sliding windows"
+    if _is_narrow(engine.Shape.of(config)):
+        return "sliding windows"
     for layer in model.get_decoder().layers:
         if not all(_is_plain(one) for one in _linears(layer)):
             return "linears other than frozen ones with plain low-rank adapters"
-        if any(one.weight.requires_grad for one in (layer.input_layernorm, layer.post_attention_layernorm)):
+        if any(one.requires_grad for name, one in layer.named_parameters() if "norm" in name):
             return "trained norms"
     return ""
 

@@ -1,0 +1,174 @@
+"""What settings suit: held-out perplexity and general text after trainings of so many tokens, by corpus, size and rate.
+
+python -m benchmarks.sweep --corpus FILE [--corpus FILE ...] [--sizes 30,300,0] [--tokens 54000,216000,810000]
+    [--set learning_rate=1e-3,3e-3] [--set tokens_per_step=1024,2048] [--out results.jsonl]
+
+A corpus is a file that `finetune data --file` takes, or `chatterbot:english`, `chatterbot:chinese` (the wheel
+chatterbot-corpus). Sizes are conversations; 0: all. Tokens stand for minutes, so that the machine's speed on the day
+doesn't matter: 54,000 are one minute at 900 tokens/s. Every combination of what --set lists is tried. Conversations are
+split 80/10/10, near-duplicates together, as `finetune data` does. Results are added to the file line by line, and what
+is there already isn't measured again.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine_runs import headline, model_path
+
+TESTED_TOKENS = 40_000
+"""Of the test part, base and adapter each."""
+
+
+def candidates(corpus: str) -> list[Any]:
+    """Everything that a corpus has to learn."""
+    from finetune import sources
+    from finetune.example import Example
+    from finetune.select import Candidate, Selection
+    from prompts.message import Message
+
+    if not corpus.startswith("chatterbot:"):
+        return list(sources.from_file(Path(corpus), Selection(everything=True), Counter()))
+    import chatterbot_corpus
+    import yaml
+
+    found = []
+    folder = Path(chatterbot_corpus.__file__).parent / "data" / corpus.partition(":")[2]
+    for file in sorted(folder.glob("*.yml")):
+        for number, said in enumerate(yaml.safe_load(file.read_text(encoding="utf-8"))["conversations"]):
+            if len(said) >= 2:
+                turns = Message("user", str(said[0])), Message("assistant", str(said[1]))
+                found.append(Candidate(Example(turns, frozenset({1})), f"{file.name} {number}"))
+    return found
+
+
+def parts(corpus: str, size: int) -> dict[str, list[Any]]:
+    """The examples of each part. With a size the training part holds about so many conversations, the others all."""
+    from finetune.split import Shares, split
+
+    found: dict[str, list[Any]] = {"train": [], "validation": [], "test": []}
+    groups: dict[str, list[int]] = {"test": []}
+    for one, part, group in split(candidates(corpus), Shares(), 0).placed:
+        found[part].append(one.example)
+        groups.setdefault(part, []).append(group)
+    if size:
+        found["train"] = found["train"][: size * 8 // 10]
+        found["validation"] = found["validation"][: max(3, size // 10)]
+    found["groups"] = groups["test"]
+    return found
+
+
+class Bench:
+    """One corpus of one size: the lessons, and what the base thinks of its test part."""
+
+    def __init__(self, corpus: str, size: int) -> None:
+        from finetune import forgetting
+        from finetune.lessons import lessons
+        from finetune.model import Base
+        from finetune.on_test import rows_of_test
+
+        self.base = Base.open(model_path())
+        tokenizer, examples = self.base.tokenizer_of_rows(), parts(corpus, size)
+        self.train = lessons("supervised", examples["train"], tokenizer, 0)
+        self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
+        tested = rows_of_test("supervised", examples["test"], tokenizer)
+        tokens, self.items = 0, list[Any]()
+        for rows in tested.items:
+            if tokens < TESTED_TOKENS:
+                self.items.append(rows)
+                tokens += sum(len(row.ids) for row in rows)
+        self.groups = examples["groups"][: len(self.items)]
+        self.general = forgetting.rows(self.base.chat_format, self.base.context_tokens)
+
+    def run(self, settings: dict[str, Any], tokens: int) -> dict[str, Any]:
+        """The figures of one training."""
+        import torch
+        import transformers
+        from accelerate import Accelerator
+
+        from finetune import adapters, plan
+        from finetune.both import Both
+        from finetune.config import TrainConfig
+        from finetune.measure import perplexity
+        from finetune.model import precision_of
+        from finetune.run_folder import RunFolder
+        from finetune.train import Trainer
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        cpu = torch.device("cpu")
+        config = TrainConfig(patience=0, **settings)
+        shape = plan.shape(self.train, config, cpu)
+        steps = max(1, round(tokens / shape.tokens_per_step))
+        shape = replace(shape, steps=steps, validate_every=steps + 1)
+        torch.manual_seed(0)
+        model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
+        objective, folder = self.train.learned([], config), RunFolder
+        trainer = Trainer(
+            Accelerator(cpu=True), model, config, shape, self.train, objective, self.validation, objective, folder  # type: ignore[arg-type]
+        )
+        trainer.trainee.train()
+        began_s = time.monotonic()
+        for _, blocks in zip(range(steps), plan.steps_of_blocks(self.train, shape, 0, 0), strict=False):
+            trainer._step(blocks)
+        took_s = time.monotonic() - began_s
+        both = Both(trainer.trainee.eval(), cpu)
+        measures = {}
+        for name, items, groups in (
+            ("held out", self.items, self.groups),
+            ("general text", self.general, range(len(self.general))),
+        ):
+            before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
+            counted = [sum(row.supervised for row in rows) for rows in items]
+            measures[name] = perplexity(name, name, before, after, counted, list(groups)).as_json()
+        return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(self.train.examples), **measures}
+
+
+def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
+    """Every choice of one value for each setting."""
+    from finetune.config import TrainConfig
+
+    kinds = {name: type(value) for name, value in TrainConfig().as_json().items()}
+    options = [(name, values.split(",")) for name, _, values in (one.partition("=") for one in given)]
+    for chosen in itertools.product(*(values for _, values in options)):
+        yield {name: kinds[name](value) for (name, _), value in zip(options, chosen, strict=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--sizes", default="0")
+    parser.add_argument("--tokens", default="216000")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--out", type=Path, default=Path("sweep.jsonl"))
+    given = parser.parse_args()
+    headline()
+    lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
+    done = {json.dumps(json.loads(line)["of"], sort_keys=True) for line in lines}
+    for corpus, size in itertools.product(given.corpus, map(int, given.sizes.split(","))):
+        bench = None
+        for tokens, settings in itertools.product(map(int, given.tokens.split(",")), combinations(given.settings)):
+            of = {"corpus": Path(corpus).name, "size": size, "tokens": tokens, **settings}
+            if json.dumps(of, sort_keys=True) in done:
+                continue
+            bench = bench or Bench(corpus, size)
+            found = bench.run(settings, tokens)
+            with given.out.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({"of": of, **found}) + "\n")
+            held, general = found["held out"], found["general text"]
+            print(
+                f"{of}: {held['base']:.2f} -> {held['adapted']:.2f} ({held['difference']:+.1%}), general "
+                f"{general['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
