@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.pack import ROUND_TO, Block, Segment
+from finetune.pack import ROUND_TO, Block, Segment, widened
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Batch:
     sources: Tensor
     """(S,) int64, into the N tokens: the token that predicts."""
     targets: Tensor
-    """(S,) int64: what it predicts."""
+    """(S, K) int64: what it predicts, mostly one token."""
+    weights: Tensor
+    """(S, K) float32, adding up to 1: how much each of these counts."""
     owners: Tensor
     """(S,) int64: the row, numbered through the batch."""
     segments: tuple[Segment, ...]
@@ -45,7 +47,8 @@ class Batch:
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
 
-_TENSORS = ("ids", "positions", "sources", "targets", "owners")
+_FLAT = ("ids", "positions", "sources", "owners")
+_TENSORS = (*_FLAT, "targets", "weights")
 
 
 def batch(blocks: Sequence[Block]) -> Batch:
@@ -53,21 +56,23 @@ def batch(blocks: Sequence[Block]) -> Batch:
     shape costs a tenth of a second once. So there is always something to compute, as processes that wait for one
     another need it.
     """
-    joined, rows, segments = {name: list[np.ndarray]() for name in _TENSORS}, list[tuple[int, int]](), list[Segment]()
+    flat, rows, segments = {name: list[np.ndarray]() for name in _FLAT}, list[tuple[int, int]](), list[Segment]()
     at = 0
     for block in blocks:
         shifts = {"sources": at, "owners": len(rows)}
-        for name, parts in joined.items():
+        for name, parts in flat.items():
             parts.append(getattr(block, name).astype(np.int64) + shifts.get(name, 0))
         segments += [_shifted(one, at) for one in block.segments]
         rows += block.rows
         at += block.tokens
     padding = -at % ROUND_TO or (0 if at else ROUND_TO)
     if padding:
-        joined["ids"].append(np.zeros(padding, np.int64))
-        joined["positions"].append(np.arange(padding, dtype=np.int64))
+        flat["ids"].append(np.zeros(padding, np.int64))
+        flat["positions"].append(np.arange(padding, dtype=np.int64))
         segments.append(Segment(at, at + padding, ()))
-    tensors = {name: torch.from_numpy(np.concatenate([*parts, np.empty(0, np.int64)])) for name, parts in joined.items()}
+    tensors = {name: torch.from_numpy(np.concatenate([*parts, np.empty(0, np.int64)])) for name, parts in flat.items()}
+    tensors["targets"] = torch.from_numpy(widened([block.targets for block in blocks], np.int64))
+    tensors["weights"] = torch.from_numpy(widened([block.weights for block in blocks], np.float32))
     lengths = [*(block.tokens for block in blocks), *([padding] if padding else [])]
     return Batch(
         **tensors,

@@ -15,32 +15,55 @@ AT_ONCE = 256
 """Positions whose logits exist together: 25 MB of bfloat16 for a vocabulary of 49,152."""
 
 
-def logprobs(head: nn.Linear, states: Tensor, targets: Tensor, divisor: float = 1.0, cap: float = 0.0) -> Tensor:
-    """log P (S,), float32, of `targets` (S,) after `states` (S, width).
+def logprobs(
+    head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, divisor: float = 1.0, cap: float = 0.0
+) -> Tensor:
+    """The sums (S,), float32, of `weights` (S, K) times log P of `targets` (S, K) after `states` (S, width).
 
+    With one target of weight 1 that is its log-probability; with several it is minus the cross-entropy of a distribution.
     Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
     """
     frozen = not head.weight.requires_grad and head.bias is None
     if frozen and not cap and type(head) is nn.Linear:
-        found: Tensor = _Frozen.apply(states, head.weight, targets, divisor)  # type: ignore[no-untyped-call]
+        found: Tensor = _Frozen.apply(states, head.weight, targets, weights, divisor)  # type: ignore[no-untyped-call]
         return found
     logits = head(states).float() / divisor
     if cap:
         logits = torch.tanh(logits / cap) * cap
-    return -nn.functional.cross_entropy(logits, targets, reduction="none")
+    return (weights * logits.log_softmax(-1).gather(1, targets)).sum(1)
+
+
+@torch.no_grad()
+def likeliest(
+    head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(the `count` likeliest tokens (S, K) after each state, their probabilities (S, K) among one another)."""
+    found = []
+    for begin in range(0, len(states), AT_ONCE):
+        logits = head(states[begin : begin + AT_ONCE]).float() / divisor
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        top = logits.topk(count, dim=-1)
+        found.append((top.indices, top.values.softmax(-1)))
+    ids, probabilities = zip(*found, strict=True)
+    return torch.cat(ids), torch.cat(probabilities)
 
 
 class _Frozen(torch.autograd.Function):
     """For a head that isn't trained."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, divisor: float) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, divisor: float
+    ) -> Tensor:
         found = torch.empty(len(states), device=states.device)
         gradient = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         for begin in range(0, len(states), AT_ONCE):
             piece = slice(begin, begin + AT_ONCE)
             logits = states[piece] @ weight.T
-            found[piece] = cross_entropy(logits, targets[piece], divisor, backward=gradient is not None)
+            found[piece] = cross_entropy(
+                logits, targets[piece], weights[piece], divisor, backward=gradient is not None
+            )
             if gradient is not None:
                 torch.mm(logits, weight, out=gradient[piece])
         ctx.save_for_backward(gradient)
@@ -49,4 +72,4 @@ class _Frozen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None
+        return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None, None

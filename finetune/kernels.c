@@ -253,10 +253,11 @@ void F(softmax_backward)(NUMBER *scores, NUMBER *gradients, const int32_t *first
     }
 }
 
-/* logprobs (rows) of the targets under logits (rows, width) / divisor; with `backward` the logits become the gradient of
- * that: (is the target - probability) / divisor. */
-void F(cross_entropy)(NUMBER *logits, const int64_t *targets, float divisor, int64_t rows, int64_t width, int backward,
-                      float *logprobs) {
+/* logprobs (rows): the sums of weights (rows, count) times the logarithms of the probabilities of targets (rows, count)
+ * under logits (rows, width) / divisor. The weights of a row add up to 1. With `backward` the logits become the gradient
+ * of that: (weight - probability) / divisor. */
+void F(cross_entropy)(NUMBER *logits, const int64_t *targets, const float *weights, int64_t count, float divisor,
+                      int64_t rows, int64_t width, int backward, float *logprobs) {
     float by = 1.0f / divisor;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
@@ -264,12 +265,15 @@ void F(cross_entropy)(NUMBER *logits, const int64_t *targets, float divisor, int
         float most = -3e38f, sum = 0.0f;
         for (int64_t i = 0; i < width; i++) most = greatest(most, WIDE(x[i]));
         for (int64_t i = 0; i < width; i++) sum += exp_negative((WIDE(x[i]) - most) * by);
-        float shift = most * by + logf(sum), right = WIDE(x[targets[row]]) * by;
-        logprobs[row] = right - shift;
+        float shift = most * by + logf(sum), total = 0.0f;
+        const int64_t *target = targets + row * count;
+        const float *weight = weights + row * count;
+        for (int64_t k = 0; k < count; k++) total += weight[k] * (WIDE(x[target[k]]) * by - shift);
+        logprobs[row] = total;
         if (!backward) continue;
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) x[i] = NARROW(-by * exp_negative(least(WIDE(x[i]) * by - shift, 0.0f)));
-        x[targets[row]] = NARROW(by * (1.0f - exp_negative(least(right - shift, 0.0f))));
+        for (int64_t k = 0; k < count; k++) x[target[k]] = NARROW(WIDE(x[target[k]]) + by * weight[k]);
     }
 }
 

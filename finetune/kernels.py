@@ -215,21 +215,21 @@ def _seen(first: Tensor, ranges: Tensor, shared: int, keys: int) -> Tensor:
     return seen.index_add_(0, query, inside.int()).bool().repeat_interleave(shared, dim=0)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, divisor: float, *, backward: bool) -> Tensor:
-    """log P (S,), float32, of targets (S,) under logits (S, V) / divisor. With `backward` the logits become the gradient
-    of that by themselves.
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, divisor: float, *, backward: bool) -> Tensor:
+    """The sums (S,), float32, of weights (S, K) times log P of targets (S, K) under logits (S, V) / divisor.
+
+    The weights of a row add up to 1. With `backward` the logits become the gradient of that by themselves.
     """
     logprobs = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
     if function := _compiled("cross_entropy", logits):
-        sizes = _n(len(logits)), _n(logits.shape[1])
-        function(_p(logits), _p(targets), ctypes.c_float(divisor), *sizes, int(backward), _p(logprobs))
+        count, rows, width = map(_n, (targets.shape[1], *logits.shape))
+        of = _p(logits), _p(targets), _p(weights), count, ctypes.c_float(divisor)
+        function(*of, rows, width, int(backward), _p(logprobs))
         return logprobs
     wide = logits.float() / divisor
-    chosen = targets[:, None]
     total = wide.logsumexp(1, keepdim=True)
-    logprobs.copy_((wide.gather(1, chosen) - total)[:, 0])
+    logprobs.copy_((weights * (wide.gather(1, targets) - total)).sum(1))
     if backward:
-        gradient = wide.sub_(total).exp_().neg_()
-        gradient.scatter_add_(1, chosen, torch.ones_like(total))
+        gradient = wide.sub_(total).exp_().neg_().scatter_add_(1, targets, weights)
         logits.copy_(gradient.div_(divisor))
     return logprobs

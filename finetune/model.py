@@ -20,7 +20,7 @@ from assistant.paths import Paths, cache_folder
 from assistant.store.runs import Run
 from finetune import llama
 from finetune.batch import Batch, Padded
-from finetune.head import logprobs
+from finetune.head import likeliest, logprobs
 from finetune.tokens import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -127,8 +127,15 @@ class Trainee(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
     def forward(self, batch: Batch) -> Tensor:
-        """The natural log-probability (S,), float32, of each supervised token of the batch."""
-        return logprobs(self.language_model.get_output_embeddings(), self.states(batch), batch.targets, *self._scale)
+        """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft targets
+        the mean over these.
+        """
+        head = self.language_model.get_output_embeddings()
+        return logprobs(head, self.states(batch), batch.targets, batch.weights, *self._scale)
+
+    def likeliest(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """(tokens (S, K), their probabilities among one another): what the model would say in each supervised place."""
+        return likeliest(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
 
     @cached_property
     def _scale(self) -> tuple[float, float]:

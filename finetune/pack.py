@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from finetune.tokens import Row
+from finetune.tokens import Row, SoftTargets
 
 ROUND_TO = 64
 """Tokens that are computed together are a multiple of this."""
@@ -49,7 +49,9 @@ class _Node:
 
 @dataclass(slots=True)
 class Block:
-    """Tokens of one or more rows. The token at `sources[k]` predicts `targets[k]`, for row `owners[k]` of the block."""
+    """Tokens of one or more rows. The token at `sources[k]` predicts those in `targets[k]`, by their `weights[k]`, for row
+    `owners[k]` of the block.
+    """
 
     tokens: int = 0
     supervised: int = 0
@@ -60,6 +62,7 @@ class Block:
     _positions: list[np.ndarray] = field(default_factory=list)
     _sources: list[np.ndarray] = field(default_factory=list)
     _targets: list[np.ndarray] = field(default_factory=list)
+    _weights: list[np.ndarray] = field(default_factory=list)
     _owners: list[np.ndarray] = field(default_factory=list)
     _roots: dict[int, _Node] = field(default_factory=dict)
 
@@ -80,8 +83,13 @@ class Block:
 
     @property
     def targets(self) -> np.ndarray:
-        """(S,) int32."""
-        return _joined(self._targets)
+        """(S, K) int32."""
+        return widened(self._targets, np.int32)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(S, K) float32."""
+        return widened(self._weights, np.float32)
 
     @property
     def owners(self) -> np.ndarray:
@@ -112,7 +120,11 @@ class Block:
         if row.tags is None:
             learned = learned[learned > 0]
         self._sources.append(places[learned if row.tags is not None else learned - 1])
-        self._targets.append((row.ids if row.tags is None else row.tags)[learned])
+        soft = row.soft or SoftTargets(
+            (row.ids if row.tags is None else row.tags)[learned, None], np.ones((len(learned), 1), np.float32)
+        )
+        self._targets.append(soft.ids)
+        self._weights.append(soft.weights)
         self._owners.append(np.full(len(learned), len(self.rows), np.int32))
         self.supervised += len(learned)
         self.rows.append((item, number))
@@ -159,6 +171,17 @@ class Block:
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+
+def widened(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:
+    """(n, K) each -> below one another, as wide as the widest, zeros at the right."""
+    width = max((part.shape[1] for part in parts), default=1)
+    made = np.zeros((sum(map(len, parts)), width), kind)
+    at = 0
+    for part in parts:
+        made[at : at + len(part), : part.shape[1]] = part
+        at += len(part)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Row:
     """(T,) bool: the loss mask. Token i is predicted from those before it, and counts."""
     tags: np.ndarray | None = None
     """(T,) int32: the class of each token, in a row for entities. It is predicted from the token itself."""
+    soft: "SoftTargets | None" = None
+    """What is learned in place of the very tokens."""
 
     @property
     def supervised(self) -> int:
@@ -46,6 +48,16 @@ class Row:
         for begin, end in spans:
             learned[begin:end] = True
         return cls(np.array(ids, np.int32), learned)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftTargets:
+    """Distributions over the vocabulary for the n learned tokens of a row, K tokens of each."""
+
+    ids: np.ndarray
+    """(n, K) int32."""
+    weights: np.ndarray
+    """(n, K) float32, adding up to 1."""
 
 
 @dataclass(slots=True)

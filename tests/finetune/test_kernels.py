@@ -22,6 +22,7 @@ CASES: dict[str, Callable[[torch.dtype], Any]] = {
     ),
     "cross_entropy": lambda dtype: entropy(dtype, backward=True),
     "cross_entropy alone": lambda dtype: entropy(dtype, backward=False),
+    "cross_entropy of distributions": lambda dtype: entropy(dtype, backward=True, targets=4),
 }
 
 
@@ -29,9 +30,11 @@ def made(rows: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def entropy(dtype: torch.dtype, *, backward: bool) -> tuple[Tensor, Tensor]:
+def entropy(dtype: torch.dtype, *, backward: bool, targets: int = 1) -> tuple[Tensor, Tensor]:
     logits = made(5, 333, dtype) * 4
-    return kernels.cross_entropy(logits, torch.tensor([0, 3, 100, 332, 7]), 1.5, backward=backward), logits
+    chosen = torch.tensor([0, 3, 100, 332, 7])[:, None] // torch.arange(1, targets + 1)
+    weights = torch.full((5, targets), 1 / targets)
+    return kernels.cross_entropy(logits, chosen, weights, 1.5, backward=backward), logits
 
 
 def parts(found: Any) -> list[Tensor]:
@@ -56,7 +59,7 @@ def test_c_is_torch(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPat
 def test_numbers_that_are_none_are_not_hidden() -> None:
     logits = made(2, 64)
     logits[1] = float("nan")
-    logprobs = kernels.cross_entropy(logits, torch.tensor([1, 1]), 1.0, backward=False)
+    logprobs = kernels.cross_entropy(logits, torch.tensor([[1], [1]]), torch.ones(2, 1), 1.0, backward=False)
     assert torch.isfinite(logprobs).tolist() == [True, False]
 
 

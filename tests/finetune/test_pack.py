@@ -31,7 +31,7 @@ def learned_pasts(one: Batch, sequences: list[list[int]]) -> None:
     flat = padded.sees[:, 0].reshape(-1, padded.sees.shape[-1])
     width, ids = padded.ids.shape[1], padded.ids.reshape(-1)
     found = []
-    for source, target, owner in zip(padded.places[one.sources], one.targets, one.owners, strict=True):
+    for source, target, owner in zip(padded.places[one.sources], one.targets[:, 0], one.owners, strict=True):
         start = int(source) // width * width
         past = (start + torch.where(flat[source])[0]).tolist()
         assert padded.positions.reshape(-1)[past].tolist() == list(range(len(past)))
