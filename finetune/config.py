@@ -13,7 +13,7 @@ TRACKERS = ("tensorboard", "wandb")
 Objective = Literal["auto", "supervised", "dpo", "kto", "label", "entities"]
 Optimizer = Literal["adamw", "sgd", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-Precision = Literal["auto", "bfloat16", "float32"]
+Precision = Literal["auto", "bfloat16", "float32", "bf16", "fp32"]
 
 FORGETTING_LIMIT = 0.01
 """How much higher the perplexity of general text may get, relative."""
@@ -65,7 +65,8 @@ class TrainConfig:
     checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third slower."""
     precision: Precision = "auto"
-    """Of the base's weights and the activations; `auto`: bfloat16 where the machine multiplies faster in it."""
+    """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where the
+    machine multiplies faster in it."""
     seed: int = 0
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""

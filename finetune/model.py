@@ -101,7 +101,7 @@ def device_of(name: str = "auto") -> torch.device:
 def precision_of(name: str, device: torch.device) -> torch.dtype:
     """What activations are computed in. `auto`: the faster one of bfloat16 and float32 here."""
     if name != "auto":
-        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
+        return {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float32": torch.float32, "fp32": torch.float32}[name]
     if device.type != "cpu":
         return torch.bfloat16
     return product_speed.fastest_dtype(cache_folder() / "product-speed.json")
