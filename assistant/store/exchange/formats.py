@@ -1,146 +1,275 @@
-"""The format of a file, found from what is in it, and its conversations read."""
+"""The formats there are, and the conversations of a file of any of them.
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+What a value is is asked of every format, one value at a time: a file may mix them, and a value that two programs could
+have written is left out, with both named. What no program claims is a row of a data set, a message whose conversation
+is gathered, or an object or list that holds such.
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 from assistant.errors import ImportRefused
-from assistant.store.exchange import (
-    alpaca,
+from assistant.store.exchange import markdown, own, parquet
+from assistant.store.exchange.databases import llm_logs, ollama, oterm
+from assistant.store.exchange.databases.opened import opened, tables
+from assistant.store.exchange.fields import Fields, kind_of
+from assistant.store.exchange.json_values import Broken, BrokeOff, values
+from assistant.store.exchange.message import is_message
+from assistant.store.exchange.origin import Origin
+from assistant.store.exchange.programs import (
+    ai_studio,
     chatgpt,
     claude,
-    completion,
-    json_values,
-    llm_logs,
-    markdown,
-    openai,
-    own,
-    sharegpt,
+    deepseek,
+    grok,
+    librechat,
+    llama_cpp,
+    lm_studio,
+    open_webui,
+    openassistant,
+    sillytavern,
+    text_generation_webui,
+    threads,
 )
-from assistant.store.exchange.json_values import Broken
-from assistant.store.exchange.shape import kind_of
+from assistant.store.exchange.rows import row
+from assistant.store.exchange.rows.dataset_info import Columns
 from assistant.store.exchange.source import Source
 from assistant.store.exchange.transcript import LeftOut, Transcript, WrongShape
 
-LOOKED_AT = 20
-"""So many values are looked at for one of a known format: the first ones may be broken."""
+CONVERSATIONS = (
+    own.CONVERSATION,
+    chatgpt.CONVERSATION,
+    claude.CONVERSATION,
+    deepseek.CONVERSATION,
+    grok.CONVERSATION,
+    open_webui.CHATS,
+    lm_studio.CONVERSATION,
+    librechat.CONVERSATION,
+    llama_cpp.CONVERSATION,
+    text_generation_webui.CONVERSATION,
+    ai_studio.CONVERSATION,
+    threads.LIST,
+    openassistant.TREE,
+)
+MESSAGES = (threads.MESSAGES, sillytavern.CHAT, openassistant.MESSAGES, open_webui.FEEDBACK)
+DATABASES = (llm_logs.LOGS, oterm.STORE, ollama.APP)
+GROWING = frozenset(one.name for one in (*CONVERSATIONS, *MESSAGES, *DATABASES) if one.grows)
+"""Programs whose exports give each message the same name every time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
-    is_one: Callable[[object], bool]
-    read: Callable[[Any, str], Transcript]
+class UnknownFormat(ImportRefused):
+    """A file that holds no conversation in a format that is known. `why` says what it is instead."""
+
+    def __init__(self, source: Source, why: str) -> None:
+        super().__init__(f"{source.label}: {why}. {_KNOWN}")
+        self.why = why
 
 
-_JSON = {
-    "json": _Format(own.is_one, own.read),
-    "chatgpt": _Format(chatgpt.is_one, lambda value, place: chatgpt.read(value, place, {})),
-    "claude": _Format(claude.is_one, claude.read),
-    "sharegpt": _Format(sharegpt.is_one, sharegpt.read),
-    "openai": _Format(openai.is_one, openai.read),
-    "alpaca": _Format(alpaca.is_one, alpaca.read),
-    "completion": _Format(completion.is_one, completion.read),
-}
+Read = tuple[str, Transcript | LeftOut | BrokeOff]
+"""The name of a format, and what was read."""
+
+_LOOKED_AT = 20
+"""Values that are looked at before a file is refused for holding no conversation: the first ones may be broken."""
+_DEPTH = 3
+"""Wrappers of conversations that may lie in one another."""
+_KEYS = ("thread_id", "conversation_id", "conversationId", "convId", "chat_id", "session_id", "dialog_id")
 _KNOWN = (
-    "It can be an export of ChatGPT or Claude (the zip or its conversations.json), our own export (json or markdown), "
-    "ShareGPT, OpenAI messages, Alpaca or prompt and completion (JSON or JSON Lines), or the logs.db of llm."
+    "It can be an export of a chat program (ChatGPT, Claude, DeepSeek, Grok, Open WebUI, LM Studio, Jan, LibreChat, "
+    "SillyTavern, llama.cpp, text-generation-webui, AI Studio), a database of llm, oterm or Ollama, our own export "
+    "(json or markdown), or a data set in JSON or JSON Lines (messages, ShareGPT, Alpaca, prompt and completion, "
+    "preferences)."
 )
 
 
-def find(source: Source) -> str:
-    """The name of the file's format. Raises `ImportRefused` where it is none that is known."""
+def read(source: Source, *, salvage: bool = False) -> Iterator[Read]:
+    """The conversations of the file, one in memory at a time. `UnknownFormat` and `ImportRefused` may be raised."""
     if source.is_sqlite:
-        if llm_logs.is_one(source.path):
-            return "llm"
-        raise ImportRefused(f"{source.path} is a database of another program. {_KNOWN}")
-    with source.texts() as texts:
-        text = next(texts, None)
-        head = "" if text is None else text.read(4096)
-    if not head.strip():
-        raise ImportRefused(f"{source.path} is empty.")
-    if head.lstrip().startswith(("{", "[")):
-        return _json_format(source)
-    if markdown.is_one(head):
-        return "markdown"
-    raise ImportRefused(f"{source.path} is of no format that can be imported. {_KNOWN}")
+        yield from _database(source)
+    elif source.is_parquet:
+        yield from _json(source, parquet.rows(source))
+    else:
+        with source.text(salvage=salvage) as text:
+            head = text.read(4096)
+        with source.text(salvage=salvage) as text:
+            source.done_bytes = 0
+            if not head.strip():
+                raise UnknownFormat(source, "it is empty")
+            if head.lstrip().startswith(("{", "[")):
+                yield from _json(source, values(text))
+            elif markdown.is_one(head):
+                yield from (("markdown", one) for one in markdown.read(text))
+            else:
+                raise UnknownFormat(source, "it is of no format that can be imported")
 
 
-def _json_format(source: Source) -> str:
-    with source.texts() as texts:
-        looked_at = list(islice(chain.from_iterable(map(json_values.values, texts)), LOOKED_AT))
-    if openai.is_message(looked_at[0][1] if looked_at else None):
-        return "openai"  # a list of messages alone
-    for name, format_ in _JSON.items():
-        if any(format_.is_one(value) for _, value in looked_at):
-            return name
-    raise ImportRefused(f"{source.path} is JSON, but of no format that can be imported: {_seen(looked_at)}. {_KNOWN}")
+def _database(source: Source) -> Iterator[Read]:
+    with opened(source.path) as db:
+        there = tables(db)
+        if "_sqlite_migrations" in there and {"replies", "outcomes"} & there.keys():
+            raise ImportRefused(
+                f"{source.label} is a log of this program. Export it with `ASSISTANT_HOME` set to its home and "
+                "`assistant log export -o all.jsonl`, and import that."
+            )
+        found = [one for one in DATABASES if one.matches(there)]
+        if not found:
+            raise UnknownFormat(source, "it is a database of another program")
+        for one in found:
+            yield from ((one.name, transcript) for transcript in one.read(db))
 
 
-def _seen(values: list[tuple[str, Any]]) -> str:
-    if not values:
+def _json(source: Source, found: Iterator[tuple[str, Any]]) -> Iterator[Read]:
+    columns = Columns(source)
+    named = ((place, columns.renamed(value)) for place, value in found)
+    looked_at = list(islice(named, _LOOKED_AT))
+    if not any(isinstance(value, BrokeOff) or _is_known(value) for _, value in looked_at):
+        raise UnknownFormat(source, f"it is JSON and holds no conversation: {_seen(looked_at)}")
+    with closing(_Gathered()) as gathered:
+        for place, value in chain(looked_at, named):
+            if isinstance(value, BrokeOff):
+                yield "", value
+            else:
+                yield from _value(value, Origin(place, source), gathered)
+        yield from gathered.read(source)
+
+
+def _seen(looked_at: Sequence[tuple[str, Any]]) -> str:
+    if not looked_at:
         return "it is an empty list"
-    place, value = values[0]
+    place, value = looked_at[0]
     if isinstance(value, Broken):
         return f"{place}: {value.reason}"
     if isinstance(value, dict):
-        names = ", ".join(repr(name[:30]) for name in list(value)[:8])
-        return f"its first object has the fields {names}" if names else "its first object has no fields"
-    return f"its first value is a {type(value).__name__}"
+        return f"its first object has {_names(value)}"
+    return f"its first value is {kind_of(value)}"
 
 
-def read(source: Source, format_: str) -> Iterator[Transcript | LeftOut]:
-    """The conversations of the file, one in memory at a time."""
-    if format_ == "llm":
-        yield from llm_logs.read(source.path)
-        return
-    rated = chatgpt.ratings(source) if format_ == "chatgpt" else {}
-    with source.texts() as texts:
-        for text in texts:
-            if format_ == "markdown":
-                yield from markdown.read(text)
-            else:
-                yield from _objects(format_, json_values.values(text), rated)
+def _names(value: Mapping[str, Any]) -> str:
+    names = ", ".join(repr(name[:30]) for name in list(value)[:8])
+    return f"the fields {names}" if names else "no fields"
 
 
-def _objects(
-    format_: str, values: Iterator[tuple[str, Any]], rated: Mapping[str, int]
-) -> Iterator[Transcript | LeftOut]:
-    read_one = _JSON[format_].read
-    if format_ == "chatgpt":
-        read_one = lambda value, place: chatgpt.read(value, place, rated)  # noqa: E731
-    if format_ == "openai":
-        values = _gathered(values)
-    for place, value in values:
-        yield _one(read_one, value, place)
+def _is_known(value: object, depth: int = _DEPTH) -> bool:
+    """Whether a value is a conversation or a part of one, or holds some."""
+    if isinstance(value, list):
+        return bool(value) and is_message(value[0])
+    if not isinstance(value, dict):
+        return False
+    known = any(one.matches(value) for one in (*CONVERSATIONS, *MESSAGES)) or row.is_row(value) or is_message(value)
+    return known or _wrapper(value, depth) is not None
 
 
-def _gathered(values: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """A file that is one list of messages as one value, any other as it is."""
-    first = next(values, None)
-    if first is None:
-        return
-    if openai.is_message(first[1]):
-        yield "the conversation", [first[1], *(value for _, value in values)]
-    else:
-        yield from chain([first], values)
+def _wrapper(value: Mapping[str, Any], depth: int) -> tuple[str, list[Any]] | None:
+    """(the field of an object that holds conversations, those conversations); None where none does."""
+    if depth == 0:
+        return None
+    if len(value) > 1 and all(isinstance(inner, dict) for inner in value.values()):
+        items = list(value.values())
+        return ("", items) if _is_known(items[0], depth - 1) else None
+    for name, inner in value.items():
+        items = inner if isinstance(inner, list) else [inner]
+        if items and isinstance(items[0], dict) and not is_message(items[0]) and _is_known(items[0], depth - 1):
+            return name, items
+    return None
 
 
-def _one(read_one: Callable[[Any, str], Transcript], value: Any, place: str) -> Transcript | LeftOut:
-    if isinstance(value, Broken):
-        return LeftOut(place, value.reason)
-    title = _title(value)
-    name = f"{place}, {title!r}" if title else place
-    if not isinstance(value, dict) and not (read_one is openai.read and isinstance(value, list)):
-        return LeftOut(name, f"it is {kind_of(value)}, not an object")
+def _value(value: object, origin: Origin, gathered: "_Gathered", depth: int = _DEPTH) -> Iterator[Read]:
+    name = f"{origin.place}, {title!r}" if (title := _title(value)) else origin.place
     try:
-        return read_one(value, place)
+        if isinstance(value, dict):
+            yield from _object(value, origin, gathered, depth)
+        elif isinstance(value, list) and value and is_message(value[0]):
+            yield "openai", row.messages_alone(value, origin.place)
+        else:
+            reason = value.reason if isinstance(value, Broken) else f"it is {kind_of(value)}, not an object"
+            yield "", LeftOut(name, reason)
     except WrongShape as error:
-        return LeftOut(name, str(error))
+        yield "", LeftOut(name, str(error))
     except RecursionError:  # quoting what is nested nearly as deeply as the decoder takes
-        return LeftOut(name, "it is nested too deeply")
+        yield "", LeftOut(name, "it is nested too deeply")
 
 
-def _title(value: Any) -> str:
+def _object(value: dict[str, Any], origin: Origin, gathered: "_Gathered", depth: int) -> Iterator[Read]:
+    whole = [one for one in CONVERSATIONS if one.matches(value)]
+    parts = [one for one in MESSAGES if one.matches(value)]
+    names = [*(one.name for one in whole), *(one.name for one in parts)]
+    if len(names) > 1:
+        raise WrongShape(f"it looks like a conversation of {' and of '.join(names)}: nothing tells which is meant")
+    if whole:
+        yield whole[0].name, whole[0].read(value, origin)
+    elif parts:
+        gathered.add(parts[0].name, parts[0].key(value), value, origin.place)
+    elif (wrapper := _wrapper(value, depth)) is not None and not _is_plain_row(value, wrapper[0]):
+        yield from _wrapped(value, *wrapper, origin, gathered, depth)
+    elif row.is_row(value):
+        yield row.source_of(value), row.read(value, origin.place)
+    elif is_message(value):
+        key = next((str(value[name]) for name in _KEYS if isinstance(value.get(name), str | int)), "")
+        gathered.add("openai", key, value, origin.place)
+    else:
+        raise WrongShape(f"it is no conversation: it has {_names(value)}")
+
+
+def _is_plain_row(value: Mapping[str, Any], name: str) -> bool:
+    """Whether a value is a row without the field of that name, too."""
+    return row.is_row({other: inner for other, inner in value.items() if other != name})
+
+
+def _wrapped(
+    value: Mapping[str, Any], name: str, items: list[Any], origin: Origin, gathered: "_Gathered", depth: int
+) -> Iterator[Read]:
+    """The conversations that an object holds in a field. What else it holds is counted with the first of them."""
+    beside: Counter[str] = Counter()
+    if name:
+        Fields({other: inner for other, inner in value.items() if other != name}).count_unread(beside)
+    for number, item in enumerate(items, start=1):
+        place = f"{origin.place}, {name[:30] or 'field'} {number}" if len(items) > 1 else origin.place
+        for format_, read_ in _value(item, Origin(place, origin.source), gathered, depth - 1):
+            if isinstance(read_, Transcript):
+                read_, beside = replace(read_, left=Counter(read_.left) + beside), Counter()
+            yield format_, read_
+
+
+def _title(value: object) -> str:
     title = value.get("title") or value.get("name") if isinstance(value, dict) else None
     return " ".join(title.split())[:60] if isinstance(title, str) else ""
+
+
+class _Gathered:
+    """Messages that stand alone in a file, until all of it is read: on disk, by format and conversation."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("CREATE TABLE messages (format TEXT, key TEXT, place TEXT, value TEXT)")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def add(self, format_: str, key: str, value: Mapping[str, Any], place: str) -> None:
+        key = key.encode("utf-8", "replace").decode()
+        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (format_, key, place, json.dumps(value)))
+
+    def read(self, source: Source) -> Iterator[Read]:
+        """The conversations, in the order of their first messages."""
+        self._db.execute("CREATE INDEX by_key ON messages (format, key)")
+        groups = "SELECT format, key, min(rowid), place FROM messages GROUP BY format, key ORDER BY min(rowid)"
+        for format_, key, _, place in self._db.execute(groups).fetchall():
+            rows = self._db.execute(
+                "SELECT value FROM messages WHERE format = ? AND key = ? ORDER BY rowid", (format_, key)
+            )
+            messages = [json.loads(value) for (value,) in rows]
+            yield _gathered(format_, messages, Origin(f"the conversation that begins in {place}", source))
+
+
+def _gathered(format_: str, messages: list[Any], origin: Origin) -> Read:
+    program = next((one for one in MESSAGES if one.name == format_), None)
+    try:
+        made = row.messages_alone(messages, origin.place) if program is None else program.read(messages, origin)
+    except WrongShape as error:
+        return "", LeftOut(origin.place, str(error))
+    return format_, made

@@ -13,7 +13,8 @@ from dataclasses import MISSING, Field, asdict, fields
 from typing import Any, TypeVar
 
 from assistant.store.curation import Judgement
-from assistant.store.exchange.shape import LAST_MS, checked, given, kind_of, list_of, needed, object_of, time_ms
+from assistant.store.exchange.fields import LAST_MS, checked, given, kind_of, list_of, needed, object_of, time_ms
+from assistant.store.exchange.origin import Format
 from assistant.store.exchange.stored import Stored
 from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn, Vote, WrongShape
 from assistant.store.messages import Outcome, Provenance, StoredMessage
@@ -212,3 +213,6 @@ def _number(value: Any, name: str, *, whole: bool, bits: int) -> int | float:
     if abs(value) >= 2 ** (bits - 1) or not math.isfinite(value):
         raise WrongShape(f"{name!r} is {value!r:.40}, too large a number")
     return value
+
+
+CONVERSATION = Format("json", is_one, lambda value, origin: read(value, origin.place))

@@ -1,0 +1,42 @@
+"""Formats as their modules declare them, and where in which file a value stands."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.store.exchange.source import Source
+from assistant.store.exchange.transcript import Transcript
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value stands: `item 3` of that file."""
+
+    place: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A program whose file holds conversations as JSON objects. `read` raises `WrongShape`.
+
+    `grows`: each export gives a message the same name, so that a conversation that went on there goes on here.
+    """
+
+    name: str
+    matches: Callable[[Object], bool]
+    read: Callable[[Object, Origin], Transcript]
+    grows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFormat:
+    """A program whose file holds messages as JSON objects; those with the same `key` are one conversation."""
+
+    name: str
+    matches: Callable[[Object], bool]
+    key: Callable[[Object], str]
+    read: Callable[[Sequence[Object], Origin], Transcript]
+    grows: bool = False

@@ -1,0 +1,81 @@
+"""Documents that a reply made beside its text: ChatGPT's canvas and Claude's artifacts, as part of the reply.
+
+A later change gives the whole document anew, as it then was. What a change leaves unclear is counted, not guessed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+_LANGUAGES = {
+    "application/vnd.ant.react": "jsx",
+    "application/vnd.ant.mermaid": "mermaid",
+    "application/vnd.ant.code": "",
+    "image/svg+xml": "svg",
+    "text/html": "html",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it stands. `language` None: it is prose, without a fence."""
+
+    text: str
+    language: str | None = None
+
+    def __str__(self) -> str:
+        if self.language is None:
+            return self.text
+        fence = "```" if "```" not in self.text else "````"
+        return f"{fence}{self.language}\n{self.text.strip(chr(10))}\n{fence}"
+
+
+def artifact(told: Mapping[str, Any], before: Document | None) -> Document | None:
+    """The document after a call of Claude's `artifacts`; None where the call can't be followed."""
+    command, text = told.get("command", "create"), told.get("content")
+    if command in ("create", "rewrite") and isinstance(text, str):
+        kind = told.get("type")
+        if isinstance(kind, str):
+            language = told.get("language")
+            named = language if isinstance(language, str) else _LANGUAGES.get(kind)
+            return Document(text, named if kind in _LANGUAGES else None)
+        return Document(text) if before is None else replace(before, text=text)
+    old, new = told.get("old_str"), told.get("new_str")
+    if (
+        command == "update"
+        and before is not None
+        and isinstance(old, str)
+        and isinstance(new, str)
+        and old in before.text
+    ):
+        return replace(before, text=before.text.replace(old, new, 1))
+    return None
+
+
+def canvas(told: Mapping[str, Any], before: Document | None) -> Document | None:
+    """The document after a call of ChatGPT's `canmore`; None where the call can't be followed.
+
+    A change names a regular expression. Only `.*` and plain text are followed: one of a file could run for ever.
+    """
+    text, updates = told.get("content"), told.get("updates")
+    if isinstance(text, str):
+        kind = told.get("type")
+        is_code = isinstance(kind, str) and kind.startswith("code/")
+        return Document(text, str(kind).removeprefix("code/") if is_code else None)
+    if not isinstance(updates, list) or before is None:
+        return None
+    for update in updates:
+        pattern, replacement = (
+            (update.get(name) for name in ("pattern", "replacement")) if isinstance(update, dict) else (0, 0)
+        )
+        if not isinstance(pattern, str) or not isinstance(replacement, str):
+            return None
+        if pattern in (".*", "(?s).*", "[\\s\\S]*"):
+            before = replace(before, text=replacement)
+        elif pattern and pattern in before.text:
+            before = replace(
+                before, text=before.text.replace(pattern, replacement, -1 if update.get("multiple") is True else 1)
+            )
+        else:
+            return None
+    return before
