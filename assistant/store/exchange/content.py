@@ -32,6 +32,7 @@ _THINGS = (
     ("file", "file attachments"),
     ("document", "file attachments"),
     ("pdf", "file attachments"),
+    ("attachment", "attachments"),
 )
 
 ATTACHED = ("attachments", "files", "extra", "images", "image", "audios", "audio", "videos", "video", "documents")

@@ -145,13 +145,19 @@ def _lines(window: _Window) -> Iterator[tuple[str, Any]]:
         place = f"line {window.line}"
         value = _value(window, list_item=False)
         if isinstance(value, Broken):
-            if value.at_end:
+            if value.at_end and not _another_line_begins(window):
                 yield place, BrokeOff(window.line, whole)
                 return
             _skip_line(window)
         else:
             whole += 1
         yield place, value
+
+
+def _another_line_begins(window: _Window) -> bool:
+    """Whether the next line looks like a value of its own: then this line is broken, and not the end of the file."""
+    end = window.text.find("\n", window.at)
+    return end != -1 and window.text[end + 1 : end + 2] in ("{", "[")
 
 
 def _skip_line(window: _Window) -> None:
@@ -168,9 +174,10 @@ def _value(window: _Window, *, list_item: bool) -> Any:
         try:
             value, end = _decode(window.text, window.at)
         except json.JSONDecodeError as error:
+            place = error.pos - window.at  # `more` moves the text
             if _may_go_on(error, window) and window.more():
                 continue
-            return _broken(window, error.msg.lower(), list_item, at_end=_is_cut(error, window))
+            return _broken(window, error.msg.lower(), list_item, at_end=_is_cut(error, window, place))
         except RecursionError:
             return _broken(window, "it is nested too deeply", list_item)
         except ValueError:  # of Python's own: a number of thousands of digits
@@ -187,11 +194,11 @@ def _may_go_on(error: json.JSONDecodeError, window: _Window) -> bool:
     return at_edge and not window.ended
 
 
-def _is_cut(error: json.JSONDecodeError, window: _Window) -> bool:
-    """Whether the value is wrong because the file ends in it."""
+def _is_cut(error: json.JSONDecodeError, window: _Window, place: int) -> bool:
+    """Whether the value, wrong so many characters from its beginning, is so because the file ends in it."""
     if error.msg.startswith("Unterminated string"):  # a line's end in a text is another mistake
         return True
-    rest = _LAST_WORD.match(window.text, error.pos)
+    rest = _LAST_WORD.match(window.text, window.at + place)
     return rest is not None and any(word.startswith(rest[1]) for word in _WORDS)
 
 

@@ -104,6 +104,8 @@ class Sources:
 
     files: list[Source] = field(default_factory=list)
     left: Counter[str] = field(default_factory=Counter)
+    others: list[str] = field(default_factory=list)
+    """The names of the files that are left out."""
 
 
 @contextmanager
@@ -119,7 +121,7 @@ def sources(paths: Iterable[Path]) -> Iterator[Sources]:
                 else:
                     _add_file(path, str(path), found, stack)
             if len(found.files) == before:
-                names = ", ".join(found.left).replace(" left out", "") or "nothing"
+                names = ", ".join(repr(name[:40]) for name in found.others[:5]) or "nothing"
                 raise ImportRefused(f"{path} holds no file that can be imported. It holds {names}.")
         yield found
 
@@ -145,22 +147,19 @@ def _opened(path: Path) -> IO[bytes] | None:
 def _add_folder(folder: Path, found: Sources, stack: ExitStack) -> None:
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        for name in _chosen(sorted(names), found.left, (*_READABLE, *_DATABASES, ".zip"), Path(parent)):
+        for name in _chosen(sorted(names), found, (*_READABLE, *_DATABASES, ".zip"), Path(parent)):
             path = Path(parent) / name
             _add_file(path, str(path.relative_to(folder)), found, stack)
 
 
-def _chosen(
-    names: Iterable[str], left: Counter[str], endings: tuple[str, ...], folder: Path | None = None
-) -> list[str]:
+def _chosen(names: Iterable[str], found: Sources, endings: tuple[str, ...], folder: Path | None = None) -> list[str]:
     """Those files of one folder that may hold conversations; the others are counted."""
-    files = [name for name in names if not _is_hidden(name)]
+    files = [name for name in names if not _is_hidden(name) and PurePosixPath(name).name not in _COMPANIONS]
     conversations = [name for name in files if _CONVERSATIONS.fullmatch(PurePosixPath(name).name)]
     chosen = conversations or [name for name in files if name.lower().endswith(endings) or _is_bare_json(folder, name)]
-    chosen = [name for name in chosen if PurePosixPath(name).name not in _COMPANIONS]
     for name in sorted({*files} - {*chosen}):
-        if PurePosixPath(name).name not in _COMPANIONS:
-            count(left, f"'{PurePosixPath(name).suffix.lower()[:20] or PurePosixPath(name).name[:40]}' files")
+        found.others.append(name)
+        count(found.left, f"'{PurePosixPath(name).suffix.lower()[:20] or PurePosixPath(name).name[:40]}' files")
     return chosen
 
 
@@ -186,7 +185,7 @@ def _add_zip(path: Path, found: Sources, stack: ExitStack) -> None:
                 "No honest export does; nothing was read."
             )
     by_folder = groupby(sorted(infos, key=_by_folder), key=lambda name: PurePosixPath(name).parent)
-    chosen = [infos[name] for _, names in by_folder for name in _chosen(names, found.left, _READABLE)]
+    chosen = [infos[name] for _, names in by_folder for name in _chosen(names, found, _READABLE)]
     _refuse_bomb(chosen, path)
     for info in chosen:
         found.files.append(_member(archive, info, path))

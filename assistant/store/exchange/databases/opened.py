@@ -41,12 +41,12 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def tables(db: sqlite3.Connection) -> Tables:
     """What is in the file."""
     names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    return {name: frozenset(row[1] for row in db.execute(f"PRAGMA table_info({_quoted(name)})")) for name in names}
+    return {name: _columns_of(db, name) for name in names}
 
 
 def columns(db: sqlite3.Connection, table: str, wanted: Sequence[str]) -> str:
     """The columns of a table for a query, NULL for those that this version of it doesn't have."""
-    there = tables(db).get(table, frozenset())
+    there = _columns_of(db, table)
     return ", ".join(f"{table}.{name}" if name in there else f"NULL AS {name}" for name in wanted)
 
 
@@ -55,5 +55,6 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None or isinstance(value, bytes) else str(value)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _columns_of(db: sqlite3.Connection, table: str) -> frozenset[str]:
+    quoted = table.replace('"', '""')
+    return frozenset(row[1] for row in db.execute(f'PRAGMA table_info("{quoted}")'))
