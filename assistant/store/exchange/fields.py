@@ -168,6 +168,8 @@ def time_ms(value: object) -> int | None:
 
 
 def _text_ms(text: str) -> int | None:
+    if len(text) > 40:
+        return None
     try:
         moment = datetime.fromisoformat(text.strip())
         return _within((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

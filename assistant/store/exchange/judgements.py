@@ -95,7 +95,7 @@ def rating_of(value: object, *, zero_is_bad: bool = False) -> int | None:
         if value == 0:
             return -1 if zero_is_bad else 0
         return int(value) if value in (1, -1) else None
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= 20:
         word = re.sub(r"[\s_-]+(?!\d)", "", value.lower())
         return 1 if word in _GOOD else -1 if word in _BAD else None
     return None

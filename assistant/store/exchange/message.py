@@ -40,6 +40,11 @@ _SIDES = {"input": "user", "output": "assistant", "question": "user", "answer": 
 _TOOL_CALLS = ("tool_calls", "toolCalls", "function_call")
 _NO_PARENT = re.compile(r"[0-]*|00000000-0000-4000-8000-000000000000")
 
+_LINKS = frozenset((*_KEYS, *_PARENTS))
+_PLAIN = _LINKS | {*_ROLES, *_CONTENTS}
+"""Fields of a message that says nothing but who speaks, what, and in answer to what."""
+_OTHER_TEXTS = frozenset((*_CONTENTS, *_THOUGHTS))
+
 LAYOUT = frozenset(
     {"object", "type", "index", "turn", "turn_identifier", "thread_id", "conversation_id", "conversationId", "convId"}
     | {"chat_id", "message_tree_id", "childrenIds", "user", "user_id", "_id", "__v", "done", "tokenCount", "usage"}
@@ -87,7 +92,7 @@ def with_turns(base: Transcript, messages: Sequence[Any], layout: Collection[str
 
 def _read_all(messages: Sequence[Any], left: Counter[str], layout: Collection[str]) -> list[_Read]:
     objects = list(_objects(messages))
-    linked = any(one.get(name) for one in objects for name in _PARENTS)
+    linked = any(one.get(name) for one in objects if not _LINKS.isdisjoint(one) for name in _PARENTS)
     nested = any(isinstance(inner, dict) for one in objects for inner in _answers(one))
     read: list[_Read] = []
     before: str | None = None
@@ -136,34 +141,39 @@ def _flat(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[
     number = 0
     while waiting:
         value, above = waiting.pop()
-        key = Fields(value).identity(*_KEYS) or str(number)
+        key = str(number) if _LINKS.isdisjoint(value) else Fields(value).identity(*_KEYS) or str(number)
         number += 1
         yield key, value, above
         waiting += [(one, key) for one in reversed(_answers(value)) if isinstance(one, dict)]
 
 
 def _read(fields: Fields, key: str, parent: str | None, left: Counter[str], layout: Collection[str]) -> _Read:
-    fields.skip(*_KEYS, *_PARENTS, *_ANSWERS)
     role = _role(fields)
     said, thought = _words(fields, left)
+    if fields.value.keys() <= _PLAIN and not thought:  # most messages of data sets
+        fields.count_unread(left, _LINKS)
+        return _Read((Turn(key, parent, role, said),), None)
     said = "\n\n".join(filter(None, (said, *attached(fields, left))))
     created, updated, state = fields.time(*_CREATED), fields.time(*_UPDATED), _state(fields)
-    turns: list[Turn] = []
+    before: tuple[Turn, ...] = ()
     if thought and role == "assistant":
-        turns.append(Turn(f"{key} thought", parent, THOUGHT, thought, created))
-        parent = turns[0].key
-    turn = Turn(key, parent, role, said, created, updated)
+        before = (Turn(f"{key} thought", parent, THOUGHT, thought, created),)
+        parent = before[0].key
+    elif thought:
+        count(left, "thoughts of a user")
+    turn, rank = Turn(key, parent, role, said, created, updated), None
     if role == "assistant":
         turn = replace(turn, model=fields.text(*_MODELS), state=state, judgement=judgement_of(fields, left))
+        rank = fields.number("rank")
     else:
         fields.skip(*WEIGHTS, *_MODELS)  # of the reply that is asked for
     for name in _TOOL_CALLS:
         if name in fields:
             calls = fields.take(name)
             count(left, "tool calls", len(calls) if isinstance(calls, list) else 1)
-    rank = fields.number("rank") if role == "assistant" else None
+    fields.skip(*_LINKS, *_ANSWERS)
     fields.count_unread(left, layout)
-    return _Read((*turns, turn), rank)
+    return _Read((*before, turn), rank)
 
 
 def _parent(value: Mapping[str, Any]) -> str | None:
@@ -199,10 +209,10 @@ def _words(fields: Fields, left: Counter[str]) -> tuple[str, str]:
         fields.skip(name)
         said, thought = words(value, left)
         thoughts.append(thought)
-    fields.skip(*(name for name in _CONTENTS if fields.value.get(name) in ("", said)))
-    for name in _THOUGHTS:
-        value = fields.first(str, name) or fields.first(list, name)
-        if value is not None:
+    for name in filter(_OTHER_TEXTS.__contains__, fields.value):
+        if fields.value[name] in ("", said):
+            fields.skip(name)
+        elif name in _THOUGHTS and (value := fields.first(str, name) or fields.first(list, name)) is not None:
             thoughts.append("\n\n".join(filter(None, words(value, left))))
     return said, "\n\n".join(dict.fromkeys(filter(None, thoughts)))
 

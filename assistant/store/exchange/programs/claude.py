@@ -16,13 +16,12 @@ from assistant.store.exchange.judgements import judgement_of
 from assistant.store.exchange.message import ROLES
 from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.programs.documents import Document, artifact
+from assistant.store.exchange.programs.tagged import replaced
 from assistant.store.exchange.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn
 
 _ROOT = "00000000-0000-4000-8000-000000000000"
 _NOT_SHOWN = re.compile(r"```\nThis block is not supported on your current device yet\.\n```\n?")
-_TAGGED = re.compile(r"<antArtifact\b([^>]*)>\n?(.*?)</antArtifact>", re.DOTALL)
-_TAG = re.compile(r'(\w+)="([^"]*)"')
-_THOUGHT = re.compile(r"<antThinking>.*?</antThinking>\s*", re.DOTALL)
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _CONVERSATION = ("account", "is_temporary", "platform", "settings", "project_uuid", "current_leaf_message_uuid")
 _MESSAGE = ("index", "stop_reason", "truncated", "updated_at", "created_at", "input_mode", "sync_sources")
 _BLOCK = (
@@ -124,19 +123,21 @@ def _artifact(told: Mapping[str, Any], documents: _Documents, left: Counter[str]
 
 
 def _untagged(text: str, documents: _Documents) -> str:
-    """The text with the artifacts of its time, which stood in it between tags."""
+    """The text with the artifacts of its time, which stood in it between tags, and without its hidden thoughts."""
     if "<ant" not in text:
         return text
 
-    def document(match: re.Match[str]) -> str:
-        told = dict(_TAG.findall(match[1]))
-        made = artifact({**told, "content": match[2].rstrip("\n")}, None)
+    def document(block: str) -> str:
+        attributes, _, content = block.partition(">")
+        told = dict(_ATTRIBUTE.findall(attributes))
+        made = artifact({**told, "content": content.strip("\n")}, None)
         if made is None:
-            return match[2]
+            return content
         documents[told.get("identifier", "")] = made
         return str(made)
 
-    return _TAGGED.sub(document, _THOUGHT.sub("", text))
+    text = replaced(text, "<antThinking>", "</antThinking>", lambda _: "")
+    return replaced(text, "<antArtifact ", "</antArtifact>", document).strip()
 
 
 CONVERSATION = Format("claude", _matches, _read, grows=True)

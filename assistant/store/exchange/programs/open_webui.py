@@ -15,9 +15,10 @@ from assistant.store.exchange.fields import Fields, count
 from assistant.store.exchange.judgements import judgement_of
 from assistant.store.exchange.message import LAYOUT, with_turns
 from assistant.store.exchange.origin import Format, MessageFormat, Object, Origin
+from assistant.store.exchange.programs.tagged import replaced
 from assistant.store.exchange.transcript import Transcript, WrongShape
 
-_BLOCK = re.compile(r'<details type="(\w+)"[^>]*>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL)
+_OPENING = '<details type="'
 _QUOTED = re.compile(r"^> ?", re.MULTILINE)
 _LAYOUT = LAYOUT | {
     *("models", "modelName", "modelIdx", "feedbackId", "statusHistory", "status", "lastSentence", "userContext"),
@@ -79,17 +80,23 @@ def _message(key: str, value: object, left: Counter[str]) -> Mapping[str, Any]:
         raise WrongShape(f"message {key[:40]!r} is {type(value).__name__}, not an object")
     message = {"id": key, **value}
     content = message.get("content")
-    if not isinstance(content, str) or "<details" not in content:
-        if not content and message.get("output"):
-            message["content"] = message["output"]
+    if not content and message.get("output"):
+        return message | {"content": message["output"]}
+    if not isinstance(content, str) or _OPENING not in content:
         return message
-    thoughts = []
-    for kind, text in _BLOCK.findall(content):
+    thoughts: list[str] = []
+
+    def taken(block: str) -> str:
+        kind, _, rest = block.partition('"')
         if kind == "reasoning":
+            text = rest.partition(">")[2].rpartition("</summary>")[2]
             thoughts.append(_QUOTED.sub("", html.unescape(text)).strip())
         else:
             count(left, "tool calls" if kind == "tool_calls" else f"'{kind[:30]}' blocks")
-    return message | {"content": _BLOCK.sub("", content).strip(), "reasoning_content": "\n\n".join(thoughts)}
+        return ""
+
+    said = replaced(content, _OPENING, "</details>", taken).strip()
+    return message | {"content": said, "reasoning_content": "\n\n".join(thoughts)}
 
 
 # -- feedback ---------------------------------------------------------------------------------------------------------

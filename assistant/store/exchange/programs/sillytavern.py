@@ -87,7 +87,7 @@ def _told(role: str, fields: Fields, left: Counter[str]) -> dict[str, Any]:
 
 def _time(value: object) -> int | None:
     """The time of a message: a number, ISO 8601, or one of the ways in which the program wrote it over the years."""
-    if (found := time_ms(value)) is not None or not isinstance(value, str):
+    if (found := time_ms(value)) is not None or not isinstance(value, str) or len(value) > 40:
         return found
     text = _THOUSANDTHS.sub("", value.strip())
     for form in _DATES:

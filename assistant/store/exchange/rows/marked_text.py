@@ -6,14 +6,16 @@ from assistant.store.exchange.message import ROLES
 
 _WORDS = {"instruction": "user", "input": "user", "response": "assistant", "output": "assistant"}
 _MARKS = (
-    re.compile(r"(?:\A|\n\n|(?<=\n))(Human|Assistant|System): ?"),  # Anthropic's HH
+    re.compile(r"(?:\A|\n\n)(Human|Assistant|System): ?"),  # Anthropic's HH
+    re.compile(r"(?:\A|\n)(Human|Assistant|System): ?"),  # BELLE
     re.compile(r"<\|im_start\|>\s*(\w+)\n"),  # ChatML
-    re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*"),  # Llama 3
-    re.compile(r"<\|(user|assistant|system)\|>\n?"),  # Zephyr
-    re.compile(r"\s*(?<!#)### ?(Human|Assistant|System|User|Instruction|Input|Response|Output):\s?"),  # Guanaco, Alpaca
-    re.compile(r"(?:\A|\s)(USER|ASSISTANT|SYSTEM): ?"),  # Vicuna
+    re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>"),  # Llama 3
+    re.compile(r"<\|(user|assistant|system)\|>"),  # Zephyr
+    re.compile(r"(?<!#)### ?(Human|Assistant|System|User|Instruction|Input|Response|Output):"),  # Guanaco, Alpaca
+    re.compile(r"(?:\A|\s|</s>)(USER|ASSISTANT|SYSTEM): ?"),  # Vicuna
 )
-_ENDS = re.compile(r"\s*(<\|im_end\|>|<\|eot_id\|>|<\|end_of_text\|>|<\|endoftext\|>|</s>)\s*\Z")
+_BEGINNING = re.compile(r"\A\s*(<\|begin_of_text\|>|<s>)?\s*")
+_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>")
 
 
 def parse(text: str, *, preamble: bool = False) -> list[tuple[str, str]]:
@@ -21,19 +23,24 @@ def parse(text: str, *, preamble: bool = False) -> list[tuple[str, str]]:
 
     With `preamble` other text may stand before the first mark, which is then the system message.
     """
+    text = _BEGINNING.sub("", text, count=1)
+    asked: list[tuple[str, str]] = []
     for mark in _MARKS:
-        if (first := mark.search(text)) is None:
-            continue
-        before = text[: first.start()].strip().removeprefix("<|begin_of_text|>").removeprefix("<s>").strip()
-        if before and not preamble:
+        first = mark.search(text) if preamble else mark.match(text)
+        if first is None:
             continue
         pieces = mark.split(text[first.start() :])[1:]
         turns = [(_role(word), _said(said)) for word, said in zip(pieces[::2], pieces[1::2], strict=True)]
-        if turns and not turns[-1][1]:
+        roles = {role for role, _ in turns}
+        if turns[-1] == ("assistant", ""):
             turns.pop()  # the mark of the answer that is to come
-        if any(role == "user" for role, _ in turns):
-            return [("system", before), *turns] if before else turns
-    return []
+        if "user" in roles:
+            before = text[: first.start()].strip()
+            turns = [("system", before), *turns] if before else turns
+            if "assistant" in roles:
+                return turns
+            asked = asked or turns
+    return asked
 
 
 def _role(word: str) -> str:
@@ -41,6 +48,7 @@ def _role(word: str) -> str:
 
 
 def _said(text: str) -> str:
-    while (end := _ENDS.search(text)) is not None:
-        text = text[: end.start()]
-    return text.strip()
+    text = text.strip()
+    while text.endswith(_ENDS):
+        text = text[: -next(len(end) for end in _ENDS if text.endswith(end))].rstrip()
+    return text

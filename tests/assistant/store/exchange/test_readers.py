@@ -69,7 +69,8 @@ def test_claude_keeps_branches_and_attached_text(memory: Database, take: Take) -
         (1, "assistant", "<think>\nThe table says it.\n</think>\n\nAt 06:12."),
     ]
     assert report.left == {
-        "file attachments left out": 2,
+        "attachments left out": 1,
+        "file attachments left out": 1,
         "tool calls left out": 1,
         "thoughts put before their reply": 1,
     }
