@@ -23,16 +23,22 @@ from prompts.message import Message
 from prompts.sandbox import INPUT
 from prompts.template import Template
 
-JUDGED = "SELECT 1 FROM exchanges WHERE judged LIMIT 1"
+PRAISED = (
+    "SELECT 1 FROM exchanges WHERE rating > 0 OR decision = 'keep' "
+    "UNION ALL SELECT 1 FROM messages WHERE corrects_id IS NOT NULL LIMIT 1"
+)
+"""Whether somebody chose what is to be learned. A thumb down, or a weight of 0, only says what isn't."""
 PASSAGE_CHARACTERS = 1_200
 """Of general text: about 300 tokens."""
 GO_ON = "Go on with this text:\n\n"
 
 
 def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """The candidates of a file. Where nothing in it is judged, every reply of it is meant to be learned.
+    """The candidates of a file, or of the files in a folder or a zip.
 
-    Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with the row.
+    Where no reply in it is rated good, kept or a correction, every reply is meant to be learned but those that are
+    rated bad or have a weight of 0. Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with
+    the row.
     """
     if wanted.kind == "entities":
         yield from _entities(path)
@@ -47,7 +53,7 @@ def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Can
         left["conversations that can't be read"] += report.left_out
         left["conversations that are there twice"] += report.doubles
         names = _names(db)
-        everything = wanted.everything or not select(db, JUDGED)
+        everything = wanted.everything or not select(db, PRAISED)
         for one in from_log(db, replace(wanted, everything=everything), left):
             name = names[int(one.conversation.partition(":")[2])]
             yield replace(one, conversation=name, message_id=None, rejected_id=None)

@@ -108,7 +108,7 @@ def _a_list_a_line(window: _Window) -> bool:
 
 
 def _items(window: _Window) -> Iterator[tuple[str, Any]]:
-    number = 0
+    number = whole = 0
     while (character := window.next_character()) != "]":
         if number and character:
             if character != ",":
@@ -117,13 +117,15 @@ def _items(window: _Window) -> Iterator[tuple[str, Any]]:
             if window.next_character() == "]":  # a comma too many harms nobody
                 break
         if not window.next_character():
-            yield _broke_off(window, number)
+            yield _broke_off(window, whole)
             return
         number += 1
         line = window.line
         value = _value(window, list_item=True)
-        if isinstance(value, Broken) and window.ended and window.at == len(window.text):
-            yield _broke_off(window, number - 1)
+        if not isinstance(value, Broken):
+            whole += 1
+        elif window.ended and window.at == len(window.text):
+            yield _broke_off(window, whole)
             return
         yield f"item {number} (line {line})" if line > 1 else f"item {number}", value
     window.at += 1

@@ -11,6 +11,9 @@ from assistant.store.exchange.fields import count
 from assistant.store.exchange.message import ROLES
 from assistant.store.exchange.transcript import LeftOut, Transcript, Turn
 
+_AUTHORS = ROLES | {"me": "user", "ollama": "assistant"}
+"""Before version 0.12 the sides had names of their own."""
+
 
 def _matches(there: Tables) -> bool:
     return {"chat_id", "author", "text"} <= there.get("message", frozenset()) and "chat" in there
@@ -18,16 +21,17 @@ def _matches(there: Tables) -> bool:
 
 def _read(db: sqlite3.Connection) -> Iterator[Transcript | LeftOut]:
     chats = columns(db, "chat", ("name", "model", "system", "tools"))
-    messages = columns(db, "message", ("chat_id", "id", "author", "text", "images"))
+    messages = columns(db, "message", ("author", "text", "images"))
     rows = db.execute(
-        f"SELECT {messages}, {chats} FROM message JOIN chat ON chat.id = chat_id ORDER BY chat_id, message.id"
+        f"SELECT chat_id, message.rowid, {messages}, {chats} FROM message JOIN chat ON chat.id = chat_id "
+        "ORDER BY chat_id, message.rowid"
     )
     for chat_id, group in groupby(rows, key=lambda row: row[0]):
         left: Counter[str] = Counter()
         turns: list[Turn] = []
         for row in group:
             _, key, author, text, images, name, model, system, tools = row
-            role = ROLES.get(text_of(author).lower(), text_of(author)[:30])
+            role = _AUTHORS.get(text_of(author).lower(), text_of(author)[:30])
             turns.append(Turn(text_of(key), turns[-1].key if turns else None, role, text_of(text)))
             count(left, "image attachments", len(_list(images)))
         count(left, "'tools' fields", int(bool(_list(tools))))

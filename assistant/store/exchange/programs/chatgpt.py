@@ -24,6 +24,7 @@ from assistant.store.exchange.transcript import NOT_JUDGED, THOUGHT, Transcript,
 
 FEEDBACK = "message_feedback.json"
 _CONTEXTS = ("user_editable_context", "model_editable_context")
+_CANVAS = ("canmore.create_textdoc", "canmore.update_textdoc")
 _INSTRUCTIONS = ("user_profile", "user_instructions", "model_set_context")
 _CONVERSATION = (
     *("id", "async_status", "blocked_urls", "safe_urls", "conversation_origin", "conversation_template_id", "gizmo_id"),
@@ -131,7 +132,7 @@ class _Told:
         if hidden and role != "system":
             return "tool" if role == "tool" else "hidden", _text(content, Counter())
         if role == "assistant" and recipient != "all":
-            document = self._document(key) if recipient.startswith("canmore.") else None
+            document = self._document(key) if recipient in _CANVAS else None
             return ("tool call", _text(content, left)) if document is None else ("assistant", str(document))
         self._count_files(metadata)
         return role, without_marks(_text(content, left), metadata.value, self._links, left)
@@ -175,7 +176,7 @@ def _call(node: Object) -> Object | None:
     """What a node asks the canvas to make or change; None where it asks nothing of it."""
     message = object_of(node, "message")
     recipient = message.get("recipient")
-    if not isinstance(recipient, str) or recipient not in ("canmore.create_textdoc", "canmore.update_textdoc"):
+    if not isinstance(recipient, str) or recipient not in _CANVAS:
         return None
     content = object_of(message, "content")
     parts = content.get("parts")

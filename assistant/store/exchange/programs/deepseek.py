@@ -47,7 +47,7 @@ def _read(value: Object, origin: Origin) -> Transcript:
 def _message(key: str, node: Object, left: Counter[str]) -> dict[str, Any]:
     """A node as a message; one without is a placeholder that its answers stand below."""
     message = Fields(object_of(node, "message"))
-    made: dict[str, Any] = {"id": key, "parentId": given(node, "parent", ""), "role": "assistant"}
+    made: dict[str, Any] = {"id": key, "parentId": given(node, "parent", ""), "role": "placeholder"}
     for fragment in message.first(list, "fragments") or []:
         inner = Fields(checked(fragment, "a fragment", dict), "fragments.")
         kind = inner.text("type")
@@ -55,8 +55,7 @@ def _message(key: str, node: Object, left: Counter[str]) -> dict[str, Any]:
         if kind not in _FRAGMENTS:
             count(left, f"'{kind[:30]}' fragments")
             continue
-        if kind == "REQUEST":
-            made["role"] = "user"
+        made["role"] = "user" if kind == "REQUEST" else "assistant"
         name = _FRAGMENTS[kind]
         made[name] = "\n\n".join(filter(None, (made.get(name), text)))
         inner.count_unread(left)

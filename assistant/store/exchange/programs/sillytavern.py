@@ -57,7 +57,7 @@ def _swipes(fields: Fields, left: Counter[str]) -> tuple[list[dict[str, Any]], i
     versions = []
     for place, swipe in enumerate(swipes):
         info = infos[place] if place < len(infos) and isinstance(infos[place], dict) else {}
-        told = own if place == selected else _told(role, Fields(info), Counter())
+        told = own if place == selected else _told(role, Fields(info), left)
         versions.append({**told, "content": swipe})
     return versions, selected
 

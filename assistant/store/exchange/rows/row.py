@@ -88,7 +88,7 @@ def read(value: Mapping[str, Any], place: str) -> Transcript:
     row.answers = answers(row.fields, row.left)
     _read_question(row)
     turns, votes, leaf = _put_together(row, judgement_of(row.fields, row.left))
-    title = row.fields.text("title")
+    title = row.fields.text("title", "name")
     made = Transcript(
         title or place,
         turns,
@@ -96,7 +96,7 @@ def read(value: Mapping[str, Any], place: str) -> Transcript:
         not title,
         created_ms=row.fields.time(*_CREATED),
         updated_ms=row.fields.time("updated_at", "update_time"),
-        model=row.fields.text(*_MODELS),
+        model=row.fields.text(*_MODELS) or row.fields.inner("model").text("id", "name"),
         system=_system(row),
         source=source_of(value),
         source_id=_identity(row.fields),
