@@ -63,7 +63,8 @@ def test_every_shape_of_a_pair_is_a_preference(tmp_path: Path, name: str) -> Non
     path.write_text(json.dumps(PAIRS[name]))
     (example,) = candidates(path, Selection("preference"))
     assert (example.messages[-1].content, example.rejected) == ("The Ucayali.", "The Danube.")
-    assert [one.content for one in example.messages[:-1]] == ["Name a river in Peru."]
+    system = ["S"] * ("system" in PAIRS[name])
+    assert [one.content for one in example.messages[:-1]] == [*system, "Name a river in Peru."]
 
 
 def test_thumbs_of_a_file_are_lessons(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from assistant.errors import ImportRefused
 from assistant.store import importing
 from assistant.store.conversations import now_ms
 from assistant.store.database import select, transaction
-from assistant.store.exchange import formats, identity
-from assistant.store.exchange.formats import UnknownFormat
+from assistant.store.exchange import identity, reader
+from assistant.store.exchange.formats import GROWING
 from assistant.store.exchange.json_values import BrokeOff
+from assistant.store.exchange.reader import UnknownFormat
 from assistant.store.exchange.settle import EMPTY, settle
 from assistant.store.exchange.source import Source, sources
 from assistant.store.exchange.transcript import LeftOut, Transcript, Vote
@@ -135,7 +136,7 @@ class _Import:
     def take(self, source: Source) -> Iterator[int]:
         """Import one file; yields a running number after each conversation."""
         try:
-            for number, (format_, one) in enumerate(formats.read(source, salvage=self._salvage), start=1):
+            for number, (format_, one) in enumerate(reader.read(source, salvage=self._salvage), start=1):
                 self._formats |= {format_: None} if format_ else {}
                 self._take(one, source)
                 yield number
@@ -273,7 +274,7 @@ def _count(report: Report, left: Mapping[str, int]) -> None:
 
 def _older(db: Database, settled: Transcript) -> int | None:
     """The conversation of the log that this one is, grown since it was imported."""
-    if settled.source not in formats.GROWING or not settled.source_id or settled.exact:
+    if settled.source not in GROWING or not settled.source_id or settled.exact:
         return None
     query = "SELECT id FROM conversations WHERE source_id = ? AND source_id <> '' AND source = ? AND deleted_ms IS NULL"
     for (one,) in select(db, f"{query} ORDER BY id DESC", (settled.source_id, settled.source)):

@@ -12,13 +12,15 @@ from assistant.store.curation import Judgement
 from assistant.store.exchange.fields import Fields, count, is_empty
 from assistant.store.exchange.transcript import NOT_JUDGED
 
-_RATINGS = ("rating", "kto_tag", "label", "feedback", "annotation", "thumbs", "thumb", "vote", "liked")
-_LABELS = frozenset({"kto_tag", "label", "liked"})
+_RATINGS = ("rating", "kto_tag", "label", "feedback", "annotation", "thumbs", "thumb", "vote", "reaction")
+_FLAGS = {"thumbs_up": 1, "thumbsUp": 1, "liked": 1, "is_good": 1, "thumbs_down": -1, "thumbsDown": -1, "disliked": -1}
+"""Fields that are true where the reply was rated so."""
+_LABELS = frozenset({"kto_tag", "label"})
 """Fields where 0 is no."""
 WEIGHTS = ("weight", "loss_weight", "train", "trainable", "training", "train_on_turn", "loss")
 _NOTES = ("note", "notes", "comment")
 _TAGS = ("tags", "tag", "category")
-_FIELDS = frozenset((*_RATINGS, *WEIGHTS, *_NOTES, *_TAGS))
+_FIELDS = frozenset((*_RATINGS, *_FLAGS, *WEIGHTS, *_NOTES, *_TAGS))
 
 _GOOD = frozenset(
     (
@@ -64,6 +66,9 @@ def judgement_of(fields: Fields, left: Counter[str]) -> Judgement:
     for name in _RATINGS:
         if name in fields:
             found = _with_rating(found, fields, name, left)
+    for name, rating in _FLAGS.items():
+        if isinstance(fields.value.get(name), bool) and fields.take(name):
+            found = replace(found, rating=found.rating or rating)
     decision = "skip" if _weighs_nothing(fields, left) else "undecided"
     note = "\n".join(filter(None, (found.note, fields.text(*_NOTES))))
     return replace(found, decision=decision, note=note, tags=(*found.tags, *_tags(fields)))

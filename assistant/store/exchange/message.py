@@ -27,7 +27,13 @@ ROLES = (
 ROLE_CHARACTERS = 30
 
 _KEYS = ("id", "uuid", "messageId", "message_id", "response_id")
-_PARENTS = ("parentId", "parent", "parentMessageId", "parent_message_uuid", "parent_id", "parent_response_id")
+_PARENTS = (
+    *("parentId", "parent", "parentMessageId", "parent_message_uuid", "parent_id", "parent_response_id"),
+    *("parentUuid", "parent_uuid"),
+)
+_CONVERSATIONS = (
+    *("thread_id", "conversation_id", "conversationId", "convId", "chat_id", "session_id", "sessionId", "dialog_id"),
+)
 _ROLES = ("role", "from", "sender", "author", "speaker")
 _IS_USER = ("isCreatedByUser", "is_user", "isUser")
 _CONTENTS = ("content", "value", "text", "message", "parts")
@@ -65,9 +71,15 @@ def is_message(value: object) -> bool:
     """Whether a value is a message of its own: one that names a speaker who is known, and says something."""
     if not isinstance(value, dict):
         return False
+    value = _unwrapped(value)
     role = next((value[name] for name in _ROLES if isinstance(value.get(name), str)), "")
     says = any(name in value for name in (*_CONTENTS, *_TOOL_CALLS))
     return says and (role.lower() in ROLES or ("role" in value and isinstance(value["role"], str)))
+
+
+def conversation_of(message: Mapping[str, Any]) -> str:
+    """The name of the conversation that a message says it is of, or ""."""
+    return Fields(message).identity(*_CONVERSATIONS)
 
 
 def turns_of(messages: Sequence[Any], left: Counter[str], layout: Collection[str] = LAYOUT) -> list[Turn]:
@@ -115,7 +127,7 @@ def _objects(messages: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
         elif not isinstance(one, dict):
             raise WrongShape(f"a message is {kind_of(one)}, not an object")
         else:
-            yield from _sides(one) or (one,)
+            yield from _sides(one) or (_unwrapped(one),)
 
 
 def _sides(value: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -128,6 +140,14 @@ def _sides(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     said = [{"role": role, "content": value[names[role]]} for role in ("system", "user", "assistant") if role in names]
     said[-1] |= {name: found for name, found in value.items() if name not in names.values()}
     return said
+
+
+def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message that lies in the field `message` of an object, with what that says of it."""
+    inner = value.get("message")
+    if not isinstance(inner, dict) or any(name in value for name in _ROLES):
+        return value
+    return {**{name: found for name, found in value.items() if name != "message"}, **inner}
 
 
 def _answers(value: Mapping[str, Any]) -> list[Any]:
@@ -220,7 +240,7 @@ def _words(fields: Fields, left: Counter[str]) -> tuple[str, str]:
 def _state(fields: Fields) -> str:
     """Whether a reply is whole, in the words of the log."""
     reason = fields.text("finish_reason", "finishReason", "stop_reason").lower()
-    status = fields.text("status", "state").lower()
+    status = fields.text("status").lower()
     error = fields.take("error")
     if (error is not False and not is_empty(error)) or status in ("error", "failed"):
         return "failed"

@@ -55,6 +55,7 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
         leaf = kept[-1].key if kept else None
     votes = transcript.votes if transcript.exact else _votes(transcript.votes, landing, kept, left)
     systems = dict.fromkeys(turns[at].content.strip() for at in order if turns[at].role == "system")
+    systems.pop(transcript.system.strip(), None)
     end = max((turn.created_ms or 0 for turn in kept), default=start)
     return replace(
         transcript,

@@ -273,4 +273,4 @@ def _pieces(payload: dict[str, Any], db: sqlite3.Connection) -> str:
     return "".join(texts)
 
 
-LOGS = DatabaseFormat("llm", _matches, _read)
+LOGS = DatabaseFormat("llm", "llm", _matches, _read)

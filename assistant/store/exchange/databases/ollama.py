@@ -63,4 +63,4 @@ def _turns(row: Row, before: str | None) -> Iterator[Turn]:
     yield Turn(key, before, who, text_of(content), time, time_ms(updated), model=made_by)
 
 
-APP = DatabaseFormat("ollama", _matches, _read, grows=True)
+APP = DatabaseFormat("ollama", "Ollama", _matches, _read, grows=True)

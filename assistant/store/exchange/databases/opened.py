@@ -20,6 +20,7 @@ class DatabaseFormat:
     """A program that keeps its conversations in SQLite."""
 
     name: str
+    program: str
     matches: Callable[[Tables], bool]
     read: Callable[[sqlite3.Connection], Iterator[Transcript | LeftOut]]
     grows: bool = False

@@ -56,4 +56,4 @@ def _list(text: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-STORE = DatabaseFormat("oterm", _matches, _read)
+STORE = DatabaseFormat("oterm", "oterm", _matches, _read)

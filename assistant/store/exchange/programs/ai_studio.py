@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from assistant.store.exchange.content import thing_of, words
 from assistant.store.exchange.fields import Fields, checked, count
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import ROLES
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import THOUGHT, Transcript, Turn
 
 _ATTACHED = (
@@ -75,4 +75,4 @@ def _turn(fields: Fields, key: str, before: str | None, left: Counter[str]) -> I
     yield Turn(key, before, THOUGHT if is_thought else ROLES.get(role, role[:30]), text, created, state=state)
 
 
-CONVERSATION = Format("ai-studio", _matches, _read)
+CONVERSATION = Format("ai-studio", "AI Studio", _matches, _read)

@@ -13,9 +13,9 @@ from typing import Any
 
 from assistant.store.curation import Judgement
 from assistant.store.exchange.content import thing_of, words
-from assistant.store.exchange.fields import Fields, checked, count, given, object_of
+from assistant.store.exchange.fields import Fields, checked, count, given, list_of, object_of
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.judgements import rating_of
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.programs.chatgpt_text import Links, links_of, without_marks
 from assistant.store.exchange.programs.deepseek import is_deepseek
 from assistant.store.exchange.programs.documents import Document, canvas
@@ -189,7 +189,7 @@ def _call(node: Object) -> Object | None:
 
 
 def _thoughts(content: Mapping[str, Any]) -> str:
-    thoughts = [checked(one, "thoughts", dict) for one in content.get("thoughts") or []]
+    thoughts = [checked(one, "thoughts", dict) for one in list_of(content, "thoughts")]
     said = [given(one, "content", "") or given(one, "summary", "") for one in thoughts]
     return "\n\n".join(filter(None, said))
 
@@ -207,4 +207,4 @@ def _text(content: Mapping[str, Any], left: Counter[str]) -> str:
     return text
 
 
-CONVERSATION = Format("chatgpt", _matches, _read, grows=True)
+CONVERSATION = Format("chatgpt", "ChatGPT", _matches, _read, grows=True)

@@ -11,11 +11,11 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from assistant.store.exchange.content import attached, thing_of
-from assistant.store.exchange.fields import Fields, checked, count, given, object_of
+from assistant.store.exchange.fields import Fields, checked, count, object_of
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.judgements import judgement_of
 from assistant.store.exchange.message import ROLES
-from assistant.store.exchange.origin import Format, Object, Origin
-from assistant.store.exchange.programs.documents import Document, artifact
+from assistant.store.exchange.programs.documents import Document, artifact, created_file
 from assistant.store.exchange.programs.tagged import replaced
 from assistant.store.exchange.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn
 
@@ -28,6 +28,10 @@ _BLOCK = (
     *("type", "start_timestamp", "stop_timestamp", "citations", "summaries", "cut_off", "flags", "signature"),
     *("truncated", "alternative_display_type", "integration_name"),
 )
+
+_DOCUMENT_TOOLS = ("artifacts", "create_file", "str_replace")
+_HANDED_OVER = "/mnt/user-data/outputs/"
+"""Where Claude puts the files that it made for the person."""
 
 _Documents = MutableMapping[str, Document]
 """The artifacts of a conversation as they are after a message, by their names."""
@@ -96,10 +100,10 @@ def _words(fields: Fields, documents: _Documents, left: Counter[str]) -> tuple[s
             said.append(_untagged(inner.text("text"), documents))
         elif kind == "thinking":
             thought.append(inner.text("thinking"))
-        elif kind == "tool_use" and block.get("name") == "artifacts":
-            said.append(_artifact(object_of(block, "input"), documents, left))
+        elif kind == "tool_use" and (told := _of_document(block)):
+            said.append(_document(told, documents, left))
             continue
-        elif kind == "tool_result" and (block.get("name") == "artifacts" or not block.get("content")):
+        elif kind == "tool_result" and (block.get("name") in _DOCUMENT_TOOLS or not block.get("content")):
             continue
         elif kind != "token_budget":
             count(left, thing_of(kind))
@@ -111,12 +115,19 @@ def _words(fields: Fields, documents: _Documents, left: Counter[str]) -> tuple[s
     return "\n\n".join(filter(None, said)).strip(), "\n\n".join(filter(None, thought))
 
 
-def _artifact(told: Mapping[str, Any], documents: _Documents, left: Counter[str]) -> str:
-    """The artifact as it is after a call that makes or changes it."""
-    name = str(given(told, "id", "") or told.get("title"))
-    document = artifact(told, documents.get(name))
+def _of_document(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a call says of a document that is made or changed; empty for any other call."""
+    told = object_of(block, "input")
+    is_file = str(told.get("path", "")).startswith(_HANDED_OVER)
+    return told if block.get("name") == "artifacts" or (block.get("name") in _DOCUMENT_TOOLS and is_file) else {}
+
+
+def _document(told: Mapping[str, Any], documents: _Documents, left: Counter[str]) -> str:
+    """The document as it is after a call that makes or changes it."""
+    name = str(told.get("id") or told.get("path") or told.get("title"))
+    document = (created_file if "path" in told else artifact)(told, documents.get(name))
     if document is None:
-        count(left, "artifact changes")
+        count(left, "document changes")
         return ""
     documents[name] = document
     return str(document)
@@ -140,4 +151,4 @@ def _untagged(text: str, documents: _Documents) -> str:
     return replaced(text, "<antArtifact ", "</antArtifact>", document).strip()
 
 
-CONVERSATION = Format("claude", _matches, _read, grows=True)
+CONVERSATION = Format("claude", "Claude", _matches, _read, grows=True)

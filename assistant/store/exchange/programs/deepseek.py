@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 from assistant.store.exchange.fields import Fields, checked, count, given, object_of
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _FRAGMENTS = {"REQUEST": "content", "RESPONSE": "content", "THINK": "reasoning_content"}
@@ -64,4 +64,4 @@ def _message(key: str, node: Object, left: Counter[str]) -> dict[str, Any]:
     return made
 
 
-CONVERSATION = Format("deepseek", is_deepseek, _read, grows=True)
+CONVERSATION = Format("deepseek", "DeepSeek", is_deepseek, _read, grows=True)

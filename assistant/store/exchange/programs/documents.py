@@ -5,6 +5,7 @@ A later change gives the whole document anew, as it then was. What a change leav
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 _LANGUAGES = {
@@ -50,6 +51,15 @@ def artifact(told: Mapping[str, Any], before: Document | None) -> Document | Non
     ):
         return replace(before, text=before.text.replace(old, new, 1))
     return None
+
+
+def created_file(told: Mapping[str, Any], before: Document | None) -> Document | None:
+    """The document after a call of Claude's `create_file` or `str_replace`, of a file that is handed to the person."""
+    text, old, new = (told.get(name) for name in ("file_text", "old_str", "new_str"))
+    if isinstance(text, str):
+        ending = PurePosixPath(str(told.get("path"))).suffix.lstrip(".")
+        return Document(text, None if ending in ("", "md", "txt") else ending)
+    return artifact({"command": "update", "old_str": old, "new_str": new}, before)
 
 
 def canvas(told: Mapping[str, Any], before: Document | None) -> Document | None:

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from assistant.store.exchange.fields import Fields, checked, object_of
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _LAYOUT = LAYOUT | {
@@ -64,4 +64,4 @@ def _message(value: Object) -> dict[str, object]:
     return response
 
 
-CONVERSATION = Format("grok", _matches, _read, grows=True)
+CONVERSATION = Format("grok", "Grok", _matches, _read, grows=True)

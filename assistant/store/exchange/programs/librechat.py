@@ -3,8 +3,8 @@
 from collections import Counter
 
 from assistant.store.exchange.fields import Fields
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _LAYOUT = LAYOUT | {
@@ -45,4 +45,4 @@ def _read(value: Object, origin: Origin) -> Transcript:
     return with_turns(made, messages, _LAYOUT)
 
 
-CONVERSATION = Format("librechat", _matches, _read, grows=True)
+CONVERSATION = Format("librechat", "LibreChat", _matches, _read, grows=True)

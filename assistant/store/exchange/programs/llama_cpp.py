@@ -3,8 +3,8 @@
 from collections import Counter
 
 from assistant.store.exchange.fields import Fields
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _LAYOUT = LAYOUT | {"timings"}
@@ -37,4 +37,4 @@ def _read(value: Object, origin: Origin) -> Transcript:
     return with_turns(made, messages, _LAYOUT)
 
 
-CONVERSATION = Format("llama.cpp", _matches, _read, grows=True)
+CONVERSATION = Format("llama.cpp", "llama.cpp", _matches, _read, grows=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from assistant.store.exchange.content import words
 from assistant.store.exchange.fields import Fields, checked, count, given, object_of
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _SYSTEM = "llm.prediction.systemPrompt"
@@ -100,4 +100,4 @@ def _version(fields: Fields, left: Counter[str]) -> dict[str, Any]:
     return message
 
 
-CONVERSATION = Format("lm-studio", _matches, _read)
+CONVERSATION = Format("lm-studio", "LM Studio", _matches, _read)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from assistant.store.exchange.fields import Fields, count
+from assistant.store.exchange.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.judgements import judgement_of
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.programs.tagged import replaced
 from assistant.store.exchange.transcript import Transcript, WrongShape
 
@@ -133,5 +133,5 @@ def _snapshot(row: Object) -> Object | None:
     return chat if isinstance(chat, dict) and _is_chat(chat) else None
 
 
-CHATS = Format("open-webui", _is_chat, _read, grows=True)
-FEEDBACK = MessageFormat("open-webui feedback", _is_feedback, _chat_of, _read_feedback, grows=True)
+CHATS = Format("open-webui", "Open WebUI", _is_chat, _read, grows=True)
+FEEDBACK = MessageFormat("open-webui feedback", "Open WebUI", _is_feedback, _chat_of, _read_feedback, grows=True)

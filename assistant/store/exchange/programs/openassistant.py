@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assistant.store.exchange.fields import Fields, count, needed
+from assistant.store.exchange.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _LAYOUT = LAYOUT | {"deleted", "review_count", "review_result", "tree_state", "message_tree_id"}
@@ -65,5 +65,5 @@ def _best(made: Transcript) -> str | None:
     return leaf
 
 
-TREE = Format("openassistant", _is_tree, _read_tree, grows=True)
-MESSAGES = MessageFormat("openassistant", _is_message, _key, _read_messages, grows=True)
+TREE = Format("openassistant", "OpenAssistant", _is_tree, _read_tree, grows=True)
+MESSAGES = MessageFormat("openassistant", "OpenAssistant", _is_message, _key, _read_messages, grows=True)

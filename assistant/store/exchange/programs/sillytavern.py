@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from assistant.store.exchange.fields import Fields, count, time_ms
+from assistant.store.exchange.file_format import MessageFormat, Object, Origin
 from assistant.store.exchange.message import LAYOUT, with_turns
-from assistant.store.exchange.origin import MessageFormat, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _LAYOUT = LAYOUT | {"name", "force_avatar", "original_avatar", "gen_started", "gen_finished", "title", "user_name"}
@@ -98,4 +98,4 @@ def _time(value: object) -> int | None:
     return None
 
 
-CHAT = MessageFormat("sillytavern", _matches, lambda _: "", _read)
+CHAT = MessageFormat("sillytavern", "SillyTavern", _matches, lambda _: "", _read)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from assistant.store.exchange.fields import Fields, checked
+from assistant.store.exchange.file_format import Format, Object, Origin
 from assistant.store.exchange.message import with_turns
-from assistant.store.exchange.origin import Format, Object, Origin
 from assistant.store.exchange.transcript import Transcript, WrongShape
 
 _GREETING = "<|BEGIN-VISIBLE-CHAT|>"
@@ -70,4 +70,4 @@ def _time(told: Fields) -> str | None:
         return text or None
 
 
-CONVERSATION = Format("text-generation-webui", _matches, _read)
+CONVERSATION = Format("text-generation-webui", "text-generation-webui", _matches, _read)

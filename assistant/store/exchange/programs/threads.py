@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from assistant.store.exchange.fields import Fields
+from assistant.store.exchange.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.message import is_message, with_turns
-from assistant.store.exchange.origin import Format, MessageFormat, Object, Origin
 from assistant.store.exchange.transcript import Transcript
 
 _THREAD = ("id", "object", "metadata", "model_provider")
@@ -66,5 +66,5 @@ def _read_messages(rows: Sequence[Object], origin: Origin) -> Transcript:
     return with_turns(made, rows)
 
 
-LIST = Format("threads", _is_list, _read_list, grows=True)
-MESSAGES = MessageFormat("threads", _is_message, _key, _read_messages, grows=True)
+LIST = Format("threads", "Jan", _is_list, _read_list, grows=True)
+MESSAGES = MessageFormat("threads", "Jan", _is_message, _key, _read_messages, grows=True)

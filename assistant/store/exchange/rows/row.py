@@ -5,6 +5,7 @@ comparisons and scored lists are rows with more or fewer of the same fields. A q
 or in the messages is asked once.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from assistant.store.curation import Judgement
 from assistant.store.exchange.content import attached, words
 from assistant.store.exchange.fields import Fields, count, kind_of
 from assistant.store.exchange.judgements import judgement_of
-from assistant.store.exchange.message import tree, votes_by_rank
+from assistant.store.exchange.message import is_message, tree, votes_by_rank
 from assistant.store.exchange.rows.answers import BETTER, COMPARED, WORSE, Answer, answers, is_answered
 from assistant.store.exchange.rows.branches import Branches, Path, question
 from assistant.store.exchange.rows.marked_text import parse
@@ -32,6 +33,7 @@ _IDS = ("conversation_id", "conversationId", "id", "uuid", "conversation_hash", 
 _MODELS = ("model", "model_name", "generator")
 _CREATED = ("created_at", "create_time", "created", "timestamp", "tstamp", "date")
 _SHAREGPT = ("conversations", "conversation", "items")
+_AS_JSON = frozenset((*MESSAGES, *BETTER, *WORSE, "prompt"))
 _LAYOUT = frozenset({"turn", "num_turns", "idx", "index", "row_idx"})
 
 
@@ -59,10 +61,20 @@ def is_row(value: Mapping[str, Any]) -> bool:
 def _holds_messages(value: Mapping[str, Any], name: str) -> bool:
     found = value.get(name)
     if isinstance(found, dict):
-        found = found.get("messages")
+        found = list(found.values()) if are_messages(found) else found.get("messages")
     if not isinstance(found, list):
         return False
     return name in MESSAGES or (bool(found) and (isinstance(found[0], dict) or name == "data"))
+
+
+def are_messages(value: Mapping[str, Any]) -> bool:
+    """Whether all fields of an object are messages."""
+    return bool(value) and all(is_message(one) for one in value.values())
+
+
+def by_name(messages: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Messages that are the fields of an object, each with its name."""
+    return [{"id": name, **message} for name, message in messages.items()]
 
 
 def _is_paired(value: Mapping[str, Any]) -> bool:
@@ -83,7 +95,7 @@ def source_of(value: Mapping[str, Any]) -> str:
 
 def read(value: Mapping[str, Any], place: str) -> Transcript:
     """The conversation of a row. Raises `WrongShape`."""
-    row = _Row(Fields(value))
+    row = _Row(Fields({name: _from_json(name, one) for name, one in value.items()}))
     _read_context(row)
     row.answers = answers(row.fields, row.left)
     _read_question(row)
@@ -107,6 +119,17 @@ def read(value: Mapping[str, Any], place: str) -> Transcript:
     count(row.left, "attached texts", len(list(attached(row.fields, row.left))))
     row.fields.count_unread(row.left, _LAYOUT)
     return made
+
+
+def _from_json(name: str, value: object) -> object:
+    """The messages that a field holds as JSON in a text; any other value as it is."""
+    if not isinstance(value, str) or name not in _AS_JSON or not value.startswith("[{"):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if is_message(found[0]) else value
 
 
 def messages_alone(value: Sequence[Any], place: str) -> Transcript:
@@ -139,8 +162,11 @@ def _read_context(row: _Row) -> None:
 
 
 def _messages(row: _Row, name: str) -> list[Any]:
-    if isinstance(row.fields.value[name], list):
+    found = row.fields.value[name]
+    if isinstance(found, list):
         return row.fields.needed(name, list)
+    if are_messages(found):
+        return by_name(row.fields.needed(name, dict))
     inner = row.fields.inner(name)
     messages = inner.needed("messages", list)
     inner.count_unread(row.left, ("parallel_tool_calls",))

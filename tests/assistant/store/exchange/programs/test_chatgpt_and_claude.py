@@ -175,7 +175,27 @@ def test_an_artifact_is_part_of_the_reply_that_made_or_changed_it(memory: Databa
         "```python\nprint(1)\n```",
         "Sorry.",
     ]
-    assert report.left == {"artifact changes left out": 1}
+    assert report.left == {"document changes left out": 1}
+
+
+def test_a_file_that_is_handed_over_is_part_of_the_reply(memory: Database, take: Take) -> None:
+    def call(name: str, **told_: Any) -> dict[str, Any]:
+        return {"type": "tool_use", "name": name, "input": told_}
+
+    out, work = "/mnt/user-data/outputs/a.py", "/home/claude/b.py"
+    report = take(
+        claude(
+            [{"type": "text", "text": "A script"}],
+            [call("create_file", path=work, file_text="x"), call("create_file", path=out, file_text="print(1)"),
+             {"type": "tool_result", "name": "create_file", "content": [{"type": "text", "text": "OK"}]},
+             {"type": "text", "text": "Done."}],
+            [{"type": "text", "text": "Print 2"}],
+            [call("str_replace", path=out, old_str="1", new_str="2")],
+        )
+    )  # fmt: skip
+    replies = [content for _, role, content in told(memory).said if role == "assistant"]
+    assert replies == ["```py\nprint(1)\n```\n\nDone.", "```py\nprint(2)\n```"]
+    assert report.left == {"tool calls left out": 1}
 
 
 def test_artifacts_of_older_exports_stand_in_the_text(memory: Database, take: Take) -> None:

@@ -47,6 +47,14 @@ PAIRS: dict[str, dict[str, Any]] = {
         "chosen": [USER, GOOD],
         "rejected": [USER, BAD],
     },
+    "the prompt repeated as messages": {"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+    "with a system message": {
+        "system": "S",
+        "prompt": [{"role": "system", "content": "S"}, USER],
+        "chosen": [USER, GOOD],
+        "rejected": [{"role": "system", "content": "S"}, USER, BAD],
+    },
+    "JSON in texts": {"chosen": json.dumps([USER, GOOD]), "rejected": json.dumps([USER, BAD])},
     "messages and texts": {"messages": [USER, GOOD], "chosen": A, "rejected": B},
     "messages up to the question": {"messages": [USER], "chosen": A, "rejected": B},
     "HH": {"chosen": HH + A, "rejected": HH + B},
@@ -147,6 +155,9 @@ RATED: dict[str, tuple[dict[str, Any], tuple[object, ...]]] = {
     "LLaMA-Factory, alpaca": ({"instruction": Q, "output": A, "kto_tag": True}, (1,)),
     "messages": ({"messages": [USER, GOOD], "label": 0}, (-1,)),
     "as text": ({"messages": [USER, GOOD], "label": "undesirable"}, (-1,)),
+    "flags": ({"messages": [USER, {**GOOD, "thumbs_up": False, "thumbs_down": True}]}, (-1,)),
+    "a sign": ({"messages": [USER, {**GOOD, "reaction": "👍"}]}, (1,)),
+    "beside what wraps the messages": ({"rating": -1, "conversation": {"messages": [USER, GOOD]}}, (-1,)),
     "thumbs": ({"messages": [USER, GOOD], "feedback": "thumbs_up"}, (1,)),
     "in the message": ({"messages": [USER, {**GOOD, "rating": -1, "tags": ["sea"], "note": "n"}]}, (-1, "n", ("sea",))),
     "an annotation": ({"messages": [USER, {**GOOD, "annotation": {"rating": 1, "reason": "r"}}]}, (1, "r")),
@@ -220,6 +231,11 @@ CHAINS: dict[str, dict[str, Any]] = {
     "Guanaco": {"text": f"### Human: {Q}### Assistant: {A}"},
     "Taskmaster": {"conversation_id": "d", "utterances": [{"index": 0, "speaker": "USER", "text": Q},
                                                           {"index": 1, "speaker": "ASSISTANT", "text": A}]},
+    "messages by name": {"messages": {"1": {**USER, "parent": None}, "2": {**GOOD, "parent": "1"}}},
+    "JSON in a text": {"messages": json.dumps([USER, GOOD])},
+    "nodes": {"messages": [{"id": "1", "message": {"author": {"role": "user"}, "content": {"parts": [Q]}}},
+                           {"id": "2", "parent": "1", "message": GOOD}]},
+    "messages by name, alone": {"1": {**USER, "parent": None}, "2": {**GOOD, "parent": "1"}},
     "request and answer": {"messages": [USER], "choices": [{"index": 0, "message": GOOD, "finish_reason": "stop"}]},
 }  # fmt: skip
 
@@ -257,6 +273,29 @@ def test_messages_of_several_conversations_are_gathered_by_their_names(memory: D
     assert take("\n".join(map(json.dumps, rows))).conversations == 2
     assert [role for _, role, _ in told(memory).said] == ["user", "assistant", "user"]
     assert told(memory, 2).said == [(None, "user", "user b"), (0, "assistant", "assistant b")]
+
+
+def test_a_session_of_lines_that_hold_messages(memory: Database, take: Take) -> None:
+    rows = [
+        {"type": "user", "uuid": "1", "parentUuid": None, "sessionId": "s", "message": {"role": "user", "content": Q}},
+        {"type": "assistant", "uuid": "2", "parentUuid": "1", "sessionId": "s", "message": {**GOOD, "model": "m"}},
+        {"type": "assistant", "uuid": "3", "parentUuid": "1", "sessionId": "s", "message": BAD},
+    ]
+    take("\n".join(map(json.dumps, rows)))
+    assert told(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
+
+
+def test_a_list_of_messages_that_name_their_parents_is_a_tree(memory: Database, take: Take) -> None:
+    rows = [
+        {"id": 1, "parent_id": None, **USER},
+        {"id": 3, "parent_id": 1, **BAD, "rating": -1},
+        {"id": 2, "parent_id": 1, **GOOD, "rating": 1},
+    ]
+    take(rows)
+    assert told(memory).said == [(None, "user", Q), (0, "assistant", B), (0, "assistant", A)]
+    assert told(memory).judged == {A: (1,), B: (-1,)}
+    take([{**USER, "content": "Other", "children": [{**GOOD, "children": []}, BAD]}])
+    assert [parent for parent, _, _ in told(memory, 2).said] == [None, 0, 0]
 
 
 def test_a_row_keeps_its_title_model_and_date(memory: Database, take: Take) -> None:

@@ -20,15 +20,16 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A program whose file holds conversations as JSON objects. `read` raises `WrongShape`.
-
-    `grows`: each export gives a message the same name, so that a conversation that went on there goes on here.
-    """
+    """A program whose file holds conversations as JSON objects. `read` raises `WrongShape`."""
 
     name: str
+    """The source that its transcripts name."""
+    program: str
+    """What people call it."""
     matches: Callable[[Object], bool]
     read: Callable[[Object, Origin], Transcript]
     grows: bool = False
+    """Whether each export gives a message the same name, so that a conversation that went on there goes on here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class MessageFormat:
     """A program whose file holds messages as JSON objects; those with the same `key` are one conversation."""
 
     name: str
+    program: str
     matches: Callable[[Object], bool]
     key: Callable[[Object], str]
     read: Callable[[Sequence[Object], Origin], Transcript]
