@@ -106,9 +106,12 @@ def _read_all(messages: Sequence[Any], left: Counter[str], layout: Collection[st
     objects = list(_objects(messages))
     linked = any(one.get(name) for one in objects if not _LINKS.isdisjoint(one) for name in _PARENTS)
     nested = any(isinstance(inner, dict) for one in objects for inner in _answers(one))
+    flat = list(_flat(objects))
+    if not linked and not nested and len({key for key, _, _ in flat}) < len(flat):  # the names are those of speakers
+        flat = [(str(number), value, None) for number, (_, value, _) in enumerate(flat)]
     read: list[_Read] = []
     before: str | None = None
-    for key, value, above in _flat(objects):
+    for key, value, above in flat:
         named = linked and any(name in value for name in _PARENTS)
         parent = _parent(value) if named else above if nested else before
         read.append(_read(Fields(value), key, parent, left, layout))

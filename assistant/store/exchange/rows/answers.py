@@ -152,7 +152,7 @@ def _list(fields: Fields, name: str, left: Counter[str]) -> Iterator[Answer]:
         rank, score = inner.number("rank"), inner.number(*_SCORES)
         marks.append(rank if rank is not None else None if score is None else -score)
         models.append(inner.text(*_MODELS))
-        inner.count_unread(left)
+        inner.count_unread(left, ("index", "finish_reason"))
     scores = next((fields.take(one) for one in _SCORE_LISTS if _fits(fields.value.get(one), items)), None)
     named = next(
         (fields.take(one) for one in ("models", "generation_models") if _fits(fields.value.get(one), items)), None

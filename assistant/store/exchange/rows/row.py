@@ -224,7 +224,8 @@ def _put_together(row: _Row, weighed: Judgement) -> tuple[list[Turn], Sequence[V
     paths = [branches.add(path) for path in row.context]
     base = question(row.context[0]) if row.context else ()
     ranked = [(one.rank, branches.add(one.turns if one.whole else [*base, *one.turns])) for one in row.answers]
-    if paths and 0 not in [rank for rank, _ in ranked] and branches.turns[paths[0][-1]].role == "assistant":
+    ranks = {rank for rank, _ in ranked}
+    if 0 not in ranks and ranks != {None} and paths and branches.turns[paths[0][-1]].role == "assistant":
         ranked.append((0, paths[0]))  # the preferred answer ends the messages
     ranked.sort(key=lambda one: one[0] or 0)
     main = ranked[0][1] if ranked else paths[0]
@@ -252,6 +253,7 @@ def _judge(turns: list[Turn], path: Sequence[int], weighed: Judgement, left: Cou
     """Put what the row says of its answer on the last reply of the path; a weight of 0 on all of them."""
     replies = [place for place in path if turns[place].role == "assistant"]
     if weighed == NOT_JUDGED or not replies:
+        count(left, "judgements without a reply", int(weighed != NOT_JUDGED))
         return
     if several and weighed.rating:
         count(left, "ratings of several answers at once")

@@ -231,6 +231,7 @@ CHAINS: dict[str, dict[str, Any]] = {
     "Guanaco": {"text": f"### Human: {Q}### Assistant: {A}"},
     "Taskmaster": {"conversation_id": "d", "utterances": [{"index": 0, "speaker": "USER", "text": Q},
                                                           {"index": 1, "speaker": "ASSISTANT", "text": A}]},
+    "ids of speakers": {"messages": [{"id": "x", **USER}, {"id": "x", **GOOD}]},
     "messages by name": {"messages": {"1": {**USER, "parent": None}, "2": {**GOOD, "parent": "1"}}},
     "JSON in a text": {"messages": json.dumps([USER, GOOD])},
     "nodes": {"messages": [{"id": "1", "message": {"author": {"role": "user"}, "content": {"parts": [Q]}}},
@@ -246,6 +247,13 @@ def test_a_question_and_its_answer(memory: Database, take: Take, name: str) -> N
     found = told(memory)
     assert found.said == [(None, "user", Q), (0, "assistant", A)]
     assert found.system == ("S" if any(name.startswith("system") for name in CHAINS[name]) else "")
+    assert found.votes == []
+
+
+def test_an_answer_beside_messages_that_end_with_one_is_another_branch(memory: Database, take: Take) -> None:
+    report = take([{"messages": [USER, GOOD], "completion": B, "label": True}])
+    assert told(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
+    assert (told(memory).judged, told(memory).votes, report.left) == ({B: (1,)}, [], {})
 
 
 @pytest.mark.parametrize(
