@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.select import Selection
-from finetune.sources import from_file
+from finetune.sources import from_file, from_files
 from tests.assistant.store.exchange.rows.test_rows import PAIRS
 
 
@@ -84,3 +84,24 @@ def test_a_folder_is_a_file_of_its_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps([talk({"content": name})]))
     assert [one.messages[-1].content for one in candidates(tmp_path, Selection())] == ["a", "b"]
+
+
+def test_several_files_are_one_source(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    for path in paths:
+        path.write_text(json.dumps(talk({"content": path.stem})))
+    left = Counter[str]()
+    texts = [one.example.messages[-1].content for one in from_files([*paths, paths[0]], Selection(), left)]
+    assert texts == ["a", "b"]
+    assert left["conversations that are there twice"] == 1
+
+
+def test_texts_of_several_files_are_asked_for_the_entities_of_all(tmp_path: Path) -> None:
+    types = {"Oslo": "place", "Tuesday": "date"}
+    for name, type_ in types.items():
+        row = {"input": f"It is {name}.", "reference": {"entities": [{"text": name, "type": type_}]}}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    paths = [tmp_path / f"{name}.jsonl" for name in types]
+    examples = [one.example for one in from_files(paths, Selection("entities"), Counter())]
+    assert [one.entities for one in examples] == [((6, 10, "place"),), ((6, 13, "date"),)]
+    assert {one.choices for one in examples} == {(("date",), ("place",))}

@@ -99,7 +99,7 @@ def import_files(
     salvage: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
-    """Import files, zips and folders of any known formats, ; with `salvage`, what is whole of one that breaks off.
+    """Import files, zips and folders of any known formats; with `salvage`, what is whole of one that breaks off.
 
     Raises `ImportRefused` for a file, and where nothing could be read; another `StoreError` for the log. Whatever
     `progress` raises stops the import, and nothing of it stays.
