@@ -130,10 +130,10 @@ def _objects(messages: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
         elif not isinstance(one, dict):
             raise WrongShape(f"a message is {kind_of(one)}, not an object")
         else:
-            yield from _sides(one) or (_unwrapped(one),)
+            yield from sides(one) or (_unwrapped(one),)
 
 
-def _sides(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sides(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A question and its answer in one object, as `{"human": …, "assistant": …}`: a message each; else none."""
     if any(name in value for name in (*_ROLES, *_IS_USER)):
         return []

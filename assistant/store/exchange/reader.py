@@ -20,7 +20,7 @@ from assistant.store.exchange.file_format import Origin
 from assistant.store.exchange.formats import CONVERSATIONS, DATABASES, KNOWN, MESSAGES
 from assistant.store.exchange.gathered import Gathered
 from assistant.store.exchange.json_values import Broken, BrokeOff, values
-from assistant.store.exchange.message import conversation_of, is_message
+from assistant.store.exchange.message import conversation_of, is_message, sides
 from assistant.store.exchange.rows import row
 from assistant.store.exchange.rows.dataset_info import Columns
 from assistant.store.exchange.source import Source
@@ -134,7 +134,7 @@ def _wrapper(value: Mapping[str, Any], depth: int) -> tuple[str, list[Any]] | No
         return "", inners
     for name, inner in value.items():
         items = inner if isinstance(inner, list) else [inner]
-        if items and _is_conversation(items[0], depth - 1):
+        if items and _is_conversation(items[0], depth - 1) and not (name in row.MESSAGES and sides(items[0])):
             return name, items
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from assistant.store.curation import Judgement
 from assistant.store.exchange.fields import Fields, count
-from assistant.store.exchange.message import turns_of
+from assistant.store.exchange.message import LAYOUT, turns_of
 from assistant.store.exchange.rows.marked_text import parse
 from assistant.store.exchange.transcript import Turn, WrongShape
 from assistant.store.exchange.turns_in_a_row import in_a_row
@@ -61,12 +61,27 @@ def is_answered(value: Any) -> bool:
 
 def answers(fields: Fields, left: Counter[str]) -> list[Answer]:
     """All answers of the row. Raises `WrongShape`."""
-    return [
-        *_pair(fields, left),
-        *_compared(fields, left),
-        *(answer for name in LISTS for answer in _list(fields, name, left)),
-        *_single(fields, left),
-    ]
+    pair = list(_pair(fields, left))
+    listed = [answer for name in LISTS for answer in _list(fields, name, left)]
+    return [*_each_once(pair, listed, left), *_compared(fields, left), *_single(fields, left)]
+
+
+def _each_once(pair: list[Answer], listed: list[Answer], left: Counter[str]) -> list[Answer]:
+    """The answers of a pair and of a list beside it. The list's order is taken where it says what the pair says."""
+    if not (pair and listed):
+        return [*pair, *listed]
+    ranks = {_last_text(answer): answer.rank for answer in listed}
+    order = [ranks.get(_last_text(answer)) for answer in pair]
+    known = [rank for rank in order if rank is not None]
+    if len(known) == len(pair) and known == sorted(set(known)):
+        return listed
+    others = [answer for answer in listed if _last_text(answer) not in set(map(_last_text, pair))]
+    count(left, "ranks beside a pair", sum(answer.rank is not None for answer in others))
+    return [*pair, *(replace(answer, rank=None) for answer in others)]
+
+
+def _last_text(answer: Answer) -> str:
+    return answer.turns[-1].content if answer.turns else ""
 
 
 def said(value: object, role: str, left: Counter[str]) -> list[Turn]:
@@ -101,8 +116,18 @@ def _first(fields: Fields, names: Sequence[str]) -> object:
 
 def _pair(fields: Fields, left: Counter[str]) -> Iterator[Answer]:
     for rank, names in enumerate((BETTER, WORSE)):
-        if (value := _first(fields, names)) is not None:
+        value = _first(fields, names)
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield from _texts(value, rank, left)
+        elif value is not None:
             yield _answer(value, rank, left)
+
+
+def _texts(texts: Sequence[str], rank: int, left: Counter[str]) -> Iterator[Answer]:
+    """Several preferred, or several rejected answers: the first is compared, the order of the others is unknown."""
+    count(left, "votes with further preferred or rejected answers", len(texts) - 1)
+    for place, text in enumerate(texts):
+        yield _answer(text, None if place else rank, left)
 
 
 def _compared(fields: Fields, left: Counter[str]) -> Iterator[Answer]:
@@ -140,7 +165,7 @@ def _judged_bad(answer: Answer) -> Answer:
     return replace(answer, turns=[*before, replace(last, judgement=Judgement(-1))])
 
 
-def _list(fields: Fields, name: str, left: Counter[str]) -> Iterator[Answer]:
+def _list(fields: Fields, name: str, left: Counter[str], model: str = "") -> Iterator[Answer]:
     """Several answers in a list, as texts or as objects, ranked where each has a rank or a score."""
     items = fields.first(list, name)
     if items is None:
@@ -151,7 +176,7 @@ def _list(fields: Fields, name: str, left: Counter[str]) -> Iterator[Answer]:
         texts.append(_first(inner, _TEXTS))
         rank, score = inner.number("rank"), inner.number(*_SCORES)
         marks.append(rank if rank is not None else None if score is None else -score)
-        models.append(inner.text(*_MODELS))
+        models.append(inner.text(*_MODELS) or model)
         inner.count_unread(left, ("index", "finish_reason"))
     scores = next((fields.take(one) for one in _SCORE_LISTS if _fits(fields.value.get(one), items)), None)
     named = next(
@@ -182,7 +207,11 @@ def _single(fields: Fields, left: Counter[str]) -> Iterator[Answer]:
     if name is None:
         return
     value = fields.take(name)
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, dict) and isinstance(value.get("choices"), list):
+        inner = Fields(value, f"{name}.")
+        yield from _list(inner, "choices", left, inner.text(*_MODELS))
+        inner.count_unread(left, LAYOUT)
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
         if len(value) > 2:
             count(left, "orders of more than two answers")
         for place, text in enumerate(value):

@@ -4,7 +4,11 @@ import re
 
 from assistant.store.exchange.message import ROLES
 
-_WORDS = {"instruction": "user", "input": "user", "response": "assistant", "output": "assistant"}
+_WORDS = (
+    dict.fromkeys(("instruction", "input"), "user")
+    | dict.fromkeys(("response", "output"), "assistant")
+    | {"function response": "tool"}
+)
 _MARKS = (
     re.compile(r"(?:\A|\n\n)(Human|Assistant|System): ?"),  # Anthropic's HH
     re.compile(r"(?:\A|\n)(Human|Assistant|System): ?"),  # BELLE
@@ -12,7 +16,7 @@ _MARKS = (
     re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>"),  # Llama 3
     re.compile(r"<\|(user|assistant|system)\|>"),  # Zephyr
     re.compile(r"(?<!#)### ?(Human|Assistant|System|User|Instruction|Input|Response|Output):"),  # Guanaco, Alpaca
-    re.compile(r"(?:\A|\s|</s>)(USER|ASSISTANT|SYSTEM): ?"),  # Vicuna
+    re.compile(r"(?:\A|\s|</s>)(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE): ?"),  # Vicuna, Glaive
 )
 _BEGINNING = re.compile(r"\A\s*(<\|begin_of_text\|>|<s>)?\s*")
 _ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>")

@@ -26,7 +26,9 @@ MESSAGES = ("messages", "conversations", "conversation", "items", "dialog", "dia
 """Fields whose list is a conversation, or what was said before the answers."""
 _LISTS = (*MESSAGES, "contents", "data", "context", "prompt", "input")
 """Fields whose list may be one: `contents` is Gemini's, `data` UltraChat's, `input` OpenAI's preference format."""
-_ASKED = ("instruction", "prompt", "question", "query", "user", "human", "post", "input")
+_ASKED = ("instruction", "prompt", "question", "query", "user", "human", "post", "history", "input")
+_WHOLE_TEXTS = ("text", "chat")
+"""Fields whose text may be a whole conversation: `chat` is Glaive's."""
 _MORE_ASKED = ("input", "context")
 _SYSTEMS = ("system", "system_prompt", "system_message", "systemPrompt", "system_instruction", "systemInstruction")
 _IDS = ("conversation_id", "conversationId", "id", "uuid", "conversation_hash", "prompt_id", "question_id", "dialog_id")
@@ -55,7 +57,7 @@ def is_row(value: Mapping[str, Any]) -> bool:
         return True
     if is_answered(value) and (_is_paired(value) or any(isinstance(value.get(name), str) for name in _ASKED)):
         return True
-    return isinstance(value.get("text"), str) and bool(parse(value["text"], preamble=True))
+    return any(isinstance(value.get(name), str) and parse(value[name], preamble=True) for name in _WHOLE_TEXTS)
 
 
 def _holds_messages(value: Mapping[str, Any], name: str) -> bool:
@@ -186,7 +188,7 @@ def _read_question(row: _Row) -> None:
             if isinstance(text, str) and _last_question(text).strip() in asked:
                 row.fields.skip(name)
         return
-    path = [*_history(row), *_asked(row)] or in_a_row(parse(row.fields.text("text"), preamble=True))
+    path = [*_history(row), *_asked(row)] or in_a_row(parse(row.fields.text(*_WHOLE_TEXTS), preamble=True))
     if not path:
         raise WrongShape("it has an answer, and no question")
     row.context.append(path)

@@ -69,7 +69,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "Orca": {"question": Q, "chosen": A, "rejected": B},
     "Stack Exchange": {"question": Q, "response_j": A, "response_k": B},
     "PKU-SafeRLHF": {"prompt": Q, "response_0": B, "response_1": A, "better_response_id": 1},
-    "SHP": {"history": "x", "question": Q, "human_ref_A": A, "human_ref_B": B, "labels": 1},
+    "SHP": {"history": Q, "human_ref_A": A, "human_ref_B": B, "labels": 1},
     "AlpacaEval": {"instruction": Q, "output_1": B, "output_2": A, "preference": 2},
     "HelpSteer3": {"context": [USER], "response1": B, "response2": A, "overall_preference": 2},
     "the arena": {
