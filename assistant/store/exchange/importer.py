@@ -162,14 +162,17 @@ class _Import:
 
     def _take(self, one: Transcript | LeftOut | BrokeOff, source: Source) -> None:
         if isinstance(one, BrokeOff):
-            where = f"{source.label} breaks off in line {one.line}, after {one.whole} whole conversations"
+            where = f"{source.label} breaks off in line {one.line}; whole conversations before it: {one.whole:,}"
             if not self._salvage:
                 raise ImportRefused(
                     f"{where}. Nothing was imported. Get the file again, or import what is whole with --salvage."
                 )
             self._report.broke_off.append(where)
-        elif isinstance(one, LeftOut):
-            _leave_out(self._report, replace(one, name=f"{source.name}, {one.name}") if self._several else one)
+            return
+        if self._several:
+            one = replace(one, name=f"{source.name}, {one.name}")
+        if isinstance(one, LeftOut):
+            _leave_out(self._report, one)
         else:
             _take(self._db, one, self._parts, self._report)
 

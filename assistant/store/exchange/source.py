@@ -119,7 +119,7 @@ def sources(paths: Iterable[Path]) -> Iterator[Sources]:
                 if path.is_dir():
                     _add_folder(path, found, stack)
                 else:
-                    _add_file(path, str(path), found, stack)
+                    _add_file(path, path.name, found, stack)
             if len(found.files) == before:
                 names = ", ".join(repr(name[:40]) for name in found.others[:5]) or "nothing"
                 raise ImportRefused(f"{path} holds no file that can be imported. It holds {names}.")

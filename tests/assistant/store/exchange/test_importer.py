@@ -111,7 +111,7 @@ def test_stopping_leaves_nothing(memory: Database, take: Take, dry_run: bool) ->
 
 
 def test_a_file_that_breaks_off_takes_nothing_in(memory: Database, take: Take) -> None:
-    with pytest.raises(ImportRefused, match="after 2999 whole conversations"):
+    with pytest.raises(ImportRefused, match="whole conversations before it: 2,999"):
         take(json.dumps(rows(3000))[:-5])
     assert memory["conversations"].count == 0
     assert memory["messages"].count == 0

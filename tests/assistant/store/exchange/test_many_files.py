@@ -62,6 +62,7 @@ def test_several_files_and_a_zip_of_them(memory: Database, tmp_path: Path) -> No
             packed.write(file, f"export/{file.name}")
     report = import_files(memory, [archive, *files])
     assert (report.conversations, report.doubles, report.file) == (0, 8, "3 files")
+    assert report.named_doubles[-1] == "conversations-001.json, D"
 
 
 def test_a_folder_of_many_programs(memory: Database, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_folder_without_anything_to_read(memory: Database, tmp_path: Path) -> 
 def test_a_damaged_file_among_several_takes_nothing_in(memory: Database, tmp_path: Path) -> None:
     write(tmp_path / "e" / "a.jsonl", "\n".join(json.dumps(row(str(n))) for n in range(600)))
     write(tmp_path / "e" / "b.json", json.dumps([row("x"), row("y")])[:-9])
-    with pytest.raises(ImportRefused, match=r"b\.json breaks off in line 1, after 1 whole"):
+    with pytest.raises(ImportRefused, match=r"b\.json breaks off in line 1; whole conversations before it: 1"):
         import_file(memory, tmp_path / "e")
     assert memory["conversations"].count == 0
     report = import_file(memory, tmp_path / "e", salvage=True)
@@ -138,13 +139,13 @@ WHOLE = [row(str(number)) for number in range(5)]
     ],
 )
 def test_what_is_whole_is_salvaged(memory: Database, take: Take, text: str, whole: int, line: int) -> None:
-    with pytest.raises(ImportRefused, match=f"line {line}, after {whole} whole conversations.*--salvage"):
+    with pytest.raises(ImportRefused, match=f"line {line}; whole conversations before it: {whole:,}.*--salvage"):
         take(text)
     assert memory["conversations"].count == 0
     told_ = take(text, salvage=True, dry_run=True)
     done = take(text, salvage=True)
     assert told_.conversations == done.conversations == whole
-    assert done.broke_off[0].endswith(f"breaks off in line {line}, after {whole} whole conversations")
+    assert done.broke_off[0].endswith(f"breaks off in line {line}; whole conversations before it: {whole:,}")
 
 
 def test_nothing_whole_is_told(take: Take) -> None:
