@@ -27,7 +27,7 @@ PRAISED = (
     "SELECT 1 FROM exchanges WHERE rating > 0 OR decision = 'keep' "
     "UNION ALL SELECT 1 FROM messages WHERE corrects_id IS NOT NULL LIMIT 1"
 )
-"""Whether somebody chose what is to be learned. A thumb down, or a weight of 0, only says what isn't."""
+"""Whether any reply is marked as one to learn. A thumb down or a weight of 0 only excludes a reply."""
 PASSAGE_CHARACTERS = 1_200
 """Of general text: about 300 tokens."""
 GO_ON = "Go on with this text:\n\n"

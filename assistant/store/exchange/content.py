@@ -1,4 +1,4 @@
-"""The words in the content of a message, in whatever shape a program keeps them; what holds no words is counted."""
+"""The words in the content of a message, in any shape that programs use; parts without words are counted."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Formats as their modules declare them, and where in which file a value stands."""
+"""A format as its module declares it, and the place of a value in its file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value stands: `item 3` of that file."""
+    """The place of a value: `item 3` of that file."""
 
     place: str
     source: Source

@@ -1,4 +1,4 @@
-"""Messages that stand alone in a file, kept on disk until all of it is read, since a conversation may lie anywhere."""
+"""Messages without a conversation around them, kept on disk until the whole file is read: their order is free."""
 
 import json
 import sqlite3

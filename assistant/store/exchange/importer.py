@@ -1,4 +1,4 @@
-"""Files into the log: all of them or nothing, without doubles, and told beforehand by a dry run.
+"""Import files into the log: all of them or nothing, without doubles. A dry run reports and changes nothing.
 
     report = import_files(db, [path], dry_run=True)
 
@@ -32,7 +32,7 @@ NAMED = 100
 COUNTED = 200
 """Different kinds of things that are counted as left out; the rest is counted together."""
 STEP_CONVERSATIONS = 50
-"""Progress is told every so many conversations."""
+"""Conversations between two calls of `progress`."""
 PART_MESSAGES = 1000
 """So many messages are stored at once: other programs' writes wait a fifth of a second for them."""
 LET_OTHERS_S = 0.008
@@ -234,7 +234,7 @@ class _Parts:
 def _take(db: Database, one: Transcript, parts: _Parts | None, report: Report) -> None:
     """Store one conversation, or say why not."""
     settled = settle(one, now_ms())
-    # An empty one of our own is told from others by its time: without one it would come in again and again.
+    # Only its time identifies an empty conversation of an export: without a time every import would add it again.
     if not settled.turns and (not settled.exact or one.created_ms is None):
         return _leave_out(report, LeftOut(settled.name, _why_empty(settled)))
     content_hash = identity.of_transcript(settled)

@@ -59,7 +59,7 @@ _BAD = frozenset(
 
 
 def judgement_of(fields: Fields, left: Counter[str]) -> Judgement:
-    """The judgement that stands in a message or a row. What can't be understood is counted by its name."""
+    """The judgement in a message or a row. Values without a known meaning are counted by the field's name."""
     if _FIELDS.isdisjoint(fields.value):
         return NOT_JUDGED
     found = NOT_JUDGED

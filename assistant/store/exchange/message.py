@@ -1,6 +1,6 @@
 """A message object of any program -> turns: who speaks, what is said in answer to what and when, and how it is judged.
 
-Programs agree on what a message has and differ in the names; the names in use stand in the tables below. A list of
+Messages have the same parts in every program, under other names; the tables below list the names. A list of
 messages is a chain, unless they name their parents or hold their answers: then it is a tree.
 """
 
@@ -56,7 +56,7 @@ LAYOUT = frozenset(
     | {"chat_id", "message_tree_id", "childrenIds", "user", "user_id", "_id", "__v", "done", "tokenCount", "usage"}
     | {"incomplete_at", "run_id", "assistant_id", "tool_call_id", "toolCallId"}
 )
-"""Fields of a message that say where it lies and how much it cost."""
+"""Fields of a message for its position and its cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def sides(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A message that lies in the field `message` of an object, with what that says of it."""
+    """A message in the field `message` of an object, with the object's other fields."""
     inner = value.get("message")
     if not isinstance(inner, dict) or any(name in value for name in _ROLES):
         return value
@@ -158,7 +158,7 @@ def _answers(value: Mapping[str, Any]) -> list[Any]:
 
 
 def _flat(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
-    """(key, message, key of the message that holds it): answers that lie inside of what they answer come after it."""
+    """(key, message, key of the message that holds it): nested answers come after their message."""
     waiting: list[tuple[Mapping[str, Any], str | None]] = [(one, None) for one in messages]
     waiting.reverse()
     number = 0

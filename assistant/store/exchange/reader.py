@@ -41,7 +41,7 @@ Read = tuple[str, Transcript | LeftOut | BrokeOff]
 _LOOKED_AT = 20
 """Values that are looked at before a file is refused for holding no conversation: the first ones may be broken."""
 _DEPTH = 3
-"""Wrappers of conversations that may lie in one another."""
+"""How deep objects with conversations may be nested."""
 
 
 def read(source: Source, *, salvage: bool = False) -> Iterator[Read]:
@@ -164,7 +164,9 @@ def _object(value: dict[str, Any], origin: Origin, gathered: Gathered, depth: in
     parts = [one for one in MESSAGES if one.matches(value)]
     names = [*(one.name for one in whole), *(one.name for one in parts)]
     if len(names) > 1:
-        raise WrongShape(f"it looks like a conversation of {' and of '.join(names)}: nothing tells which is meant")
+        raise WrongShape(
+            f"it looks like a conversation of {' and of '.join(names)}. Import the files of each program by themselves"
+        )
     if whole:
         yield whole[0].name, whole[0].read(value, origin)
     elif parts:
@@ -189,7 +191,7 @@ def _is_plain_row(value: Mapping[str, Any], name: str) -> bool:
 def _wrapped(
     value: Mapping[str, Any], name: str, items: list[Any], origin: Origin, gathered: Gathered, depth: int
 ) -> Iterator[Read]:
-    """The conversations that an object holds in a field. What stands beside a single one is said of it."""
+    """The conversations in a field of an object. The other fields are added to a single conversation."""
     beside = {other: inner for other, inner in value.items() if name and other != name}
     if isinstance(value.get(name), dict):
         yield from _value({**beside, **value[name]}, origin, gathered, depth - 1)

@@ -51,7 +51,7 @@ class Source:
     """What an error calls it."""
     done_bytes: int = 0
     cut: bool = False
-    """Whether its compressed data ended too early, as `text` found out."""
+    """Whether its compressed data ended too early; set while `text` is read."""
 
     def __post_init__(self) -> None:
         self.label = self.label or str(self.path)
@@ -100,7 +100,7 @@ class Source:
 
 @dataclass
 class Sources:
-    """The files to import, and what lies beside them, counted by its ending."""
+    """The files to import. Other files are counted by their endings."""
 
     files: list[Source] = field(default_factory=list)
     left: Counter[str] = field(default_factory=Counter)

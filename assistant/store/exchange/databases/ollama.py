@@ -46,7 +46,7 @@ def _read(db: sqlite3.Connection) -> Iterator[Transcript | LeftOut]:
 
 
 def _beside(db: sqlite3.Connection) -> Iterator[tuple[str, dict[object, int]]]:
-    """(what lies in a table of its own, how much of it each chat has)."""
+    """(kind of item in a separate table, its number in each chat)."""
     for table, things in _BESIDE.items():
         if "message_id" in tables(db).get(table, ()):
             query = f"SELECT chat_id, count(*) FROM {table} JOIN messages ON messages.id = message_id GROUP BY chat_id"

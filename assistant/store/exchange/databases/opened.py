@@ -28,7 +28,7 @@ class DatabaseFormat:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, read-only. Whatever is wrong with it is raised as `ImportRefused`."""
+    """The file, read-only. Raises `ImportRefused` where SQLite can't read it."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute("PRAGMA trusted_schema = OFF")

@@ -1,4 +1,4 @@
-"""Prompts of Google AI Studio as they lie in Google Drive: chunks of a user and a model, thoughts among them.
+"""Prompts of Google AI Studio as Google Drive stores them: chunks of a user and a model, thoughts among them.
 
 The title of a prompt is the name of its file.
 """

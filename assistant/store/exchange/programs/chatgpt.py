@@ -48,7 +48,7 @@ _METADATA = (
     *("debug_sonic_thread_id", "sonic_classification_result", "permissions", "_cite_metadata"),
     *("summarization_headline"),
 )
-"""Fields of a message's metadata that hold accounting, layout, or what stands in the text too."""
+"""Fields of a message's metadata for accounting and layout, or that repeat the text."""
 
 
 def _matches(value: Object) -> bool:
@@ -68,11 +68,11 @@ def _read(value: Object, origin: Origin) -> Transcript:
     left: Counter[str] = Counter()
     mapping = fields.needed("mapping", dict)
     nodes = {key: checked(node, f"mapping {key[:40]}", dict) for key, node in mapping.items()}
-    told = _Told(nodes, _ratings(origin.source), left)
+    read = _Nodes(nodes, _ratings(origin.source), left)
     title = fields.text("title")
     made = Transcript(
         title or origin.place,
-        [told.turn(key) for key in nodes],
+        [read.turn(key) for key in nodes],
         title,
         not title,
         created_ms=fields.time("create_time"),
@@ -89,8 +89,8 @@ def _read(value: Object, origin: Origin) -> Transcript:
     return made
 
 
-class _Told:
-    """The nodes of a conversation, each read with what the others tell of it: links, and documents that it changes."""
+class _Nodes:
+    """The nodes of a conversation, each read with the links and documents in the other nodes."""
 
     def __init__(self, nodes: Mapping[str, Object], ratings: Mapping[str, int], left: Counter[str]) -> None:
         self._nodes = nodes
@@ -138,7 +138,7 @@ class _Told:
         return role, without_marks(_text(content, left), metadata.value, self._links, left)
 
     def _count_files(self, metadata: Fields) -> None:
-        """Count the files that were attached. An image is counted where it stands among the parts of the message."""
+        """Count the files that were attached. Images are counted among the parts of the message."""
         for one in metadata.first(list, "attachments") or []:
             kind = one.get("mime_type") or one.get("mimeType") if isinstance(one, dict) else None
             if not (isinstance(kind, str) and kind.startswith("image/")):
@@ -182,10 +182,10 @@ def _call(node: Object) -> Object | None:
     parts = content.get("parts")
     text = content.get("text") or (parts[0] if isinstance(parts, list) and parts else None)
     try:
-        told = json.loads(text) if isinstance(text, str) else text
+        value = json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _thoughts(content: Mapping[str, Any]) -> str:

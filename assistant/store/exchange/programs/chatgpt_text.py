@@ -1,6 +1,6 @@
 """ChatGPT's own marks in a text: citations and entities between U+E200 and U+E201, and older ones in 【 】.
 
-A citation becomes a link where the export tells its page, an entity its name; any other mark is left out and counted.
+A citation becomes a link where the export has its page, an entity its name; any other mark is left out and counted.
 """
 
 import json
@@ -18,20 +18,20 @@ _NAMED = ("url", "link", "navlist", "video", "entity", "product", "product_entit
 """Marks whose first part is a text for people."""
 
 Links = dict[str, str]
-"""A mark, or `turn0search3` in it, -> the link it stands for."""
+"""A mark, or `turn0search3` in it -> its link."""
 
 
 def without_marks(text: str, metadata: Mapping[str, Any], found: Links, left: Counter[str]) -> str:
-    """The text with its marks resolved. `found`: links that other messages of the conversation tell of."""
+    """The text with its marks resolved. `found`: links from other messages of the conversation."""
     if "\ue200" not in text and "【" not in text:
         return text if text.isascii() else _LOOSE.sub("", text)
     links = dict(_references(text, metadata))
 
     def resolved(match: re.Match[str]) -> str:
         mark = match.group().removeprefix(" ")
-        told = links[mark] if mark in links else _told(match[1] or "", found)
-        if told:
-            return match.group()[: -len(mark)] + told
+        replacement = links[mark] if mark in links else _resolved(match[1] or "", found)
+        if replacement:
+            return match.group()[: -len(mark)] + replacement
         count(left, "citation marks")
         return ""
 
@@ -49,7 +49,7 @@ def links_of(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _references(text: str, metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(mark, what stands for it), as the message itself tells."""
+    """(mark, its text or link), from the message's own metadata."""
     for one in _objects(metadata.get("citations")):
         start, end = one.get("start_ix"), one.get("end_ix")
         page = one.get("metadata")
@@ -59,12 +59,12 @@ def _references(text: str, metadata: Mapping[str, Any]) -> Iterator[tuple[str, s
         mark, alternative = one.get("matched_text"), one.get("alt")
         if isinstance(mark, str):
             pages = [_link(page) for page in _objects(one.get("items"))] or [_link(one)]
-            told = alternative if isinstance(alternative, str) and alternative else ", ".join(filter(None, pages))
-            if told or not mark.startswith("\ue200entity"):
-                yield mark.strip(), told
+            link = alternative if isinstance(alternative, str) and alternative else ", ".join(filter(None, pages))
+            if link or not mark.startswith("\ue200entity"):
+                yield mark.strip(), link
 
 
-def _told(mark: str, found: Links) -> str:
+def _resolved(mark: str, found: Links) -> str:
     kind, *parts = mark.split(_SEPARATOR)
     if kind in _NAMED and parts:
         return _name(parts[0])

@@ -100,8 +100,8 @@ def _words(fields: Fields, documents: _Documents, left: Counter[str]) -> tuple[s
             said.append(_untagged(inner.text("text"), documents))
         elif kind == "thinking":
             thought.append(inner.text("thinking"))
-        elif kind == "tool_use" and (told := _of_document(block)):
-            said.append(_document(told, documents, left))
+        elif kind == "tool_use" and (call := _of_document(block)):
+            said.append(_document(call, documents, left))
             continue
         elif kind == "tool_result" and (block.get("name") in _DOCUMENT_TOOLS or not block.get("content")):
             continue
@@ -117,15 +117,15 @@ def _words(fields: Fields, documents: _Documents, left: Counter[str]) -> tuple[s
 
 def _of_document(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a call says of a document that is made or changed; empty for any other call."""
-    told = object_of(block, "input")
-    is_file = str(told.get("path", "")).startswith(_HANDED_OVER)
-    return told if block.get("name") == "artifacts" or (block.get("name") in _DOCUMENT_TOOLS and is_file) else {}
+    call = object_of(block, "input")
+    is_file = str(call.get("path", "")).startswith(_HANDED_OVER)
+    return call if block.get("name") == "artifacts" or (block.get("name") in _DOCUMENT_TOOLS and is_file) else {}
 
 
-def _document(told: Mapping[str, Any], documents: _Documents, left: Counter[str]) -> str:
+def _document(call: Mapping[str, Any], documents: _Documents, left: Counter[str]) -> str:
     """The document as it is after a call that makes or changes it."""
-    name = str(told.get("id") or told.get("path") or told.get("title"))
-    document = (created_file if "path" in told else artifact)(told, documents.get(name))
+    name = str(call.get("id") or call.get("path") or call.get("title"))
+    document = (created_file if "path" in call else artifact)(call, documents.get(name))
     if document is None:
         count(left, "document changes")
         return ""
@@ -140,11 +140,11 @@ def _untagged(text: str, documents: _Documents) -> str:
 
     def document(block: str) -> str:
         attributes, _, content = block.partition(">")
-        told = dict(_ATTRIBUTE.findall(attributes))
-        made = artifact({**told, "content": content.strip("\n")}, None)
+        tag = dict(_ATTRIBUTE.findall(attributes))
+        made = artifact({**tag, "content": content.strip("\n")}, None)
         if made is None:
             return content
-        documents[told.get("identifier", "")] = made
+        documents[tag.get("identifier", "")] = made
         return str(made)
 
     text = replaced(text, "<antThinking>", "</antThinking>", lambda _: "")

@@ -45,7 +45,7 @@ def _read(value: Object, origin: Origin) -> Transcript:
 
 
 def _message(key: str, node: Object, left: Counter[str]) -> dict[str, Any]:
-    """A node as a message; one without is a placeholder that its answers stand below."""
+    """A node as a message. A node without one is a placeholder above its answers."""
     message = Fields(object_of(node, "message"))
     made: dict[str, Any] = {"id": key, "parentId": given(node, "parent", ""), "role": "placeholder"}
     for fragment in message.first(list, "fragments") or []:

@@ -1,6 +1,6 @@
 """Documents that a reply made beside its text: ChatGPT's canvas and Claude's artifacts, as part of the reply.
 
-A later change gives the whole document anew, as it then was. What a change leaves unclear is counted, not guessed.
+After a change the whole document is written again. Changes that can't be applied are counted.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as it stands. `language` None: it is prose, without a fence."""
+    """The current text of a document. `language` None: prose, without a fence."""
 
     text: str
     language: str | None = None
@@ -31,17 +31,17 @@ class Document:
         return f"{fence}{self.language}\n{self.text.strip(chr(10))}\n{fence}"
 
 
-def artifact(told: Mapping[str, Any], before: Document | None) -> Document | None:
+def artifact(call: Mapping[str, Any], before: Document | None) -> Document | None:
     """The document after a call of Claude's `artifacts`; None where the call can't be followed."""
-    command, text = told.get("command", "create"), told.get("content")
+    command, text = call.get("command", "create"), call.get("content")
     if command in ("create", "rewrite") and isinstance(text, str):
-        kind = told.get("type")
+        kind = call.get("type")
         if isinstance(kind, str):
-            language = told.get("language")
+            language = call.get("language")
             named = language if isinstance(language, str) else _LANGUAGES.get(kind)
             return Document(text, named if kind in _LANGUAGES else None)
         return Document(text) if before is None else replace(before, text=text)
-    old, new = told.get("old_str"), told.get("new_str")
+    old, new = call.get("old_str"), call.get("new_str")
     if (
         command == "update"
         and before is not None
@@ -53,23 +53,23 @@ def artifact(told: Mapping[str, Any], before: Document | None) -> Document | Non
     return None
 
 
-def created_file(told: Mapping[str, Any], before: Document | None) -> Document | None:
+def created_file(call: Mapping[str, Any], before: Document | None) -> Document | None:
     """The document after a call of Claude's `create_file` or `str_replace`, of a file that is handed to the person."""
-    text, old, new = (told.get(name) for name in ("file_text", "old_str", "new_str"))
+    text, old, new = (call.get(name) for name in ("file_text", "old_str", "new_str"))
     if isinstance(text, str):
-        ending = PurePosixPath(str(told.get("path"))).suffix.lstrip(".")
+        ending = PurePosixPath(str(call.get("path"))).suffix.lstrip(".")
         return Document(text, None if ending in ("", "md", "txt") else ending)
     return artifact({"command": "update", "old_str": old, "new_str": new}, before)
 
 
-def canvas(told: Mapping[str, Any], before: Document | None) -> Document | None:
+def canvas(call: Mapping[str, Any], before: Document | None) -> Document | None:
     """The document after a call of ChatGPT's `canmore`; None where the call can't be followed.
 
     A change names a regular expression. Only `.*` and plain text are followed: one of a file could run for ever.
     """
-    text, updates = told.get("content"), told.get("updates")
+    text, updates = call.get("content"), call.get("updates")
     if isinstance(text, str):
-        kind = told.get("type")
+        kind = call.get("type")
         is_code = isinstance(kind, str) and kind.startswith("code/")
         return Document(text, str(kind).removeprefix("code/") if is_code else None)
     if not isinstance(updates, list) or before is None:

@@ -32,23 +32,23 @@ def _matches(value: Object) -> bool:
 def _read(value: Object, origin: Origin) -> Transcript:
     fields = Fields(value)
     left: Counter[str] = Counter()
-    told = fields.inner("conversation")
+    conversation = fields.inner("conversation")
     messages = [_message(checked(one, "a response", dict)) for one in fields.needed("responses", list)]
-    title = told.text("title")
+    title = conversation.text("title")
     made = Transcript(
         title or origin.place,
         (),
         title,
         not title,
-        created_ms=told.time("create_time"),
-        updated_ms=told.time("modify_time"),
-        pinned=told.take("starred") is True,
+        created_ms=conversation.time("create_time"),
+        updated_ms=conversation.time("modify_time"),
+        pinned=conversation.take("starred") is True,
         source="grok",
-        source_id=told.identity("conversation_id", "id"),
-        leaf=told.identity("leaf_response_id") or None,
+        source_id=conversation.identity("conversation_id", "id"),
+        leaf=conversation.identity("leaf_response_id") or None,
         left=left,
     )
-    told.count_unread(left, _CONVERSATION)
+    conversation.count_unread(left, _CONVERSATION)
     fields.count_unread(left)
     return with_turns(made, messages, _LAYOUT)
 

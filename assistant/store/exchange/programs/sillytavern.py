@@ -46,7 +46,7 @@ def _swipes(fields: Fields, left: Counter[str]) -> tuple[list[dict[str, Any]], i
     """(the message in each of its versions, the place of the open one)."""
     role = "user" if fields.take("is_user") is True else "assistant"
     text = fields.take("mes")
-    own = _told(role, fields, left)
+    own = _message(role, fields, left)
     swipes = fields.first(list, "swipes") or [text]
     infos = fields.first(list, "swipe_info") or []
     selected = fields.first(int, "swipe_id") or 0
@@ -57,15 +57,15 @@ def _swipes(fields: Fields, left: Counter[str]) -> tuple[list[dict[str, Any]], i
     versions = []
     for place, swipe in enumerate(swipes):
         info = infos[place] if place < len(infos) and isinstance(infos[place], dict) else {}
-        told = own if place == selected else _told(role, Fields(info), left)
-        versions.append({**told, "content": swipe})
+        message = own if place == selected else _message(role, Fields(info), left)
+        versions.append({**message, "content": swipe})
     return versions, selected
 
 
-def _told(role: str, fields: Fields, left: Counter[str]) -> dict[str, Any]:
+def _message(role: str, fields: Fields, left: Counter[str]) -> dict[str, Any]:
     """What is known of a message or of a swipe beside its text."""
     extra = fields.inner("extra")
-    told = {
+    message = {
         "role": role,
         "created_at": _time(fields.take("send_date")),
         "model": extra.text("model"),
@@ -82,7 +82,7 @@ def _told(role: str, fields: Fields, left: Counter[str]) -> dict[str, Any]:
         "time_to_first_token",
     )
     extra.count_unread(left, things)
-    return told
+    return message
 
 
 def _time(value: object) -> int | None:

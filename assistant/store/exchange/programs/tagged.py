@@ -1,4 +1,4 @@
-"""Blocks between two tags in a text, found in one pass: a pattern could take the square of the text's length."""
+"""Blocks between two tags in a text, in one pass: a regular expression could take quadratic time."""
 
 from collections.abc import Callable
 

@@ -46,24 +46,24 @@ def _read(value: Object, origin: Origin) -> Transcript:
     return with_turns(Transcript(origin.place, (), source="text-generation-webui", leaf=leaf, left=left), messages)
 
 
-def _versions(side: str, text: object, told: Fields, left: Counter[str]) -> Iterator[dict[str, Any]]:
-    """The message as it stands, after its other versions, each as a message of its own."""
-    now = {"role": side, "content": text, "created_at": _time(told), "model": told.text("model_name")}
-    if attachments := told.first(list, "attachments"):
+def _versions(side: str, text: object, metadata: Fields, left: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The other versions of the message and then the selected version, each as a message."""
+    now = {"role": side, "content": text, "created_at": _time(metadata), "model": metadata.text("model_name")}
+    if attachments := metadata.first(list, "attachments"):
         now["attachments"] = attachments
-    told.skip("current_version_index")
-    for version in told.first(list, "versions") or []:
+    metadata.skip("current_version_index")
+    for version in metadata.first(list, "versions") or []:
         inner = Fields(checked(version, "a version", dict), "versions.")
         content = inner.text("content")
         if content and content != text:
             yield {**now, "content": content, "created_at": _time(inner)}
         inner.count_unread(left, ("visible_content", "timestamp"))
     yield now
-    told.count_unread(left, ("timestamp",))
+    metadata.count_unread(left, ("timestamp",))
 
 
-def _time(told: Fields) -> str | None:
-    text = told.text("timestamp")
+def _time(metadata: Fields) -> str | None:
+    text = metadata.text("timestamp")
     try:
         return datetime.strptime(text, _TIME).astimezone().isoformat()
     except (ValueError, OverflowError):

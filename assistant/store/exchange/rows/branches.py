@@ -1,4 +1,4 @@
-"""Several paths of a conversation as one tree: what they begin with alike stands in it once."""
+"""Several paths of a conversation merged into a tree by their common beginnings."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from assistant.store.exchange.transcript import NOT_JUDGED, Turn
 
 Path = Sequence[Turn]
-"""Turns, each answering the one before; their keys and parents are given anew."""
+"""Turns, each answering the one before; `Branches` replaces their keys and parents."""
 
 
 class Branches:
@@ -17,7 +17,7 @@ class Branches:
         self._places: dict[tuple[str | None, str, str], int] = {}
 
     def add(self, path: Path) -> list[int]:
-        """The places in `turns` of the turns of the path. A system message stands beside the path, not in it."""
+        """The places in `turns` of the turns of the path. System messages are no parents."""
         places: list[int] = []
         parent: str | None = None
         for turn in path:

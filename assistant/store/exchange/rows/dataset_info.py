@@ -30,8 +30,8 @@ class Columns:
     """The names in the rows of one file; `renamed` puts the usual ones in their place."""
 
     def __init__(self, source: Source) -> None:
-        told = _entry(source)
-        columns, tags = _texts(told.get("columns")), _texts(told.get("tags"))
+        entry = _entry(source)
+        columns, tags = _texts(entry.get("columns")), _texts(entry.get("tags"))
         self._columns = {columns[name]: usual for name, usual in _COLUMNS.items() if columns.get(name, usual) != usual}
         self._names = {
             tags[name]: usual for name, usual in (("role_tag", "from"), ("content_tag", "value")) if name in tags
@@ -62,7 +62,7 @@ class Columns:
 
 
 def _entry(source: Source) -> Mapping[str, Any]:
-    """What is told of this file."""
+    """The description of this file."""
     name = source.name.replace("\\", "/").rsplit("/", 1)[-1]
     entries = [one for one in source.object_beside(FILE).values() if isinstance(one, dict)]
     return next((one for one in entries if str(one.get("file_name")).rsplit("/", 1)[-1] == name), {})

@@ -25,7 +25,7 @@ _ENDS = ("<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>")
 def parse(text: str, *, preamble: bool = False) -> list[tuple[str, str]]:
     """(role, content) of each turn; empty where the text doesn't begin with such a mark and name a user.
 
-    With `preamble` other text may stand before the first mark, which is then the system message.
+    With `preamble` the text before the first mark is the system message.
     """
     text = _BEGINNING.sub("", text, count=1)
     asked: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""A row of a data set, whatever its fields are called -> one conversation.
+"""A row of a data set -> one conversation. Tables list the names that data sets use for the same fields.
 
 OpenAI messages, ShareGPT, Alpaca, prompt and completion, TRL's and LLaMA-Factory's pairs and thumbs, HH, the arena's
 comparisons and scored lists are rows with more or fewer of the same fields. A question that is repeated in the answers
@@ -135,7 +135,7 @@ def _from_json(name: str, value: object) -> object:
 
 
 def messages_alone(value: Sequence[Any], place: str) -> Transcript:
-    """The conversation of a list of messages that stands in no row. Raises `WrongShape`."""
+    """The conversation of a list of messages outside of a row. Raises `WrongShape`."""
     left: Counter[str] = Counter()
     turns, votes = tree(value, left)
     return Transcript(place, turns, source="openai", votes=votes, left=left)
@@ -176,7 +176,7 @@ def _messages(row: _Row, name: str) -> list[Any]:
 
 
 def _read_question(row: _Row) -> None:
-    """The question that stands in fields of its own, unless it is asked in the messages or the answers too."""
+    """The question in separate fields, unless the messages or the answers repeat it."""
     whole = [answer.turns for answer in row.answers if answer.whole]
     if row.answers:
         row.context = [path for path in row.context if path]

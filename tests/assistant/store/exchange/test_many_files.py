@@ -16,7 +16,7 @@ from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.databases.samples import database
 from tests.assistant.store.exchange.programs.samples import AI_STUDIO, LM_STUDIO, THREAD
-from tests.assistant.store.exchange.told import told
+from tests.assistant.store.exchange.stored import stored
 
 
 def row(text: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_a_folder_that_an_export_was_unpacked_to(memory: Database, tmp_path: Pat
     assert (report.conversations, report.files, report.format) == (4, 2, "chatgpt")
     left = {what: number for what, number in report.left.items() if what.endswith("files left out")}
     assert left == {"'.html' files left out": 1, "'.json' files left out": 1, "'.png' files left out": 2}
-    assert told(memory).judged == {"For ships.": (1,)}
+    assert stored(memory).judged == {"For ships.": (1,)}
 
 
 def test_several_files_and_a_zip_of_them(memory: Database, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_folder_of_many_programs(memory: Database, tmp_path: Path) -> None:
     assert [(one.name, one.reason.partition(":")[0]) for one in report.named_left_out] == [
         ("notes.json", "it is JSON and holds no conversation")
     ]
-    found = [told(memory, number) for number in range(1, memory["conversations"].count + 1)]
+    found = [stored(memory, number) for number in range(1, memory["conversations"].count + 1)]
     assert {one.title for one in found} == {"Fjords", "Fjord talk", "Hi", "packed", "zipped"}
     assert [(one.title, one.system) for one in found if one.source == "threads"] == [("Fjords", "Be brief.")]
     assert check(memory) == []
@@ -172,7 +172,7 @@ def test_parquet_is_read_where_pyarrow_is(memory: Database, tmp_path: Path, monk
     parquet.write_table(pyarrow.Table.from_pylist([*WHOLE, {"messages": None}]), file)
     report = import_file(memory, file)
     assert (report.conversations, report.left_out) == (5, 1)
-    assert told(memory).said == [(None, "user", "0"), (0, "assistant", "0!")]
+    assert stored(memory).said == [(None, "user", "0"), (0, "assistant", "0!")]
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(ImportRefused, match="can't be read as Parquet"):
         import_file(memory, file)

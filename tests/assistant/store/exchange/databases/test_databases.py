@@ -11,29 +11,29 @@ from sqlite_utils import Database
 from assistant.errors import ImportRefused
 from assistant.store.exchange.importer import import_file
 from tests.assistant.store.exchange.databases.samples import database
-from tests.assistant.store.exchange.told import told
+from tests.assistant.store.exchange.stored import stored
 
 
 def test_oterm(memory: Database, tmp_path: Path) -> None:
     report = import_file(memory, database(tmp_path, "oterm"))
     assert (report.format, report.conversations, report.messages) == ("oterm", 2, 4)
-    found = told(memory)
+    found = stored(memory)
     assert found.said == [(None, "user", "What is a fjord?"), (0, "assistant", "An inlet.")]
     assert (found.title, found.system, found.models) == ("Fjords", "Be brief.", {"An inlet.": "m"})
-    assert told(memory, 2).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
+    assert stored(memory, 2).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
     assert report.left == {"image attachments left out": 2, "'tools' fields left out": 1}
 
 
 def test_oterms_first_schema(memory: Database, tmp_path: Path) -> None:
     report = import_file(memory, database(tmp_path, "oterm-old"))
-    assert told(memory).said == [(None, "user", "What is a fjord?"), (0, "assistant", "An inlet.")]
+    assert stored(memory).said == [(None, "user", "What is a fjord?"), (0, "assistant", "An inlet.")]
     assert report.left == {"other messages left out": 1}
 
 
 def test_ollama(memory: Database, tmp_path: Path) -> None:
     report = import_file(memory, database(tmp_path, "ollama"))
     assert (report.format, report.conversations) == ("ollama", 2)
-    found = told(memory)
+    found = stored(memory)
     assert found.said == [(None, "user", "What is a fjord?"), (0, "assistant", "<think>\nIce.\n</think>\n\nAn inlet.")]
     assert (found.title, list(found.models.values())) == ("Fjords", ["m"])
     assert memory.execute("SELECT created_ms FROM conversations WHERE id = 1").fetchone() == (1_767_323_045_123,)

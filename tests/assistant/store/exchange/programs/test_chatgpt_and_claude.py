@@ -10,7 +10,7 @@ from assistant.store.exchange.programs.documents import Document, artifact, canv
 from assistant.store.exchange.programs.tagged import replaced
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.samples import chatgpt_node
-from tests.assistant.store.exchange.told import told
+from tests.assistant.store.exchange.stored import stored
 
 CITE = "\ue200cite\ue202turn0search3\ue202turn0search8\ue201"
 ENTITY = '\ue200entity\ue202["place","Vestland",0]\ue201'
@@ -61,7 +61,7 @@ def test_marks_become_links_and_names(
     memory: Database, take: Take, text: str, metadata: dict[str, Any], expected: str, dropped: int
 ) -> None:
     report = take(reply(text, **metadata))
-    assert told(memory).said[1][2] == expected
+    assert stored(memory).said[1][2] == expected
     assert report.left.get("citation marks left out", 0) == dropped
 
 
@@ -75,7 +75,7 @@ def test_a_citation_is_found_in_the_search_results_of_another_message(memory: Da
             chatgpt_node("a", "t", "assistant", f"205 km {CITE}."),
         )
     )
-    assert told(memory).said[1][2] == "205 km [S](https://a.no)."
+    assert stored(memory).said[1][2] == "205 km [S](https://a.no)."
 
 
 def canvas_node(key: str, parent: str, act: str, told_: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_the_canvas_is_part_of_the_reply_that_made_it(memory: Database, take: Ta
             canvas_node("c5", "u5", "comment", {"comments": []}),
         )
     )
-    replies = [content for _, role, content in told(memory).said if role == "assistant"]
+    replies = [content for _, role, content in stored(memory).said if role == "assistant"]
     assert replies == ["White dust\nsalt\n\nDone.", "White dust\nsea salt", "print(1)"]
     assert report.left["canvas changes left out"] == 1
     assert report.left["tool call messages left out"] == 2
@@ -127,7 +127,7 @@ def test_a_draft_of_weight_0_is_hidden(memory: Database, take: Take) -> None:
             chatgpt_node("b", "a", "assistant", "old draft", weight=0.0),
         )
     )
-    assert told(memory).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
+    assert stored(memory).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
     assert report.left == {"hidden messages left out": 1}
 
 
@@ -168,7 +168,7 @@ def test_an_artifact_is_part_of_the_reply_that_made_or_changed_it(memory: Databa
             [block("update", old_str="none", new_str="x"), {"type": "text", "text": "Sorry."}],
         )
     )  # fmt: skip
-    replies = [content for _, role, content in told(memory).said if role == "assistant"]
+    replies = [content for _, role, content in stored(memory).said if role == "assistant"]
     assert replies == [
         "Here:\n\nWhite dust\nsalt",
         "White dust\nsea salt",
@@ -193,7 +193,7 @@ def test_a_file_that_is_handed_over_is_part_of_the_reply(memory: Database, take:
             [call("str_replace", path=out, old_str="1", new_str="2")],
         )
     )  # fmt: skip
-    replies = [content for _, role, content in told(memory).said if role == "assistant"]
+    replies = [content for _, role, content in stored(memory).said if role == "assistant"]
     assert replies == ["```py\nprint(1)\n```\n\nDone.", "```py\nprint(2)\n```"]
     assert report.left == {"tool calls left out": 1}
 
@@ -204,7 +204,7 @@ def test_artifacts_of_older_exports_stand_in_the_text(memory: Database, take: Ta
         "<App/>\n</antArtifact>\nEnjoy."
     )
     take(claude([{"type": "text", "text": "An app"}], [{"type": "text", "text": text}]))
-    assert told(memory).said[1][2] == "Here.\n```jsx\n<App/>\n```\nEnjoy."
+    assert stored(memory).said[1][2] == "Here.\n```jsx\n<App/>\n```\nEnjoy."
 
 
 def test_a_block_that_was_not_shown_is_no_reply(take: Take) -> None:

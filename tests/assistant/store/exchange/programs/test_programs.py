@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from assistant.store import messages
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.programs import samples
-from tests.assistant.store.exchange.told import Told, told
+from tests.assistant.store.exchange.stored import Stored, stored
 
 THOUGHT = "<think>\nIce.\n</think>\n\n"
 OPEN_WEBUI_LEFT = {
@@ -21,10 +21,10 @@ OPEN_WEBUI_LEFT = {
 }
 
 
-def same(db: Database, expected: Told) -> None:
+def same(db: Database, expected: Stored) -> None:
     """The only conversation is as expected; an expected field that is empty is not compared."""
     assert db["conversations"].count == 1
-    found = told(db)
+    found = stored(db)
     for name, value in vars(expected).items():
         if value:
             assert getattr(found, name) == value, name
@@ -39,7 +39,7 @@ def test_open_webui(memory: Database, take: Take) -> None:
     inlet = "<think>\nIce & rock.\n</think>\n\nA long inlet."
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "user", "What is a fjord?\n\nmap.txt:\n\na map"),
                 (0, "assistant", inlet),
@@ -61,7 +61,7 @@ def test_open_webui(memory: Database, take: Take) -> None:
 
 def test_feedback_of_open_webui_is_put_on_the_replies(memory: Database, take: Take) -> None:
     report = take(samples.FEEDBACK)
-    assert [rating for rating, *_ in told(memory).judged.values()] == [1, -1]
+    assert [rating for rating, *_ in stored(memory).judged.values()] == [1, -1]
     assert left_out(report) == OPEN_WEBUI_LEFT | {"'feedback.model_id' fields", "'feedback.sibling_model_ids' fields"}
     with pytest.raises(Exception, match="feedback without the chat"):
         take([{**samples.FEEDBACK[0], "snapshot": None}])
@@ -71,7 +71,7 @@ def test_lm_studio_has_versions_and_steps(memory: Database, take: Take) -> None:
     report = take(samples.LM_STUDIO)
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "user", "Fjords?"),
                 (0, "assistant", f"{THOUGHT}A long inlet."),
@@ -102,14 +102,14 @@ def test_lm_studio_has_versions_and_steps(memory: Database, take: Take) -> None:
 )  # fmt: skip
 def test_threads(memory: Database, take: Take, values: list[Any], order: str) -> None:
     take(values)
-    assert [role for _, role, _ in told(memory).said] == ["user", "assistant"], order
+    assert [role for _, role, _ in stored(memory).said] == ["user", "assistant"], order
 
 
 def test_librechat(memory: Database, take: Take) -> None:
     report = take(samples.LIBRECHAT)
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "user", "What is a fjord?"),
                 (0, "assistant", f"{THOUGHT}An inlet."),
@@ -130,14 +130,14 @@ def test_librechat_without_recursion(memory: Database, take: Take) -> None:
     rows = [flat, *flat["children"]]
     rows = [{name: one for name, one in row.items() if name != "children"} for row in rows]
     take([{**samples.LIBRECHAT[0], "messagesTree": None, "messages": rows, "recursive": False}])
-    assert [parent for parent, _, _ in told(memory).said] == [None, 0, 0]
+    assert [parent for parent, _, _ in stored(memory).said] == [None, 0, 0]
 
 
 def test_llama_cpp(memory: Database, take: Take) -> None:
     report = take(samples.LLAMA_CPP)
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "user", "Fjords?\n\na.txt:\n\na map"),
                 (0, "assistant", f"{THOUGHT}A long inlet."),
@@ -156,7 +156,7 @@ def test_text_generation_webui(memory: Database, take: Take) -> None:
     take(samples.TEXT_GENERATION_WEBUI)
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "assistant", "Welcome."),
                 (0, "user", "What is a <fjord>?\n\na.txt:\n\na map"),
@@ -168,13 +168,14 @@ def test_text_generation_webui(memory: Database, take: Take) -> None:
         ),
     )
     take({"data": [["Hi", "Hello."]], "data_visible": [["Hi", "Hello."]]})
-    assert told(memory, 2).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
+    assert stored(memory, 2).said == [(None, "user", "Hi"), (0, "assistant", "Hello.")]
 
 
 def test_ai_studio(memory: Database, take: Take) -> None:
     report = take(samples.AI_STUDIO)
     same(
-        memory, Told([(None, "user", "What is a fjord?"), (0, "assistant", f"{THOUGHT}An inlet.")], "file", "Be brief.")
+        memory,
+        Stored([(None, "user", "What is a fjord?"), (0, "assistant", f"{THOUGHT}An inlet.")], "file", "Be brief."),
     )
     assert left_out(report) == {"image attachments"}
     assert memory.execute("SELECT draft FROM conversations").fetchone() == ("not sent",)
@@ -184,7 +185,7 @@ def test_sillytavern(memory: Database, take: Take) -> None:
     report = take(samples.SILLYTAVERN)
     same(
         memory,
-        Told(
+        Stored(
             [
                 (None, "assistant", "Welcome."),
                 (0, "user", "Fjords?"),
@@ -206,20 +207,20 @@ def test_grok(memory: Database, take: Take) -> None:
         (0, "assistant", f"{THOUGHT}An inlet."),
         (0, "assistant", "A valley."),
     ]
-    same(memory, Told(expected, "Fjords", source="grok"))
+    same(memory, Stored(expected, "Fjords", source="grok"))
     assert left_out(report) == {"'conversation.summary' fields", "'projects' fields"}
 
 
 def test_deepseek(memory: Database, take: Take) -> None:
     report = take(samples.DEEPSEEK)
-    same(memory, Told([(None, "user", "What is a fjord?"), (0, "assistant", f"{THOUGHT}An inlet.")], "Fjords"))
+    same(memory, Stored([(None, "user", "What is a fjord?"), (0, "assistant", f"{THOUGHT}An inlet.")], "Fjords"))
     assert left_out(report) == {"'SEARCH' fragments"}
 
 
 @pytest.mark.parametrize("values", [samples.OASST_TREE, samples.OASST_TREE[0]])
 def test_openassistant_has_ranks(memory: Database, take: Take, values: Any) -> None:
     report = take(values)
-    found = told(memory)
+    found = stored(memory)
     assert found.votes == [("A drowned valley.", "Water."), ("Water.", "No.")]
     assert found.open == "A drowned valley."
     assert left_out(report) == {"'lang' fields", "'synthetic' fields", "'emojis' fields"}
@@ -228,13 +229,13 @@ def test_openassistant_has_ranks(memory: Database, take: Take, values: Any) -> N
 def test_openassistants_messages_are_gathered_in_any_order(memory: Database, take: Take) -> None:
     report = take(samples.OASST_MESSAGES)
     assert report.conversations == 2
-    assert told(memory).said == [
+    assert stored(memory).said == [
         (None, "user", "What is a fjord?"),
         (0, "assistant", "A valley."),
         (0, "assistant", "Water."),
     ]
-    assert told(memory).votes == [("A valley.", "Water.")]
-    assert told(memory, 2).said[1] == (0, "assistant", "Hi.")
+    assert stored(memory).votes == [("A valley.", "Water.")]
+    assert stored(memory, 2).said[1] == (0, "assistant", "Hi.")
     assert left_out(report) == {"deleted messages"}
 
 
@@ -252,7 +253,7 @@ def test_a_chat_of_open_webui_goes_on(memory: Database, take: Take) -> None:
     history = {"currentId": "d", "messages": {**chat["history"]["messages"], "d": more}}
     report = take([{**samples.OPEN_WEBUI[0], "chat": {**chat, "history": history}}])
     assert (report.conversations, report.went_on, report.messages) == (0, 1, 1)
-    assert told(memory).open == "And a ria?"
+    assert stored(memory).open == "And a ria?"
 
 
 def test_a_value_that_two_programs_could_have_written_is_left_out(take: Take) -> None:
@@ -260,5 +261,5 @@ def test_a_value_that_two_programs_could_have_written_is_left_out(take: Take) ->
     report = take([both, *samples.OPEN_WEBUI])
     assert report.conversations == 1
     assert report.named_left_out[0].reason == (
-        "it looks like a conversation of claude and of open-webui: nothing tells which is meant"
+        "it looks like a conversation of claude and of open-webui. Import the files of each program by themselves"
     )

@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.rows.test_rows import BAD, GOOD, USER, A, B, Q
-from tests.assistant.store.exchange.told import told
+from tests.assistant.store.exchange.stored import stored
 
 C = "The Rhine."
 
@@ -34,7 +34,7 @@ def test_each_answer_is_there_once(
     memory: Database, take: Take, row: dict[str, Any], answers: list[str], votes: list[Any], left: dict[str, int]
 ) -> None:
     report = take([row])
-    found = told(memory)
+    found = stored(memory)
     assert found.said == [(None, "user", Q), *((0, "assistant", answer) for answer in answers)]
     assert (found.votes, report.left) == (votes, left)
 
@@ -42,7 +42,7 @@ def test_each_answer_is_there_once(
 def test_a_reply_has_the_model_of_the_response_around_it(memory: Database, take: Take) -> None:
     response = {"model": "m", "choices": [{"message": GOOD}, {"message": {**BAD, "model": "n"}}]}
     take([{"request": {"messages": [USER]}, "response": response}])
-    assert told(memory).models == {A: "m", B: "n"}
+    assert stored(memory).models == {A: "m", B: "n"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_reply_has_the_model_of_the_response_around_it(memory: Database, take:
 @pytest.mark.parametrize("name", ["conversation", "conversations", "messages", "dialog"])
 def test_exchanges_in_a_row_are_one_conversation(memory: Database, take: Take, name: str, exchanges: list[Any]) -> None:
     assert take([{"source": "x", name: exchanges}]).left == {"'source' fields left out": 1}
-    assert told(memory).said == [
+    assert stored(memory).said == [
         (None, "user", Q),
         (0, "assistant", A),
         (1, "user", "And in Germany?"),
@@ -75,4 +75,4 @@ def test_a_text_with_calls_of_functions(memory: Database, take: Take) -> None:
         f"USER: {Q}\n\n\nASSISTANT: <functioncall> {{}} <|endoftext|>\n\n\nFUNCTION RESPONSE: {{}}\n\n\nASSISTANT: {A}"
     )
     assert take([{"system": "S", "chat": text}]).left["tool messages left out"] == 1
-    assert told(memory).said[1:] == [(0, "assistant", f"<functioncall> {{}}\n\n{A}")]
+    assert stored(memory).said[1:] == [(0, "assistant", f"<functioncall> {{}}\n\n{A}")]

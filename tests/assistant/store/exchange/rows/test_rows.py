@@ -11,7 +11,7 @@ from assistant.errors import ImportRefused
 from assistant.store.exchange.importer import import_file
 from assistant.store.exchange.rows.marked_text import parse
 from tests.assistant.store.exchange.conftest import Take
-from tests.assistant.store.exchange.told import told
+from tests.assistant.store.exchange.stored import stored
 
 Q, A, B = "Name a river in Peru.", "The Ucayali.", "The Danube."
 USER = {"role": "user", "content": Q}
@@ -96,7 +96,7 @@ PAIRS: dict[str, dict[str, Any]] = {
 def test_a_pair_is_one_question_with_two_answers_and_a_vote(memory: Database, take: Take, name: str) -> None:
     report = take([PAIRS[name]])
     assert (report.conversations, report.messages) == (1, 3)
-    found = told(memory)
+    found = stored(memory)
     assert found.said[0] == (None, "user", Q)
     assert sorted(found.said[1:]) == sorted([(0, "assistant", A), (0, "assistant", B)])
     assert found.votes == [(A, B)]
@@ -127,7 +127,7 @@ def test_a_pair_that_is_none_is_counted(
     memory: Database, take: Take, row: dict[str, Any], votes: list[tuple[str, str]], left: str
 ) -> None:
     report = take([row])
-    assert told(memory).votes == votes
+    assert stored(memory).votes == votes
     assert [what.removesuffix(" left out") for what in report.left if what.endswith("left out")] == [left] * bool(left)
 
 
@@ -135,14 +135,14 @@ def test_pairs_differ_where_they_part(memory: Database, take: Take) -> None:
     both = [USER, GOOD, {"role": "user", "content": "And one in Italy?"}]
     po, rhine = ({"role": "assistant", "content": text} for text in ("Po", "Rhine"))
     take([{"chosen": [*both, po], "rejected": [*both, rhine]}])
-    found = told(memory)
+    found = stored(memory)
     assert [parent for parent, _, _ in found.said] == [None, 0, 1, 2, 2]
     assert found.votes == [("Po", "Rhine")]
 
 
 def test_both_bad_is_a_tie_of_bad_answers(memory: Database, take: Take) -> None:
     take([{"prompt": Q, "response_a": A, "response_b": B, "winner": "tie (bothbad)"}])
-    assert told(memory).judged == {A: (-1,), B: (-1,)}
+    assert stored(memory).judged == {A: (-1,), B: (-1,)}
 
 
 RATED: dict[str, tuple[dict[str, Any], tuple[object, ...]]] = {
@@ -173,7 +173,7 @@ RATED: dict[str, tuple[dict[str, Any], tuple[object, ...]]] = {
 def test_a_judgement_reaches_its_reply(memory: Database, take: Take, name: str) -> None:
     row, judged = RATED[name]
     report = take([row])
-    found = told(memory)
+    found = stored(memory)
     assert found.said == [(None, "user", Q), (0, "assistant", A)]
     assert found.judged == {A: judged}
     assert report.left == {}
@@ -207,7 +207,7 @@ def test_a_judgement_reaches_its_reply(memory: Database, take: Take, name: str) 
 )  # fmt: skip
 def test_what_is_not_taken_in_is_counted_by_name(memory: Database, take: Take, row: dict[str, Any], left: str) -> None:
     report = take([row])
-    assert told(memory).said == [(None, "user", Q), (0, "assistant", A)]
+    assert stored(memory).said == [(None, "user", Q), (0, "assistant", A)]
     assert list(report.left) == [f"{left} left out"]
 
 
@@ -244,7 +244,7 @@ CHAINS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_question_and_its_answer(memory: Database, take: Take, name: str) -> None:
     take([CHAINS[name]])
-    found = told(memory)
+    found = stored(memory)
     assert found.said == [(None, "user", Q), (0, "assistant", A)]
     assert found.system == ("S" if any(name.startswith("system") for name in CHAINS[name]) else "")
     assert found.votes == []
@@ -252,8 +252,8 @@ def test_a_question_and_its_answer(memory: Database, take: Take, name: str) -> N
 
 def test_an_answer_beside_messages_that_end_with_one_is_another_branch(memory: Database, take: Take) -> None:
     report = take([{"messages": [USER, GOOD], "completion": B, "label": True}])
-    assert told(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
-    assert (told(memory).judged, told(memory).votes, report.left) == ({B: (1,)}, [], {})
+    assert stored(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
+    assert (stored(memory).judged, stored(memory).votes, report.left) == ({B: (1,)}, [], {})
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_messages_of_several_conversations_are_gathered_by_their_names(memory: D
         )
     ]
     assert take("\n".join(map(json.dumps, rows))).conversations == 2
-    assert [role for _, role, _ in told(memory).said] == ["user", "assistant", "user"]
-    assert told(memory, 2).said == [(None, "user", "user b"), (0, "assistant", "assistant b")]
+    assert [role for _, role, _ in stored(memory).said] == ["user", "assistant", "user"]
+    assert stored(memory, 2).said == [(None, "user", "user b"), (0, "assistant", "assistant b")]
 
 
 def test_a_session_of_lines_that_hold_messages(memory: Database, take: Take) -> None:
@@ -290,7 +290,7 @@ def test_a_session_of_lines_that_hold_messages(memory: Database, take: Take) -> 
         {"type": "assistant", "uuid": "3", "parentUuid": "1", "sessionId": "s", "message": BAD},
     ]
     take("\n".join(map(json.dumps, rows)))
-    assert told(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
+    assert stored(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
 
 
 def test_a_list_of_messages_that_name_their_parents_is_a_tree(memory: Database, take: Take) -> None:
@@ -300,15 +300,15 @@ def test_a_list_of_messages_that_name_their_parents_is_a_tree(memory: Database, 
         {"id": 2, "parent_id": 1, **GOOD, "rating": 1},
     ]
     take(rows)
-    assert told(memory).said == [(None, "user", Q), (0, "assistant", B), (0, "assistant", A)]
-    assert told(memory).judged == {A: (1,), B: (-1,)}
+    assert stored(memory).said == [(None, "user", Q), (0, "assistant", B), (0, "assistant", A)]
+    assert stored(memory).judged == {A: (1,), B: (-1,)}
     take([{**USER, "content": "Other", "children": [{**GOOD, "children": []}, BAD]}])
-    assert [parent for parent, _, _ in told(memory, 2).said] == [None, 0, 0]
+    assert [parent for parent, _, _ in stored(memory, 2).said] == [None, 0, 0]
 
 
 def test_a_row_keeps_its_title_model_and_date(memory: Database, take: Take) -> None:
     take([{"messages": [USER, GOOD], "title": "Rivers", "model": "m", "created_at": "2025-01-02T03:04:05Z"}])
-    assert (told(memory).title, told(memory).models) == ("Rivers", {A: "m"})
+    assert (stored(memory).title, stored(memory).models) == ("Rivers", {A: "m"})
     assert memory.execute("SELECT created_ms FROM conversations").fetchone() == (1_735_787_045_000,)
 
 
@@ -316,8 +316,8 @@ def test_a_tree_in_a_row_stays_a_tree(memory: Database, take: Take) -> None:
     messages = [{"id": "1", "parent_id": None, **USER}, {"id": "2", "parent_id": "1", **GOOD, "rank": 1},
                 {"id": "3", "parent_id": "1", **BAD, "rank": 0}]  # fmt: skip
     take([{"messages": messages}])
-    assert told(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
-    assert told(memory).votes == [(B, A)]
+    assert stored(memory).said == [(None, "user", Q), (0, "assistant", A), (0, "assistant", B)]
+    assert stored(memory).votes == [(B, A)]
 
 
 @pytest.mark.parametrize(
@@ -364,8 +364,8 @@ def test_columns_are_named_by_dataset_info(memory: Database, tmp_path: Path) -> 
     (tmp_path / "other.json").write_text(json.dumps([{"ask": "Hi", "say": "Hello.", "ok": True}]))
     report = import_file(memory, tmp_path)
     assert (report.conversations, report.left) == (2, {})
-    assert (told(memory).votes, told(memory).system) == ([(A, B)], "S")
-    assert told(memory, 2).judged == {"Hello.": (1,)}
+    assert (stored(memory).votes, stored(memory).system) == ([(A, B)], "S")
+    assert stored(memory, 2).judged == {"Hello.": (1,)}
 
 
 @pytest.mark.parametrize(

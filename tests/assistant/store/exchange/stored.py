@@ -8,7 +8,7 @@ from assistant.store import curation, messages
 
 
 @dataclass
-class Told:
+class Stored:
     """One conversation. `said`: (number of the message it answers, role, content), numbers from 0."""
 
     said: list[tuple[int | None, str, str]]
@@ -24,7 +24,7 @@ class Told:
     models: dict[str, str] = field(default_factory=dict)
 
 
-def told(db: Database, number: int = 1) -> Told:
+def stored(db: Database, number: int = 1) -> Stored:
     """The conversation of that number, in the order in which they came in."""
     row = list(db.query("SELECT * FROM conversations ORDER BY id"))[number - 1]
     rows = messages.all_of(db, row["id"])
@@ -34,7 +34,7 @@ def told(db: Database, number: int = 1) -> Told:
     votes = [one for one in curation.preferences(db) if one.chosen_id in contents]
     replies = [one for one in rows if one.role == "assistant"]
     made = {one.content: messages.reply_info(db, one.id).provenance.model for one in replies if _is_made(db, one.id)}
-    return Told(
+    return Stored(
         [(None if one.parent_id is None else numbers[one.parent_id], one.role, one.content) for one in rows],
         row["title"],
         row["system"],
