@@ -144,7 +144,7 @@ def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Red
         if text.strip():
             first.setdefault(text, replace(one, text=text))
     if not first:
-        where = f"{request.file} holds" if request.file else "The log holds"
+        where = f"{request.files[0]} holds" if request.files else "The log holds"
         raise TrainingRefused(f"{where} no inputs. Give --data a file with one a line, or chat first.")
     split([one.answered("") for one in first.values()], request.shares, request.seed, dataset.tested(db))
     return list(first.values())
@@ -155,7 +155,7 @@ def request_of(
 ) -> Request:
     """What the dataset will say of where it comes from. `replay`, `share`: general text in it, against forgetting."""
     selection = Selection(template=recipe.template, values=recipe.values)
-    return Request(selection, file, seed=seed, replay=replay, replay_share=share, baked=model)
+    return Request(selection, (file,) if file else (), seed=seed, replay=replay, replay_share=share, baked=model)
 
 
 # -- what is answered ---------------------------------------------------------------------------------------------

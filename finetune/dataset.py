@@ -34,10 +34,10 @@ REPLAY, CANARY = "replay", "canary"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a dataset is to be made of. `file` None: of the log."""
+    """What a dataset is to be made of. Without `files`: of the log."""
 
     selection: Selection
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
     shares: Shares = field(default_factory=Shares)
     seed: int = 0
     replay: Path | None = None
@@ -65,7 +65,7 @@ class Request:
         chosen, unset = self.selection, asdict(Filter())
         template = chosen.template
         return {
-            "file": str(self.file.absolute()) if self.file else "",
+            "file": ", ".join(str(path.absolute()) for path in self.files),
             "filter": {name: value for name, value in asdict(chosen.filter).items() if value != unset[name]},
             "words": chosen.words,
             "everything": chosen.everything,
@@ -102,7 +102,7 @@ def prepare(db: Database, request: Request, tokenizer: Tokenizer, redactor: "Red
     """Select, redact, split and count; nothing is kept. Raises `TrainingRefused` where there is nothing to learn."""
     left: Counter[str] = Counter()
     chosen = request.selection
-    found = sources.from_file(request.file, chosen, left) if request.file else from_log(db, chosen, left)
+    found = sources.from_files(request.files, chosen, left) if request.files else from_log(db, chosen, left)
     candidates = list(found)
     if not candidates:
         raise TrainingRefused(_nothing(request, left))

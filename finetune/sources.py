@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.store.database import open_memory, select
-from assistant.store.exchange.importer import import_file
+from assistant.store.exchange.importer import import_files
 from finetune.example import Entity, Example
 from finetune.labelled import labelled
 from finetune.select import Candidate, Selection, from_log
@@ -23,31 +23,43 @@ from prompts.message import Message
 from prompts.sandbox import INPUT
 from prompts.template import Template
 
-JUDGED = "SELECT 1 FROM exchanges WHERE judged LIMIT 1"
+PRAISED = (
+    "SELECT 1 FROM exchanges WHERE rating > 0 OR decision = 'keep' "
+    "UNION ALL SELECT 1 FROM messages WHERE corrects_id IS NOT NULL LIMIT 1"
+)
+"""Whether any reply is marked as one to learn. A thumb down or a weight of 0 only excludes a reply."""
 PASSAGE_CHARACTERS = 1_200
 """Of general text: about 300 tokens."""
 GO_ON = "Go on with this text:\n\n"
 
 
 def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """The candidates of a file. Where nothing in it is judged, every reply of it is meant to be learned.
+    """As `from_files`, of one path."""
+    return from_files([path], wanted, left)
 
-    Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with the row.
+
+def from_files(paths: Sequence[Path], wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
+    """The candidates of files, and of the files in folders and zips.
+
+    Where no reply in them is rated good, kept or a correction, every reply is meant to be learned but those that are
+    rated bad or have a weight of 0. Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with
+    the row.
     """
     if wanted.kind == "entities":
-        yield from _entities(path)
+        yield from _entities(paths)
         return
-    if wanted.kind == "label" and path.suffix.lower() in (".jsonl", ".csv"):
+    if wanted.kind == "label" and all(path.suffix.lower() in (".jsonl", ".csv") for path in paths):
         assert wanted.template is not None
-        yield from _rows(path, wanted.template, wanted.values)
+        for path in paths:
+            yield from _rows(path, wanted.template, wanted.values)
         return
     with closing(open_memory()) as db:
-        report = import_file(db, path)
+        report = import_files(db, paths)
         left.update(report.left)
         left["conversations that can't be read"] += report.left_out
         left["conversations that are there twice"] += report.doubles
         names = _names(db)
-        everything = wanted.everything or not select(db, JUDGED)
+        everything = wanted.everything or not select(db, PRAISED)
         for one in from_log(db, replace(wanted, everything=everything), left):
             name = names[int(one.conversation.partition(":")[2])]
             yield replace(one, conversation=name, message_id=None, rejected_id=None)
@@ -73,15 +85,26 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
             yield Candidate(example, known_by(text), said=text)
 
 
-def _entities(path: Path) -> Iterator[Candidate]:
-    """Texts with what is found in them: as `prompts test` reads it, objects with a `text` and a `type`."""
+def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
+    """Texts and their entities, in rows of `prompts test`. Every text is asked for the types of all files."""
+    from assistant.batch.rows import InputUnreadable
+
+    read = [pair for path in paths for pair in _texts_with_entities(path)]
+    types = sorted({kind for _, some in read for _, _, kind in some})
+    if not types:
+        raise InputUnreadable(f"{', '.join(map(str, paths))}: no row has an entity.")
+    for text, entities in read:
+        yield Candidate(replace(untagged(text, types), entities=entities), known_by(text))
+
+
+def _texts_with_entities(path: Path) -> Iterator[tuple[str, tuple[Entity, ...]]]:
+    """(text, its entities in order) of each row. Raises `InputUnreadable` with the row."""
     from assistant.batch.rows import InputUnreadable, rows
     from assistant.tasks import located
 
     def refuse(number: int, why: str) -> InputUnreadable:
         return InputUnreadable(f"{path}, row {number}: {why}")
 
-    read: list[tuple[str, tuple[Entity, ...]]] = []
     for number, row in enumerate(rows(path), 1):
         text, truth = row.get(INPUT), row.get("reference")
         if not isinstance(text, str) or not text.strip():
@@ -95,12 +118,7 @@ def _entities(path: Path) -> Iterator[Candidate]:
         for one, other in pairwise(entities):
             if other[0] < one[1]:
                 raise refuse(number, f"{text[slice(*one[:2])]!r} and {text[slice(*other[:2])]!r} overlap.")
-        read.append((text, tuple(entities)))
-    types = sorted({kind for _, some in read for _, _, kind in some})
-    if not types:
-        raise InputUnreadable(f"{path}: no row has an entity.")
-    for text, found_in in read:
-        yield Candidate(replace(untagged(text, types), entities=found_in), known_by(text))
+        yield text, tuple(entities)
 
 
 def _missing(found: Any) -> Iterator[str]:

@@ -17,27 +17,36 @@ from assistant.safe_text import printable, shorten
 from assistant.store.filter import Filter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from assistant.store.exchange.importer import Progress, Report
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
 """Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
 
+_NAMED = 10
+"""Conversations left out that are named one by one."""
+_LEFT_OUT = " left out"
+
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and change nothing.")
+@click.option("--salvage", is_flag=True, help="Import what is whole of a file that breaks off, and say where it does.")
 @as_json
-def import_(file: Path, dry_run: bool, as_json: bool) -> None:
-    """Import conversations of another program, or of our own export.
+def import_(files: tuple[Path, ...], dry_run: bool, salvage: bool, as_json: bool) -> None:
+    """Import conversations from files, zips and folders of other programs, or from our own export.
 
-    The format is found by itself: ChatGPT and Claude (the zip or its conversations.json), our json and markdown,
-    ShareGPT, OpenAI messages, Alpaca, prompt and completion (JSON or JSON Lines), and the logs.db of llm.
-    All of the file is imported or nothing; what the log has already isn't imported again.
+    The format is recognised by itself. Programs: ChatGPT, Claude, DeepSeek, Grok, Open WebUI, LM Studio, Jan,
+    LibreChat, SillyTavern, llama.cpp, text-generation-webui, AI Studio, and the databases of llm, oterm and Ollama.
+    Data sets in JSON or JSON Lines: messages, ShareGPT, Alpaca, prompt and completion, preferences and thumbs.
+    All of the files are imported or nothing; what the log has already isn't imported again. What could not be taken
+    in is counted by name.
     """
-    from assistant.store.exchange.importer import import_file
+    from assistant.store.exchange.importer import import_files
 
     with opened_log() as db:
-        report = import_file(db, file, dry_run=dry_run, progress=_show)
+        report = import_files(db, files, dry_run=dry_run, salvage=salvage, progress=_show)
     if as_json:
         print_json(asdict(report))
     else:
@@ -56,18 +65,30 @@ def _tell(report: "Report") -> None:
     would = "Would import" if report.dry_run else "Imported"
     click.echo(
         f"{would} {counted(report.conversations, 'conversation')} with {counted(report.messages, 'message')} "
-        f"from {shorten(report.file, 60)} ({report.format})."
+        f"from {shorten(report.file, 60)} ({shorten(report.format, 60)})."
     )
+    for where in report.broke_off:
+        click.echo(f"Only the beginning was there: {printable(where, newlines=False)}.", err=True)
     if report.went_on:
         click.echo(f"Of these messages some go on with {counted(report.went_on, 'conversation')} of the log.")
     if report.doubles:
         click.echo(f"In the log already, {report.doubles:,}: {_some(report.named_doubles, report.doubles)}")
-    for what, count in sorted(report.left.items()):
-        click.echo(f"{count:,} {what}")
-    for one in report.named_left_out:
+    _tell_left(report.left)
+    for one in report.named_left_out[:_NAMED]:
         click.echo(f"Left out {shorten(one.name, 60)}: {printable(one.reason, newlines=False)}.", err=True)
-    if report.left_out > len(report.named_left_out):
-        click.echo(f"Left out {report.left_out - len(report.named_left_out):,} more.", err=True)
+    if report.left_out > _NAMED:
+        click.echo(f"Left out {report.left_out - _NAMED:,} more; with --json they are named.", err=True)
+
+
+def _tell_left(left: "Mapping[str, int]") -> None:
+    """What was left out, in one line, and what was kept in another way, a line each."""
+    things = [(what.removesuffix(_LEFT_OUT), count) for what, count in sorted(left.items()) if what.endswith(_LEFT_OUT)]
+    if things:
+        named = ", ".join(f"{count:,} {what.removesuffix('s') if count == 1 else what}" for what, count in things)
+        click.echo(f"Left out: {printable(named, newlines=False)}")
+    for what, count in sorted(left.items()):
+        if not what.endswith(_LEFT_OUT):
+            click.echo(f"{count:,} {printable(what, newlines=False)}")
 
 
 def _some(names: list[str], count: int) -> str:

@@ -124,9 +124,9 @@ def _dataset(
     if there := bake.there_already(db, name, recipe, request):
         click.echo(f"The replies of {name} are there: they are learned again.", err=True)
         return there
-    model, file = request.baked, request.file
+    model = request.baked
     tokenizer = opened_base(paths, model).tokenizer_of_rows()
-    found = bake.inputs_of_file(file, column) if file else bake.inputs_of_log(db)
+    found = bake.inputs_of_file(request.files[0], column) if request.files else bake.inputs_of_log(db)
     inputs = bake.ready(db, list(found), request, redact)
     answers = asyncio.run(_answers(recipe, inputs, model, request.seed))
     return bake.freeze(db, name, request, answers, tokenizer, redact)

@@ -54,7 +54,8 @@ def replay_file(given: str | None) -> Path | None:
 
 @click.command()
 @click.option("--name", "-n", default="", help="Freeze the dataset under this name; without one it is only told of.")
-@click.option("--file", "-f", type=click.Path(path_type=Path), help="Make it of this file instead of the log.")
+@click.option("--file", "-f", "files", type=click.Path(path_type=Path), multiple=True,
+              help="Make it of this file, folder or zip instead of the log; give it again for more.")  # fmt: skip
 @click.option(
     "--like", metavar="NAME", help="Make it of the log as that dataset was made: the same selection and parts."
 )
@@ -163,7 +164,7 @@ def _request(given: dict[str, Any]) -> "Request":
         raise click.UsageError("--value goes with --kind label.")
     selection = Selection(given["kind"], filter_, given["everything"], template, given["values"], given["search_words"])
     shares, seed, replay = _parts(given["shares"]), given["seed"], replay_file(given["replay"])
-    return Request(selection, given["file"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
+    return Request(selection, given["files"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
 
 
 def _parts(shares: tuple[int, int, int]) -> "Shares":

@@ -50,6 +50,17 @@ def curated(db: Database, folder: Path, count: int = 40) -> list[int]:
     return replies
 
 
+def test_several_files_are_one_dataset(data: Any, tmp_path: Path) -> None:
+    lines = corpus.write(tmp_path / "both.jsonl", most=40).read_text(encoding="utf-8").splitlines(keepends=True)
+    halves = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    for path, half in zip(halves, (lines[:20], lines[20:]), strict=True):
+        path.write_text("".join(half), encoding="utf-8")
+    made = data("--file", halves[0], "--file", halves[1], "--name", "halves")
+    assert made["conversations"] == data("--file", tmp_path / "both.jsonl")["conversations"] == 40
+    shown = data("--show", "halves")
+    assert shown["source"]["file"] == ", ".join(map(str, halves))
+
+
 def test_a_file_is_frozen_shown_and_deleted(data: Any, real_home: Paths, tmp_path: Path) -> None:
     file = corpus.write(tmp_path / "pairs.jsonl")
     made = data("--file", file, "--name", "corpus", "--preview", "2")

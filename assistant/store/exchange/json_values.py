@@ -1,7 +1,7 @@
 """JSON as a stream: the values of a list, of a JSON Lines file, or written one after another, one in memory at a time.
 
 The standard decoder reads each value at its own speed; what it can't read is stepped over by counting brackets, so
-that one broken value doesn't cost the others. A file that breaks off in the middle of a list is refused.
+that one broken value doesn't cost the others. Where the file breaks off within a value, `BrokeOff` is the last one.
 """
 
 import json
@@ -19,6 +19,8 @@ MOST_CHARACTERS = 1 << 26
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BRACKET_OR_TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
 _decode = json.JSONDecoder().raw_decode
+_LAST_WORD = re.compile(r"(-?[A-Za-z]{0,8})\s*\Z")
+_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _EDGE_CHARACTERS = 16
 """A mistake so close to the end of what was read may be none: a word or an escape that goes on."""
 
@@ -28,6 +30,16 @@ class Broken:
     """In place of a value that could not be read."""
 
     reason: str
+    at_end: bool = False
+    """Whether more text could have made it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokeOff:
+    """In place of the rest of a file that ends within a value or a list: so many values before it are whole."""
+
+    line: int
+    whole: int
 
 
 class _Window:
@@ -74,7 +86,8 @@ class _Window:
 def values(file: TextIO) -> Iterator[tuple[str, Any]]:
     """(place, value) for each value: of a top-level list its items, else the top-level values themselves.
 
-    A value that can't be read comes as `Broken`. Raises `ImportRefused` where the rest of the file is lost with it.
+    A value that can't be read comes as `Broken`, the end of a file that breaks off as `BrokeOff`. Raises
+    `ImportRefused` where the rest of the file is lost with what is wrong.
     """
     window = _Window(file)
     if window.next_character() == "[" and not _a_list_a_line(window):
@@ -95,32 +108,33 @@ def _a_list_a_line(window: _Window) -> bool:
 
 
 def _items(window: _Window) -> Iterator[tuple[str, Any]]:
-    number = 0
+    number = whole = 0
     while (character := window.next_character()) != "]":
-        if number:
+        if number and character:
             if character != ",":
-                raise _breaks_off(window, number) if not character else _no_json(window, "a comma is missing")
+                raise _no_json(window, "a comma is missing")
             window.at += 1
             if window.next_character() == "]":  # a comma too many harms nobody
                 break
-        number += 1
         if not window.next_character():
-            raise _breaks_off(window, number - 1)
+            yield _broke_off(window, whole)
+            return
+        number += 1
         line = window.line
         value = _value(window, list_item=True)
-        if isinstance(value, Broken) and window.ended and window.at == len(window.text):
-            raise _breaks_off(window, number - 1)
+        if not isinstance(value, Broken):
+            whole += 1
+        elif window.ended and window.at == len(window.text):
+            yield _broke_off(window, whole)
+            return
         yield f"item {number} (line {line})" if line > 1 else f"item {number}", value
     window.at += 1
     if window.next_character():
         raise _no_json(window, "something follows the list")
 
 
-def _breaks_off(window: _Window, whole: int) -> ImportRefused:
-    return ImportRefused(
-        f"The file breaks off in line {window.line}, after {whole} whole conversations. Nothing was imported: "
-        "get the file again."
-    )
+def _broke_off(window: _Window, whole: int) -> tuple[str, BrokeOff]:
+    return f"line {window.line}", BrokeOff(window.line, whole)
 
 
 def _no_json(window: _Window, reason: str) -> ImportRefused:
@@ -128,12 +142,24 @@ def _no_json(window: _Window, reason: str) -> ImportRefused:
 
 
 def _lines(window: _Window) -> Iterator[tuple[str, Any]]:
+    whole = 0
     while window.next_character():
         place = f"line {window.line}"
         value = _value(window, list_item=False)
         if isinstance(value, Broken):
+            if value.at_end and not _another_line_begins(window):
+                yield place, BrokeOff(window.line, whole)
+                return
             _skip_line(window)
+        else:
+            whole += 1
         yield place, value
+
+
+def _another_line_begins(window: _Window) -> bool:
+    """Whether the next line looks like a value of its own: then this line is broken, and not the end of the file."""
+    end = window.text.find("\n", window.at)
+    return end != -1 and window.text[end + 1 : end + 2] in ("{", "[")
 
 
 def _skip_line(window: _Window) -> None:
@@ -150,9 +176,10 @@ def _value(window: _Window, *, list_item: bool) -> Any:
         try:
             value, end = _decode(window.text, window.at)
         except json.JSONDecodeError as error:
+            place = error.pos - window.at  # `more` moves the text
             if _may_go_on(error, window) and window.more():
                 continue
-            return _broken(window, error.msg.lower(), list_item)
+            return _broken(window, error.msg.lower(), list_item, at_end=_is_cut(error, window, place))
         except RecursionError:
             return _broken(window, "it is nested too deeply", list_item)
         except ValueError:  # of Python's own: a number of thousands of digits
@@ -169,11 +196,19 @@ def _may_go_on(error: json.JSONDecodeError, window: _Window) -> bool:
     return at_edge and not window.ended
 
 
-def _broken(window: _Window, reason: str, list_item: bool) -> Broken:
+def _is_cut(error: json.JSONDecodeError, window: _Window, place: int) -> bool:
+    """Whether the value, wrong so many characters from its beginning, is so because the file ends in it."""
+    if error.msg.startswith("Unterminated string"):  # a line's end in a text is another mistake
+        return True
+    rest = _LAST_WORD.match(window.text, window.at + place)
+    return rest is not None and any(word.startswith(rest[1]) for word in _WORDS)
+
+
+def _broken(window: _Window, reason: str, list_item: bool, *, at_end: bool = False) -> Broken:
     # A line that is too deep is skipped as a line; only a list item's end has to be found.
     if list_item and not _step_over(window):
         window.at = len(window.text)
-    return Broken(reason)
+    return Broken(reason, at_end)
 
 
 def _step_over(window: _Window) -> bool:

@@ -13,13 +13,27 @@ from dataclasses import MISSING, Field, asdict, fields
 from typing import Any, TypeVar
 
 from assistant.store.curation import Judgement
-from assistant.store.exchange.shape import LAST_MS, checked, given, kind_of, list_of, needed, object_of, time_ms
+from assistant.store.exchange import stored
+from assistant.store.exchange.fields import (
+    LAST_MS,
+    Fields,
+    checked,
+    given,
+    kind_of,
+    list_of,
+    needed,
+    object_of,
+    time_ms,
+)
+from assistant.store.exchange.file_format import Format
 from assistant.store.exchange.stored import Stored
 from assistant.store.exchange.transcript import NOT_JUDGED, Transcript, Turn, Vote, WrongShape
 from assistant.store.messages import Outcome, Provenance, StoredMessage
 
 FORMAT = "assistant-conversation/1"
 
+_CONVERSATION = frozenset({"format", "messages", "votes", "id", *stored.FIELDS})
+_MESSAGE = frozenset({"judgement", "reply", *StoredMessage.__slots__})
 _STATES = ("complete", "growing", "cut", "stopped", "interrupted", "failed")
 _DECISIONS = ("undecided", "keep", "skip")
 Made = TypeVar("Made", Provenance, Outcome)
@@ -82,6 +96,7 @@ def read(value: Mapping[str, Any], place: str) -> Transcript:
     rows = [checked(row, "a message", dict) for row in needed(value, "messages", list)]
     title = given(value, "title", "")
     inputs = object_of(value, "inputs")
+    Fields(value).count_unread(left, _CONVERSATION)
     return Transcript(
         name=title or place,
         turns=[_turn(row, left) for row in rows],
@@ -120,6 +135,7 @@ def _turn(row: Mapping[str, Any], left: Counter[str]) -> Turn:
     role, state = needed(row, "role", str), given(row, "state", "complete")
     if role not in ("user", "assistant") or state not in _STATES:
         raise WrongShape(f"a message has the role {role!r:.40} and the state {state!r:.40}")
+    Fields(row, "messages.").count_unread(left, _MESSAGE)
     reply = object_of(row, "reply") if role == "assistant" else {}
     return Turn(
         key=str(needed(row, "id", int)),
@@ -212,3 +228,6 @@ def _number(value: Any, name: str, *, whole: bool, bits: int) -> int | float:
     if abs(value) >= 2 ** (bits - 1) or not math.isfinite(value):
         raise WrongShape(f"{name!r} is {value!r:.40}, too large a number")
     return value
+
+
+CONVERSATION = Format("json", "our own export", is_one, lambda value, origin: read(value, origin.place))

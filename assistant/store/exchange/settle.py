@@ -13,12 +13,13 @@ Whatever is passed over, joined or moved is counted in `left`.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from assistant.store.exchange.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn
+from assistant.store.exchange.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn, Vote
 
 ROLES = ("user", "assistant")
+EMPTY = "empty messages passed over"
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
         turn if turn.created_ms == time else replace(turn, created_ms=time)
         for turn, time in zip(turns, times, strict=True)
     ]
+    landing: dict[str, str | None] = {}
     if transcript.exact:
         kept = [replace(turns[at], parent=_key(turns, parents[at])) for at in order]
         leaf = transcript.leaf
@@ -51,7 +53,9 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
         leaf = landing.get(transcript.leaf or "")
     if leaf not in {turn.key for turn in kept}:
         leaf = kept[-1].key if kept else None
+    votes = transcript.votes if transcript.exact else _votes(transcript.votes, landing, kept, left)
     systems = dict.fromkeys(turns[at].content.strip() for at in order if turns[at].role == "system")
+    systems.pop(transcript.system.strip(), None)
     end = max((turn.created_ms or 0 for turn in kept), default=start)
     return replace(
         transcript,
@@ -60,8 +64,22 @@ def settle(transcript: Transcript, now_ms: int) -> Transcript:
         system="\n\n".join(filter(None, (transcript.system, *systems))),
         created_ms=start,
         updated_ms=transcript.updated_ms or end,
+        votes=votes,
         left=+left,
     )
+
+
+def _votes(
+    votes: Iterable[Vote], landing: Mapping[str, str | None], turns: Iterable[Turn], left: Counter[str]
+) -> list[Vote]:
+    """The votes between two replies that are kept, by the keys that these have now."""
+    replies = {turn.key for turn in turns if turn.role == "assistant"}
+    found = [
+        replace(one, chosen=landing.get(one.chosen) or "", rejected=landing.get(one.rejected) or "") for one in votes
+    ]
+    kept = [one for one in found if {one.chosen, one.rejected} <= replies and one.chosen != one.rejected]
+    left["votes about an empty reply left out"] += len(found) - len(kept)
+    return kept
 
 
 def _key(turns: Sequence[Turn], at: int | None) -> str | None:
@@ -182,7 +200,7 @@ def _heard(turn: Turn, above: _Above, left: Counter[str]) -> Turn | None:
             return turn
         return replace(turn, content=f"<think>\n{above.thoughts}\n</think>\n\n{turn.content}")
     if not turn.content.strip():
-        left["empty messages passed over"] += turn.role in ROLES
+        left[EMPTY] += turn.role in ROLES
     elif turn.role == "system":
         left["system messages kept with their conversation"] += 1
     elif turn.role == THOUGHT:
@@ -229,5 +247,6 @@ def _one(turns: Sequence[Turn]) -> Turn:
         content="\n\n".join(turn.content for turn in turns),
         model=next((turn.model for turn in reversed(turns) if turn.model), ""),
         judgement=replace(judged[-1], tags=tags) if judged else NOT_JUDGED,
+        state=next((turn.state for turn in reversed(turns) if turn.state != "complete"), "complete"),
         updated_ms=turns[-1].created_ms,
     )

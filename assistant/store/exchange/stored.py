@@ -26,7 +26,7 @@ _COLUMNS = (
     "id title title_is_automatic created_ms updated_ms pinned model template inputs sampling leaf_id draft "
     "system source source_id content_hash"
 )
-_CONVERSATION = _COLUMNS.split()
+FIELDS = tuple(_COLUMNS.split())
 _MESSAGE = [f"m.{name}" for name in StoredMessage.__slots__]
 
 
@@ -146,8 +146,8 @@ def _batch(
         ids = [one for one in ids if one in chosen]
     there = f"({', '.join('?' * len(ids))})"
     found = {
-        row[0]: dict(zip(_CONVERSATION, row, strict=True))
-        for row in select(db, f"SELECT {', '.join(_CONVERSATION)} FROM conversations WHERE id IN {there}", ids)
+        row[0]: dict(zip(FIELDS, row, strict=True))
+        for row in select(db, f"SELECT {', '.join(FIELDS)} FROM conversations WHERE id IN {there}", ids)
     }
     rows: dict[int, list[StoredMessage]] = {one: [] for one in found}
     for row in select(

@@ -25,7 +25,7 @@ def test_import_tells_what_it_would_do_and_what_it_did(cli: Cli, file: Path) -> 
     told = cli("log", "import", str(file), "--dry-run")
     assert told.code == 0
     assert told.out.startswith("Would import 1 conversation with 5 messages from ")
-    assert "1 pictures left out" in told.out
+    assert "Left out: 1 image attachment, 1 tool call message, 1 tool message\n" in told.out
     assert told.err == "Left out item 2, 'Broken': 'mapping' is a number, not an object.\n"
     assert json.loads(cli("log", "list", "--json").out) == []
     done = cli("log", "import", str(file))

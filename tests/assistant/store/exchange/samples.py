@@ -129,10 +129,8 @@ SHAREGPT: list[Any] = [
 ALPACA: list[Any] = [
     {"instruction": "Translate", "input": "Guten Tag", "output": "Good day", "history": [["a", "b"]], "system": "S"}
 ]
-COMPLETION: list[Any] = [
-    {"prompt": "Once upon", "completion": "a time", "label": True},
-    {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello", "rejected": "What?"},
-]
+COMPLETION: list[Any] = [{"prompt": "Once upon", "completion": "a time", "label": True}]
+PREFERENCE: list[Any] = [{"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello", "rejected": "What?"}]
 MADE = Provenance("m", "plain", "de0a0b6e6d4a1f09a7d4b3a1d1a3b9c0", "", {"temperature": 0.5}, 42, "adapter")
 
 
@@ -179,6 +177,7 @@ JSON_FILES: dict[str, list[Any]] = {
     "sharegpt": SHAREGPT,
     "alpaca": ALPACA,
     "completion": COMPLETION,
+    "preference": PREFERENCE,
     "json": own(),
 }
 

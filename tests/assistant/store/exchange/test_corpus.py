@@ -82,3 +82,12 @@ def test_the_corpus_comes_in_and_goes_out(memory: Database, tmp_path: Path) -> N
     assert {tuple(talk) for talk in talks if all(text.strip() for text in talk)} == kept
     curate(memory)
     assert told_again(memory, tmp_path) == [json.loads(line) for line in whole(memory, ids)]
+
+
+def test_conversations_of_several_turns_come_in_whole(memory: Database) -> None:
+    file = Path(__file__).parents[3] / "data" / "conversations.jsonl"
+    report = import_file(memory, file)
+    talks = [json.loads(line)["messages"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert (report.conversations, report.messages, report.left) == (30, sum(map(len, talks)), {})
+    ids = [row[0] for row in memory.execute("SELECT id FROM conversations ORDER BY id")]
+    assert [json.loads(line)["messages"] for line in export(memory, ids, "openai")] == talks

@@ -4,6 +4,7 @@ By hand with many more: ASSISTANT_FUZZ=10000 pytest tests/assistant/store/exchan
 """
 
 import copy
+import gzip
 import json
 import os
 import random
@@ -22,6 +23,9 @@ from assistant.store import deletion
 from assistant.store.database import check, open_memory
 from assistant.store.exchange.importer import import_file
 from tests.assistant.store.exchange import samples
+from tests.assistant.store.exchange.databases.samples import SCHEMAS, database
+from tests.assistant.store.exchange.programs.samples import PROGRAM_FILES
+from tests.assistant.store.exchange.rows.test_rows import CHAINS, PAIRS, RATED
 
 EXAMPLES = int(os.environ.get("ASSISTANT_FUZZ", "40"))
 fuzzed = settings(
@@ -29,6 +33,9 @@ fuzzed = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+fuzzed_more = settings(fuzzed, max_examples=3 * EXAMPLES)
+"""For a test that draws one of many formats."""
+ROWS = PAIRS | CHAINS | {name: one for name, (one, _) in RATED.items()}
 
 STRANGE: list[Any] = [
     *(None, True, False, 0, -1, 1.5, 2**63, -(2**70), 10**400, 1e308, float("nan"), float("inf"), "", "x", [], {}),
@@ -82,13 +89,13 @@ def log() -> Any:
         yield db
 
 
-def hold(db: Database, file: Path) -> None:
+def hold(db: Database, file: Path, *, salvage: bool = False) -> None:
     """Import the file twice: one sentence, or a sound log to which the second time adds nothing."""
     db.execute("UPDATE messages SET corrects_id = NULL")
     deletion.delete_conversations(db, [row["id"] for row in db["conversations"].rows])
     try:
-        first = import_file(db, file)
-        second = import_file(db, file)
+        first = import_file(db, file, salvage=salvage)
+        second = import_file(db, file, salvage=salvage)
     except StoreError as error:
         assert str(error)
         assert db["conversations"].count == 0
@@ -152,11 +159,42 @@ def test_any_markdown(log: Database, tmp_path: Path, said: list[str]) -> None:
     hold(log, file)
 
 
-@pytest.mark.parametrize("version", samples.LLM_SCHEMAS)
+@given(data=st.data())
+@fuzzed_more
+def test_any_file_of_a_program(log: Database, tmp_path: Path, data: st.DataObject) -> None:
+    values = PROGRAM_FILES[data.draw(st.sampled_from(sorted(PROGRAM_FILES)))]
+    file = tmp_path / "file.json"
+    file.write_text(json.dumps(data.draw(damaged(values))))
+    hold(log, file)
+
+
+@given(data=st.data())
+@fuzzed_more
+def test_any_row(log: Database, tmp_path: Path, data: st.DataObject) -> None:
+    rows = [ROWS[name] for name in data.draw(st.lists(st.sampled_from(sorted(ROWS)), min_size=1, max_size=3))]
+    merged = {key: inner for one in rows for key, inner in one.items()} if data.draw(st.booleans()) else rows
+    file = tmp_path / "file.json"
+    file.write_text(json.dumps(data.draw(damaged([merged] if isinstance(merged, dict) else merged))))
+    hold(log, file)
+
+
+@given(data=st.data(), cut=st.integers(0, 2**32))
+@fuzzed_more
+def test_any_salvage(log: Database, tmp_path: Path, data: st.DataObject, cut: int) -> None:
+    every = samples.JSON_FILES | PROGRAM_FILES
+    values = every[data.draw(st.sampled_from(sorted(every)))]
+    text = json.dumps(values) if data.draw(st.booleans()) else "\n".join(map(json.dumps, values))
+    content = text.encode()[: cut % len(text)]
+    file = tmp_path / "file.json"
+    file.write_bytes(gzip.compress(content)[: -(cut % 3) or None] if cut % 2 else content)
+    hold(log, file, salvage=True)
+
+
+@pytest.mark.parametrize("version", [*samples.LLM_SCHEMAS, *SCHEMAS])
 @given(data=st.data())
 @fuzzed
-def test_any_logs_of_llm(log: Database, tmp_path: Path, version: str, data: st.DataObject) -> None:
-    file = samples.llm_file(tmp_path, version)
+def test_any_database(log: Database, tmp_path: Path, version: str, data: st.DataObject) -> None:
+    file = database(tmp_path, version) if version in SCHEMAS else samples.llm_file(tmp_path, version)
     with closing(sqlite3.connect(file)) as db:
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for _ in range(data.draw(st.integers(1, 5))):

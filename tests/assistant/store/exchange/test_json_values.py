@@ -8,7 +8,7 @@ import pytest
 
 from assistant.errors import ImportRefused
 from assistant.store.exchange import json_values
-from assistant.store.exchange.json_values import Broken, values
+from assistant.store.exchange.json_values import Broken, BrokeOff, values
 
 
 def read(text: str) -> list[Any]:
@@ -45,9 +45,24 @@ def test_what_is_nested_too_deeply_is_left_out_alone(depth: int) -> None:
 
 
 @pytest.mark.parametrize("text", ['[{"a": 1}, {"b": ', '[{"a": 1}', '[{"a": 1},', '[{"a": 1}, {"b": "x'])
-def test_a_list_that_breaks_off_is_refused(text: str) -> None:
-    with pytest.raises(ImportRefused, match="breaks off in line 1, after 1 whole"):
-        read(text)
+def test_a_list_that_breaks_off_ends_with_what_is_whole(text: str) -> None:
+    assert read(text) == [{"a": 1}, BrokeOff(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1}\n{"b": ', [{"a": 1}, BrokeOff(2, 1)]),
+        ('{"a": 1}\n{"b": "x', [{"a": 1}, BrokeOff(2, 1)]),
+        ('{"a": 1}\n{"b": tru', [{"a": 1}, BrokeOff(2, 1)]),
+        ('{\n "a": [\n  1,\n', [BrokeOff(1, 0)]),
+        ('{"a": 1}\n{"b": nope}', [{"a": 1}, "broken"]),
+        ("{nope", ["broken"]),
+        ('{"a": 1}\n{"b": "x\n{"c": 3}', [{"a": 1}, "broken", {"c": 3}]),
+    ],
+)
+def test_lines_that_break_off_are_told_from_a_broken_line(text: str, expected: list[Any]) -> None:
+    assert read(text) == expected
 
 
 @pytest.mark.parametrize("text", ["[1 2]", "[1] x"])

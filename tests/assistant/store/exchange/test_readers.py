@@ -36,7 +36,7 @@ def test_chatgpt_keeps_its_tree(memory: Database, take: Take) -> None:
         (4, "assistant", "That is a lamp."),
     ]
     assert report.left == {
-        "pictures left out": 1,
+        "image attachments left out": 1,
         "thoughts put before their reply": 1,
         "system messages kept with their conversation": 1,
         "tool call messages left out": 1,
@@ -68,7 +68,12 @@ def test_claude_keeps_branches_and_attached_text(memory: Database, take: Take) -
         (1, "assistant", "Twelve past six."),
         (1, "assistant", "<think>\nThe table says it.\n</think>\n\nAt 06:12."),
     ]
-    assert report.left == {"attachments left out": 1, "files left out": 1, "tool_use blocks left out": 1}
+    assert report.left == {
+        "attachments left out": 1,
+        "file attachments left out": 1,
+        "tool calls left out": 1,
+        "thoughts put before their reply": 1,
+    }
     assert of_conversation(memory, "title", "source_id", "created_ms") == ("Tides", "u-1", 1_740_823_200_000)
 
 
@@ -96,7 +101,7 @@ def test_data_sets(
 
 
 def test_a_label_is_a_rating_and_a_pair_a_vote(memory: Database, take: Take) -> None:
-    take(samples.COMPLETION)
+    take([*samples.COMPLETION, *samples.PREFERENCE])
     assert curation.judgement(memory, 2).rating == 1
     assert said(memory, 2) == [(None, "user", "Hi"), (3, "assistant", "Hello"), (3, "assistant", "What?")]
     vote = curation.preferences(memory)[0]
@@ -176,7 +181,7 @@ def test_responses_of_llm(memory: Database, tmp_path: Path) -> None:
 def test_threads_of_llm_keep_their_branches(memory: Database, tmp_path: Path) -> None:
     report = import_file(memory, samples.llm_file(tmp_path, "0.32"))
     assert dict(report.left) == {
-        "attachment parts left out": 1,
+        "attachments left out": 1,
         "system messages kept with their conversation": 1,
         "thoughts put before their reply": 1,
     }

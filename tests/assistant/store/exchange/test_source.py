@@ -24,15 +24,15 @@ from tests.assistant.store.exchange.conftest import Take
         (b"", "is empty"),
         (b" \n\xef\xbb\xbf", "no format"),
         (b"hello", "no format that can be imported"),
-        (b"\x1f\x8b\x08 gzip", "no format"),
+        (b"\x1f\x8b\x08 gzip", "damaged or not whole"),
         (b'{"a": 1}', "its first object has the fields 'a'"),
         (b"[]", "an empty list"),
-        (b"[1, 2]", "its first value is a int"),
+        (b"[1, 2]", "its first value is a number"),
         (b"{nope", "line 1: expecting property name"),
         (b"[[[", "breaks off"),
-        (b"SQLite format 3\0" + b"x" * 200, "can't be read as a log of llm"),
+        (b"SQLite format 3\0" + b"x" * 200, "can't be read as a database of chats"),
         (b"PK\x03\x04" + b"x" * 200, "damaged or not whole"),
-        (b"PK\x05\x06" + b"\0" * 18, "no conversations.json. It holds nothing"),
+        (b"PK\x05\x06" + b"\0" * 18, "no file that can be imported. It holds nothing"),
     ],
 )
 def test_what_is_no_export_is_told(memory: Database, take: Take, content: bytes, told: str) -> None:
@@ -44,7 +44,7 @@ def test_what_is_no_export_is_told(memory: Database, take: Take, content: bytes,
 
 def test_what_cannot_be_opened_is_told(memory: Database, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(ImportRefused, match=r"is a folder|No such file"):
+        with pytest.raises(ImportRefused, match=r"It holds nothing|No such file"):
             import_file(memory, path)
 
 
@@ -115,7 +115,7 @@ def test_an_encrypted_zip_is_told(memory: Database, tmp_path: Path) -> None:
 
 def test_a_zip_of_something_else_says_what_it_holds(memory: Database, tmp_path: Path) -> None:
     file = zipped(tmp_path / "x.zip", {"photo.png": "x", "notes.txt": "y"})
-    with pytest.raises(ImportRefused, match=r"It holds 'photo\.png', 'notes\.txt'"):
+    with pytest.raises(ImportRefused, match=r"It holds 'notes\.txt', 'photo\.png'"):
         import_file(memory, file)
 
 

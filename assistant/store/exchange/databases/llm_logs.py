@@ -1,72 +1,39 @@
 """The `logs.db` of simonw/llm: its responses table (0.4 and newer), the log before that, and the message store of 0.32.
 
 A thread of the message store is one conversation, with every branch that its turns made; a log upgraded to 0.32 has
-both kinds. The file is opened for reading only and nothing in its schema is trusted. Reasoning goes before its reply;
-tools and attachments are left out and counted; what fragments lent a prompt is part of it.
+both kinds. Reasoning goes before its reply; tools and attachments are left
+out and counted; what fragments lent a prompt is part of it.
 """
 
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from assistant.errors import ImportRefused
-from assistant.store.exchange.shape import time_ms
+from assistant.store.exchange.content import thing_of
+from assistant.store.exchange.databases.opened import DatabaseFormat, Row, Tables, columns, tables, text_of
+from assistant.store.exchange.fields import count, time_ms
 from assistant.store.exchange.transcript import THOUGHT, LeftOut, Transcript, Turn
 from assistant.store.messages import NO_TEMPLATE_HASH, Outcome, Provenance
 
-_Row = tuple[Any, ...]
+
+def _matches(there: Tables) -> bool:
+    old = "responses" in there and "prompt" in there["responses"]
+    new = {"turns", "threads", "messages", "parts"} <= there.keys()
+    return old or new or any("prompt" in there.get(name, ()) for name in ("log", "logs"))
 
 
-def is_one(path: Path) -> bool:
-    """Whether a SQLite file is such a log."""
-    with _opened(path) as db:
-        tables = _tables(db)
-        if "_sqlite_migrations" in tables and {"replies", "outcomes"} & tables:
-            raise ImportRefused(
-                f"{path} is a log of this program. Export it with `ASSISTANT_HOME` set to its home and "
-                "`assistant log export -o all.jsonl`, and import that."
-            )
-        return bool({"turns", "responses", "logs", "log"} & tables)
-
-
-def read(path: Path) -> Iterator[Transcript | LeftOut]:
-    """Its conversations."""
-    with _opened(path) as db:
-        tables = _tables(db)
-        if {"turns", "threads", "messages", "parts"} <= tables:
-            yield from _threads(db)
-        if {"responses", "conversations"} <= tables:
-            yield from _responses(db)
-        for name in {"logs", "log"} & tables:
+def _read(db: sqlite3.Connection) -> Iterator[Transcript | LeftOut]:
+    there = tables(db)
+    if {"turns", "threads", "messages", "parts"} <= there.keys():
+        yield from _threads(db)
+    if {"responses", "conversations"} <= there.keys():
+        yield from _responses(db)
+    for name in ("log", "logs"):
+        if name in there:
             yield from _first_log(db, name)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, read-only. Whatever is wrong with it is raised as `ImportRefused`."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
-            db.execute("PRAGMA cell_size_check = ON")
-            db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-            yield db
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own complaint may quote damaged bytes
-        raise ImportRefused(f"{path} can't be read as a log of llm: {error}. Nothing was imported.") from error
-
-
-def _tables(db: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _columns(db: sqlite3.Connection, table: str, wanted: Sequence[str]) -> str:
-    """The columns of a table for a query, NULL for those that this version of it doesn't have."""
-    there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-    return ", ".join(f"{table}.{name}" if name in there else f"NULL AS {name}" for name in wanted)
 
 
 # -- responses: 0.4 to 0.31 ------------------------------------------------------------------------------------------
@@ -89,7 +56,7 @@ _RESPONSE = [
 
 def _responses(db: sqlite3.Connection) -> Iterator[Transcript | LeftOut]:
     rows = db.execute(
-        f"SELECT {_columns(db, 'responses', _RESPONSE)}, c.name FROM responses "
+        f"SELECT {columns(db, 'responses', _RESPONSE)}, c.name FROM responses "
         "LEFT JOIN conversations c ON c.id = responses.conversation_id "
         "ORDER BY responses.conversation_id, responses.datetime_utc, responses.id"
     )
@@ -100,35 +67,35 @@ def _responses(db: sqlite3.Connection) -> Iterator[Transcript | LeftOut]:
         turns: list[Turn] = []
         for row in responses:
             turns += _exchange(row, turns[-1].key if turns else None, lent, left)
-        title = _text(responses[0][-1])
+        title = text_of(responses[0][-1])
         yield Transcript(
             title or f"conversation {conversation_id or alone}",
             turns,
             title,
             not title,
             source="llm",
-            source_id=_text(conversation_id),
+            source_id=text_of(conversation_id),
             left=left,
         )
 
 
-def _exchange(row: _Row, before: str | None, lent: "_Fragments", left: Counter[str]) -> Iterator[Turn]:
+def _exchange(row: Row, before: str | None, lent: "_Fragments", left: Counter[str]) -> Iterator[Turn]:
     """Prompt and response of one row."""
     (name, _, model, prompt, system, options, response, duration_ms, when, asked, said, reasoning, _) = row
-    key, time = _text(name), time_ms(when)
-    system_texts = [*lent.of("system_fragments", name), _text(system)]
+    key, time = text_of(name), time_ms(when)
+    system_texts = [*lent.of("system_fragments", name), text_of(system)]
     if any(system_texts):
         yield Turn(f"{key} system", before, "system", "\n\n".join(filter(None, system_texts)), time)
         before = f"{key} system"
-    prompts = [*lent.of("prompt_fragments", name), _text(prompt)]
+    prompts = [*lent.of("prompt_fragments", name), text_of(prompt)]
     yield Turn(f"{key} prompt", before, "user", "\n\n".join(filter(None, prompts)), time)
     before = f"{key} prompt"
-    if text := _text(reasoning):
+    if text := text_of(reasoning):
         yield Turn(f"{key} reasoning", before, THOUGHT, text, time)
         before = f"{key} reasoning"
-    left["attachments left out"] += lent.count("prompt_attachments", name)
-    left["tool calls left out"] += lent.count("tool_calls", name)
-    yield _reply(key, before, _text(response), time, _text(model), options, (asked, said, duration_ms))
+    count(left, "attachments", lent.count("prompt_attachments", name))
+    count(left, "tool calls", lent.count("tool_calls", name))
+    yield _reply(key, before, text_of(response), time, text_of(model), options, (asked, said, duration_ms))
 
 
 def _reply(
@@ -157,17 +124,12 @@ def _object(text: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: Any) -> str:
-    """A column as text: SQLite lets any column hold anything."""
-    return value if isinstance(value, str) else "" if value is None or isinstance(value, bytes) else str(value)
-
-
 class _Fragments:
     """What prompts borrowed, and what they had beside text, by the id of the response."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._there = _tables(db)
+        self._there = tables(db)
 
     def of(self, table: str, response_id: Any) -> list[str]:
         """The texts of the fragments, in order."""
@@ -178,7 +140,7 @@ class _Fragments:
             'ORDER BY p."order"',
             (response_id,),
         )
-        return [_text(row[0]) for row in rows]
+        return [text_of(row[0]) for row in rows]
 
     def count(self, table: str, response_id: Any) -> int:
         if table not in self._there:
@@ -196,10 +158,10 @@ def _first_log(db: sqlite3.Connection, table: str) -> Iterator[Transcript]:
     wanted = ["id", "chat_id", "model", "prompt", "system", "response", "duration_ms"]
     there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
     time = next((name for name in ("datetime_utc", "timestamp_utc", "timestamp") if name in there), "NULL")
-    columns = _columns(db, table, wanted)
+    chosen = columns(db, table, wanted)
     own = f"{table}.id" if "id" in there else "rowid"
     chat = f"coalesce({table}.chat_id, {own})" if "chat_id" in there else own
-    rows = db.execute(f"SELECT {columns}, {time}, {chat} FROM {table} ORDER BY {chat}, {own}")
+    rows = db.execute(f"SELECT {chosen}, {time}, {chat} FROM {table} ORDER BY {chat}, {own}")
     for chat_id, group in groupby(rows, key=lambda row: row[-1]):
         turns: list[Turn] = []
         for number, (_, _, model, prompt, system, response, duration_ms, when, _) in enumerate(group):
@@ -219,11 +181,11 @@ def _first_log(db: sqlite3.Connection, table: str) -> Iterator[Transcript]:
                 None,
             )
             turns += _exchange(row, turns[-1].key if turns else None, _NOTHING_LENT, Counter())
-        yield Transcript(f"chat {chat_id}", turns, source="llm", source_id=_text(chat_id))
+        yield Transcript(f"chat {chat_id}", turns, source="llm", source_id=text_of(chat_id))
 
 
 _NOTHING_LENT = _Fragments.__new__(_Fragments)
-_NOTHING_LENT._there = set()
+_NOTHING_LENT._there = {}
 
 
 # -- the message store of 0.32 ---------------------------------------------------------------------------------------
@@ -248,15 +210,15 @@ def _threads(db: sqlite3.Connection) -> Iterator[Transcript]:
         left: Counter[str] = Counter()
         made = {
             row[0]: row[1:]
-            for row in db.execute(f"SELECT {_columns(db, 'turns', _TURN)} FROM turns WHERE thread_id = ?", (name,))
+            for row in db.execute(f"SELECT {columns(db, 'turns', _TURN)} FROM turns WHERE thread_id = ?", (name,))
         }
         rows = db.execute(_CHAIN, {"thread": name})
         turns = [
             turn
             for (key, parent, role), parts in groupby(rows, key=lambda row: row[:3])
-            for turn in _message(_text(key), parent, _text(role), parts, made.get(key), db, left)
+            for turn in _message(text_of(key), parent, text_of(role), parts, made.get(key), db, left)
         ]
-        title = _text(title)
+        title = text_of(title)
         yield Transcript(
             title or f"thread {name}",
             turns,
@@ -264,8 +226,8 @@ def _threads(db: sqlite3.Connection) -> Iterator[Transcript]:
             not title,
             created_ms=time_ms(when),
             source="llm",
-            source_id=_text(name),
-            leaf=_text(tip),
+            source_id=text_of(name),
+            leaf=text_of(tip),
             left=left,
         )
 
@@ -274,8 +236,8 @@ def _message(
     key: str,
     parent: Any,
     role: str,
-    parts: Iterable[_Row],
-    made: _Row | None,
+    parts: Iterable[Row],
+    made: Row | None,
     db: sqlite3.Connection,
     left: Counter[str],
 ) -> Iterator[Turn]:
@@ -283,10 +245,10 @@ def _message(
     said: dict[str, list[str]] = {"text": [], "reasoning": []}
     for *_, kind, text, payload in parts:
         if kind in said:
-            said[kind].append(_text(text) or _pieces(_object(payload), db))
+            said[kind].append(text_of(text) or _pieces(_object(payload), db))
         elif kind is not None:
-            left[f"{_text(kind).replace('_', ' ')} parts left out"] += 1
-    before = None if parent is None else _text(parent)
+            count(left, thing_of(text_of(kind)) or "parts without text")
+    before = None if parent is None else text_of(parent)
     if thought := "\n\n".join(filter(None, said["reasoning"])):
         yield Turn(f"{key} reasoning", before, THOUGHT, thought)
         before = f"{key} reasoning"
@@ -295,7 +257,7 @@ def _message(
         yield Turn(key, before, role, text)
         return
     model, options, asked, answered, duration_ms, when = made
-    yield _reply(key, before, text, time_ms(when), _text(model), options, (asked, answered, duration_ms))
+    yield _reply(key, before, text, time_ms(when), text_of(model), options, (asked, answered, duration_ms))
 
 
 def _pieces(payload: dict[str, Any], db: sqlite3.Connection) -> str:
@@ -307,5 +269,8 @@ def _pieces(payload: dict[str, Any], db: sqlite3.Connection) -> str:
             texts.append(piece["literal"])
         elif isinstance(piece, dict) and isinstance(piece.get("fragment"), int) and abs(piece["fragment"]) < 2**63:
             row = db.execute("SELECT content FROM fragments WHERE id = ?", (piece["fragment"],)).fetchone()
-            texts.append(_text(row[0]) if row else "")
+            texts.append(text_of(row[0]) if row else "")
     return "".join(texts)
+
+
+LOGS = DatabaseFormat("llm", "llm", _matches, _read)
