@@ -65,7 +65,7 @@ class _Frozen(torch.autograd.Function):
                 logits, targets[piece], weights[piece], divisor, backward=gradient is not None
             )
             if gradient is not None:
-                torch.mm(logits, weight, out=gradient[piece])
+                gradient[piece] = logits @ weight
         ctx.save_for_backward(gradient)
         return found
 

@@ -15,6 +15,8 @@ from finetune.plan import Shape
 PROGRAM_BYTES = 700_000_000
 """torch, transformers and what they load; measured with torch 2.13 and transformers 5.17 on Linux."""
 
+HEAP = 1.45
+"""What the C library's heap takes for activations, over what they are: batches are of different sizes."""
 LEAST_TOKENS = 512
 """Of a forward pass that is advised where the memory is short."""
 
@@ -31,9 +33,10 @@ def expected_bytes(base: Base, config: TrainConfig, shape: Shape, device: torch.
         weights = base.parameters * (4 + number * (number < 4) + 12 * share)
     else:
         weights = base.parameters * number + 16 * config.rank * layers * (8 * width + 3 * inner)
-    layer = number * (3 * width + heads + 2 * inner)
-    if not llama.computes(base.config, config):
-        layer = number * (10 * width + 4 * inner)
+    if llama.computes(base.config, config):
+        layer = HEAP * number * (3 * width + heads + 2 * inner)
+    else:  # transformers' layers, and PEFT's in float32
+        layer = 4 * (12 * width + 8 * inner) * (1 if config.changes_base else 2)
     kept = number * width * layers + layer if config.checkpointing else layers * layer
     passing = number * (6 * inner + 6 * width)
     logits = 2 * number * AT_ONCE * int(text.vocab_size)

@@ -20,6 +20,8 @@ BLOCK_TOKENS = 1024
 CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE = 2048, 8192
 """Tokens of a forward pass. On a CPU fewer are slower: two cores with AMX computed 810 tokens/s with 800 at once, 980
 with 1,400 and 1,080 with 2,000."""
+CPU_TOKENS_ELSEWHERE = 512
+"""The same of a forward pass by transformers, which keeps five to ten times as much for the backward pass."""
 LOOKS = 8
 """At the validation loss, in a training."""
 LOOK_SHARE = 0.1
@@ -63,9 +65,12 @@ class Measured:
     """Of the tokens."""
 
 
-def shape(lessons: Lessons, config: TrainConfig, device: torch.device) -> Shape:
-    """The shape for these lessons. Of a large dataset a part is tokenised."""
-    at_once = config.tokens_at_once or (CPU_TOKENS_AT_ONCE if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
+def shape(lessons: Lessons, config: TrainConfig, device: torch.device, *, own: bool = True) -> Shape:
+    """The shape for these lessons. Of a large dataset a part is tokenised. `own`: whether our own forward pass is
+    used.
+    """
+    cpu = CPU_TOKENS_AT_ONCE if own else CPU_TOKENS_ELSEWHERE
+    at_once = config.tokens_at_once or (cpu if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
     block = config.block_tokens or BLOCK_TOKENS
     epoch = epoch_of(lessons, block, config.seed)
     steps = config.steps or max(1, round(config.epochs * epoch.tokens / config.tokens_per_step))

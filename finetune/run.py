@@ -25,7 +25,7 @@ from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, memory, pack, plan, processes
+from finetune import adapters, llama, memory, pack, plan, processes
 from finetune.checkpoint import restore, whole_folder
 from finetune.config import TrainConfig
 from finetune.example import Example
@@ -100,7 +100,7 @@ def begin(
             _close_killed(db)
         learned = course(db, paths, dataset_name, model, config)
         config = suited(config, learned)
-        shape = plan.shape(learned.train, config, device)
+        shape = plan.shape(learned.train, config, device, own=llama.computes(learned.base.config, config))
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
