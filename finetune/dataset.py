@@ -18,7 +18,7 @@ from assistant.store.filter import Filter
 from finetune import sources, statistics
 from finetune.canaries import planted
 from finetune.example import Example, Split
-from finetune.select import Candidate, Selection, from_log
+from finetune.select import Candidate, Selection, from_log, used
 from finetune.split import Parts, Seen, Shares, split, words_of
 from finetune.tokens import Cuts, Row, Tokenizer
 from prompts.message import Message
@@ -136,6 +136,7 @@ def made_of(
     rows = [statistics.rows_of(chosen.kind, one, tokenizer) for one in said]
     counted = _counted(parts, replayed, examples, rows, tokenizer, redactor, left)
     counted["canaries"] = len(secret)
+    counted["used"] = used(candidates, chosen.kind)
     _refuse_unlearnable(examples, rows)
     return Prepared(request, examples, rows, counted, redactor is not None)
 

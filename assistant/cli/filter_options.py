@@ -32,6 +32,7 @@ _DECLARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "tags": (("--tag",), {"multiple": True}),
     "corrected": (("--corrected/--not-corrected",), {"default": None}),
     "judged": (("--judged/--not-judged",), {"default": None}),
+    "imported": (("--imported/--not-imported",), {"default": None}),
 }
 """The fields whose option isn't simply called as they are."""
 

@@ -51,6 +51,11 @@ class Exchange:
 
 _RATED = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
 
+_IMPORTED = (
+    "EXISTS (SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id "
+    "WHERE m.id = exchanges.message_id AND m.source_id IS NOT NULL AND c.source <> '')"
+)
+
 Condition = tuple[str, tuple[Any, ...], str | None]
 """SQL about a row of `exchanges`, its values, and the column whose index finds such rows, if there is one."""
 
@@ -89,6 +94,8 @@ def conditions(filter_: Filter) -> list[Condition]:
     found += [("message_id IN (SELECT message_id FROM tags WHERE tag = ?)", (tag,), "message_id") for tag in f.tags]
     if f.judged is not None:
         found.append((f"judged = {int(f.judged)}", (), None))
+    if f.imported is not None:
+        found.append((f"{'' if f.imported else 'NOT '}{_IMPORTED}", (), None))
     if f.corrected is not None:
         within = "EXISTS" if f.corrected else "NOT EXISTS"
         found.append((f"{within} (SELECT 1 FROM messages c WHERE c.corrects_id = exchanges.message_id)", (), None))

@@ -53,6 +53,8 @@ class Filter:
     """Replies that a person has corrected, or those that none has."""
     judged: bool | None = None
     """Replies that are rated, kept, skipped or corrected, or those that are not."""
+    imported: bool | None = None
+    """Replies that were imported from another program, or those that were not."""
     min_tokens: int | None = None
     """Replies of at least so many tokens."""
     max_tokens: int | None = None

@@ -20,13 +20,14 @@ _BARE: dict[str, tuple[str, object]] = {
     "uncorrected": ("corrected", False),
     "judged": ("judged", True),
     "unjudged": ("judged", False),
+    "imported": ("imported", True),
 }
 _WORD = re.compile(
     r'(?P<name>[a-z]+)(?P<sign>[:<>])=?(?:"(?P<quoted>[^"]*)"?|(?P<value>\S*))|#(?P<tag>\S+)|(?P<bare>\S+)'
 )
 
 WORDS = (
-    "good bad unrated keep skip undecided corrected judged tag: model: adapter: template: since: until: "
+    "good bad unrated keep skip undecided corrected judged imported tag: model: adapter: template: since: until: "
     "tokens> surprise> length>"
 )
 """What can be typed."""

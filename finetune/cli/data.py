@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from assistant.store.datasets import Dataset
     from finetune.dataset import Prepared, Request
+    from finetune.select import Selection
     from finetune.split import Shares
 
 
@@ -75,6 +76,8 @@ def replay_file(given: str | None) -> Path | None:
 @click.option(
     "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
 )
+@click.option("--count", "only_count", is_flag=True,
+              help="Only say how many replies it takes, and why others are left out.")  # fmt: skip
 @click.option("--list", "list_", is_flag=True, help="List the datasets.")
 @click.option("--show", metavar="NAME", help="Tell of a dataset; with --preview its examples.")
 @click.option("--delete", metavar="NAME", help="Delete a dataset. What was trained on it stays.")
@@ -82,7 +85,15 @@ def replay_file(given: str | None) -> Path | None:
 @filter_options
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on a line.")
 def command(
-    list_: bool, show: str | None, delete: str | None, yes: bool, as_json: bool, preview: int, model: str, **given: Any
+    list_: bool,
+    show: str | None,
+    delete: str | None,
+    yes: bool,
+    as_json: bool,
+    preview: int,
+    model: str,
+    only_count: bool,
+    **given: Any,
 ) -> None:
     """Make a dataset of the log, or of a file that the log can import.
 
@@ -96,6 +107,8 @@ def command(
     """
     if [list_, show is not None, delete is not None].count(True) > 1:
         raise click.UsageError("Give one of --list, --show and --delete.")
+    if only_count and given["file"]:
+        raise click.UsageError("--count is of the log; a --file is counted without a --name.")
     if given["like"] and (more := _beside_like(click.get_current_context())):
         raise click.UsageError(f"--like takes all of that from the other dataset; leave out {', '.join(more)}.")
     with opened_log() as db:
@@ -105,6 +118,8 @@ def command(
             _delete(db, delete, yes=yes, as_json=as_json)
         elif show is not None:
             _show(db, show, preview, model, as_json=as_json)
+        elif only_count:
+            _count(db, given, as_json=as_json)
         else:
             _make(db, given, preview, model, as_json=as_json)
 
@@ -126,11 +141,23 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
         _print_line({**told, **({"preview": shown} if preview else {})})
         return
     _print_rows(shown)
-    tell(prepared.statistics)
+    tell(prepared.statistics, None if request.file else request.selection)
     click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was kept: give it a --name.")
 
 
-WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "as_json"}
+def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
+    from finetune import select
+
+    request = _like(db, given["like"]) if given["like"] else _request(given)
+    counted_ = select.count(db, request.selection)
+    words = counted_.words(request.selection)
+    if as_json:
+        _print_line({"used": counted_.used, "left_out": dict(counted_.left), "words": words})
+    else:
+        click.echo(words)
+
+
+WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "only_count", "as_json"}
 
 
 def _beside_like(context: click.Context) -> list[str]:
@@ -236,14 +263,15 @@ def _about(one: "Dataset") -> dict[str, Any]:
 def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool) -> None:
     from assistant.store import datasets
     from finetune.example import Example
+    from finetune.select import Selection
     from finetune.statistics import rows_of
 
     found = datasets.get(db, name)
+    kind: Any = found.kind
     shown: list[Any] = []
     if preview:
         tokenizer, decode = _tokenizer(db, model)
         some = [one for one, _ in zip(datasets.examples(db, found.id), range(preview), strict=False)]
-        kind: Any = found.kind
         shown = [
             {"split": one.split, "rows": _marked(rows_of(kind, Example.from_json(one.body), tokenizer), decode)}
             for one in some
@@ -253,7 +281,9 @@ def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool)
         _print_line({**found.statistics, **_about(found), **now, **({"preview": shown} if preview else {})})
         return
     _print_rows(shown)
-    tell({**found.statistics, **now})
+    source = found.source
+    of_log = not source.get("file") and not source.get("baked")
+    tell({**found.statistics, **now}, Selection(kind, everything=source.get("everything", False)) if of_log else None)
 
 
 def _delete(db: "Database", name: str, *, yes: bool, as_json: bool) -> None:
@@ -318,9 +348,15 @@ def _print_rows(shown: list[dict[str, Any]]) -> None:
             click.echo("\n")
 
 
-def tell(told: "Mapping[str, Any]") -> None:
-    """What was counted of a dataset, for people."""
-    examples = told["examples"]
+def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
+    """What was counted of a dataset, for people. `of_log`: what of the log it was made of, if it was."""
+    from finetune.select import REASONS, Counts
+
+    examples, left = told["examples"], told["left_out"]
+    if of_log is not None and "used" in told:  # datasets made by earlier versions lack it
+        replies = {why: number for why, number in left.items() if why in REASONS}
+        click.echo(Counts(told["used"], replies).words(of_log) + ".")
+        left = {what: number for what, number in left.items() if what not in replies}
     click.echo(
         f"{counted(sum(examples.values()), 'example')}: "
         + ", ".join(f"{count:,} {part}" for part, count in examples.items())
@@ -340,7 +376,7 @@ def tell(told: "Mapping[str, Any]") -> None:
         (told["personal_places"], f"places of personal data replaced ({told['personal_values']:,} values)"),
         (told["replayed"], "of general text, against forgetting"),
         (told.get("canaries", 0), "canaries planted"),
-        *((count, what) for what, count in told["left_out"].items()),
+        *((count, what) for what, count in left.items()),
     ):
         if count:
             click.echo(f"{count:,} {what}")

@@ -1,17 +1,17 @@
 """What of the log is learned, and what is only read."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlite_utils import Database
 
 from assistant.store import conversations, curation, messages
-from assistant.store.database import open_memory
+from assistant.store.database import open_memory, select
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from finetune.example import Example
-from finetune.select import Candidate, Selection, from_log
+from finetune.select import Candidate, Selection, count, from_log
 from prompts import template as templates
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
@@ -60,7 +60,7 @@ def test_only_what_is_praised_is_learned_and_the_rest_is_read(db: Database) -> N
     assert one.message_id == kept
 
 
-@pytest.mark.parametrize("state", ["cut", "stopped", "interrupted"])
+@pytest.mark.parametrize("state", ["cut", "stopped", "interrupted", "failed"])
 def test_a_reply_that_did_not_end_is_never_learned(db: Database, state: str) -> None:
     user, _ = ask(db, "q", "whole")
     part = reply(db, user, "par", state)
@@ -68,7 +68,7 @@ def test_a_reply_that_did_not_end_is_never_learned(db: Database, state: str) -> 
     left = Counter[str]()
     found = list(from_log(db, Selection(filter=Filter(rating="good")), left))
     assert found == []
-    assert left["replies cut, stopped or failed"] == 1
+    assert left == {"cut off" if state == "cut" else state: 1}
 
 
 def test_all_takes_the_open_path_without_bad_skipped_or_corrected_ones(db: Database) -> None:
@@ -161,7 +161,105 @@ def test_tags_are_the_classes_of_a_template(db: Database) -> None:
     assert found.example.messages == (Message("user", "I won! It is"), Message("assistant", "good"))
     assert found.example.choices == (("good", "great"), ("bad",))
     assert found.said == "I won!"
-    assert left["texts tagged with several classes"] == 1
+    assert left["tagged with several classes"] == 1
+
+
+def rated_bad(db: Database, one: int) -> None:
+    curation.rate(db, one, -1)
+
+
+def skipped(db: Database, one: int) -> None:
+    curation.rate(db, one, 1)
+    curation.decide(db, one, "skip")
+
+
+def corrected(db: Database, one: int) -> None:
+    curation.correct(db, one, "better")
+
+
+def emptied(db: Database, one: int) -> None:
+    curation.rate(db, one, 1)
+    db.conn.execute("UPDATE messages SET content = ' ' WHERE id = ?", (one,))
+
+
+def failed(db: Database, one: int) -> None:
+    curation.rate(db, one, 1)
+    db.conn.execute("UPDATE messages SET state = 'failed' WHERE id = ?", (one,))
+
+
+def unasked(db: Database, one: int) -> None:
+    """An imported conversation that begins with a reply."""
+    curation.rate(db, one, 1)
+    question = messages.get(db, one).parent_id
+    db.conn.execute("UPDATE messages SET parent_id = NULL WHERE id = ?", (one,))
+    db.conn.execute("DELETE FROM messages WHERE id = ?", (question,))
+
+
+def joined(db: Database, one: int) -> None:
+    """Two replies in a row are one turn."""
+    curation.rate(db, one, 1)
+    curation.rate(db, reply(db, one, "and more"), 1)
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (rated_bad, "2 judged · 1 used · 1 rated bad"),
+        (skipped, "2 judged · 1 used · 1 skipped"),
+        (corrected, "3 judged · 2 used · 1 corrected"),
+        (emptied, "2 judged · 1 used · 1 empty"),
+        (failed, "2 judged · 1 used · 1 failed"),
+        (unasked, "2 judged · 1 used · 1 without a question"),
+        (joined, "3 judged · 1 used · 2 joined to another reply"),
+        (lambda *_: None, "1 judged · 1 used"),
+    ],
+)
+def test_what_is_left_out_is_counted_by_its_reason(
+    db: Database, act: Callable[[Database, int], None], words: str
+) -> None:
+    curation.rate(db, ask(db, "fine?", "fine")[1], 1)
+    act(db, ask(db, "why?", "because")[1])
+    counts = count(db, Selection())
+    assert counts.words(Selection()) == words
+    assert counts.total == counts.used + sum(counts.left.values())
+
+
+def test_every_reply_is_counted_once(db: Database) -> None:
+    """Of all replies those on the open path are used, and the other versions are counted."""
+    _, first, _open = ask(db, "q", "old version", "open version")
+    go_on(db, first, "unanswered")
+    curation.correct(db, ask(db, "wrong?", "wrong")[1], "right")
+    rated_bad(db, ask(db, "bad?", "bad")[1])
+    wanted = Selection(everything=True)
+    assert count(db, wanted).words(wanted).startswith("5 replies · 2 used")
+    assert count(db, wanted).total == len(select(db, "SELECT 1 FROM messages WHERE role = 'assistant'"))
+
+
+def test_a_reply_without_a_question_does_not_take_the_others_with_it(db: Database) -> None:
+    _, greeting = ask(db, "q", "Hello, I am here.")
+    good = reply(db, go_on(db, greeting, "Who lit the lamp?"), "The keeper.")
+    unasked(db, greeting)
+    curation.rate(db, good, 1)
+    (one,) = selected(db)
+    assert learned([one]) == [["The keeper."]]
+    assert one.example.messages[0] == Message("assistant", "Hello, I am here.")
+
+
+def test_thumbs_and_votes_are_counted_too(db: Database) -> None:
+    _, good, bad = ask(db, "q", "good", "bad")
+    curation.rate(db, good, 1)
+    curation.rate(db, bad, -1)
+    for kind, words in (("kto", "2 rated · 2 used"), ("preference", "1 pair · 1 used")):
+        wanted = Selection(kind)  # type: ignore[arg-type]
+        assert count(db, wanted).words(wanted) == words
+
+
+def test_imported_replies_are_those_of_the_open_path(db: Database) -> None:
+    _, old, new = ask(db, "q", "old version", "open version")
+    db.conn.execute("UPDATE messages SET source_id = '0' WHERE id IN (?, ?)", (old, new))
+    db.conn.execute("UPDATE conversations SET source = 'chatgpt'")
+    ask(db, "mine?", "not imported")
+    assert learned(selected(db, everything=True, filter=Filter(imported=True))) == [["open version"]]
 
 
 def test_filters_are_those_of_the_log(db: Database) -> None:

@@ -73,6 +73,8 @@ def mixed(db: Database) -> list[int]:
     curation.tag(db, rows[2], "t")
     for number, row in enumerate(rows):
         db.conn.execute("UPDATE messages SET created_ms = ? WHERE id = ?", (1000 * number, row))
+    db.conn.execute("UPDATE messages SET source_id = '0' WHERE id IN (?, ?)", rows[1:])  # the first restored: no source
+    db.conn.execute("UPDATE conversations SET source = 'chatgpt' WHERE id = 3")
     derived.rebuild(db)
     return rows
 
@@ -99,6 +101,8 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"judged": False}, [2]),
     ({"corrected": False}, [0, 1, 2]),
     ({"corrected": True}, []),
+    ({"imported": True}, [2]),
+    ({"imported": False}, [0, 1]),
     ({"min_tokens": 20}, [1, 2]),
     ({"max_tokens": 10}, [0]),
     ({"min_surprise": 1.5}, [0]),

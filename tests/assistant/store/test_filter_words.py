@@ -21,6 +21,7 @@ NOW_MS = int(NOW.timestamp() * 1000)
         ("unrated keep", Filter(rating="unrated", decision="keep")),
         ("rating:bad decision:undecided", Filter(rating="bad", decision="undecided")),
         ("corrected unjudged", Filter(corrected=True, judged=False)),
+        ("imported good", Filter(imported=True, rating="good")),
         ("model:qwen3-4b template:plain", Filter(model="qwen3-4b", template="plain")),
         ("adapter:none", Filter(adapter="")),
         ('#story tag:旅行 tag:"to do"', Filter(tags=("story", "旅行", "to do"))),
