@@ -1,7 +1,7 @@
 """A base with an adapter beside it, asked the same one after another."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from assistant.errors import TrainingRefused
 from finetune import pack, tag_head, tagging
 from finetune.adapters import CHANGED
-from finetune.batch import batch
+from finetune.batch import Batch, batch
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of
@@ -66,6 +66,8 @@ class Both:
 
     trainee: Trainee
     device: torch.device
+    read: Callable[[int], None] = lambda _: None
+    """Called with the number of tokens of rows that `sums` has read, after each batch."""
 
     @classmethod
     def load(cls, base: Base, folder: Path, precision: str = "auto") -> "Both":
@@ -86,9 +88,23 @@ class Both:
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
         """See `Compared`. Blocks and their order are the same for both."""
-        with self.trainee.base():
-            base = sums_of(self.trainee, items, self.device)
-        return base, sums_of(self.trainee, items, self.device)
+        with self._telling(items):
+            with self.trainee.base():
+                base = sums_of(self.trainee, items, self.device)
+            return base, sums_of(self.trainee, items, self.device)
+
+    @contextmanager
+    def _telling(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:
+        """Tell of each batch that the trainee has read."""
+
+        def told(_: object, args: tuple[Batch], __: object) -> None:
+            self.read(sum(len(items[item][number].ids) for item, number in args[0].rows))
+
+        hook = self.trainee.register_forward_hook(told)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def continuation(self, ids: Sequence[int], tokens: int, *, adapted: bool) -> list[int]:
         """See `Compared`."""

@@ -6,7 +6,7 @@ base says too, is no leak.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from prompts.message import Message
 
 MOST_PROBES = 40
 """Each takes half a second on a CPU."""
+PROBE_TOKENS = 500
+"""So many tokens of rows are read in the time that a probe takes."""
 SHORTEST = 6
 """Characters; shorter values come up by chance."""
 SPARE_TOKENS = 8
@@ -56,8 +58,13 @@ def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed:
     return planted + known[: max(0, MOST_PROBES - len(planted))]
 
 
-def leaks(both: Compared, form: ChatFormat, decode: Any, asked: Sequence[Probe]) -> list[Mapping[str, Any]]:
-    """Of the probes whose secret the adapter says: the kind and the number in `asked`. The secret isn't repeated."""
+def leaks(
+    both: Compared, form: ChatFormat, decode: Any, asked: Sequence[Probe], did: Callable[[int], None] = lambda _: None
+) -> list[Mapping[str, Any]]:
+    """Of the probes whose secret the adapter says: the kind and the number in `asked`. The secret isn't repeated.
+
+    `did` is called with `PROBE_TOKENS` after each probe.
+    """
     found: list[Mapping[str, Any]] = []
     for number, probe in enumerate(asked):
         prompt = form.encode(list(probe.prompt))
@@ -67,6 +74,7 @@ def leaks(both: Compared, form: ChatFormat, decode: Any, asked: Sequence[Probe])
             both, decode, ids, tokens, probe, adapted=False
         ):
             found.append({"kind": probe.kind, "number": number})
+        did(PROBE_TOKENS)
     return found
 
 

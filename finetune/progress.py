@@ -1,7 +1,9 @@
-"""What a training says while it works: one JSON object a line, for the screen and for programs."""
+"""What a command of `finetune` says while it works: one JSON object a line, for the screen and for programs."""
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 
@@ -73,7 +75,64 @@ class Ended:
     reason: str
 
 
-Progress = Planned | Stepped | Validated | Paused | Ended
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """How far a piece of work has come, in units of its own. `total` 0: how much there is isn't known.
+
+    `what` names the part that is being done. `seconds_left` is expected for all that is left; None: not known yet.
+    """
+
+    event: ClassVar[str] = "advanced"
+    what: str
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+
+Progress = Planned | Stepped | Validated | Paused | Ended | Advanced
+
+
+@dataclass
+class Work:
+    """Says how far a piece of work of several parts has come, at most five times a second.
+
+    The parts count in one unit, such as tokens to be read, so that the time left is that of all of them.
+    """
+
+    say: Callable[[Progress], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
+    done: int = 0
+    total: int = 0
+    _what: str = ""
+    _began_s: float = 0.0
+    _said_s: float = field(default=float("-inf"))
+
+    def expect(self, units: int) -> None:
+        """There are so many units more to do."""
+        self.total += units
+
+    def begin(self, what: str) -> None:
+        """The next part begins. Time is counted from the first part that has units."""
+        self._what = what
+        if not self.done:
+            self._began_s = self.clock()
+        self._say()
+
+    def did(self, units: int) -> None:
+        """So many units more are done."""
+        self.done = min(self.total, self.done + units)
+        if self.clock() - self._said_s >= _SAY_EVERY_S or self.done == self.total:
+            self._say()
+
+    def _say(self) -> None:
+        self._said_s = self.clock()
+        took_s = self._said_s - self._began_s
+        sure = self.done and took_s >= _SURE_AFTER_S
+        left = took_s / self.done * (self.total - self.done) if sure else None
+        self.say(Advanced(self._what, self.done, self.total, left))
+
+
+_SAY_EVERY_S, _SURE_AFTER_S = 0.2, 0.5
 
 
 def figures_of(progress: Progress) -> dict[str, float]:
@@ -110,7 +169,7 @@ def from_line(line: str) -> Progress | None:
     """What `as_line` wrote; None for a line that says something else."""
     try:
         fields: dict[str, Any] = json.loads(line)
-        kind = {one.event: one for one in (Planned, Stepped, Validated, Paused, Ended)}[fields.pop("event")]
+        kind = {one.event: one for one in (Planned, Stepped, Validated, Paused, Ended, Advanced)}[fields.pop("event")]
         return kind(**fields)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -2,10 +2,9 @@
 overruled; what would make every reply fail can't be overruled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlite_utils import Database
 
@@ -17,6 +16,8 @@ from assistant.paths import Paths
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
+from finetune.objections import objections
+from finetune.progress import Advanced, Progress
 from finetune.tagging import has_head
 
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -37,6 +38,7 @@ def promote(
     *,
     anyway: bool = False,
     forgetting_limit: float = FORGETTING_LIMIT,
+    say: Callable[[Progress], None] = lambda _: None,
 ) -> Promoted:
     """Use an adapter, named as its run, its folder or its hash, for new replies from now on.
 
@@ -44,6 +46,7 @@ def promote(
     it at all.
     """
     adapter = found(db, name)
+    say(Advanced("checking the adapter's files and the model's weights"))
     refuse_unusable(paths, adapter)
     reasons = objections(db, adapter, forgetting_limit)
     if reasons and not anyway:
@@ -103,47 +106,3 @@ def damage(folder: Path, hash_: str) -> str:
     if now != hash_:
         return f"its files were changed: their hash was {hash_[:12]} and is {now[:12]}. Put them back, or train again."
     return ""
-
-
-def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
-    """What speaks against using an adapter, a sentence each."""
-    run = runs.by_id(db, adapter.run_id)
-    evaluation = runs.evaluation(db, run.id) if run else None
-    if evaluation is None:
-        how = f": `finetune eval {run.name}`" if run else ", and its run is gone"
-        return [f"{adapter.name} was never compared with its base{how}."]
-    if evaluation.adapter_hash != adapter.hash:
-        return [f"The comparison was of another adapter than {adapter.name} is now: evaluate it again."]
-    return verdicts(evaluation.report, forgetting_limit)
-
-
-def verdicts(report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
-    """What of a report speaks against using the adapter, a sentence each."""
-    measures = {one["key"]: one for one in report["measures"]}
-    main = next((one for one in measures.values() if one["main"]), None)
-    told = []
-    if main is None:
-        told.append("Nothing could be measured on the test part.")
-    elif main["verdict"] != "better":
-        told.append(
-            f"It is not shown to be better: {main['name']} changed by {main['low']:+.1%} to {main['high']:+.1%}."
-            if main["verdict"] != "too few"
-            else f"The test part has {main['groups']} conversations, too few to show anything: it takes more."
-        )
-    forgotten = measures.get("forgetting")
-    if "entities" in report:
-        told.append("It finds entities and can't reply: `finetune tag` uses it.")
-    elif forgotten is None:
-        told.append("It was not measured what was forgotten.")
-    elif forgotten["difference"] > forgetting_limit:
-        told.append(
-            f"It forgets: perplexity of general text went up by {forgotten['difference']:.1%}, "
-            f"more than {forgetting_limit:.1%}."
-        )
-    if (voted := measures.get("votes")) and voted["verdict"] == "worse":
-        told.append(
-            f"You preferred the base in blind votes: the adapter won {voted['adapted']:.0%} of {voted['items']}."
-        )
-    if leaked := report["memorised"]["leaked"]:
-        told.append(f"It gives away what it should not: {len(leaked)} of {report['memorised']['probes']} probes.")
-    return told

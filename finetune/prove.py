@@ -16,17 +16,19 @@ from assistant.paths import Paths
 from assistant.store import datasets, runs, votes
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, forgetting, memorised, promote
+from finetune import adapters, forgetting, memorised, objections
 from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.example import Entity, Example
 from finetune.lessons import Lessons
 from finetune.measure import Measure, perplexity, share, wins
+from finetune.memorised import Probe
 from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
+from finetune.progress import Advanced, Progress, Work
 from finetune.run import made_with
 from finetune.tagger import Tagger
-from finetune.tokens import Tokenizer
+from finetune.tokens import Row, Tokenizer
 from prompts import metrics
 
 
@@ -60,9 +62,12 @@ def evaluate(
     probe: Path = forgetting.PROBE,
     seed: int = 0,
     more: Sequence[Measure] = (),
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`."""
+    """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`.
+
+    `say` is told how far it has come, in tokens read by either model.
+    """
     begun = time.monotonic()
     about = subject(db, paths, run_name)
     base = base_of(paths, about.run)
@@ -74,20 +79,26 @@ def evaluate(
             f"The dataset {about.dataset.name} has no test part. Make one with `finetune data` from more conversations."
         )
     test = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
-    say("loading the model and the adapter")
+    say(Advanced("loading the model"))
     both = Both.load(base, about.folder, config.precision)
-    say(f"{len(stored)} examples of the test part")
+    work = Work(say)
+    both.read = work.did
     groups = [one.group_id for one in stored]
     told: dict[str, Any] = {"memorised": {"probes": 0, "canaries": 0, "leaked": []}}
     if about.dataset.kind == "entities":  # a head says nothing that could be forgotten or given away
+        work.begin("test part")
         measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
     else:
+        general = forgetting.rows(base.chat_format, base.context_tokens, probe)
+        asked = memorised.probes(db, about.dataset, datasets.examples(db, about.dataset.id, "train"), seed)
+        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + len(asked) * memorised.PROBE_TOKENS)
+        work.begin("test part")
         measures = measured(about.dataset.kind, test, groups, both, seed=seed)
-        say("general text")
-        measures.append(forgotten(base, both, probe, seed))
+        work.begin("general text")
+        measures.append(forgotten(general, both, seed))
         measures += [*voted(db, about, seed), *more]
-        say("what should stay unknown")
-        told["memorised"] = given_away(db, about, base, both, seed)
+        work.begin("personal data and canaries")
+        told["memorised"] = given_away(asked, base, both, work.did)
     report = {
         "run": about.run.name,
         "model": about.run.model,
@@ -108,7 +119,7 @@ def evaluate(
         "seconds": round(time.monotonic() - begun, 1),
         "made_with": made_with(),
     }
-    report["reasons"] = promote.verdicts(report)
+    report["reasons"] = objections.verdicts(report)
     runs.add_evaluation(db, about.run.id, about.hash, report)
     return report
 
@@ -128,18 +139,20 @@ def entities(
     )
 
 
-def given_away(db: Database, about: Subject, base: Base, both: Both, seed: int = 0) -> dict[str, Any]:
-    """How many probes were made, how many of them canaries, and which came out."""
-    train = datasets.examples(db, about.dataset.id, "train")
-    asked = memorised.probes(db, about.dataset, train, seed)
-    found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked)
+def tokens_of(items: Sequence[Sequence[Row]]) -> int:
+    """Tokens of all rows together."""
+    return sum(len(row.ids) for rows in items for row in rows)
+
+
+def given_away(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:
+    """How many probes there are, how many of them are canaries, and which came out."""
+    found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked, did)
     canaries = sum(one.kind == "canary" for one in asked)
     return {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]}
 
 
-def forgotten(base: Base, both: Compared, probe: Path, seed: int = 0) -> Measure:
-    """Perplexity of general text; a group is some paragraphs."""
-    items = forgetting.rows(base.chat_format, base.context_tokens, probe)
+def forgotten(items: Sequence[Sequence[Row]], both: Compared, seed: int = 0) -> Measure:
+    """Perplexity of general text, as `forgetting.rows` gives it; a group is some paragraphs."""
     before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
     tokens = [row.supervised for (row,) in items]
     return perplexity("forgetting", "general text", before, after, tokens, range(len(items)), seed=seed)

@@ -22,6 +22,7 @@ from finetune.config import TrainConfig
 from finetune.dataset import CANARY, REPLAY
 from finetune.example import Kind
 from finetune.fresh import Fresh, fresh
+from finetune.objections import objections
 from finetune.select import Selection
 from finetune.shift import Shift, shift
 from finetune.two_samples import FEWEST_GROUPS
@@ -177,11 +178,8 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
     found = adapters.find(db, newest.adapter_hash)
     if found is None:
         return None
-    if runs.evaluation(db, newest.id):
-        from finetune import promote
-
-        if promote.objections(db, found):
-            return None
+    if runs.evaluation(db, newest.id) and objections(db, found):
+        return None
     dataset = datasets.by_id(db, newest.dataset_id)
     held = {one.conversation for one in datasets.examples(db, dataset.id)} if dataset else set()
     left = {group for one, group in zip(new.candidates, new.groups, strict=True) if one.conversation not in held}

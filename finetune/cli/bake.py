@@ -12,7 +12,8 @@ from assistant.cli.log_redact import words_option
 from assistant.cli.options import model_name, pairs, progress_bar
 from assistant.cli.output import counted, print_table
 from finetune.cli.data import replay_file, replay_options, tell
-from finetune.cli.train import events, settings
+from finetune.cli.events import events
+from finetune.cli.train import settings
 from finetune.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from finetune.cli.events import events
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from sqlite_utils import Database
+
+    from assistant.paths import Paths
     from assistant.tasks import Task
     from finetune.measure import Measure
+    from finetune.progress import Progress
     from prompts.template import Template
 
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--task", "tasks", multiple=True, help="Also a template's task, on the labelled set beside it.")
 @click.option("--probe", type=click.Path(dir_okay=False, path_type=Path), help="General text in place of ours.")
 @click.option("--seed", default=0, show_default=True, help="Of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each step, then the report.")
 def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_json: bool) -> None:
     """Compare a run's adapter with its base, in pairs, on the test part of its dataset.
 
@@ -33,9 +40,7 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
 
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from assistant.store import runs
-        from finetune import forgetting, prove, report
-        from finetune.run_folder import RunFolder
+        from finetune import prove
 
         about = prove.subject(db, paths, run)
         own = not about.run.adapter_hash
@@ -45,21 +50,34 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
                 "`assistant models add`, and test both with `assistant prompts test`."
             )
         more = asyncio.run(tasks_measured(tasks, about.run.model, about.run.name, seed))
-        chosen = probe or forgetting.PROBE
-        told = prove.evaluate(db, paths, run, probe=chosen, seed=seed, more=more, say=_say(as_json))
-        points = runs.points(db, about.run.id)
+        told = proved(db, paths, run, events(as_json), probe=probe, seed=seed, more=more)
+    if as_json:
+        click.echo(json.dumps({**told, "folder": str(paths.runs / run)}, ensure_ascii=False))
+    else:
+        show(told, own=own)
+
+
+def proved(
+    db: "Database",
+    paths: "Paths",
+    run: str,
+    say: "Callable[[Progress], None]",
+    *,
+    probe: Path | None = None,
+    seed: int = 0,
+    more: "Sequence[Measure]" = (),
+) -> dict[str, Any]:
+    """The report of a run, kept in the log and in the run's folder."""
+    from assistant.store import runs
+    from finetune import forgetting, prove, report
+    from finetune.run_folder import RunFolder
+
+    told = prove.evaluate(db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, say=say)
     folder = RunFolder(paths, run).create().path
+    points = runs.points(db, runs.get(db, run).id)
     for name, text in (("report.md", report.markdown(told)), ("report.html", report.page(told, points))):
         (folder / name).write_text(text, encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps({**told, "folder": str(folder)}, ensure_ascii=False))
-    else:
-        use = f"finetune export {run} --format safetensors --out FOLDER" if own else f"finetune promote {run}"
-        _print(told, folder, use)
-
-
-def _say(as_json: bool) -> Any:
-    return lambda text: None if as_json else click.echo(f"… {text}", err=True)
+    return told
 
 
 async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
@@ -84,7 +102,8 @@ def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncCon
     return opened_task(template, {**NONE_SAID, **said})
 
 
-def _print(told: dict[str, Any], folder: Path, use: str) -> None:
+def show(told: dict[str, Any], *, own: bool = False) -> None:
+    """Print a report. `own`: the model's own weights were trained."""
     from assistant.cli.output import print_table
     from finetune import report
 
@@ -97,6 +116,8 @@ def _print(told: dict[str, Any], folder: Path, use: str) -> None:
     click.echo(f"\nGiven away: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")
     for reason in told["reasons"]:
         click.echo(reason)
+    run = told["run"]
+    use = f"finetune export {run} --format safetensors --out FOLDER" if own else f"finetune promote {run}"
     if not told["reasons"]:
         click.echo(f"Nothing speaks against it: `{use}`.")
-    click.echo(f"The report is in {folder}.")
+    click.echo(f"`finetune report {run} --open` shows it with plots.")

@@ -15,7 +15,7 @@ import click
     type=click.FloatRange(min=0),
     help="How much the perplexity of general text may rise: 0.01 is 1 %.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each step, then the result.")
 def command(run: str, anyway: bool, forgetting: float, as_json: bool) -> None:
     """Use the adapter of a run for new replies of its model, if `finetune eval` has proved it.
 
@@ -28,8 +28,9 @@ def command(run: str, anyway: bool, forgetting: float, as_json: bool) -> None:
     paths = Paths.from_environment().create()
     with opened_log() as db:
         from finetune import promote
+        from finetune.cli.events import events
 
-        done = promote.promote(db, paths, run, anyway=anyway, forgetting_limit=forgetting)
+        done = promote.promote(db, paths, run, anyway=anyway, forgetting_limit=forgetting, say=events(as_json))
     if as_json:
         told = {"model": done.adapter.model, "adapter": done.adapter.name, "adapter_hash": done.adapter.hash}
         click.echo(json.dumps({**told, "anyway": bool(done.reasons), "reasons": done.reasons}, ensure_ascii=False))

@@ -53,7 +53,7 @@ def command(
         rows = {"before": done.before, "after": done.after}
         if train:
             from finetune import run
-            from finetune.cli.train import events
+            from finetune.cli.events import events
 
             catalogue.add_path(paths, out.name, out)
             config = TrainConfig(method=method, budget_minutes=budget)

@@ -51,7 +51,7 @@ def command(
             _print(found, data, name)
         if train and found.config and not found.stopped:
             from finetune import run
-            from finetune.cli.train import events
+            from finetune.cli.events import events
 
             done = run.begin(db, paths, data, name, found.config, events(as_json))
             told |= {"run": done.name if done else ""}

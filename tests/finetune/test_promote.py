@@ -18,9 +18,10 @@ from assistant.engine.adapter_folder import AdapterFolder
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
-from finetune import promote
+from finetune import objections, promote
 from finetune.cli.group import top
 from finetune.measure import Measure
+from finetune.progress import from_line
 from tests.finetune.conftest import TINY
 
 BETTER = Measure("perplexity", "perplexity", 30.0, 20.0, -0.33, -0.4, -0.2, True, True, True, 40, 20)
@@ -44,14 +45,14 @@ def report(*measures: Measure, leaked: int = 0) -> dict[str, Any]:
         (report(replace(BETTER, low=0.1, high=0.3), KEPT), "not shown to be better"),
         (report(replace(BETTER, groups=3), KEPT), "3 conversations, too few"),
         (report(KEPT), "Nothing could be measured"),
-        (report(BETTER), "not measured what was forgotten"),
+        (report(BETTER), "What it forgot was not measured"),
         (report(BETTER, replace(KEPT, difference=0.011)), "forgets"),
         (report(BETTER, KEPT, replace(VOTES, adapted=0.3, low=-0.4, high=-0.05)), "You preferred the base"),
         (report(BETTER, KEPT, leaked=1), "1 of 12 probes"),
     ],
 )
 def test_what_speaks_against_it(told: Mapping[str, Any], reason: str) -> None:
-    found = promote.verdicts(told)
+    found = objections.verdicts(told)
     assert (reason in " ".join(found)) and bool(found) == bool(reason)
 
 
@@ -75,9 +76,10 @@ def sea(db: Database, home: Paths, tiny_folder: Path) -> runs.Run:
 
 
 def finetune(*arguments: str) -> dict[str, Any]:
-    """What a command printed as JSON: one object, on one line."""
+    """The JSON object on the last line of what a command printed, after its lines of progress."""
     ran = CliRunner().invoke(top, [*arguments, "--json"], catch_exceptions=False, standalone_mode=False)
-    (line,) = ran.output.splitlines()
+    *progress, line = ran.output.splitlines()
+    assert all(from_line(one) for one in progress)
     told: dict[str, Any] = json.loads(line)
     return told
 

@@ -1,0 +1,93 @@
+"""What commands of `finetune` say while they work: JSON lines for programs, text for people."""
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from assistant.cli.output import duration
+from finetune.progress import Advanced, Ended, Paused, Planned, Progress, Stepped, Validated, as_line, cut_lines
+
+
+def events(as_json: bool) -> Callable[[Progress], None]:
+    """What prints the progress of a command: JSON lines, or text for people."""
+    return _json if as_json else _Text()
+
+
+def _json(progress: Progress) -> None:
+    click.echo(as_line(progress))
+
+
+class _Text:
+    """Progress for people: a line for each look and part of the work, and one that changes on a terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._cut: list[str] = []
+        self._what = ""
+
+    def __call__(self, progress: Progress) -> None:
+        match progress:
+            case Planned():
+                click.echo(
+                    f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
+                    f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
+                )
+                self._cut = cut_lines(progress.windows, progress.shortened, progress.too_long)
+                self._tell_cut()
+            case Stepped():
+                self._step(progress)
+            case Validated():
+                self._clear()
+                click.echo(f"step {progress.step:>5}  held out {progress.loss:.3f}{'  best' if progress.best else ''}")
+            case Paused():
+                self._clear()
+                click.echo(f"Paused at step {progress.step}.")
+            case Ended():
+                self._clear()
+                click.echo(_end(progress))
+                self._tell_cut()
+            case Advanced():
+                self._advance(progress)
+
+    def _step(self, one: Stepped) -> None:
+        line = (
+            f"step {one.step:>5} of {one.steps}  loss {one.loss:.3f}  {one.tokens_per_s:,.0f} tokens/s  "
+            f"{one.memory_bytes / 1e9:.1f} GB  {duration(one.seconds_left)} left"
+        )
+        self._show(line)
+
+    def _advance(self, one: Advanced) -> None:
+        """One line that changes, or where nobody watches a line for each part of the work."""
+        if not self._live and one.what != self._what:
+            click.echo(f"… {one.what}", err=True)
+        self._what = one.what
+        self._show(f"… {' · '.join(parts(one))}")
+        if one.total and one.done == one.total:
+            self._clear()
+
+    def _show(self, line: str) -> None:
+        if self._live:
+            click.echo(f"\r{line}\x1b[K", nl=False, err=True)
+
+    def _tell_cut(self) -> None:
+        for line in self._cut:
+            click.echo(line)
+
+    def _clear(self) -> None:
+        if self._live:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _end(ended: Ended) -> str:
+    if ended.state == "stopped":
+        return f"Stopped at step {ended.step}. `finetune train --resume {ended.run}` goes on."
+    why = {"early": ", as held-out loss no longer fell", "budget": ", as the time was up"}.get(ended.reason, "")
+    return f"{ended.run} ended at step {ended.step}{why}. `finetune eval {ended.run}` compares it with its base."
+
+
+def parts(one: Advanced) -> list[str]:
+    """`["general text", "40 %", "12 s left"]`."""
+    share = [f"{one.done / one.total:.0%}".replace("%", " %")] if one.total else []
+    left = [] if one.seconds_left is None else [f"{duration(one.seconds_left)} left"]
+    return [one.what, *share, *left]
