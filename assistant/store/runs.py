@@ -1,6 +1,7 @@
 """Training runs: what was asked for, how it went step by step, and what evaluation said."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -52,10 +53,15 @@ _COLUMNS = (
 def add(
     db: Database, name: str, dataset_id: int, dataset_hash: str, model: str, base_hash: str, config: Mapping[str, Any]
 ) -> Run:
-    """Begin a run. `name` is what its name begins with: a number is added to it where there is such a run."""
+    """Begin a run. Its name is that of the dataset with the first free number: `mine-1`.
+
+    Later versions of a dataset go on with its numbers: a run on `mine-2`, beside a dataset `mine`, is `mine-2` if free.
+    """
     with transaction(db):
         taken = {row[0] for row in select(db, "SELECT name FROM runs")}
-        numbered = next(one for one in (f"{name}-{number}" for number in range(1, len(taken) + 2)) if one not in taken)
+        first = re.sub(r"-\d+$", "", name)
+        line = first if select(db, "SELECT 1 FROM datasets WHERE name = ?", (first,)) else name
+        numbered = next(one for one in (f"{line}-{number}" for number in range(1, len(taken) + 2)) if one not in taken)
         execute(
             db,
             "INSERT INTO runs (name, dataset_id, dataset_hash, model, base_hash, config, state, created_ms) "

@@ -1,4 +1,4 @@
-"""Choose one of many by typing a few of its letters: models, templates, code blocks, actions."""
+"""Choose among many by typing a few letters: models, templates, code blocks, actions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class PickScreen(Dialog[str]):
     PickScreen { align: center top; }
     PickScreen > .dialog { margin-top: 3; }
     """
-    PLACEHOLDER: ClassVar[str] = "type to narrow down"
+    PLACEHOLDER: ClassVar[str] = "type to filter"
 
     def __init__(self, heading: str, choices: Sequence[Choice], *, current: str = "") -> None:
         super().__init__()
@@ -71,13 +71,10 @@ class PickScreen(Dialog[str]):
             self._options.highlighted = 0
 
     def _line(self, choice: Choice) -> Content:
-        mark = "▌" if choice.value == self._current else " "
-        title = shorten(choice.title, self._title_cells)
-        line = Content.styled(mark, "$accent") + title + " " * (self._title_cells - cell_width(title) + 2)
-        return line + Content.styled(printable(choice.detail, newlines=False), "$foreground 60%")
+        return line_of(choice, self._title_cells, is_current=choice.value == self._current)
 
     @on(Input.Changed, "#query")
-    def _narrow_down(self, event: Input.Changed) -> None:
+    def _filter(self, event: Input.Changed) -> None:
         problem = self.query_one(".problem", Label)
         try:
             found, wrong = self.found(event.value), ""
@@ -106,6 +103,13 @@ class PickScreen(Dialog[str]):
         if event.key in moves and self.query_one(Input).has_focus:
             event.stop()
             self.call_later(self._options.run_action, moves[event.key])
+
+
+def line_of(choice: Choice, title_cells: int, *, is_current: bool = False) -> Content:
+    """A mark at the current choice, the title in so many cells, and quietly the detail."""
+    title = shorten(choice.title, title_cells)
+    line = Content.styled("▌" if is_current else " ", "$accent") + title + " " * (title_cells - cell_width(title) + 2)
+    return line + Content.styled(printable(choice.detail, newlines=False), "$foreground 60%")
 
 
 def matching(choices: Sequence[Choice], query: str) -> Sequence[Choice]:

@@ -1,14 +1,13 @@
-"""Training: what is learned, how and how long; what that will take; and the trainings so far."""
+"""Training: the data, the method and the time; what that will take; and the trainings so far."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -24,11 +23,12 @@ from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.screens.train_choices import BudgetScreen, about, choose_method, choose_source
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.told_errors import TellsErrors
-from assistant.tui.training import commands, history, record, words
+from assistant.tui.training import commands, history, proof, record, setup_rows, words
 from assistant.tui.training.history import History
 from assistant.tui.training.job import Job
-from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, free_name, of_filter
+from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, current, free_name, log_state, of_filter, suggested
 from assistant.tui.training.watch import Watch
+from assistant.tui.widgets.edge_list import EdgeList
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -37,18 +37,20 @@ if TYPE_CHECKING:
     from assistant.store.filter import Filter
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Replies
+    from finetune.progress import Progress
 
 LOOK_EVERY_S = 0.5
+DATASET = "mine"
+"""Name of the datasets that the screen makes; later ones get a number."""
 ABOUT = (
-    "The model learns from what you thought well of, and is compared with what it was on a part that it never saw. "
+    "The model learns from the replies below, and is then compared with what it was, on a part that it never saw. "
     "The chat goes on meanwhile."
 )
-NO_RUNS = "No training yet. p says what one would take, s starts it."
-_LABEL_CELLS = 13
+NO_RUNS = "No training yet."
 
 
 class TrainScreen(TellsErrors, Screen[None]):
-    """Keeps what is chosen until the program ends. A training that runs is shown as soon as the screen is."""
+    """Keeps the choices until the program ends. A training that runs is shown as soon as the screen is."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.TRAIN
     CSS_PATH = "train.tcss"
@@ -61,12 +63,19 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._now = now
         self._reader = LogReader(logs.paths.database)
         self._setup = Setup(logs.model_to_train())
+        self._chosen = False
+        """The reader has chosen what to learn from."""
         self._shown_in_log = JUDGED_WELL
         self._history = History()
         self._watch = Watch(Job(logs.paths, "train"))
-        self._planning = False
+        self._counts = ""
+        """What the data takes of the log and what not, in words."""
+        self._working = ""
+        """Progress of the dataset or the plan that is being made; empty where none is."""
         self._opening = False
         """A training was started, and is shown as soon as it has a name."""
+        self._ended = ""
+        """Name of a run that ended while another screen was shown."""
         self._seen: object = None
         """The state of the log that is shown, and which run is trained."""
 
@@ -74,10 +83,11 @@ class TrainScreen(TellsErrors, Screen[None]):
         with Vertical(id="train"):
             yield Static("Train", classes="heading")
             yield Static(ABOUT, classes="quiet", id="about")
-            yield OptionList(id="setup")
+            yield EdgeList(id="setup")
             yield Static("", id="problem", classes="problem", markup=False)
+            yield Static("", id="banner", markup=False)
             yield Static(NO_RUNS, id="columns", classes="quiet")
-            yield OptionList(id="runs")
+            yield EdgeList(id="runs")
             yield Static("", id="details", classes="quiet", markup=False)
         yield StatusLine()
 
@@ -90,80 +100,82 @@ class TrainScreen(TellsErrors, Screen[None]):
             self._opening = self._watch.running
         self.set_interval(LOOK_EVERY_S, self._look)
 
+    @on(events.ScreenResume)
+    def _resumed(self) -> None:
+        """Show a run that ended meanwhile; count again, as replies may have been judged."""
+        ended, self._ended = self._ended, ""
+        if ended:
+            self._open_run(ended)
+        else:
+            self._count()
+
     async def close(self) -> None:
         """Give the log back; the screen is not used after this. A training goes on."""
         await self._reader.close()
 
     def take_filter(self, typed: str, filter_: "Filter") -> None:
-        """What the Log screen shows now: it can be learned from."""
+        """What the Log screen shows now, as a source to learn from."""
         self._shown_in_log = of_filter(typed, filter_)
 
     def learn_from_log(self) -> None:
         """Choose what the Log screen shows now."""
-        self._change(source=self._shown_in_log)
+        self._choose(self._shown_in_log)
 
-    # --- what is going on
+    # --- the job and the log
 
     async def _look(self) -> None:
         """Show what the training and other windows have done."""
         before = self._watch.running
         self._watch.look()
-        if before and not self._watch.running:
-            self._tell_end()
         if self._reader.closed:  # the program is at its end
             return
         await self._reader.ask(self._read)
         if not self.is_attached:
             return
+        if before and not self._watch.running:
+            self._tell_end()
         self._show_runs()
-        if self._opening and self._watch.run in {one.name for one in self._history.runs}:
+        if self._opening and self._history.find(self._watch.run):
             self._opening = False
             if self.is_current:
                 self._open_run(self._watch.run)
 
     def _read(self, db: "Database") -> None:
-        """Read what there is anew where something has changed."""
+        """Read the history again where something has changed."""
         seen = changes_elsewhere(db), record.alive(db, self._logs.paths, self._watch.alive)
         if seen != self._seen:
             self._history = history.read(db, self._setup.model, seen[1])
             self._seen = seen
 
     def _tell_end(self) -> None:
-        if not self._watch.run:  # it failed before it had a name
+        name = self._watch.run
+        if not name:  # it failed before it had a name
             self._opening = False
             self._show_problem(self._watch.failure)
-        if self._opening:
+        if self._opening or isinstance(self.app.screen, TrainingScreen):
             return
-        if not isinstance(self.app.screen, TrainingScreen):
-            told = self._watch.failure or f"The training {self._watch.run} has ended."
-            self.app.notify(printable(told), severity="error" if self._watch.failure else "information", markup=False)
+        self._ended = "" if self.is_current else name
+        found = self._history.find(name)
+        told = self._watch.failure or f"{name} has ended. F7 shows it."
+        if found and found[1] and name == self._history.better:
+            told = f"{proof.better(name, found[1].report)} · F7 promote"
+        severity = "error" if self._watch.failure else "information"
+        self.app.notify(printable(told), severity=severity, markup=False)  # type: ignore[arg-type]
 
     # --- what is shown
 
     def _show_setup(self) -> None:
-        setup, options = self._setup, self.query_one("#setup", OptionList)
-        planned = "not made yet: enter makes it"
-        if self._planning:
-            planned = "being made …"
-        elif setup.planned:
-            parts = words.plan(setup.planned, setup.config).split(" · ")
-            planned = " · ".join(parts[:3]) + "\n" + " · ".join([*parts[3:], "enter starts it"])
-        rows = (
-            ("model", setup.model or "none on this machine yet: leave with esc, and pull one with f4"),
-            ("learn from", setup.source.about),
-            ("method", words.method(setup.config)),
-            ("time", words.budget(setup.config)),
-            ("plan", planned),
-        )
+        options = self.query_one("#setup", EdgeList)
+        rows = setup_rows.rows(self._setup, self._counts, self._working)
         at = options.highlighted
         options.clear_options()
-        options.add_options([Option(_labelled(label, said)) for label, said in rows])
+        options.add_options([Option(row) for row in rows])
         options.highlighted = len(rows) - 1 if at is None else at
         self.refresh_bindings()
 
     def _show_runs(self) -> None:
         heading, lines = history.lines(self._history, self._now())
-        options = self.query_one("#runs", OptionList)
+        options = self.query_one("#runs", EdgeList)
         at = options.highlighted
         if [str(option.prompt) for option in options.options] != [str(line) for line in lines]:
             options.clear_options()
@@ -172,14 +184,22 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.query_one("#columns", Static).update(heading if lines else NO_RUNS)
         options.display = bool(lines)
         self._show_details()
-        self.query_one(StatusLine).state = (
-            " · ".join(words.progress(self._watch.course)[:3]) if self._watch.running else ""
-        )
+        self._show_banner()
+        state = ""
+        if self._watch.running:
+            state = " · ".join([self._watch.run or "starting", *words.progress(self._watch.course)[:3]])
+        self.query_one(StatusLine).state = state
         self.refresh_bindings()
+
+    def _show_banner(self) -> None:
+        found = self._history.find(self._history.better)
+        told = f"{proof.better(found[0].name, found[1].report)} · p promote" if found and found[1] else ""
+        self.query_one("#banner", Static).update(printable(told, newlines=False))
+        self.query_one("#banner", Static).display = bool(told)
 
     @on(OptionList.OptionHighlighted, "#runs")
     def _show_details(self) -> None:
-        at = self.query_one("#runs", OptionList).highlighted
+        at = self.query_one("#runs", EdgeList).highlighted
         told = "" if at is None or at >= len(self._history.runs) else history.details(self._history, at)
         self.query_one("#details", Static).update(printable(told, newlines=False))
 
@@ -187,7 +207,18 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.query_one("#problem", Static).update(printable(text))
         self.set_class(bool(text), "-problem")
 
-    # --- what is chosen
+    @on(EdgeList.Left)
+    def _go_between_lists(self, event: EdgeList.Left) -> None:
+        """Down from the settings leads to the trainings, up from there back."""
+        setup, trainings = self.query_one("#setup", EdgeList), self.query_one("#runs", EdgeList)
+        if event.options is setup and event.step > 0 and trainings.option_count:
+            trainings.focus()
+            trainings.highlighted = 0
+        elif event.options is trainings and event.step < 0:
+            setup.focus()
+            setup.highlighted = setup.option_count - 1
+
+    # --- the choices
 
     def _change(self, **changes: object) -> None:
         self._setup = self._setup.changed(**changes)
@@ -195,23 +226,47 @@ class TrainScreen(TellsErrors, Screen[None]):
             self._show_problem("")
             self._show_setup()
 
+    def _choose(self, source: Source) -> None:
+        self._chosen, self._counts = True, ""
+        self._change(source=source)
+        if self.is_mounted:
+            self._count()
+
+    def _count(self) -> None:
+        """Say what the data takes of the log and what not, without holding up the screen."""
+        if not self._working:
+            self._work(self._counted, "counting")
+
+    async def _counted(self) -> None:
+        source = current(self._setup.source, await self._reader.ask(log_state))
+        if not self._chosen and not source.dataset:
+            source = await self._reader.ask(suggested)
+        if source != self._setup.source:
+            self._change(source=source)
+        if not self._setup.source.dataset:
+            self._counts = str((await commands.run(self._logs.paths, self._setup.count_arguments()))["words"])
+        if self.is_attached:
+            self._show_setup()
+
     @on(OptionList.OptionSelected, "#setup")
-    def _row_chosen(self, event: OptionList.OptionSelected) -> None:
-        last = "start" if self._setup.planned else "plan"
-        action = ("model", "data", "method", "time", last)[event.option_index]
+    async def _row_chosen(self, event: OptionList.OptionSelected) -> None:
+        action = setup_rows.ACTIONS[event.option_index]
         if self.check_action(action, ()):
-            getattr(self, f"action_{action}")()
+            await self.run_action(f"screen.{action}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         match action:
             case "stop_planning":
-                return self._planning
+                return bool(self._working)
             case "start":
-                return self._setup.planned is not None and not self._watch.running and not self._history.alive
+                free = not self._watch.running and not self._history.alive
+                return bool(self._setup.model) and free and not self._working
             case "plan":
-                return bool(self._setup.model) and self._setup.planned is None and not self._planning
+                return bool(self._setup.model) and self._setup.planned is None and not self._working
             case "data" | "method" | "time" | "model":
-                return not self._planning
+                return not self._working
+            case "promote":
+                return bool(self._history.better)
             case "roll_back":
                 return bool(self._history.in_use)
         return True
@@ -220,10 +275,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         self.dismiss(None)
 
     def action_data(self) -> None:
-        def chosen(source: Source) -> None:
-            self._change(source=source)
-
-        choose_source(self.app, self._history.datasets, self._shown_in_log, self._now, chosen)
+        choose_source(self.app, self._history.datasets, self._shown_in_log, self._now, self._choose)
 
     def action_method(self) -> None:
         choose_method(self.app, self._setup.config, lambda config: self._change(config=config))
@@ -238,7 +290,7 @@ class TrainScreen(TellsErrors, Screen[None]):
     def action_model(self) -> None:
         def chosen(name: str | None) -> None:
             if name is not None:
-                self._seen = None  # which adapter is in use is another question now
+                self._seen = None  # the adapter in use is another model's now
                 self._change(model=name)
 
         here = [Choice(name, name) for name in self._logs.local_models()]
@@ -247,43 +299,59 @@ class TrainScreen(TellsErrors, Screen[None]):
     # --- plan, start, roll back
 
     def action_plan(self) -> None:
-        """Freeze the data where it isn't, and ask what the training would take."""
-        self._work(self._plan, "planning")
+        """Freeze the data, and ask what the training would take."""
+
+        async def plan() -> None:
+            planned = await commands.plan(self._logs.paths, self._setup.train_arguments(), self._say)
+            self._setup = replace(self._setup, planned=planned)
+
+        self._prepare(plan)
+
+    def action_start(self) -> None:
+        """Freeze the data, train on it, and prove the result; the run is shown as soon as it has a name."""
+
+        async def start() -> None:
+            self._watch.start([*self._setup.train_arguments(), "--prove", "--json"])
+            self._opening = True
+            self.query_one(StatusLine).tell("starting")
+
+        self._prepare(start)
 
     def action_stop_planning(self) -> None:
         self.workers.cancel_group(self, "planning")
 
-    async def _plan(self) -> None:
-        self._planning = True
+    def _prepare(self, then: Callable[[], Awaitable[None]]) -> None:
+        """Freeze the data where it isn't, and go on."""
+
+        async def prepare() -> None:
+            try:
+                if not self._setup.source.dataset:
+                    self._setup = replace(self._setup, source=await self._frozen(self._setup))
+                await then()
+            finally:
+                self._working = ""
+                if self.is_attached:  # the program may be at its end
+                    self._show_setup()
+
+        self.workers.cancel_group(self, "counting")
+        self._working = "starting"
         self._show_problem("")
         self._show_setup()
-        try:
-            setup = self._setup
-            if not setup.source.dataset:
-                setup = replace(setup, source=await self._frozen(setup))
-                self._setup = setup
-            planned = await commands.plan(self._logs.paths, setup.train_arguments())
-            self._setup = replace(setup, planned=planned)
-        finally:
-            self._planning = False
-            if self.is_attached:  # the program may be at its end
-                self._show_setup()
+        self._work(prepare, "planning")
+
+    def _say(self, progress: "Progress") -> None:
+        if told := words.advanced(progress):
+            self._working = told
+            self._show_setup()
 
     async def _frozen(self, setup: Setup) -> Source:
-        name = free_name(f"log-{self._now():%Y-%m-%d}", [one.name for one, _ in self._history.datasets])
-        await commands.run(self._logs.paths, setup.data_arguments(name))
+        name = free_name(DATASET, [one.name for one, _ in self._history.datasets])
+        state = await self._reader.ask(log_state)
+        await commands.run(self._logs.paths, setup.data_arguments(name), self._say)
         self._seen = None
         await self._reader.ask(self._read)
         made = next((about(one, size) for one, size in self._history.datasets if one.name == name), name)
-        return Source(f"{made} · {setup.source.about}", name)
-
-    def action_start(self) -> None:
-        """Start what is planned; it is shown as soon as it has a name."""
-        self._show_problem("")
-        self._watch.start([*self._setup.train_arguments(), "--json"])
-        self._opening = True
-        self.query_one(StatusLine).tell("starting")
-        self.refresh_bindings()
+        return Source(f"{made}\nof {setup.source.about}", name, (), setup.source, state)
 
     def action_roll_back(self) -> None:
         """Use what was in use before the last promotion."""
@@ -310,14 +378,13 @@ class TrainScreen(TellsErrors, Screen[None]):
     def _run_chosen(self, event: OptionList.OptionSelected) -> None:
         self._open_run(self._history.runs[event.option_index].name)
 
-    def _open_run(self, name: str) -> None:
+    def action_promote(self) -> None:
+        """Show the run that is proved better, and promote it."""
+        self._open_run(self._history.better, promote=True)
+
+    def _open_run(self, name: str, *, promote: bool = False) -> None:
         def left(_: None) -> None:
             self._seen = None
 
-        self.app.push_screen(TrainingScreen(self._logs, self._reader, self._replies, self._watch, name), left)
-
-
-def _labelled(label: str, said: str) -> Content:
-    margin = "\n" + "\u00a0" * (_LABEL_CELLS + 1)  # plain spaces at the beginning of a line are left out
-    lines = (printable(one, newlines=False) for one in said.split("\n"))
-    return Content.styled(f" {label:<{_LABEL_CELLS}}", "$foreground 60%") + margin.join(lines)
+        screen = TrainingScreen(self._logs, self._reader, self._replies, self._watch, name, promote=promote)
+        self.app.push_screen(screen, left)

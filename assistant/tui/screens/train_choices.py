@@ -1,4 +1,4 @@
-"""What the Train screen lets the reader choose: the data, the method, the time, and every other setting."""
+"""The choices of the Train screen: the data, the method, the time, and every other setting."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from assistant.tui.clock import Now, short_time
 from assistant.tui.screens.form import Field, FormScreen
 from assistant.tui.screens.pick import Choice, PickScreen, matching
 from assistant.tui.training import words
-from assistant.tui.training.setup import JUDGED_WELL, THUMBS, VOTES, Source, of_filter
+from assistant.tui.training.setup import IMPORTED, JUDGED_WELL, THUMBS, VOTES, Source, of_filter
 from finetune.config import TrainConfig
 
 OTHER_FILTER, OTHER_SETTINGS = " filter", " settings"
@@ -33,7 +33,7 @@ WAYS: Mapping[str, tuple[TrainConfig, str]] = {
 }
 """Settings that go together, and when to take them."""
 _OF_A_WAY = ("method", "rank", "layers")
-MINUTES = (2, 5, 10, 30, 60, 240)
+MINUTES = (2, 4, 10, 30, 60, 240)
 _NOT_IN_THE_FORM = ("trackers", "budget_minutes")
 
 
@@ -50,6 +50,7 @@ def choose_source(
     if shown_in_log != JUDGED_WELL:
         choices.append(Choice("shown", "From the log, as it is filtered", shown_in_log.about))
     choices.append(Choice(OTHER_FILTER, "From the log, by a filter …", "such as #story good since:30d"))
+    choices.append(Choice("imported", "From what was imported", IMPORTED.about))
     choices += [Choice("votes", "From votes", VOTES.about), Choice("thumbs", "From thumbs", THUMBS.about)]
     choices += [
         Choice(f"dataset {one.name}", one.name, f"{counted(size, 'example')}, made {short_time(one.created_ms, now())}")
@@ -60,7 +61,13 @@ def choose_source(
         if value == OTHER_FILTER:
             app.push_screen(FilterScreen(now), lambda source: chosen(source) if source else None)
         elif value is not None:
-            known = {"judged": JUDGED_WELL, "shown": shown_in_log, "votes": VOTES, "thumbs": THUMBS}
+            known = {
+                "judged": JUDGED_WELL,
+                "shown": shown_in_log,
+                "imported": IMPORTED,
+                "votes": VOTES,
+                "thumbs": THUMBS,
+            }
             chosen({**known, **made}[value])
 
     app.push_screen(PickScreen("Learn from", choices), picked)
@@ -123,7 +130,7 @@ class SettingsScreen(FormScreen[TrainConfig]):
             )
             for one in self._known
         ]
-        super().__init__("Settings of the training", "What is left empty is as the grey value says.", fields)
+        super().__init__("Settings of the training", "Empty fields take the grey value.", fields)
 
     def result(self, typed: dict[str, str]) -> TrainConfig:
         values: dict[str, Any] = {one.name: _read(one.name, one.default, typed[one.name]) for one in self._known}

@@ -1,6 +1,7 @@
-"""One training: how it goes, what proves it, and what is done with what it made."""
+"""One training: its course, its proof, and what to do with the adapter it made."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -16,10 +17,12 @@ from assistant.safe_text import printable
 from assistant.store.database import changes_elsewhere
 from assistant.tui import keys
 from assistant.tui.log_reader import LogReader
-from assistant.tui.screens.pick import Choice, PickScreen
+from assistant.tui.screens import promotion
+from assistant.tui.screens.ask import AskScreen
+from assistant.tui.screens.pick import Choice
 from assistant.tui.screens.try_adapter import try_side_by_side
 from assistant.tui.told_errors import TellsErrors
-from assistant.tui.training import commands, proof, record, samples, words
+from assistant.tui.training import commands, facts, proof, record, samples, words
 from assistant.tui.training.course import Course
 from assistant.tui.training.job import Job
 from assistant.tui.training.record import Record
@@ -27,6 +30,7 @@ from assistant.tui.training.samples import Sample
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.loss_plot import LossPlot
 from assistant.tui.widgets.status_line import StatusLine
+from finetune.cli.events import parts
 from finetune.run_folder import PAUSE, STOP, RunFolder
 
 if TYPE_CHECKING:
@@ -34,11 +38,9 @@ if TYPE_CHECKING:
 
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Replies
+    from finetune.progress import Progress
 
 LOOK_EVERY_S = 0.5
-OVERRULE = "--anyway"
-"""Stands in a refusal of `finetune promote` that can be overruled."""
-_LABEL_CELLS = 14
 
 
 class TrainingScreen(TellsErrors, Screen[None]):
@@ -48,8 +50,12 @@ class TrainingScreen(TellsErrors, Screen[None]):
     CSS_PATH = "training.tcss"
     AUTO_FOCUS = "#body"
 
-    def __init__(self, logs: "Logs", reader: LogReader, replies: "Replies", watch: Watch, name: str) -> None:
+    def __init__(
+        self, logs: "Logs", reader: LogReader, replies: "Replies", watch: Watch, name: str, *, promote: bool = False
+    ) -> None:
         super().__init__()
+        self._promote_first = promote
+        """Promote as soon as the run is read."""
         self._logs = logs
         self._reader = reader
         self._replies = replies
@@ -63,11 +69,14 @@ class TrainingScreen(TellsErrors, Screen[None]):
         self._some_training = False
         self._told_error = ""
         self._sampled = False
-        """Samples are shown, or on their way."""
+        """Samples are shown, or being made."""
+        self._promoting = ""
+        """Progress of the promotion; empty where there is none."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="body"):
             yield Static("", id="name", classes="heading")
+            yield Static("", id="banner", markup=False)
             yield Static("", id="facts")
             yield LossPlot()
             yield Static("", id="progress")
@@ -79,6 +88,8 @@ class TrainingScreen(TellsErrors, Screen[None]):
     async def on_mount(self) -> None:
         await self._look()
         self.set_interval(LOOK_EVERY_S, self._look)
+        if self._promote_first and self.check_action("promote", ()):
+            self.action_promote()
 
     # --- how it stands
 
@@ -93,12 +104,20 @@ class TrainingScreen(TellsErrors, Screen[None]):
     @property
     def _is_evaluated(self) -> bool:
         """Whether the proof is being made."""
-        return self._evaluation.running and self._evaluation.is_about(self._run_name)
+        return self._proving is not None
+
+    @property
+    def _proving(self) -> Watch | None:
+        """The job that makes the proof: that of the training, which goes on to it, or a job of its own."""
+        if self._is_watched and self._watch.is_proving:
+            return self._watch
+        own = self._evaluation
+        return own if own.running and own.is_about(self._run_name) else None
 
     @property
     def _is_resumed(self) -> bool:
-        """Whether it is about to go on."""
-        return self._watch.running and self._watch.is_about(self._run_name)
+        """Whether it was resumed, and no step is done yet."""
+        return self._watch.running and self._watch.is_about(self._run_name) and self._watch.course.ended is None
 
     @property
     def _course(self) -> Course:
@@ -117,7 +136,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         if self._reader.closed:  # the program is at its end
             return
         await self._reader.ask(self._read)
-        if self.is_attached:
+        if self in self.app.screen_stack:  # it may have been left meanwhile
             self._show()
 
     def _read(self, db: "Database") -> None:
@@ -134,11 +153,14 @@ class TrainingScreen(TellsErrors, Screen[None]):
         found, course = self._record, self._course
         assert found is not None
         self.query_one("#name", Static).update(self._heading(found))
-        self.query_one("#facts", Static).update(_facts(found, course))
+        self.query_one("#facts", Static).update(facts.shown(found, course))
         self.query_one(LossPlot).curves = course.curves
         self.query_one(LossPlot).display = bool(course.curves.train)
         self.query_one("#progress", Static).update(" · ".join(self._progress(found, course)))
         report = found.evaluation.report if found.evaluation else None
+        banner = f"{proof.better(self._run_name, report)} · p promote" if report and found.is_better else ""
+        self.query_one("#banner", Static).update(printable(banner, newlines=False))
+        self.query_one("#banner", Static).display = bool(banner)
         self.set_class(report is not None, "-proved")
         self.query_one("#proof", Static).update(proof.shown(report, self.size.width - 6) if report else "")
         self._show_problem(found)
@@ -160,8 +182,11 @@ class TrainingScreen(TellsErrors, Screen[None]):
         return line + Content.styled("  in use", "$accent not bold") if found.in_use else line
 
     def _progress(self, found: Record, course: Course) -> list[str]:
-        if self._is_evaluated:
-            return ["comparing it with the base; this takes a while"]
+        if self._promoting:
+            return ["promoting", self._promoting]
+        if (job := self._proving) is not None:
+            said = job.course.advanced
+            return ["proving", *(parts(said) if said else ["starting"])]
         if self._is_running or self._is_resumed:
             return words.progress(course) or ["reading the model and the data"]
         return words.outcome(found.run, course)
@@ -187,11 +212,14 @@ class TrainingScreen(TellsErrors, Screen[None]):
                     and found.run.state in ("running", "stopped", "failed")
                 )
             case "evaluate":
-                return made and not self._evaluation.running and not self._some_training
+                free = not self._evaluation.running and not self._watch.running and not self._some_training
+                return made and free
             case "stop_evaluation":
                 return self._is_evaluated
             case "promote":
-                return made and found.evaluation is not None and not found.in_use
+                return made and not found.in_use and not self._is_evaluated and not self._promoting
+            case "report":
+                return bool(found.points)
             case "discard":
                 return made and not found.in_use and not self._is_evaluated
             case "try_it" | "samples":
@@ -220,7 +248,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
         """Go on from the last checkpoint."""
         self._told_error = ""
         self._folder.want("")
-        self._watch.start(["train", "--resume", self._run_name, "--json"])
+        self._watch.start(["train", "--resume", self._run_name, "--prove", "--json"])
         await self._look()
 
     async def action_evaluate(self) -> None:
@@ -230,31 +258,45 @@ class TrainingScreen(TellsErrors, Screen[None]):
         await self._look()
 
     def action_stop_evaluation(self) -> None:
-        self._evaluation.job.stop()
+        if (job := self._proving) is not None:
+            job.job.stop()
 
     def action_promote(self) -> None:
-        """Use it for new replies; where something speaks against it, ask first."""
+        """Use the adapter for new replies; where there are reasons not to, ask first."""
+        found = self._record
+        if found is None:
+            return
+        if found.objections:
+            self.app.push_screen(promotion.question(found), self._answered)
+        else:
+            self._work(self._promote)
 
-        async def promote() -> None:
-            try:
-                await commands.run(self._logs.paths, ["promote", self._run_name])
-            except AssistantError as error:
-                if OVERRULE not in str(error):  # such as altered files
-                    raise
-                self._ask_anyway(str(error).partition(" To use it all the same")[0])
+    def _answered(self, answer: str | None) -> None:
+        if answer == promotion.PROVE:
+            self.run_worker(self.action_evaluate())
+        elif answer == promotion.ANYWAY:
+            self._work(partial(self._promote, promotion.OVERRULE))
 
-        self._work(promote)
+    async def _promote(self, *options: str) -> None:
+        def say(progress: "Progress") -> None:
+            self._promoting = words.advanced(progress) or self._promoting
+            self.query_one("#progress", Static).update(f"promoting · {self._promoting}")
 
-    def _ask_anyway(self, refusal: str) -> None:
-        def answered(answer: str | None) -> None:
-            if answer == "anyway":
-                self._work(lambda: commands.run(self._logs.paths, ["promote", self._run_name, "--anyway"]))
+        self._promoting = "starting"
+        try:
+            await commands.run(self._logs.paths, ["promote", self._run_name, *options], say)
+        finally:
+            self._promoting = ""
 
-        choices = [
-            Choice("no", "Leave it"),
-            Choice("anyway", "Use it", "the log keeps what spoke against it"),
-        ]
-        self.app.push_screen(PickScreen(printable(f"{refusal} Use it all the same?"), choices), answered)
+    def action_report(self) -> None:
+        """Open the report in a browser, or say where it is."""
+
+        async def show() -> None:
+            made = await commands.run(self._logs.paths, ["report", self._run_name, "--open"])
+            told = "opened in the browser" if made["opened"] else f"open {made['file']} in a browser"
+            self.notify(printable(f"The report: {told}."), markup=False, timeout=10)
+
+        self._work(show, "report")
 
     def action_try_it(self) -> None:
         """Ask base and retrained the same, and vote without knowing which is which."""
@@ -296,8 +338,8 @@ class TrainingScreen(TellsErrors, Screen[None]):
             if answer == "discard":
                 self._work(lambda: self._reader.ask(lambda db: record.discard(db, self._logs.paths, self._run_name)))
 
-        choices = [Choice("keep", "Keep it"), Choice("discard", "Discard it", "its files are deleted")]
-        self.app.push_screen(PickScreen(f"Discard what {self._run_name} has made?", choices), answered)
+        answers = [Choice("keep", "Keep it"), Choice("discard", "Discard it", "its files are deleted")]
+        self.app.push_screen(AskScreen(f"Discard the adapter of {self._run_name}?", "", answers), answered)
 
     def _work(self, work: Callable[[], Awaitable[object]], group: str = "work") -> None:
         async def told() -> None:
@@ -310,17 +352,3 @@ class TrainingScreen(TellsErrors, Screen[None]):
             await self._look()
 
         _: Worker[None] = self.run_worker(told, group=group, exclusive=True)
-
-
-def _facts(found: Record, course: Course) -> Content:
-    config = words.settings(found.run)
-    rows = (
-        ("model", found.run.model),
-        ("learned from", found.dataset or "a dataset that is gone"),
-        ("method", words.method(config)),
-        ("plan", words.plan(course.planned, config)) if course.planned else ("time", words.budget(config)),
-    )
-    return Content("\n").join(
-        Content.styled(f"{label:<{_LABEL_CELLS}}", "$foreground 60%") + printable(said, newlines=False)
-        for label, said in rows
-    )

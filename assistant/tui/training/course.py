@@ -1,10 +1,10 @@
-"""How a training goes, put together from what it says, or from the points that the log has of it."""
+"""The course of a training, put together from the events it prints, or from the points that the log has of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assistant.tui.widgets.loss_plot import Curves
-from finetune.progress import Ended, Paused, Planned, Progress, Stepped, Validated
+from finetune.progress import Advanced, Ended, Paused, Planned, Progress, Stepped, Validated
 
 
 @dataclass(slots=True)
@@ -15,13 +15,15 @@ class Course:
     last: Stepped | None = None
     paused: bool = False
     ended: Ended | None = None
+    advanced: Advanced | None = None
+    """The last event of work that isn't steps: what comes before the first step, and the proof."""
     laid_out: int = 0
     """Steps that the log says there will be."""
     _train: dict[int, float] = field(default_factory=dict)
     _held_out: dict[int, float] = field(default_factory=dict)
 
     def take(self, progress: Progress) -> None:
-        """Note what was said."""
+        """Add an event."""
         self.paused = isinstance(progress, Paused)
         match progress:
             case Planned():
@@ -33,6 +35,8 @@ class Course:
                 self._held_out[progress.step] = progress.loss
             case Ended():
                 self.ended = progress
+            case Advanced():
+                self.advanced = progress
 
     def take_points(self, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Note what the log has, such as that of a run before it was resumed."""
@@ -45,8 +49,14 @@ class Course:
     def join(self, later: "Course") -> None:
         """Note all that another course has, too."""
         self.planned, self.last, self.paused, self.ended = later.planned, later.last, later.paused, later.ended
+        self.advanced = later.advanced
         self._train |= later._train
         self._held_out |= later._held_out
+
+    @property
+    def is_proving(self) -> bool:
+        """Whether the steps are over, and what they made is compared with the base."""
+        return self.ended is not None and self.advanced is not None
 
     @property
     def steps(self) -> int:

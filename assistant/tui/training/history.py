@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from sqlite_utils import Database
 from textual.content import Content
@@ -13,6 +14,7 @@ from assistant.store.datasets import Dataset
 from assistant.store.runs import Evaluation, Run
 from assistant.tui.clock import column_time
 from assistant.tui.training import proof, record, words
+from finetune.objections import objections
 
 QUIET = "$foreground 60%"
 _TIME_CELLS, _NAME_CELLS, _STATE_CELLS, _LOSS_CELLS = 14, 22, 12, 10
@@ -20,7 +22,7 @@ _TIME_CELLS, _NAME_CELLS, _STATE_CELLS, _LOSS_CELLS = 14, 22, 12, 10
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What there is. `in_use`: hash of the adapter that the model's new replies are made with, or empty."""
+    """Trainings and datasets. `in_use`: hash of the adapter that the model's new replies are made with, or empty."""
 
     runs: Sequence[Run] = ()
     evaluations: Sequence[Evaluation | None] = ()
@@ -29,10 +31,17 @@ class History:
     in_use: str = ""
     alive: str = ""
     """Name of the run that is trained now, or empty."""
+    better: str = ""
+    """Name of the newest run that is proved better and waits to be promoted, or empty."""
+
+    def find(self, name: str) -> tuple[Run, Evaluation | None] | None:
+        """A run with its evaluation."""
+        both = zip(self.runs, self.evaluations, strict=True)
+        return next((one for one in both if one[0].name == name), None)
 
 
 def read(db: Database, model: str, alive: str) -> History:
-    """All of it, the newest first. `model`: whose adapter may be in use; `alive`: name of the run that is trained."""
+    """The trainings, newest first. `model`: whose adapter may be in use; `alive`: name of the run that is trained."""
     trained = runs.every(db)
     used = adapters.in_use(db, model)
     return History(
@@ -41,7 +50,18 @@ def read(db: Database, model: str, alive: str) -> History:
         [(one, sum(datasets.counts(db, one.id).values())) for one in datasets.every(db)],
         used.hash if used else "",
         alive,
+        _better(db, trained, model, used.hash if used else ""),
     )
+
+
+def _better(db: Database, trained: Sequence[Run], model: str, in_use: str) -> str:
+    """Name of the newest run since that in use which is proved better and was never promoted."""
+    tried = {one.adapter_hash for one in adapters.history(db, model)}
+    for run in takewhile(lambda one: not in_use or one.adapter_hash != in_use, trained):
+        made = adapters.find(db, run.adapter_hash) if run.adapter_hash and run.model == model else None
+        if made and run.adapter_hash not in tried and not objections(db, made):
+            return run.name
+    return ""
 
 
 def lines(history: History, now: datetime) -> tuple[Content, list[Content]]:
@@ -71,10 +91,10 @@ def _padded(text: str, cells: int) -> str:
 
 
 def details(history: History, number: int) -> str:
-    """What is set otherwise in a run than in the one before it."""
+    """The settings of a run that differ from those of the run before it."""
     run = history.runs[number]
     if number + 1 == len(history.runs):
         return "The first training."
     before = history.runs[number + 1]
-    told = words.differences(run, before) or ["set as that"]
-    return f"{run.error + ' ' if run.error else ''}Beside {before.name}: {', '.join(told)}."
+    told = words.differences(run, before) or ["the same settings"]
+    return f"{run.error + ' ' if run.error else ''}Compared with {before.name}: {', '.join(told)}."

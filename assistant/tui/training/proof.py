@@ -1,4 +1,4 @@
-"""The report of an evaluation as a table: base, retrained, their difference with its interval, and what that means."""
+"""The report of an evaluation as a table: base, retrained, their difference with its interval, and the verdict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,12 +62,28 @@ def _verdict(measure: Mapping[str, Any]) -> tuple[str, bool | None]:
 
 
 def verdict(report: Mapping[str, Any]) -> str:
-    """The most important of it in a few words, such as `perplexity -43 %`, or `perplexity -1 %, unclear`."""
-    main = next((one for one in report.get("measures", ()) if one.get("main")), None)
+    """The main measure in a few words, such as `perplexity -43 %`, or `perplexity -1 %, unclear`."""
+    main = _main(report)
     if main is None:
         return ""
-    told = f"{main['name']} {(_percent if main['relative'] else _points)(main['difference'])}"
+    told = f"{main['name']} {_difference(main)}"
     return told if main["verdict"] == "better" else f"{told}, {_verdict(main)[0]}"
+
+
+def better(name: str, report: Mapping[str, Any]) -> str:
+    """`mine-3 is better (-38 %)`."""
+    main = _main(report)
+    return f"{name} is better ({_difference(main)})" if main else f"{name} is better"
+
+
+def _main(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((one for one in report.get("measures", ()) if one.get("main")), None)
+
+
+def _difference(measure: Mapping[str, Any]) -> str:
+    if measure["relative"]:
+        return _percent(measure["difference"])
+    return f"{_points(measure['difference'])} points"
 
 
 _GOOD: Mapping[str, bool | None] = {"better": True, "worse": False, "unclear": None}
@@ -90,7 +106,7 @@ def _figure(value: float) -> str:
 
 
 def shown(report: Mapping[str, Any], width: int) -> Content:
-    """The table in so many cells, and under it what speaks against using the adapter."""
+    """The table in so many cells, and under it the reasons not to use the adapter."""
     told = [Content(printable(reason, newlines=False)) for reason in report.get("reasons", ())]
     return Content("\n").join([table(rows(report), width), *([Content("")] if told else []), *told])
 

@@ -11,6 +11,7 @@ from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.runs import Evaluation, Run
 from finetune.example import Example
+from finetune.objections import objections
 from finetune.run_folder import is_training
 
 
@@ -28,7 +29,14 @@ class Record:
     prompt: str
     """Something that was said in the held-out part, to try it with."""
     is_training: bool
-    """Whether it goes on now."""
+    """Whether it is trained now."""
+    objections: Sequence[str] = ()
+    """Reasons not to promote the adapter, a sentence each."""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the proof is good and the adapter waits to be promoted."""
+        return bool(self.adapter) and self.evaluation is not None and not self.objections and not self.in_use
 
     @property
     def state(self) -> str:
@@ -37,21 +45,21 @@ class Record:
 
 
 def state(run: Run, *, is_training: bool) -> str:
-    """How a run stands; one that says that it runs, but doesn't, was killed."""
+    """The state of a run in a word; a run that the log calls running, but isn't, was killed."""
     return "broken off" if run.state == "running" and not is_training else run.state
 
 
 def alive(db: Database, paths: Paths, watched: str = "") -> str:
-    """Name of the run that is trained now, in whatever process, or empty. `watched`: one that is known to be.
+    """Name of the run that is trained now, in any process, or empty. `watched`: a run that is known to be trained.
 
-    The lock of trainings is only tried where the log says that one runs: while it is tried, none can begin.
+    The lock of trainings is only tried where the log says that a run goes on: while it is tried, none can begin.
     """
     said = next((one.name for one in runs.every(db) if one.state == "running"), "")
     return watched or (said if said and is_training(paths) else "")
 
 
 def read(db: Database, name: str, *, is_training: bool) -> Record:
-    """All that is known of a run. Raises `StoreError` where there is none of that name."""
+    """What the log knows about a run. Raises `StoreError` where there is none of that name."""
     run = runs.get(db, name)
     evaluation = runs.evaluation(db, run.id)
     if evaluation is not None and evaluation.adapter_hash != run.adapter_hash:
@@ -68,6 +76,7 @@ def read(db: Database, name: str, *, is_training: bool) -> Record:
         made.name if made else "",
         _held_out_prompt(db, run),
         is_training,
+        objections(db, made) if made else (),
     )
 
 

@@ -1,16 +1,21 @@
-"""What is to be trained next: on which model, on what, how; and the command lines that stand for it."""
+"""The next training: model, data, settings; and the command lines that stand for it."""
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlite_utils import Database
+
 from assistant.cli.filter_options import as_arguments
+from assistant.store import exchanges
+from assistant.store.database import select
 from assistant.store.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
 from finetune.progress import Planned
 
-DEFAULT = TrainConfig(budget_minutes=10)
+DEFAULT = TrainConfig(budget_minutes=4)
+"""With data, plan and proof it takes about five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +26,38 @@ class Source:
     dataset: str = ""
     arguments: tuple[str, ...] = ()
     """Of `finetune data`, besides the name."""
+    made_of: "Source | None" = None
+    """What the dataset was frozen from."""
+    log_state: object = None
+    """`log_state` when the dataset was frozen."""
 
 
-JUDGED_WELL = Source("what you rated good, kept or corrected")
-"""What `finetune data` takes where nothing else is said."""
-
-
+JUDGED_WELL = Source("replies you rated good, kept or corrected")
+"""What `finetune data` takes by default."""
+IMPORTED = Source("all imported replies", "", ("--all", "--imported"))
 VOTES = Source("your votes and corrections: rather this than that", "", ("--kind", "preference"))
 THUMBS = Source("your thumbs: more of the good, less of the bad", "", ("--kind", "kto"))
+
+
+def suggested(db: Database) -> Source:
+    """Where to learn from before anybody has chosen: the imported replies where none of the log is judged yet."""
+    judged, imported = (
+        exchanges.count(db, Filter(**{name: True}), at_most=1)  # type: ignore[arg-type]
+        for name in ("judged", "imported")
+    )
+    if imported and not judged:
+        return replace(IMPORTED, about="all imported replies, as nothing is judged yet")
+    return JUDGED_WELL
+
+
+def log_state(db: Database) -> object:
+    """Changes with every message and judgement."""
+    return select(db, "SELECT (SELECT max(id) FROM messages), max(id), total(undone) FROM acts")[0]
+
+
+def current(source: Source, state: object) -> Source:
+    """The source, or what its dataset was frozen from where the log has changed since."""
+    return source.made_of if source.made_of and source.log_state != state else source
 
 
 def of_filter(typed: str, filter_: Filter) -> Source:
@@ -40,7 +69,7 @@ def of_filter(typed: str, filter_: Filter) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All of it, and the plan once it is made. A change takes the plan away."""
+    """The choices, and the plan once it is made. A change drops the plan."""
 
     model: str
     source: Source = JUDGED_WELL
@@ -57,7 +86,11 @@ class Setup:
 
     def data_arguments(self, name: str) -> list[str]:
         """Of `finetune`, to freeze the dataset under this name."""
-        return ["data", "--name", name, "--model", self.model, *self.source.arguments]
+        return ["data", "--name", name, "--for-model", self.model, *self.source.arguments]
+
+    def count_arguments(self) -> list[str]:
+        """Of `finetune`, to count the replies that the dataset would take."""
+        return ["data", "--count", *self.source.arguments]
 
 
 def _options(config: TrainConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""The training that runs now or ran last, looked at from time to time."""
+"""The job that runs now or ran last, read from time to time."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from finetune.progress import from_line
 
 @dataclass(slots=True)
 class Watch:
-    """A job, and the course of what it does as far as it was read."""
+    """A job, and its course as far as its output was read."""
 
     job: Job
     course: Course = field(default_factory=Course)
@@ -24,21 +24,26 @@ class Watch:
 
     @property
     def alive(self) -> str:
-        """Name of its run while that is trained."""
-        return self.run if self.running else ""
+        """Name of its run while that is trained; empty during the proof."""
+        return self.run if self.running and self.course.ended is None else ""
+
+    @property
+    def is_proving(self) -> bool:
+        """Whether it compares what it made with the base."""
+        return self.running and self.course.is_proving
 
     def is_about(self, run: str) -> bool:
-        """Whether it was begun for a run that was there."""
+        """Whether it was started for an existing run."""
         return run in self.job.arguments
 
     def start(self, arguments: list[str]) -> None:
-        """Begin another one. Raises as `Job.start`."""
+        """Start the job again, for something else. Raises as `Job.start`."""
         self.job.start(arguments)
         self._begin_anew()
 
     def look(self) -> None:
-        """Read what was said since."""
-        running = self.job.is_running  # before its last words are read
+        """Read the output since the last look."""
+        running = self.job.is_running  # before its last lines are read
         if self.job.size < self._offset:
             self._begin_anew()
         said, self._offset = self.job.output(self._offset)

@@ -1,4 +1,4 @@
-"""A training in plain words: its method, its plan, how it goes, and how two of them differ."""
+"""A training in words: its method, its plan, its progress, and how two of them differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from assistant.cli.output import counted, duration, human_bytes
 from assistant.store.runs import Run
 from assistant.tui.training.course import Course
+from finetune.cli.events import parts
 from finetune.config import TrainConfig
-from finetune.progress import Planned
+from finetune.progress import Advanced, Planned, Progress
 
 METHODS = {
     "lora": "LoRA",
@@ -25,11 +26,12 @@ METHODS = {
 _WITH_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
 
 
-ENDS = {"early": "ended early, as it no longer helped", "budget": "ended as the time was up"}
+ENDS = {"early": "the loss no longer fell", "budget": "the time was up"}
+"""Why a training ended before its last step."""
 
 
 def settings(run: Run) -> TrainConfig:
-    """What was asked for."""
+    """The settings that a run was started with."""
     return TrainConfig.from_json(run.config.get("settings", {}))
 
 
@@ -71,10 +73,10 @@ def plan(planned: Planned, config: TrainConfig) -> str:
 
 
 def progress(course: Course) -> list[str]:
-    """What is told while it runs: step, speed, time left, memory."""
+    """While it runs: step, speed, time left, memory; or the part of the work before the first step."""
     last = course.last
     if last is None:
-        return []
+        return parts(course.advanced) if course.advanced else []
     return [
         f"step {last.step:,} of {last.steps:,}",
         f"{last.tokens_per_s:,.0f} tok/s",
@@ -83,26 +85,38 @@ def progress(course: Course) -> list[str]:
     ]
 
 
+def advanced(progress: Progress) -> str:
+    """`reading the log · 40 % · 3 s left`; empty for another kind of progress."""
+    return " · ".join(parts(progress)) if isinstance(progress, Advanced) else ""
+
+
 def held_out(result: Mapping[str, Any]) -> str:
     """The lowest held-out loss of a run, where it has one."""
     loss = result.get("validation_loss")
     return f"{loss:.2f}" if isinstance(loss, int | float) else ""
 
 
+def ending(run: Run, course: Course) -> str:
+    """`120 steps`, or `stopped early at 84 of 120 steps, the loss no longer fell`; empty before the first step."""
+    done = max((step for step, _ in course.curves.train), default=0)
+    if not done or done >= course.steps:
+        return counted(done, "step") if done else ""
+    why = ENDS.get(run.result.get("reason", ""), "")
+    return f"stopped early at {done:,} of {counted(course.steps, 'step')}" + (f", {why}" if why else "")
+
+
 def outcome(run: Run, course: Course) -> list[str]:
     """What came of a run that has ended."""
-    steps = max((step for step, _ in course.curves.train), default=0)
-    told = [counted(steps, "step")] if steps else []
+    told = [ended] if (ended := ending(run, course)) else []
     if seconds := run.result.get("seconds"):
         told.append(duration(seconds))
     if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
         told.append(f"best held-out loss {best:.2f}")
-    told += [ENDS[run.result["reason"]]] if run.result.get("reason") in ENDS else []
     return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
 
 
 def differences(run: Run, before: Run) -> list[str]:
-    """What is set otherwise than in the run before it, such as `rank 16 → 32`."""
+    """The settings that differ from those of the run before, such as `rank 16 → 32`."""
     told = [] if run.dataset_hash == before.dataset_hash else ["other data"]
     told += [] if run.model == before.model else [f"{before.model} → {run.model}"]
     was, now = settings(before).as_json(), settings(run).as_json()

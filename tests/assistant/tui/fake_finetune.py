@@ -1,6 +1,7 @@
 """A program in the place of `finetune` that trains nothing: the same lines, log and files, but steps that tests time.
 
-`FAKE_STEP_S` is how long a step takes; a step named by `FAKE_FAIL_AT` fails.
+`FAKE_STEP_S` is how long a step takes; a step named by `FAKE_FAIL_AT` fails. The proof says what `FAKE_VERDICT` says,
+in parts of `FAKE_PROOF_S` each.
 """
 
 import os
@@ -17,7 +18,8 @@ from assistant.store import adapters, datasets, runs
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune.config import TrainConfig
-from finetune.progress import Ended, Paused, Planned, Stepped, Validated, as_line
+from finetune.objections import verdicts
+from finetune.progress import Advanced, Ended, Paused, Planned, Stepped, Validated, as_line
 from finetune.run_folder import PAUSE, STOP, RunFolder, only_training
 
 STEPS = 40
@@ -28,7 +30,10 @@ def main() -> None:
     paths, (action, *options) = Paths.from_environment(), sys.argv[1:]
     db = open_database(paths.database)
     given = dict(pairwise(options))
-    if action == "data":
+    if action == "data" and "--count" in options:
+        click.echo('{"used": 58, "left_out": {"failed": 1}, "words": "60 judged · 58 used · 1 failed · 1 skipped"}')
+    elif action == "data":
+        say(Advanced("reading the log", 6, 12, 1.0))
         examples = [StoredExample("train", number, None, f"{number:064d}", "{}") for number in range(12)]
         datasets.add(db, given["--name"], "supervised", "d" * 64, {"asked": options}, {}, examples)
         click.echo('{\n  "name": "' + given["--name"] + '"\n}')
@@ -37,38 +42,53 @@ def main() -> None:
         click.echo(as_line(planned("")))
     elif action == "train":
         with only_training(paths):
-            train(db, paths, given)
+            name = train(db, paths, given)
+        if name and "--prove" in options:
+            prove(db, name)
+        if name:
+            click.echo('{\n  "run": "' + name + '"\n}')
     elif action == "eval":
-        run = runs.get(db, options[0])
-        measure = {
-            "key": "perplexity",
-            "name": "perplexity",
-            "main": True,
-            "relative": True,
-            "base": 37.9,
-            "adapted": 37.5,
-        }
-        measure |= {"difference": -0.01, "low": -0.03, "high": 0.01, "verdict": "unclear", "items": 9, "groups": 9}
-        runs.add_evaluation(db, run.id, run.adapter_hash, {"measures": [measure]})
-        click.echo('{"run": "' + run.name + '"}')
+        prove(db, options[0])
+        click.echo('{"run": "' + options[0] + '"}')
     elif action == "promote":
         run = runs.get(db, options[0])
-        if "--anyway" not in options:
-            sys.exit(
-                "finetune: It is not shown to be better. To use it all the same: `finetune promote NAME --anyway`."
-            )
-        adapters.promote(db, run.adapter_hash, anyway=True, reasons="It is not shown to be better.")
+        if "--anyway" not in options and os.environ.get("FAKE_VERDICT", "unclear") != "better":
+            sys.exit("finetune: It is not shown to be better.")
+        adapters.promote(db, run.adapter_hash, anyway="--anyway" in options, reasons="It is not shown to be better.")
         click.echo('{"model": "' + run.model + '"}')
+    elif action == "report":
+        click.echo('{"file": "/runs/' + options[0] + '/report.html", "opened": false}')
     elif action == "rollback":
         adapters.roll_back(db, given["--model"])
         click.echo('{"adapter": ""}')
 
 
 def planned(run: str) -> Planned:
-    return Planned(run, 12, 3_400, 1_200, STEPS, 250.0, 2_100_000_000, 4_900_000)
+    return Planned(run, 12, 3_400, 1_200, STEPS, 220.0, 2_100_000_000, 4_900_000)
 
 
-def train(db, paths, given) -> None:  # type: ignore[no-untyped-def]
+def prove(db, name: str) -> None:  # type: ignore[no-untyped-def]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    run = runs.get(db, name)
+    for part in ("loading the model", "test part", "general text"):
+        say(Advanced(part, 40, 100, 12.0) if part == "test part" else Advanced(part))
+        time.sleep(float(os.environ.get("FAKE_PROOF_S", "0")))
+    verdict = os.environ.get("FAKE_VERDICT", "unclear")
+    figures = {
+        "unclear": {"adapted": 37.5, "difference": -0.01, "low": -0.03, "high": 0.01},
+        "better": {"adapted": 23.5, "difference": -0.38, "low": -0.42, "high": -0.33},
+    }[verdict]
+    measure = {"key": "perplexity", "name": "perplexity", "main": True, "relative": True, "base": 37.9, **figures}
+    measure |= {"verdict": verdict, "items": 9, "groups": 9}
+    general = {**measure, "key": "forgetting", "name": "general text", "main": False, "base": 18.2, "adapted": 18.2}
+    general |= {"difference": 0.0, "low": -0.01, "high": 0.01, "verdict": "unclear"}
+    report = {"measures": [measure, general], "memorised": {"probes": 12, "canaries": 0, "leaked": []}}
+    report["reasons"] = verdicts(report)
+    runs.add_evaluation(db, run.id, run.adapter_hash, report)
+
+
+def train(db, paths, given) -> str:  # type: ignore[no-untyped-def]
+    """Name of the run; empty where it was stopped."""
     if "--resume" in given:
         run = runs.get(db, given["--resume"])
     else:
@@ -87,7 +107,8 @@ def train(db, paths, given) -> None:  # type: ignore[no-untyped-def]
         if stopped(folder, step, asked):
             runs.set_state(db, run.id, "stopped")
             say(Ended(run.name, "stopped", step, "", "", "stopped"))
-            return
+            click.echo('{"run": "' + run.name + '"}')
+            return ""
         time.sleep(float(os.environ.get("FAKE_STEP_S", "0.01")))
         if str(step) == os.environ.get("FAKE_FAIL_AT"):
             runs.set_state(db, run.id, "failed", "The loss of example 3 is no number.")
@@ -104,7 +125,7 @@ def train(db, paths, given) -> None:  # type: ignore[no-untyped-def]
     runs.set_result(db, run.id, {"seconds": 4.0, "validation_loss": 3.2, "reason": "finished"}, hash_)
     runs.set_state(db, run.id, "finished")
     say(Ended(run.name, "finished", STEPS, run.name, hash_, "finished"))
-    click.echo('{\n  "run": "' + run.name + '"\n}')
+    return str(run.name)
 
 
 def stopped(folder: RunFolder, step: int, asked: list[int]) -> bool:

@@ -13,10 +13,10 @@ from sqlite_utils import Database
 from textual.widgets import Input, Label, OptionList, Static, TextArea
 
 from assistant.paths import Paths
-from assistant.store import adapters, curation, datasets, runs
+from assistant.store import adapters, curation, datasets, messages, runs
+from assistant.tui.screens.ask import AskScreen
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
-from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.training import commands, job
@@ -62,13 +62,13 @@ def setup(shown: Window) -> str:
 
 async def planned(shown: Window) -> None:
     await shown.pilot.press("p")
-    await shown.until(lambda: "enter starts it" in setup(shown), "there was no plan", 20)
+    await shown.until(lambda: "enter starts it" in setup(shown), "there was no plan", 60)
 
 
 async def started(shown: Window) -> TrainingScreen:
     await planned(shown)
     await shown.pilot.press("s")
-    await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 20)
+    await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
     screen = shown.app.screen
     assert isinstance(screen, TrainingScreen)
     return screen
@@ -83,18 +83,18 @@ async def test_from_the_plan_to_the_end(model_home: Paths, engine: FakeEngine, d
     async with train_screen(model_home, engine) as shown:
         assert "rated good, kept or corrected" in setup(shown)
         await planned(shown)
-        assert "3,400 tokens in 40 steps · about 4 min 10 s · 2.1 GB" in setup(shown)
-        assert [one.name for one in datasets.every(db)] == ["log-2026-11-23"]
+        assert "3,400 tokens in 40 steps · about 3 min 40 s · 2.1 GB" in setup(shown)
+        assert [one.name for one in datasets.every(db)] == ["mine"]
         await shown.pilot.press("enter")
-        await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 20)
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+        await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         curves = shown.app.screen.query_one(LossPlot).curves
         assert len(curves.train) == 40 and [at for at, _ in curves.held_out] == [10, 20, 30, 40]
         assert "best held-out loss 3.20" in text(shown, "progress")
         await shown.pilot.press("escape")
         await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
         line = str(shown.app.screen.query_one("#runs", OptionList).options[0].prompt)
-        assert "log-2026-11-23-1" in line and "finished" in line and "3.20" in line
+        assert "mine-1" in line and "finished" in line and "3.20" in line
 
 
 async def test_pause_and_stop_and_resume(
@@ -118,7 +118,7 @@ async def test_pause_and_stop_and_resume(
         assert 0 < stopped_at < 40
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         await shown.pilot.press("r")
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         assert [at for at, _ in shown.app.screen.query_one(LossPlot).curves.train] == list(range(1, 41))
 
 
@@ -147,7 +147,7 @@ async def test_a_killed_one_is_told_as_broken_off(
         await shown.until(lambda: "broken off" in text(shown, "name"), "its end was not seen")
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         await shown.pilot.press("r")
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never went on", 20)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never went on", 60)
 
 
 async def test_its_own_sentence_is_shown(
@@ -156,7 +156,7 @@ async def test_its_own_sentence_is_shown(
     monkeypatch.setenv("FAKE_FAIL_AT", "5")
     async with train_screen(model_home, engine) as shown:
         await started(shown)
-        await shown.until(lambda: "failed" in text(shown, "name"), "its failure was not seen", 20)
+        await shown.until(lambda: "failed" in text(shown, "name"), "its failure was not seen", 60)
         assert text(shown, "problem") == "The loss of example 3 is no number."
 
 
@@ -167,8 +167,8 @@ async def test_what_can_not_be_planned_is_told(model_home: Paths, engine: FakeEn
         await shown.until(lambda: "old · 0 examples" in setup(shown))
         datasets.delete(db, "old")
         await shown.pilot.press("p")
-        await shown.until(lambda: "There is no dataset 'old'" in text(shown, "problem"), "nothing was told", 20)
-        assert "not made yet" in setup(shown)
+        await shown.until(lambda: "There is no dataset 'old'" in text(shown, "problem"), "nothing was told", 60)
+        assert "enter trains the model" in setup(shown)
 
 
 async def test_a_change_takes_the_plan_away(model_home: Paths, engine: FakeEngine, db: Database) -> None:
@@ -176,12 +176,12 @@ async def test_a_change_takes_the_plan_away(model_home: Paths, engine: FakeEngin
         await planned(shown)
         await shown.pilot.press("m", *"rank 4", "enter")
         await shown.until(lambda: "rank 4" in setup(shown))
-        assert "not made yet" in setup(shown)
+        assert "enter trains the model" in setup(shown)
         await shown.pilot.press("t", *"3.5", "enter")
         await shown.until(lambda: "at most 3.5 minutes" in setup(shown))
         await started(shown)
         assert runs.every(db)[0].config["settings"]["rank"] == 4
-        assert [one.name for one in datasets.every(db)] == ["log-2026-11-23"]
+        assert [one.name for one in datasets.every(db)] == ["mine"]
 
 
 async def test_settings_that_make_no_sense_are_told(model_home: Paths, engine: FakeEngine) -> None:
@@ -220,13 +220,14 @@ async def test_discarding_deletes_the_adapter_and_keeps_the_run(
 ) -> None:
     async with train_screen(model_home, engine) as shown:
         await started(shown)
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
-        assert (model_home.adapters / "log-2026-11-23-1").is_dir()
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
+        assert (model_home.adapters / "mine-1").is_dir()
+        await shown.until(lambda: bool(text(shown, "proof")), "no proof", 60)
         await shown.pilot.press("d")
-        await shown.until(lambda: isinstance(shown.app.screen, PickScreen))
+        await shown.until(lambda: isinstance(shown.app.screen, AskScreen))
         await shown.pilot.press("down", "enter")
         await shown.until(lambda: not adapters.every(db))
-        assert not (model_home.adapters / "log-2026-11-23-1").exists() and runs.every(db)
+        assert not (model_home.adapters / "mine-1").exists() and runs.every(db)
         await shown.until(lambda: shown.app.screen.check_action("try_it", ()) is False)
 
 
@@ -236,40 +237,163 @@ async def test_the_two_settings_that_differ_are_told(
 ) -> None:
     async with train_screen(model_home, engine, size) as shown:
         await started(shown)
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         await shown.pilot.press("escape", "m", *"rank 4", "enter")
         await started(shown)
-        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         await shown.pilot.press("escape")
-        await shown.until(lambda: text(shown, "details") == "Beside log-2026-11-23-1: rank 16 → 4.")
+        await shown.until(lambda: text(shown, "details") == "Compared with mine-1: rank 16 → 4.")
 
 
 async def trained(shown: Window) -> None:
     await started(shown)
-    await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 20)
+    await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
 
 
-async def test_a_proof_is_shown_and_what_speaks_against_it_is_asked_about(
+async def test_without_a_plan_it_is_made_started_and_proved(
+    model_home: Paths, engine: FakeEngine, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F7, Enter, and p: nothing else is pressed."""
+    monkeypatch.setenv("FAKE_VERDICT", "better")
+    monkeypatch.setenv("FAKE_PROOF_S", "0.7")
+    async with train_screen(model_home, engine) as shown:
+        await shown.until(lambda: "60 judged · 58 used · 1 failed · 1 skipped" in setup(shown), "nothing was counted")
+        await shown.pilot.press("enter")
+        await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
+        await shown.until(
+            lambda: "proving · test part · 40 % · 12 s left" in text(shown, "progress"), "no progress", 20
+        )
+        assert shown.app.screen.check_action("promote", ()) is False
+        await shown.until(lambda: text(shown, "banner") == "mine-1 is better (-38 %) · p promote", "no banner", 60)
+        await shown.pilot.press("p")
+        await shown.until(lambda: adapters.in_use(db, MODEL) is not None, "it was not promoted", 60)
+        await shown.until(lambda: not text(shown, "banner") and "in use" in text(shown, "name"))
+        assert not adapters.history(db, MODEL)[0].anyway
+
+
+async def test_a_better_run_waits_on_the_train_screen(
+    model_home: Paths, engine: FakeEngine, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VERDICT", "better")
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.until(lambda: bool(text(shown, "banner")), "no banner", 60)
+    async with train_screen(model_home, engine) as shown:
+        await shown.until(lambda: text(shown, "banner") == "mine-1 is better (-38 %) · p promote", "no banner", 60)
+        await shown.pilot.press("p")
+        await shown.until(lambda: adapters.in_use(db, MODEL) is not None, "it was not promoted", 60)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: isinstance(shown.app.screen, TrainScreen) and not text(shown, "banner"))
+        assert shown.app.screen.check_action("promote", ()) is False
+
+
+async def test_an_end_in_the_chat_is_told_and_f7_shows_it(
+    model_home: Paths, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VERDICT", "better")
+    monkeypatch.setenv("FAKE_STEP_S", "0.05")
+    async with train_screen(model_home, engine) as shown:
+        await started(shown)
+        await shown.pilot.press("escape", "escape")
+        await shown.until(lambda: shown.app.screen is shown.app.chat)
+        told = "mine-1 is better (-38 %) · F7 promote"
+        await shown.until(lambda: told in [one.message for one in shown.app._notifications], "nothing was told", 60)
+        await shown.pilot.press("f7")
+        await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was not shown")
+
+
+async def test_what_is_not_shown_to_be_better_is_asked_about_with_the_reason(
     model_home: Paths, engine: FakeEngine, db: Database
 ) -> None:
     async with train_screen(model_home, engine, (80, 24)) as shown:
         await trained(shown)
-        assert shown.app.screen.check_action("promote", ()) is False
-        await shown.pilot.press("e")
-        await shown.until(lambda: "-1.0 % (-3.0 % … +1.0 %)" in text(shown, "proof"), "no proof", 20)
+        await shown.until(lambda: "-1.0 % (-3.0 % … +1.0 %)" in text(shown, "proof"), "no proof", 60)
         assert text(shown, "proof").split("\n")[1].endswith("unclear")
+        assert not text(shown, "banner")
         await shown.pilot.press("p")
-        await shown.until(lambda: isinstance(shown.app.screen, PickScreen), "it was not asked", 20)
+        await shown.until(lambda: isinstance(shown.app.screen, AskScreen), "it was not asked", 60)
+        assert text(shown, "why") == "It is not shown to be better: perplexity changed by -3.0% to +1.0%."
+        await shown.pilot.press("enter")  # the first answer leaves it
+        await shown.pilot.pause(0.3)
         assert not adapters.history(db, MODEL)
+        await shown.pilot.press("p")
+        await shown.until(lambda: isinstance(shown.app.screen, AskScreen), "it was not asked", 60)
         await shown.pilot.press("down", "enter")
-        await shown.until(lambda: "in use" in text(shown, "name"), "it was not promoted", 20)
+        await shown.until(lambda: "in use" in text(shown, "name"), "it was not promoted", 60)
         assert adapters.history(db, MODEL)[0].anyway
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.app.screen.check_action("roll_back", ()) is True)
         line = str(shown.app.screen.query_one("#runs", OptionList).options[0].prompt)
         assert "in use" in line and "perplexity -1.0 %, unclear" in line
         await shown.pilot.press("z")
-        await shown.until(lambda: adapters.in_use(db, MODEL) is None, "it was not rolled back", 20)
+        await shown.until(lambda: adapters.in_use(db, MODEL) is None, "it was not rolled back", 60)
+
+
+async def test_what_was_never_proved_is_proved_first(model_home: Paths, engine: FakeEngine, db: Database) -> None:
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.until(lambda: bool(text(shown, "proof")), "no proof", 60)
+        with db.conn:
+            db.execute("DELETE FROM evaluations")
+        await shown.until(lambda: not text(shown, "proof"))
+        await shown.pilot.press("p")
+        await shown.until(lambda: isinstance(shown.app.screen, AskScreen), "it was not asked", 60)
+        assert "was not compared with its base yet" in text(shown, "why")
+        await shown.pilot.press("enter")
+        await shown.until(lambda: bool(runs.evaluation(db, 1)), "it was not proved", 60)
+        assert not adapters.history(db, MODEL)
+
+
+async def test_a_proof_can_be_stopped_and_made_again(
+    model_home: Paths, engine: FakeEngine, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_PROOF_S", "5")
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.until(lambda: shown.app.screen.check_action("stop_evaluation", ()) is True, "no proof", 60)
+        await shown.pilot.press("e")
+        await shown.until(lambda: "It was stopped." in text(shown, "problem"), "it was not stopped", 60)
+        assert runs.evaluation(db, 1) is None and "finished" in text(shown, "name")
+        monkeypatch.setenv("FAKE_PROOF_S", "0")
+        await shown.pilot.press("e")
+        await shown.until(lambda: bool(text(shown, "proof")), "no proof", 60)
+
+
+async def test_arrows_lead_from_the_settings_to_the_trainings_and_back(model_home: Paths, engine: FakeEngine) -> None:
+    async with train_screen(model_home, engine) as shown:
+        await shown.pilot.press("down", "down")  # no training yet: the last row keeps the cursor
+        assert shown.app.screen.query_one("#setup", OptionList).highlighted == 4
+        await trained(shown)
+        await shown.pilot.press("escape", "down")
+        setup_, trainings = (shown.app.screen.query_one(name, OptionList) for name in ("#setup", "#runs"))
+        await shown.until(lambda: trainings.has_focus and trainings.highlighted == 0)
+        await shown.pilot.press("up", "up")
+        await shown.until(lambda: setup_.has_focus and setup_.highlighted == 3)
+
+
+async def test_the_report_is_opened_or_its_place_told(model_home: Paths, engine: FakeEngine) -> None:
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.pilot.press("o")
+        told = "The report: open /runs/mine-1/report.html in a browser."
+        await shown.until(lambda: told in [one.message for one in shown.app._notifications], "nothing was told", 60)
+
+
+async def test_a_frozen_dataset_is_made_again_when_the_log_has_changed(
+    model_home: Paths, engine: FakeEngine, db: Database
+) -> None:
+    talk = said(db, "Sea", ["What is the sea?", "Salt water."])
+    async with train_screen(model_home, engine) as shown:
+        await trained(shown)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: "mine · 12 examples" in setup(shown))
+        await shown.pilot.press("escape")
+        curation.rate(db, messages.all_of(db, talk)[-1].id, 1)
+        await shown.pilot.press("f7")
+        await shown.until(lambda: "60 judged" in setup(shown) and "mine" not in setup(shown), "it kept the dataset")
+        await trained(shown)
+        assert [one.name for one in datasets.every(db)] == ["mine-2", "mine"]
+        assert [one.name for one in runs.every(db)] == ["mine-2", "mine-1"]
 
 
 async def test_both_answer_side_by_side_and_the_vote_is_kept(
@@ -283,8 +407,8 @@ async def test_both_answer_side_by_side_and_the_vote_is_kept(
         await shown.until(lambda: "empty" in str(shown.app.screen.query_one(".problem", Label).render()))
         shown.app.screen.query_one(TextArea).load_text("What is a lamp?")
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: isinstance(shown.app.screen, CompareScreen), "it was never made", 20)
-        assert sorted(one.get("adapter") or "" for one in engine.requests[-2:]) == ["", "log-2026-11-23-1"]
+        await shown.until(lambda: isinstance(shown.app.screen, CompareScreen), "it was never made", 60)
+        assert sorted(one.get("adapter") or "" for one in engine.requests[-2:]) == ["", "mine-1"]
         await shown.pilot.press("a", "enter")
         await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen))
         assert [one.blind for one in curation.preferences(db)] == [True]
@@ -303,5 +427,5 @@ async def test_samples_of_both_are_shown(model_home: Paths, engine: FakeEngine, 
                 {"dataset_id": made.id, "split": "test", "group_id": 1, "hash": one.hash, "body": one.as_json()}
             )
         await shown.pilot.press("x")
-        await shown.until(lambda: text(shown, "samples").count("retrained") == 1, "no samples", 20)
+        await shown.until(lambda: text(shown, "samples").count("retrained") == 1, "no samples", 60)
         assert text(shown, "samples").startswith("What is a lamp?\nbase")

@@ -1,0 +1,25 @@
+"""What a training was made of, as lines of labels and texts."""
+
+from textual.content import Content
+
+from assistant.safe_text import printable
+from assistant.tui.training import words
+from assistant.tui.training.course import Course
+from assistant.tui.training.record import Record
+
+LABEL_CELLS = 14
+
+
+def shown(found: Record, course: Course) -> Content:
+    """Model, data, method, and the plan or the time."""
+    config = words.settings(found.run)
+    rows = (
+        ("model", found.run.model),
+        ("learned from", found.dataset or "a dataset that is gone"),
+        ("method", words.method(config)),
+        ("plan", words.plan(course.planned, config)) if course.planned else ("time", words.budget(config)),
+    )
+    return Content("\n").join(
+        Content.styled(f"{label:<{LABEL_CELLS}}", "$foreground 60%") + printable(said, newlines=False)
+        for label, said in rows
+    )

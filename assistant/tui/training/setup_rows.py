@@ -1,0 +1,51 @@
+"""The rows of the Train screen that say what the next training will do."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from assistant.safe_text import printable
+from assistant.tui.training import words
+from assistant.tui.training.setup import Setup
+
+ACTIONS = ("model", "data", "method", "time", "start")
+"""The action of each row, which Enter runs."""
+LABEL_CELLS = 13
+NO_MODEL = "none on this machine yet: press esc, then f4 to pull one"
+START = "enter trains the model and proves the result\np says first what it takes"
+NONE_JUDGED = "Rate replies in the chat (↑ then +), or import conversations: assistant log import FILE"
+_PLANNED_ON_A_LINE = 3
+
+
+def rows(setup: Setup, counts: str, working: str) -> Sequence[Content]:
+    """A row for each of `ACTIONS`. `counts`: what the data takes of the log; `working`: progress of its making."""
+    told = (
+        ("model", setup.model or NO_MODEL),
+        ("learn from", _data(setup, counts)),
+        ("method", words.method(setup.config)),
+        ("time", words.budget(setup.config)),
+        ("start", working or _start(setup)),
+    )
+    return [_labelled(label, text) for label, text in told]
+
+
+def _data(setup: Setup, counts: str) -> str:
+    if setup.source.dataset:
+        return setup.source.about
+    if counts.startswith("0 "):
+        counts += f"\n{NONE_JUDGED}"
+    return f"{setup.source.about}\n{counts or 'counting …'}"
+
+
+def _start(setup: Setup) -> str:
+    if setup.planned is None:
+        return START
+    parts = words.plan(setup.planned, setup.config).split(" · ")
+    first, rest = parts[:_PLANNED_ON_A_LINE], parts[_PLANNED_ON_A_LINE:]
+    return " · ".join(first) + "\n" + " · ".join([*rest, "enter starts it"])
+
+
+def _labelled(label: str, text: str) -> Content:
+    margin = "\n" + "\u00a0" * (LABEL_CELLS + 1)  # plain spaces at the beginning of a line are left out
+    lines = (printable(one, newlines=False) for one in text.split("\n"))
+    return Content.styled(f" {label:<{LABEL_CELLS}}", "$foreground 60%") + margin.join(lines)
