@@ -11,8 +11,8 @@ from assistant.engine.catalogue import Hub, InstalledModel
 from assistant.errors import ModelUnknown
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import report
 from finetune.config import TrainConfig
+from finetune.report import tables
 from finetune.train import learning_rate
 
 LIBRARIES = {"peft": "peft", "safetensors": "transformers", "gguf": "gguf"}
@@ -93,7 +93,7 @@ def _results(evaluation: Mapping[str, Any] | None) -> str:
     if evaluation is None:
         return "Not compared with its base yet."
     head = ["measure", "base", "adapter", "difference (95 %)", "examples", "verdict"]
-    rows = [report.row(one) for one in evaluation["measures"]]
+    rows = [tables.marked(one) for one in evaluation["measures"]]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 

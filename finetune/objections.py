@@ -8,6 +8,7 @@ from sqlite_utils import Database
 from assistant.store import runs
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
+from finetune.report.texts import ENGLISH, Texts
 
 
 def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
@@ -22,33 +23,34 @@ def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = F
     return verdicts(evaluation.report, forgetting_limit)
 
 
-def verdicts(report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
+def verdicts(
+    report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT, texts: Texts = ENGLISH
+) -> list[str]:
     """As `objections`, from a report alone."""
+    found = [*_about_main(report), *_about_forgetting(report, forgetting_limit)]
     measures = {one["key"]: one for one in report["measures"]}
-    main = next((one for one in measures.values() if one["main"]), None)
-    told = []
-    if main is None:
-        told.append("Nothing could be measured on the test part.")
-    elif main["verdict"] != "better":
-        told.append(
-            f"It is not shown to be better: {main['name']} changed by {main['low']:+.1%} to {main['high']:+.1%}."
-            if main["verdict"] != "too few"
-            else f"The test part has {main['groups']} conversations, too few to show a difference. Train on more."
-        )
-    forgotten = measures.get("forgetting")
-    if "entities" in report:
-        told.append("It finds entities and can't reply: `finetune tag` uses it.")
-    elif forgotten is None:
-        told.append("What it forgot was not measured.")
-    elif forgotten["difference"] > forgetting_limit:
-        told.append(
-            f"It forgets: perplexity of general text went up by {forgotten['difference']:.1%}, "
-            f"more than {forgetting_limit:.1%}."
-        )
     if (voted := measures.get("votes")) and voted["verdict"] == "worse":
-        told.append(
-            f"You preferred the base in blind votes: the adapter won {voted['adapted']:.0%} of {voted['items']}."
-        )
+        found.append(("votes", voted))
     if leaked := report["memorised"]["leaked"]:
-        told.append(f"It gives away what it should not: {len(leaked)} of {report['memorised']['probes']} probes.")
-    return told
+        found.append(("leaks", {"leaked": len(leaked), "probes": report["memorised"]["probes"]}))
+    return [texts.reasons[key].format(**values) for key, values in found]
+
+
+Reason = tuple[str, Mapping[str, Any]]
+"""(key in `Texts.reasons`, what its sentence is filled in with)."""
+
+
+def _about_main(report: Mapping[str, Any]) -> list[Reason]:
+    main = next((one for one in report["measures"] if one["main"]), None)
+    if main is None:
+        return [("nothing", {})]
+    return [] if main["verdict"] == "better" else [("few" if main["verdict"] == "too few" else "unclear", main)]
+
+
+def _about_forgetting(report: Mapping[str, Any], limit: float) -> list[Reason]:
+    if "entities" in report:
+        return [("entities", {})]
+    forgotten = next((one for one in report["measures"] if one["key"] == "forgetting"), None)
+    if forgotten is None:
+        return [("unmeasured", {})]
+    return [("forgets", {**forgotten, "limit": limit})] if forgotten["difference"] > limit else []

@@ -70,7 +70,7 @@ def _likelier(asked: Answers, seed: int) -> Measure:
     """For how many examples the adapter finds what was said likelier than the base does."""
     pairs = zip(_nll(asked.base), _nll(asked.adapted), strict=True)
     won = [0.5 if new == old else float(new < old) for old, new in pairs]
-    return wins("likelier", "reply as said is likelier", won, asked.groups, seed=seed)
+    return wins("likelier", "prefers your reply", won, asked.groups, seed=seed)
 
 
 def _nll(sums: Sums) -> list[float]:

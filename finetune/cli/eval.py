@@ -68,15 +68,12 @@ def proved(
     more: "Sequence[Measure]" = (),
 ) -> dict[str, Any]:
     """The report of a run, kept in the log and in the run's folder."""
-    from assistant.store import runs
-    from finetune import forgetting, prove, report
-    from finetune.run_folder import RunFolder
+    from finetune import forgetting, prove
+    from finetune.report import page, tables, texts
 
     told = prove.evaluate(db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, say=say)
-    folder = RunFolder(paths, run).create().path
-    points = runs.points(db, runs.get(db, run).id)
-    for name, text in (("report.md", report.markdown(told)), ("report.html", report.page(told, points))):
-        (folder / name).write_text(text, encoding="utf-8")
+    file = page.write(db, paths, run, texts.of_environment())
+    file.with_suffix(".md").write_text(tables.markdown(told), encoding="utf-8")
     return told
 
 
@@ -105,13 +102,14 @@ def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncCon
 def show(told: dict[str, Any], *, own: bool = False) -> None:
     """Print a report. `own`: the model's own weights were trained."""
     from assistant.cli.output import print_table
-    from finetune import report
+    from finetune.report import tables
+    from finetune.report.texts import ENGLISH
 
-    rows = [[cell.strip("*") for cell in report.row(one)] for one in told["measures"]]
-    print_table(rows, ["", "base", "adapter", "difference (95 %)", "examples", ""])
-    if types := report.types_found(told):
-        click.echo(f"{report.FINDS_NONE}\n")
-        print_table(types, list(report.BY_TYPE))
+    rows = [tables.row(one) for one in told["measures"]]
+    print_table(rows, ["", *ENGLISH.columns[1:]])
+    if types := tables.types_found(told):
+        click.echo(f"{tables.FINDS_NONE}\n")
+        print_table(types, list(ENGLISH.entities))
     leaked = told["memorised"]
     click.echo(f"\nGiven away: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")
     for reason in told["reasons"]:
@@ -119,5 +117,5 @@ def show(told: dict[str, Any], *, own: bool = False) -> None:
     run = told["run"]
     use = f"finetune export {run} --format safetensors --out FOLDER" if own else f"finetune promote {run}"
     if not told["reasons"]:
-        click.echo(f"Nothing speaks against it: `{use}`.")
+        click.echo(f"{ENGLISH.good} `{use}`")
     click.echo(f"`finetune report {run} --open` shows it with plots.")

@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
     "promote": "Use an adapter for new replies.",
     "prune": "Make a smaller model of one, without the layers that it misses least.",
+    "report": "A run as one HTML page: figures, plots of its course, and what was proved.",
     "rollback": "Take the last promotion back.",
     "search": "Find good settings for a training by trying.",
     "status": "What is new in the log, whether the model drifts, and whether to train again.",

@@ -15,10 +15,11 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import merge, promote, prove, report
+from finetune import merge, promote, prove
 from finetune.both import Both
 from finetune.example import Example, Kind
 from finetune.model import Base
+from finetune.progress import Advanced
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 from tests.finetune.conftest import freeze
@@ -156,15 +157,20 @@ def nll(model: Any, row: Row) -> torch.Tensor:
     return torch.stack([logprobs[at - 1, row.ids[at]] for at in learned])
 
 
-def test_the_report_can_be_read(db: Database, home: Paths) -> None:
+def test_it_says_how_far_it_has_come(db: Database, home: Paths) -> None:
     freeze(db, count=80)
-    done, _ = trained(db, home, steps=3)
-    told = prove.evaluate(db, home, done.name)
-    text = report.markdown(told)
-    assert "| **perplexity** |" in text and "conversations" in text
-    page = report.page(told, runs.points(db, done.id))
-    assert page.count("<svg") == 2 and "http" not in page.split("<body")[0].replace("utf-8", "")
-    assert "NaN" not in page and "general text" in page
+    done, _ = trained(db, home, steps=1)
+    heard: list[Advanced] = []
+    prove.evaluate(db, home, done.name, say=heard.append)  # type: ignore[arg-type]
+    assert list(dict.fromkeys(one.what for one in heard)) == [
+        "loading the model",
+        "test part",
+        "general text",
+        "personal data and canaries",
+    ]
+    assert [one.done for one in heard] == sorted(one.done for one in heard)
+    assert heard[-1].done == heard[-1].total > 0
+    assert len({one.total for one in heard[1:]}) == 1
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt"])

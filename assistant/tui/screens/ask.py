@@ -33,6 +33,9 @@ class AskScreen(Dialog[str]):
             yield OptionList(*(Option(line_of(one, widest)) for one in self._answers), id="choices")
             yield Label("enter choose · esc cancel", classes="quiet keys", markup=False)
 
+    def on_mount(self) -> None:
+        self.query_one(OptionList).highlighted = 0
+
     @on(OptionList.OptionSelected)
     def _take(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._answers[event.option_index].value)

@@ -158,7 +158,8 @@ class TrainingScreen(TellsErrors, Screen[None]):
         self.query_one(LossPlot).display = bool(course.curves.train)
         self.query_one("#progress", Static).update(" · ".join(self._progress(found, course)))
         report = found.evaluation.report if found.evaluation else None
-        banner = f"{proof.better(self._run_name, report)} · p promote" if report and found.is_better else ""
+        ready = report is not None and found.is_better and self.check_action("promote", ())
+        banner = f"{proof.better(self._run_name, report)} · p promote" if report and ready else ""
         self.query_one("#banner", Static).update(printable(banner, newlines=False))
         self.query_one("#banner", Static).display = bool(banner)
         self.set_class(report is not None, "-proved")

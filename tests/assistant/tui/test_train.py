@@ -90,7 +90,8 @@ async def test_from_the_plan_to_the_end(model_home: Paths, engine: FakeEngine, d
         await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         curves = shown.app.screen.query_one(LossPlot).curves
         assert len(curves.train) == 40 and [at for at, _ in curves.held_out] == [10, 20, 30, 40]
-        assert "best held-out loss 3.20" in text(shown, "progress")
+        await shown.until(lambda: "best held-out loss 3.20" in text(shown, "progress"), "no outcome", 60)
+        assert text(shown, "progress").startswith("40 steps")
         await shown.pilot.press("escape")
         await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
         line = str(shown.app.screen.query_one("#runs", OptionList).options[0].prompt)
@@ -222,7 +223,7 @@ async def test_discarding_deletes_the_adapter_and_keeps_the_run(
         await started(shown)
         await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         assert (model_home.adapters / "mine-1").is_dir()
-        await shown.until(lambda: bool(text(shown, "proof")), "no proof", 60)
+        await shown.until(lambda: shown.app.screen.check_action("discard", ()) is True, "no proof", 60)
         await shown.pilot.press("d")
         await shown.until(lambda: isinstance(shown.app.screen, AskScreen))
         await shown.pilot.press("down", "enter")
@@ -307,6 +308,7 @@ async def test_what_is_not_shown_to_be_better_is_asked_about_with_the_reason(
 ) -> None:
     async with train_screen(model_home, engine, (80, 24)) as shown:
         await trained(shown)
+        await shown.until(lambda: shown.app.screen.check_action("promote", ()) is True, "no proof", 60)
         await shown.until(lambda: "-1.0 % (-3.0 % … +1.0 %)" in text(shown, "proof"), "no proof", 60)
         assert text(shown, "proof").split("\n")[1].endswith("unclear")
         assert not text(shown, "banner")

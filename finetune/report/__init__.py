@@ -1,0 +1,1 @@
+"""A training's report: Markdown, and one HTML page with plots."""

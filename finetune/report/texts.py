@@ -1,0 +1,170 @@
+"""Every text of the HTML report, in English and Chinese."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of one language. Those with braces are filled in by `str.format`."""
+
+    language: str
+    title: str
+    untested: str
+    """Where the run was not compared with its base."""
+    good: str
+    kept_apart: str
+    given_away: str
+    differences: str
+    course: str
+    loss: str
+    train: str
+    held_out: str
+    learning_rate: str
+    speed: str
+    step: str
+    better: str
+    points: str
+    interval: str
+    facts: Mapping[str, str]
+    """Of `page.facts`, by key."""
+    ends: Mapping[str, str]
+    """Why a training ended, by the run's reason."""
+    columns: tuple[str, ...]
+    entities: tuple[str, ...]
+    measures: Mapping[str, str]
+    """By the measure's key; a measure that isn't here keeps its own name."""
+    verdicts: Mapping[str, str]
+    reasons: Mapping[str, str]
+    """Reasons not to use an adapter, by the key that `objections` knows."""
+
+
+ENGLISH = Texts(
+    language="en",
+    title="{run}: {model} retrained",
+    untested="Not compared with its base yet. `finetune eval {run}` does it.",
+    good="No objection to using it.",
+    kept_apart="{examples:,} examples of {groups:,} conversations were kept from training; near-duplicates count once.",
+    given_away="Given away: {leaked} of {probes} probes for personal data and planted secrets ({canaries} planted).",
+    differences="Base and retrained, with 95 % intervals",
+    course="Course of the training",
+    loss="loss (nats per token)",
+    train="training",
+    held_out="held out",
+    learning_rate="learning rate",
+    speed="tokens per second",
+    step="step",
+    better="%, better →",
+    points="points",
+    interval="{low} to {high}",
+    facts={
+        "model": "model",
+        "dataset": "dataset",
+        "method": "method",
+        "steps": "steps",
+        "time": "time",
+        "best": "best held-out loss",
+        "base": "base, SHA-256",
+        "adapter": "adapter",
+        "versions": "made with",
+    },
+    ends={
+        "finished": "{steps:,} of {planned:,}",
+        "early": "{steps:,} of {planned:,}, stopped early: the loss no longer fell",
+        "budget": "{steps:,} of {planned:,}, the time was up",
+        "stopped": "{steps:,} of {planned:,}, stopped",
+    },
+    columns=("measure", "base", "retrained", "difference (95 %)", "examples", "verdict"),
+    entities=("entity", "precision", "recall", "F1", "of them"),
+    measures={},
+    verdicts={
+        "better": "better",
+        "worse": "worse",
+        "unclear": "not shown",
+        "too few": "too few conversations",
+        "kept": "kept",
+    },
+    reasons={
+        "nothing": "Nothing could be measured on the test part.",
+        "unclear": "It is not shown to be better: {name} changed by {low:+.1%} to {high:+.1%}.",
+        "few": "The test part has {groups} conversations, too few to show a difference. Train on more.",
+        "entities": "It finds entities and can't reply: `finetune tag` uses it.",
+        "unmeasured": "What it forgot was not measured.",
+        "forgets": "It forgets: perplexity of general text went up by {difference:.1%}, more than {limit:.1%}.",
+        "votes": "You preferred the base in blind votes: the adapter won {adapted:.0%} of {items}.",
+        "leaks": "It gives away what it should not: {leaked} of {probes} probes.",
+    },
+)
+CHINESE = Texts(
+    language="zh",
+    title="{run}：{model} 再训练",
+    untested="尚未与基础模型比较。运行 `finetune eval {run}` 即可比较。",
+    good="没有理由反对使用它。",
+    kept_apart="{groups:,} 个对话中的 {examples:,} 个样本未参加训练；近似重复的只算一次。",
+    given_away="泄露：对个人信息和植入密语的 {probes} 次探测中有 {leaked} 次（植入 {canaries} 条）。",
+    differences="基础模型与再训练模型，95 % 区间",
+    course="训练过程",
+    loss="损失（每词元 nat）",
+    train="训练",
+    held_out="验证",
+    learning_rate="学习率",
+    speed="每秒词元数",
+    step="步",
+    better="%，更好 →",
+    points="个百分点",
+    interval="{low} 至 {high}",
+    facts={
+        "model": "模型",
+        "dataset": "数据集",
+        "method": "方法",
+        "steps": "步数",
+        "time": "用时",
+        "best": "最低验证损失",
+        "base": "基础模型 SHA-256",
+        "adapter": "适配器",
+        "versions": "所用软件",
+    },
+    ends={
+        "finished": "{steps:,} / {planned:,}",
+        "early": "{steps:,} / {planned:,}，提前停止：损失不再下降",
+        "budget": "{steps:,} / {planned:,}，时间用完",
+        "stopped": "{steps:,} / {planned:,}，已停止",
+    },
+    columns=("指标", "基础", "再训练", "差异（95 %）", "样本", "结论"),
+    entities=("实体", "精确率", "召回率", "F1", "数量"),
+    measures={
+        "perplexity": "困惑度",
+        "likelier": "更偏好你的回复",
+        "forgetting": "通用文本",
+        "votes": "你的偏好",
+        "accuracy": "准确率",
+        "preference": "更偏好所选回复",
+        "thumbs": "按评价变化",
+        "entities": "实体 F1",
+    },
+    verdicts={
+        "better": "更好",
+        "worse": "更差",
+        "unclear": "未显示差异",
+        "too few": "对话太少",
+        "kept": "保持",
+    },
+    reasons={
+        "nothing": "测试部分没有可测量的内容。",
+        "unclear": "未显示更好：{name} 的变化为 {low:+.1%} 到 {high:+.1%}。",
+        "few": "测试部分只有 {groups} 个对话，太少，无法显示差异。请用更多对话训练。",
+        "entities": "它查找实体，不能回复：请用 `finetune tag`。",
+        "unmeasured": "没有测量它遗忘了什么。",
+        "forgets": "它有遗忘：通用文本的困惑度上升 {difference:.1%}，超过 {limit:.1%}。",
+        "votes": "盲评中你更喜欢基础模型：适配器在 {items} 次中赢得 {adapted:.0%}。",
+        "leaks": "它泄露了不应泄露的内容：{probes} 次探测中有 {leaked} 次。",
+    },
+)
+LANGUAGES = {one.language: one for one in (ENGLISH, CHINESE)}
+
+
+def of_environment() -> Texts:
+    """Chinese where the locale is, else English."""
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return CHINESE if locale.startswith("zh") else ENGLISH
