@@ -5,19 +5,24 @@ before and what after, as JSON; it refers to the message with a cascade, so what
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, messages
+from assistant.store import conversations, curation_many, messages
 from assistant.store.conversations import now_ms
+from assistant.store.curation_many import Change, Told, quiet
 from assistant.store.database import execute, select, transaction
 
 Decision = Literal["undecided", "keep", "skip"]
+RATINGS: Mapping[int, str] = {1: "good", -1: "bad", 0: "none"}
+DECISIONS: tuple[str, ...] = get_args(Decision)
 
+MANY = "many"
+"""Kind of an act on many replies."""
 ACTS_KEPT = 1000
 """So many acts can be undone; the journal doesn't grow beyond them."""
 
@@ -51,7 +56,7 @@ class Preference:
 
 
 def judgement(db: Database, message_id: int) -> Judgement:
-    """What is thought of one message; all defaults where nothing is. Raises `StoreError` where there is no message."""
+    """The judgement of a message; all defaults where there is none. Raises `StoreError` where there is no message."""
     found = _judgements(db, "WHERE m.id = ?", message_id)
     if not found:
         messages.get(db, message_id)  # raises
@@ -81,7 +86,7 @@ def _tags(listed: str) -> tuple[str, ...]:
 
 def rate(db: Database, message_id: int, rating: int) -> None:
     """Call a reply good (1) or bad (-1), or take that back (0). Raises `StoreError` for another number or no reply."""
-    if rating not in (-1, 0, 1):
+    if rating not in RATINGS:
         raise StoreError(f"A rating is 1 (good), -1 (bad) or 0 (none), not {rating}.")
     _reply(db, message_id)
     _judge(db, "rating", message_id, rating)
@@ -89,7 +94,7 @@ def rate(db: Database, message_id: int, rating: int) -> None:
 
 def decide(db: Database, message_id: int, decision: Decision) -> None:
     """Keep a reply for training, skip it, or leave it undecided."""
-    if decision not in ("undecided", "keep", "skip"):
+    if decision not in DECISIONS:
         raise StoreError(f"A decision is keep, skip or undecided, not {decision!r}.")
     _reply(db, message_id)
     _judge(db, "decision", message_id, decision)
@@ -180,6 +185,27 @@ def prefer(
     return vote
 
 
+def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: Told = quiet) -> int:
+    """Make many replies say the same, as one act. How many have changed; those that said so already have not.
+
+    The act is journaled first, and then the replies are changed some thousand at a time, so that a reply that is being
+    written meanwhile isn't kept waiting: killed in between, the act is still undone as one. `told` hears how far it has
+    come. Raises `StoreError` for a rating, decision or tag that there isn't.
+    """
+    if change.what == "rating" and change.value not in RATINGS:
+        raise StoreError(f"A rating is 1 (good), -1 (bad) or 0 (none), not {change.value}.")
+    if change.what == "decision" and change.value not in DECISIONS:
+        raise StoreError(f"A decision is keep, skip or undecided, not {change.value!r}.")
+    if change.is_tag:
+        change = replace(change, value=tag_name(change.value))
+    with transaction(db):
+        if not curation_many.differing(db, message_ids, change):
+            return 0
+        act = _journal(db, MANY, None, None, asdict(change))
+        curation_many.collect(db, act, message_ids, change)
+    return curation_many.apply(db, act, change, told)
+
+
 def _same_prompt(db: Database, one: messages.StoredMessage, other: messages.StoredMessage) -> bool:
     """Siblings, or answers to messages of the same text: the same prompt asked of two models."""
     if one.parent_id == other.parent_id:
@@ -227,38 +253,45 @@ def _judge(db: Database, column: str, message_id: int, value: Any) -> None:
 # -- the journal --------------------------------------------------------------------------------------------------
 
 
-def undo(db: Database) -> str:
-    """Undo the last curating act that stands, and say in words which; empty where there is none."""
-    return _step(db, "SELECT {} FROM acts WHERE NOT undone ORDER BY id DESC LIMIT 1", undone=True)
+def undo(db: Database, told: Told = quiet) -> str:
+    """Undo the last judgement that stands, and say in words which; empty where there is none."""
+    return _step(db, "SELECT {} FROM acts WHERE NOT undone ORDER BY id DESC LIMIT 1", told, undone=True)
 
 
-def redo(db: Database) -> str:
-    """Do again what was undone last, and say in words what; empty where there is none. Any new act forgets these."""
-    return _step(db, "SELECT {} FROM acts WHERE undone ORDER BY id LIMIT 1", undone=False)
+def redo(db: Database, told: Told = quiet) -> str:
+    """Redo what was undone last, and say in words what; empty where there is none. Any new act forgets these."""
+    return _step(db, "SELECT {} FROM acts WHERE undone ORDER BY id LIMIT 1", told, undone=False)
 
 
 def stepped_on(db: Database, *, undone: bool) -> int | None:
-    """The message of the act that was undone last, or of the last one that stands."""
+    """The message of the act that was undone last, or of the last one that stands; None for an act of many."""
     query = "undone ORDER BY id" if undone else "NOT undone ORDER BY id DESC"
     rows = select(db, f"SELECT message_id FROM acts WHERE {query} LIMIT 1")
     return rows[0][0] if rows else None
 
 
-def _step(db: Database, query: str, *, undone: bool) -> str:
-    with transaction(db):
-        while rows := select(db, query.format("id, kind, message_id, before, after")):
+def _step(db: Database, query: str, told: Told, *, undone: bool) -> str:
+    """Undo or redo the first act of a query that is still about something; the others are forgotten."""
+    while True:
+        with transaction(db):
+            rows = select(db, query.format("id, kind, message_id, before, after"))
+            if not rows:
+                return ""
             act_id, kind, message_id, *texts = rows[0]
             before, after = (json.loads(text) for text in texts)
             execute(db, "UPDATE acts SET undone = ? WHERE id = ?", (undone, act_id))
-            if kind in _AGAIN:
+            if kind == MANY:
+                said = ""
+            elif kind in _AGAIN:
                 back, again = _AGAIN[kind]
-                told = (back if undone else again)(db, act_id, message_id, before, after)
+                said = (back if undone else again)(db, act_id, message_id, before, after)
             else:
-                told = _put(db, kind, message_id, *((after, before) if undone else (before, after)))
-            if told:
-                return told
-            execute(db, "DELETE FROM acts WHERE id = ?", (act_id,))  # what it was about is gone: on to the next
-    return ""
+                said = _put(db, kind, message_id, *((after, before) if undone else (before, after)))
+        if kind == MANY:  # in several transactions
+            said = _step_many(db, act_id, Change(**after), told, undone=undone)
+        if said:
+            return said
+        execute(db, "DELETE FROM acts WHERE id = ?", (act_id,))
 
 
 def _act(db: Database, kind: str, message_id: int, before: Any, after: Any) -> None:
@@ -266,14 +299,24 @@ def _act(db: Database, kind: str, message_id: int, before: Any, after: Any) -> N
     _journal(db, kind, message_id, before, after)
 
 
-def _journal(db: Database, kind: str, message_id: int, before: Any, after: Any) -> None:
+def _step_many(db: Database, act_id: int, change: Change, told: Told, *, undone: bool) -> str:
+    count = (curation_many.take_back if undone else curation_many.apply)(db, act_id, change, told)
+    replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
+    what = {"tag": f"tag {change.value!r} on", "untag": f"tag {change.value!r} off"}.get(change.what)
+    what = what or f"{change.what} {RATINGS.get(change.value, change.value)} of"
+    return f"{what} {replies} {'taken back' if undone else 'put back'}" if count else ""
+
+
+def _journal(db: Database, kind: str, message_id: int | None, before: Any, after: Any) -> int:
     execute(db, "DELETE FROM acts WHERE undone")
     act = execute(
         db,
         "INSERT INTO acts (kind, message_id, before, after, done_ms) VALUES (?, ?, ?, ?, ?)",
         (kind, message_id, json.dumps(before), json.dumps(after), now_ms()),
     ).lastrowid
-    execute(db, "DELETE FROM acts WHERE id <= ?", ((act or 0) - ACTS_KEPT,))
+    assert act is not None
+    execute(db, "DELETE FROM acts WHERE id <= ?", (act - ACTS_KEPT,))
+    return act
 
 
 def _put(db: Database, kind: str, message_id: int, before: Any, after: Any) -> str:
@@ -293,8 +336,7 @@ def _put(db: Database, kind: str, message_id: int, before: Any, after: Any) -> s
     )
     if kind == "note":
         return f"note of message {message_id} " + ("set" if after else "taken away")
-    word = {1: "good", -1: "bad", 0: "none"}.get(after, after)
-    return f"{kind} of message {message_id} set to {word}"
+    return f"{kind} of message {message_id} set to {RATINGS.get(after, after)}"
 
 
 def _uncorrect(db: Database, act_id: int, message_id: int, leaf: int | None, after: dict[str, Any]) -> str:

@@ -703,3 +703,40 @@ def datasets_of_entities(db: Database) -> None:
     )
     db.conn.execute(f"PRAGMA schema_version = {version + 1}")
     db.conn.execute("PRAGMA writable_schema = RESET")
+
+
+@migrations()
+def acts_of_many(db: Database) -> None:
+    """An act may be of many replies: it then names none itself, and is undone as one."""
+    for statement in _ACTS_OF_MANY.split("\n\n"):
+        db.conn.execute(statement)
+
+
+_ACTS_OF_MANY = """
+CREATE TABLE acts_new (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    message_id INTEGER REFERENCES messages(id) ON DELETE CASCADE,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    done_ms INTEGER NOT NULL,
+    undone INTEGER NOT NULL DEFAULT 0
+)
+
+INSERT INTO acts_new SELECT id, kind, message_id, before, after, done_ms, undone FROM acts
+
+DROP TABLE acts
+
+ALTER TABLE acts_new RENAME TO acts
+
+CREATE INDEX acts_message ON acts(message_id)
+
+CREATE TABLE acts_of_many (
+    act_id INTEGER NOT NULL REFERENCES acts(id) ON DELETE CASCADE,
+    message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    before,
+    PRIMARY KEY (act_id, message_id)
+) WITHOUT ROWID
+
+CREATE INDEX acts_of_many_message ON acts_of_many(message_id)
+"""

@@ -111,6 +111,14 @@ def all_replies(db: Database, typed: str, filter_: Filter = EVERYTHING) -> dict[
         before = page.next_before
 
 
+def reply_ids(db: Database, typed: str, filter_: Filter = EVERYTHING) -> list[int]:
+    """The ids of all replies that `search` finds, in no order."""
+    if not (terms := query.terms(typed, as_typed=True)):
+        return []
+    sql, values = _listed(db, query.match_expression(terms), exchanges.conditions(filter_), filter_, None)
+    return list({reply for _, reply in select(db, sql, values) if reply is not None})
+
+
 def count(
     db: Database, typed: str, filter_: Filter = EVERYTHING, *, at_most: int = 10_000, as_typed: bool = True
 ) -> int:

@@ -1,26 +1,30 @@
-"""Acts of curating, one key each: done in the log, and told in a few words. The same key again takes it back."""
+"""Judgements, one key each: written to the log, and said in a few words. The same key again clears them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from assistant.store import curation, messages
+from assistant.cli.output import counted
+from assistant.store import curation, curation_many, messages
 from assistant.store.curation import Decision
+from assistant.store.curation_many import Change, Told, quiet
 from assistant.store.database import transaction
 
 TOLD = {1: "good", -1: "bad", "keep": "kept for training", "skip": "skipped in training"}
+CLEARED = {"rating": Change("rating", 0), "decision": Change("decision", "undecided")}
 
 
 def rate(db: Database, message_id: int, rating: int) -> str:
-    """Call a reply good (1) or bad (-1), or take that back where it is called so."""
+    """Rate a reply good (1) or bad (-1); the same again clears it."""
     with transaction(db):
         again = curation.judgement(db, message_id).rating == rating
         curation.rate(db, message_id, 0 if again else rating)
-    return "rating taken back" if again else TOLD[rating]
+    return "rating cleared" if again else TOLD[rating]
 
 
 def decide(db: Database, message_id: int, decision: Decision) -> str:
-    """Keep a reply for training or skip it, or leave it undecided where that is decided."""
+    """Keep a reply for training or skip it; the same again clears it."""
     with transaction(db):
         again = curation.judgement(db, message_id).decision == decision
         curation.decide(db, message_id, "undecided" if again else decision)
@@ -28,7 +32,7 @@ def decide(db: Database, message_id: int, decision: Decision) -> str:
 
 
 def tag(db: Database, message_id: int, name: str) -> str:
-    """Put a tag on a message, or take it off where it is on."""
+    """Put a tag on a message; the same again takes it off."""
     with transaction(db):
         again = name in curation.tags_of(db, message_id)
         (curation.untag if again else curation.tag)(db, message_id, name)
@@ -59,30 +63,39 @@ def vote(db: Database, shown: tuple[int, int], better: int | None) -> str:
     return "vote kept"
 
 
+def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: Told = quiet) -> str:
+    """Judge many replies alike, as one act; where all are judged so already, clear it."""
+    if not curation_many.differing(db, message_ids, change):
+        change = Change("untag", change.value) if change.what == "tag" else CLEARED[change.what]
+    count = curation.judge_many(db, message_ids, change, told)
+    words = {"tag": f"tagged #{change.value}", "untag": f"no longer #{change.value}"}.get(change.what)
+    return f"{counted(count, 'reply').replace('replys', 'replies')} {words or TOLD.get(change.value, 'cleared')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was undone or done again, in words, and the message that it was about; None where there was nothing."""
+    """What was undone or redone, in words. `is_done` False: nothing. The message is None for an act of many."""
 
     told: str
+    is_done: bool = False
     message_id: int | None = None
     conversation_id: int | None = None
 
 
-def undo(db: Database) -> Undone:
-    """Undo the last act, of whatever conversation."""
-    with transaction(db):
-        told = curation.undo(db)
-        return _step(db, f"undone: {told}", undone=True) if told else Undone("There is nothing to undo.")
+def undo(db: Database, told: Told = quiet) -> Undone:
+    """Undo the last judgement, of whatever conversation."""
+    words = curation.undo(db, told)
+    return _step(db, f"undone: {words}", undone=True) if words else Undone("There is nothing to undo.")
 
 
-def redo(db: Database) -> Undone:
-    """Do again what was undone last."""
-    with transaction(db):
-        told = curation.redo(db)
-        return _step(db, f"done again: {told}", undone=False) if told else Undone("There is nothing to do again.")
+def redo(db: Database, told: Told = quiet) -> Undone:
+    """Redo what was undone last."""
+    words = curation.redo(db, told)
+    return _step(db, f"redone: {words}", undone=False) if words else Undone("There is nothing to redo.")
 
 
 def _step(db: Database, told: str, *, undone: bool) -> Undone:
     message_id = curation.stepped_on(db, undone=undone)
-    assert message_id is not None
-    return Undone(told, message_id, messages.get(db, message_id).conversation_id)
+    if message_id is None:
+        return Undone(told, True)
+    return Undone(told, True, message_id, messages.get(db, message_id).conversation_id)

@@ -96,9 +96,9 @@ def _plain(text: str) -> Content:
 
 
 def facts(detail: Detail) -> list[tuple[str, str]]:
-    """(label, text) of what was thought of a reply and what it was made with; an empty text where there is nothing."""
+    """(label, text) of the judgements of a reply and of its provenance; an empty text where there is nothing."""
     judged, e = detail.judgement, detail.row.exchange
-    surprise = "" if e is None or e.surprise is None else f"{e.surprise:.2f} nats a token"
+    surprise = "" if e is None or e.surprise is None else f"{e.surprise:.2f} ({_level(e.surprise)})"
     return [
         ("note", judged.note),
         ("tags", " ".join(f"#{tag}" for tag in judged.tags)),
@@ -108,6 +108,11 @@ def facts(detail: Detail) -> list[tuple[str, str]]:
         *(_made_with(detail.info) if detail.info else [("made by", "a person, or imported")]),
         ("surprise", surprise),
     ]
+
+
+def _level(surprise: float) -> str:
+    """In a word how unlikely the model found its reply, in nats per token: sampled chat replies lie mostly below 1."""
+    return "low" if surprise < 1 else "medium" if surprise < 2.5 else "high"
 
 
 def _votes(detail: Detail) -> str:
@@ -123,7 +128,7 @@ def _made_with(info: ReplyInfo) -> list[tuple[str, str]]:
     speed = Timing(went.load_s, went.first_token_s, went.total_s).tokens_per_s(went.completion_tokens)
     seed = "" if made.seed is None else f"seed {made.seed}"
     timing = [
-        f"{went.prompt_tokens:,} + {went.completion_tokens:,} tokens" if went.completion_tokens else "",
+        f"{went.prompt_tokens:,} in, {went.completion_tokens:,} out" if went.completion_tokens else "",
         f"first word {went.first_token_s:.2f} s" if went.first_token_s else "",
         f"{speed:.0f} tok/s" if speed else "",
         went.device,
@@ -134,7 +139,7 @@ def _made_with(info: ReplyInfo) -> list[tuple[str, str]]:
         ("adapter", made.adapter_hash[:12] or "none"),
         ("template", _apart(made.template, made.template_hash[:12])),
         ("sampling", _apart(describe(made.sampling), seed)),
-        ("went", _apart(*timing)),
+        ("tokens", _apart(*timing)),
     ]
 
 

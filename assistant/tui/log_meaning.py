@@ -36,7 +36,7 @@ class Meaning:
     # --- in the log's thread
 
     def near(self, db: Database, question: str, vector: list[float], filter_: Filter, limit: int) -> Found:
-        """What has the words of a question or means the like, the nearest first."""
+        """What matches a question by words or by meaning, the nearest first."""
         from assistant.store import meaning
 
         return meaning.hybrid(db, self._open(db), question, vector, filter_, limit=limit)

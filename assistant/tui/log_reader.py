@@ -28,8 +28,8 @@ class LogReader:
     async def ask(self, question: Callable[[Database], T], *, only_reads: bool = False) -> T:
         """The answer. Raises what the question raises.
 
-        A question whose asker is cancelled before its turn isn't asked; one that only reads is broken off, too. Who
-        asks after the end is cancelled.
+        A question whose caller is cancelled before its turn isn't asked; one that only reads is interrupted, too.
+        Requests made after close are cancelled.
         """
         if self._closed:
             raise asyncio.CancelledError

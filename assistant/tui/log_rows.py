@@ -42,7 +42,7 @@ class Wanted:
 
     search: str = ""
     meaning: bool = False
-    """What means the like of the search is found too, the nearest first."""
+    """Also match by meaning, the nearest first."""
     queue: bool = False
     """Unjudged replies of the conversation that is up, in place of a search."""
     filter_: Filter = EVERYTHING
@@ -162,6 +162,15 @@ class Rows:
             before=self._next_before,
             within_s=SEARCH_WITHIN_S,
         )
+
+    def reply_ids(self, db: Database) -> list[int]:
+        """The replies of all rows, also of those that are not fetched yet; by meaning of those found so far."""
+        wanted = self.wanted
+        if wanted.queue or self.near:
+            return [row.reply_id for row in self._found if row.reply_id is not None]
+        if self.is_search:
+            return search.reply_ids(db, wanted.search, wanted.filter_)
+        return exchanges.reply_ids(db, wanted.filter_)
 
     def refreshed(self, db: Database, rows: Sequence[LogRow]) -> list[LogRow] | None:
         """Those of `rows` that have changed, as the log has them now; None where one is gone."""

@@ -84,7 +84,8 @@ def _message(db: Database, message_id: int, redact: Redactor) -> None:
         if (new := redact(tag)[:TAG_CHARACTERS]) != tag:
             execute(db, "DELETE FROM tags WHERE message_id = ? AND tag = ?", (message_id, tag))
             execute(db, "INSERT OR IGNORE INTO tags VALUES (?, ?)", (message_id, new))
-    for (act_id,) in select(db, "SELECT id FROM acts WHERE message_id = ?", (message_id,)):
+    acts = "SELECT id FROM acts WHERE message_id = ?1 UNION SELECT act_id FROM acts_of_many WHERE message_id = ?1"
+    for (act_id,) in select(db, acts, (message_id,)):
         _rewrite(db, "acts", "id", act_id, ("before", "after"), redact)
 
 

@@ -345,7 +345,7 @@ class ChatScreen(TellsErrors, Screen[None]):
         if chosen.forked is not None:
             self.view.post_message(ConversationView.Forked(chosen.forked))
         elif self.view.reply is not None:
-            self.notify("A reply is still growing. Stop it first, or wait for its end.")
+            self.notify("A reply is still being written. Press Esc to stop it.")
         else:
             self.view.open_path(chosen.message_id)
 

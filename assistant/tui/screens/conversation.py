@@ -101,7 +101,7 @@ class ConversationView(BranchedConversation):
         if self.open_log is None:
             self._sent_early = True
         elif self.reply is not None:
-            self.notify("A reply is still growing. Stop it first, or wait for its end.")
+            self.notify("A reply is still being written. Press Esc to stop it.")
         elif not self.current_setup.model:
             self.post_message(self.ModelWanted())
         else:

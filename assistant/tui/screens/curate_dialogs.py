@@ -19,7 +19,7 @@ NEW_TAG_CELLS = 24
 
 
 class TextDialog(Dialog[str]):
-    """A text to write, of several lines. Ctrl+G keeps it; what won't do is told, and the text stays."""
+    """A text to write, of several lines. Ctrl+G saves it; a text that is refused stays, with the reason."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.FORM
     DEFAULT_CSS = """
@@ -48,7 +48,7 @@ class TextDialog(Dialog[str]):
             yield Label(self._heading, classes="heading", markup=False)
             yield TextArea(self._text, soft_wrap=True, show_line_numbers=False)
             yield Label("", classes="problem", markup=False)
-            yield Label(f"ctrl+g keeps it · esc cancel · {self._about}", classes="quiet keys", markup=False)
+            yield Label(f"ctrl+g save · esc cancel · {self._about}", classes="quiet keys", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(".problem").display = False

@@ -37,7 +37,7 @@ class Curating(TellsErrors):
         raise NotImplementedError
 
     def show_undone(self, what: "Undone") -> None:
-        """Show what was undone or done again, maybe of another message than the one that is judged."""
+        """Show what was undone or redone, maybe of another message than the one that is judged, or of many."""
         raise NotImplementedError
 
     def tell_why_not(self) -> None:
@@ -138,5 +138,5 @@ class Curating(TellsErrors):
 
     def _stepped(self, what: "Undone") -> None:
         self.tell(what.told)
-        if what.message_id is not None:
+        if what.is_done:
             self.show_undone(what)

@@ -1,4 +1,4 @@
-"""What the Log screen has found: rows, brought a page at a time as they come into sight, and how many there are."""
+"""What the Log screen has found: rows, fetched a page at a time as they come into sight, and their number."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -192,9 +192,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         if wanted.search and self._rows.is_search:
             within = " within the filter. f changes the filter" if wanted.filter_ != EVERYTHING else ""
             searched = printable(wanted.search, newlines=False)
-            return (
-                f"Nothing found for “{searched}”{within}. Fewer or other words find more; OR between two is a choice."
-            )
+            return f"Nothing found for “{searched}”{within}. Try fewer or other words, or use OR between words."
         if wanted.filter_ != EVERYTHING:
             return "Nothing passes the filter. f changes it; esc in it clears it."
         return EMPTY_LOG

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sqlite_utils import Database
 from textual import events, on
@@ -15,6 +15,8 @@ from textual.widgets import Input, Label, Rule, Static
 
 from assistant.errors import ModelError, StoreError
 from assistant.store import curation_queue, filter_words
+from assistant.store.curation import Decision
+from assistant.store.curation_many import Change
 from assistant.store.filter import Filter, Sort
 from assistant.store.messages import StoredMessage
 from assistant.tui import keys, log_detail
@@ -23,6 +25,7 @@ from assistant.tui.clock import Now
 from assistant.tui.log_detail import Detail
 from assistant.tui.log_meaning import Meaning
 from assistant.tui.log_rows import LogRow
+from assistant.tui.marking import Marking
 from assistant.tui.screens.comparing import compare_blind
 from assistant.tui.screens.curating import Curating
 from assistant.tui.screens.found_exchanges import FoundExchanges
@@ -78,6 +81,7 @@ class LogScreen(Curating, FoundExchanges):
         self._now = now
         self._detail: Detail | None = None
         self._beside = 0
+        self.marking = Marking(self)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="line"):
@@ -145,7 +149,7 @@ class LogScreen(Curating, FoundExchanges):
         self.set_focus(self.query_one("#search", Input))  # at once: the next key is the first letter
 
     def action_meaning(self) -> None:
-        """Find what means the like too, or the words alone."""
+        """Also match by meaning, or by words alone."""
         wanted = not self._wanted.meaning
         if wanted:
             try:
@@ -265,6 +269,43 @@ class LogScreen(Curating, FoundExchanges):
     def action_page_detail(self) -> None:
         self.detail.page()
 
+    # --- marked rows
+
+    def action_mark(self) -> None:
+        """Mark the row, or no longer, and go on to the next."""
+        if self.judged_id is None:
+            self.tell_why_not()
+        else:
+            self.marking.toggle(self.judged_id)
+            self.table.action_move(1)
+
+    def action_mark_all(self) -> None:
+        """Mark all that the search and the filter leave, or nothing any more."""
+        self.marking.toggle_all(self._rows.reply_ids)
+
+    def _want(self, **changes: Any) -> None:
+        if not changes.keys() <= {"sort", "descending"}:
+            self.marking.clear()  # rows that are no longer shown must not be judged
+        super()._want(**changes)
+
+    def action_rate(self, rating: int) -> None:
+        if not self.marking.judge(Change("rating", rating)):
+            super().action_rate(rating)
+
+    def action_decide(self, decision: Decision) -> None:
+        if not self.marking.judge(Change("decision", decision)):
+            super().action_decide(decision)
+
+    def action_tag(self) -> None:
+        if not self.marking.tag():
+            super().action_tag()
+
+    def action_undo(self) -> None:
+        self.consult(self.marking.undo(), self._stepped, act=True)
+
+    def action_redo(self) -> None:
+        self.consult(self.marking.undo(redo=True), self._stepped, act=True)
+
     @on(ExchangeTable.Opened)
     def _open(self, event: ExchangeTable.Opened) -> None:
         self._go((event.row.conversation_id, event.row.hit_id))
@@ -276,6 +317,8 @@ class LogScreen(Curating, FoundExchanges):
     def action_leave(self) -> None:
         if self.focused is self.detail:
             self.table.focus()
+        elif self.marking.ids:
+            self.marking.clear()
         elif self._wanted.queue:
             self.action_queue()
         else:
@@ -290,6 +333,10 @@ class LogScreen(Curating, FoundExchanges):
             return False
         if action in ("compare", "version"):
             return self.version_beside is not None
+        if action == "mark":
+            return self.table.row is not None and self.focused is not self.detail
+        if action == "mark_all":
+            return self.table.count > 0
         return action in ("queue", "undo", "redo", "page_detail") or self.table.row is not None
 
     @property
@@ -312,6 +359,7 @@ class LogScreen(Curating, FoundExchanges):
     def show_act(self, *, judged: bool = False) -> None:
         async def show() -> None:
             if await self._show_changes() and judged and self._rows.wanted.queue:
+                self.marking.clear()
                 await self._go_on()
 
         self._in_background(show, "shown acts", exclusive=False)
@@ -330,7 +378,7 @@ class LogScreen(Curating, FoundExchanges):
         self._in_background(show, "shown acts", exclusive=False)
 
     async def _show_changes(self) -> bool:
-        """Whether the rows are as before, but for what was thought of them; else they are being found anew."""
+        """Whether the rows are the same but for their judgements; else they are being searched again."""
         held, rows = self.table.held, self._rows
         changed = await self.ask(lambda db: rows.refreshed(db, held))
         if changed is None:  # a correction was taken back

@@ -19,7 +19,7 @@ class RenameScreen(Dialog[str]):
         with Vertical(classes="dialog"):
             yield Label("Rename the conversation", classes="heading")
             yield Input(self._title)
-            yield Label("enter keeps it · esc leaves · empty: the next message gives the title", classes="quiet keys")
+            yield Label("enter save · esc cancel · leave empty to use the next message", classes="quiet keys")
 
     @on(Input.Submitted)
     def _take(self, event: Input.Submitted) -> None:

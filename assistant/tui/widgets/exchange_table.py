@@ -1,6 +1,6 @@
 """Exchanges in rows, of which only the pages near the reader are held. As fast for a million as for ten."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from assistant.tui.widgets import exchange_columns
 from assistant.tui.widgets.cursor_list import CursorList
 
 PAGES_KEPT = 40
+MARK = "▌"
 
 
 class ExchangeTable(CursorList, can_focus=True):
@@ -29,7 +30,7 @@ class ExchangeTable(CursorList, can_focus=True):
 
     HEADING_LINES = 1
     BINDINGS: ClassVar[list[BindingType]] = keys.EXCHANGES
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"heading", "cursor", "blurred", "hover", "hit"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"heading", "cursor", "blurred", "hover", "hit", "mark"}
     DEFAULT_CSS = """
     ExchangeTable {
         height: 1fr;
@@ -40,6 +41,7 @@ class ExchangeTable(CursorList, can_focus=True):
         & > .cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
         & > .blurred { background: $block-cursor-blurred-background; }
         & > .hover { background: $surface; }
+        & > .mark { color: $text-accent; }
         & > .hit { color: $text-accent; text-style: bold underline; }
     }
     """
@@ -81,6 +83,8 @@ class ExchangeTable(CursorList, can_focus=True):
         """Pages that are on their way."""
         self._told: LogRow | None = None
         self._hover: int | None = None
+        self.marked: Collection[int] = ()
+        """Ids of replies whose rows are marked."""
 
     # --- what is shown
 
@@ -192,13 +196,17 @@ class ExchangeTable(CursorList, can_focus=True):
             style = self._style("hover")
         if row is None:
             return Strip.blank(width, style.rich_style)
-        return self._strip(exchange_columns.line(row, self._line_width, self._now()), style, width)
+        mark = MARK if row.reply_id in self.marked else " "
+        return self._strip(exchange_columns.line(row, self._line_width, self._now()), style, width, mark)
 
-    def _strip(self, content: Content, style: Style, width: int) -> Strip:
-        segments = [Segment(" ", style.rich_style)]
+    def _strip(self, content: Content, style: Style, width: int, mark: str = " ") -> Strip:
+        segments = [Segment(mark, (style + self._style_of_mark(style)).rich_style)]
         for text, text_style in content.render(style, end="", parse_style=self._parsed):
             segments.append(Segment(text, (style + text_style).rich_style))
         return Strip(segments).adjust_cell_length(width, style.rich_style)
+
+    def _style_of_mark(self, row: Style) -> Style:
+        return self.get_visual_style("mark", partial=True) + Style(background=row.background)
 
     def _parsed(self, name: str | Style) -> Style:
         return name if isinstance(name, Style) else self.get_visual_style(name.lstrip("."), partial=True)

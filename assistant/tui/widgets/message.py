@@ -37,7 +37,7 @@ class MessageView:
     reasoning_s: float | None = None
     """How long the model thought, where it is known."""
     marks: tuple[str, ...] = ()
-    """What is thought of it, a word or two each, ready to show."""
+    """Judgements as short display strings."""
     name: str = ""
     """What stands at its head; empty: who speaks."""
 

@@ -216,7 +216,7 @@ async def test_judging_undoing_and_doing_again(
         await shown.told("undone")
         assert exchanges.count(three, filter_) == 0
         await shown.press("Z")
-        await shown.told("done again")
+        await shown.told("redone")
         assert exchanges.count(three, filter_) == 1
 
 
@@ -225,7 +225,7 @@ async def test_the_same_key_again_takes_it_back(three: Database, model_home: Pat
         await shown.press("plus")
         await shown.told("good")
         await shown.press("plus")
-        await shown.told("taken back")
+        await shown.told("cleared")
         await shown.press("k")
         await shown.told("kept")
         await shown.press("k")
