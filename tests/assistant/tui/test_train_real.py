@@ -1,77 +1,79 @@
-"""The real model trained from the screen by the real commands, a few steps of it."""
+"""The real model trained from the screen by the real commands, a few steps of it, on what another program kept."""
+
+import json
+from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 from textual.widgets import OptionList, Static
 
 from assistant.engine.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, curation, messages, runs
+from assistant.store import adapters, curation, datasets, exchanges, runs
 from assistant.store.database import open_database
+from assistant.store.exchange.importer import import_file
 from assistant.tui.app import AssistantApp
-from assistant.tui.screens.pick import PickScreen
+from assistant.tui.screens.ask import AskScreen
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.widgets.loss_plot import LossPlot
-from finetune.cli import group
-from tests.assistant.tui.conftest import Window, said
+from finetune.example import Example
+from tests.assistant.tui.conftest import Window
+from tests.finetune import corpus
 
-COMMANDS = ("data", "train", "eval", "promote", "rollback")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not set(COMMANDS) <= set(group.COMMANDS), reason="a round needs every command of finetune"),
-]
+pytestmark = pytest.mark.slow
 
 
-LAMPS = ("red", "green", "blue", "white", "amber", "violet", "copper", "silver", "golden", "black", "pink", "grey")
-
-
-def judge(db: Database) -> None:
-    """Twelve exchanges that were rated good, and one that was not."""
-    for lamp in LAMPS:
-        talk = said(db, lamp, [f"Who lit the {lamp} lamp, and why?", f"Matey, the {lamp} keeper did, for the ships."])
-        curation.rate(db, messages.all_of(db, talk)[-1].id, 1)
-    said(db, "unjudged", ["Who are you?", "I am a lamp."])
+def exported(file: Path) -> Path:
+    """A dozen conversations of a real corpus as another program writes them, and one that begins with a reply."""
+    talks = [json.loads(line)["messages"] for line in corpus.write(file, most=13).read_text("utf-8").splitlines()]
+    talks[-1] = [{"role": "assistant", "content": "Hello, I am here."}, *talks[-1]]
+    file.write_text("\n".join(json.dumps({"messages": one}) for one in talks), encoding="utf-8")
+    return file
 
 
 def text(shown: Window, name: str) -> str:
     return str(shown.app.screen.query_one(f"#{name}", Static).render())
 
 
-async def test_a_whole_round(real_home: Paths) -> None:
-    """Data, plan, training, proof, promotion against what the proof says of so few, and back to the base."""
+def setup(shown: Window) -> str:
+    return "\n".join(str(one.prompt) for one in shown.app.screen.query_one("#setup", OptionList).options)
+
+
+async def test_from_an_imported_log_to_a_promoted_adapter_and_back(real_home: Paths, tmp_path: Path) -> None:
+    """F7 and Enter freeze, train and prove; p asks, with what the proof says of so few."""
     db = open_database(real_home.database)
-    judge(db)
+    import_file(db, exported(tmp_path / "talks.jsonl"))
     app = AssistantApp(real_home, Settings(model=DEFAULT))
     async with app.run_test(size=(120, 32)) as pilot:
         shown = Window(app, pilot)
         await shown.open()
         await pilot.press("f7")
         await shown.until(lambda: isinstance(app.screen, TrainScreen))
-        await pilot.press("p")
-        setup = app.screen.query_one("#setup", OptionList)
-        await shown.until(
-            lambda: "enter starts it" in str(setup.options[-1].prompt) or bool(text(shown, "problem")), "no plan", 400
-        )
+        replies = exchanges.count(db)
+        counts = f"{replies} replies · {replies - 1} used · 1 without a question"
+        await shown.until(lambda: counts in setup(shown), "nothing was counted", 60)
+        assert "all imported replies, as nothing is judged yet" in setup(shown)
+        await pilot.press("enter")
+        await shown.until(lambda: isinstance(app.screen, TrainingScreen) or bool(text(shown, "problem")), "", 400)
         assert not text(shown, "problem")
-        assert "12 examples in 12 conversations" in str(setup.options[1].prompt)
-        await pilot.press("s")
-        await shown.until(lambda: isinstance(app.screen, TrainingScreen), "it was never shown", 400)
         await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 400)
         curves = app.screen.query_one(LossPlot).curves
         assert curves.train and curves.held_out and curves.steps == curves.train[-1][0]
         made = runs.every(db)[0]
-        assert made.adapter_hash == adapters.every(db)[0].hash
-        await pilot.press("e")
+        assert made.name == "mine-1" and made.adapter_hash == adapters.every(db)[0].hash
         await shown.until(lambda: bool(text(shown, "proof")) or bool(text(shown, "problem")), "there was no proof", 400)
         assert "too few to tell" in text(shown, "proof") and "general text" in text(shown, "proof")
+        await shown.until(lambda: app.screen.check_action("promote", ()) is True, "the job never ended", 100)
         await pilot.press("p")
-        await shown.until(lambda: isinstance(app.screen, PickScreen), "it was not asked", 100)
+        await shown.until(lambda: isinstance(app.screen, AskScreen), "it was not asked", 100)
+        assert "too few to show a difference" in text(shown, "why")
         await pilot.press("down", "enter")
         await shown.until(lambda: adapters.in_use(db, DEFAULT) is not None, "it was not promoted", 100)
         await pilot.press("x")
         await shown.until(lambda: "retrained" in text(shown, "samples").partition("\n")[2], "no samples", 200)
+        await pilot.press("o")
+        await shown.until(lambda: (real_home.runs / "mine-1" / "report.html").stat().st_mtime_ns > 0, "no report", 100)
         await pilot.press("escape")
         await shown.until(
             lambda: isinstance(app.screen, TrainScreen) and app.screen.check_action("roll_back", ()) is True
@@ -79,4 +81,32 @@ async def test_a_whole_round(real_home: Paths) -> None:
         await pilot.press("z")
         await shown.until(lambda: adapters.in_use(db, DEFAULT) is None, "it was not rolled back", 100)
         await app.action_quit()
+    db.close()
+
+
+async def test_corrected_and_rated_replies_of_an_imported_log_are_found(real_home: Paths, tmp_path: Path) -> None:
+    """Neither was made by the model that is trained."""
+    db = open_database(real_home.database)
+    import_file(db, exported(tmp_path / "talks.jsonl"))
+    replies = [row[0] for row in db.execute("SELECT message_id FROM exchanges ORDER BY message_id")]
+    for one in replies[:10]:
+        curation.rate(db, one, 1)
+    curation.correct(db, replies[10], "Matey, nobody did.")
+    curation.decide(db, replies[0], "skip")
+    app = AssistantApp(real_home, Settings(model=DEFAULT))
+    async with app.run_test(size=(80, 24)) as pilot:
+        shown = Window(app, pilot)
+        await shown.open()
+        await pilot.press("f7")
+        counts = "12 judged · 10 used · 1 skipped · 1 corrected"
+        await shown.until(lambda: isinstance(app.screen, TrainScreen) and counts in setup(shown), "not counted", 60)
+        await pilot.press("p")
+        await shown.until(lambda: "enter starts it" in setup(shown) or bool(text(shown, "problem")), "no plan", 400)
+        assert not text(shown, "problem")
+        assert "mine · " in setup(shown) and "tokens in" in setup(shown)
+        await app.action_quit()
+    made = datasets.get(db, "mine")
+    assert made.statistics["used"] == 10 and made.statistics["left_out"] == {"skipped": 1, "corrected": 1}
+    learned = [Example.from_json(one.body) for one in datasets.examples(db, made.id)]
+    assert "Matey, nobody did." in [one.messages[-1].content for one in learned]
     db.close()
