@@ -1,11 +1,11 @@
 """Every screen as an SVG for the README: python -m benchmarks.screenshots [FOLDER]
 
-Deterministic: a made log, a pinned clock, version, machine and colours. The snapshot tests show the same scenes.
+Deterministic: a made log, a pinned clock, version, machine and colours. The trainings that they show were real, made
+and recorded by `python -m benchmarks.recorded_training`. The snapshot tests show the same scenes.
 """
 
 import asyncio
 import atexit
-import math
 import os
 import random
 import re
@@ -27,13 +27,12 @@ from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, curation, datasets, exchanges, messages, runs, template_tests
+from assistant.store import conversations, curation, exchanges, messages, template_tests
 from assistant.store.database import open_database
-from assistant.store.datasets import StoredExample
 from assistant.store.messages import Outcome, Provenance
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
-from finetune.config import TrainConfig
+from benchmarks import recorded_training
 from prompts import own
 from prompts.library import Library
 from prompts.template import text_hash
@@ -62,18 +61,6 @@ def lamp(night: int) -> str:
 | 3     | dark |
 """
 
-REPORT = {
-    "measures": [
-        {"key": "perplexity", "name": "perplexity", "main": True, "relative": True, "base": 37.9, "adapted": 21.5,
-         "difference": -0.433, "low": -0.46, "high": -0.4, "verdict": "better", "items": 212, "groups": 96},
-        {"key": "forgetting", "name": "general text", "main": False, "relative": True, "base": 18.2, "adapted": 18.3,
-         "difference": 0.005, "low": 0.002, "high": 0.009, "verdict": "worse", "items": 40, "groups": 40},
-        {"key": "votes", "name": "you preferred", "main": False, "relative": False, "base": 0.314, "adapted": 0.686,
-         "difference": 0.186, "low": 0.03, "high": 0.33, "verdict": "better", "items": 35, "groups": 35},
-    ],
-    "memorised": {"probes": 12, "leaked": []},
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -86,7 +73,7 @@ class Scene:
     curated: bool = False
     """Some replies are rated, tagged, kept, corrected."""
     trained: bool = False
-    """There were two trainings, the second better than the base."""
+    """Two trainings were made, by `recorded_training`."""
     written: bool = False
     """The person has written a template, and tested it."""
 
@@ -119,11 +106,14 @@ SCENES = {
     "log-tag": Scene(("f8", "t", *"st"), curated=True),
     "log-correct": Scene(("f8", "e"), curated=True),
     "log-note": Scene(("f8", "n"), curated=True),
-    "train": Scene(("f7", "tab"), trained=True),
+    "log-marked": Scene(("f8", "space", "down", "space"), curated=True),
+    "train": Scene(("f7",), trained=True),
+    "train-new": Scene(("f7",), curated=True),
     "train-data": Scene(("f7", "d"), trained=True),
     "train-method": Scene(("f7", "m"), theme="quiet-light", trained=True),
     "train-settings": Scene(("f7", "m", *"else", "enter"), trained=True),
-    "training": Scene(("f7", "tab", "enter"), trained=True),
+    "training": Scene(("f7", "down", "enter"), trained=True),
+    "training-promote": Scene(("f7", "down", "down", "enter", "p"), trained=True),
     "prompts": Scene(("f6", "slash", *"sentiment")),
     "prompts-run": Scene(("f6", "slash", *"translation", "enter", "r")),
     "prompts-answer": Scene(("f6", "slash", *"topic", "enter", "r", *"A new sports hall opens.", "ctrl+g")),
@@ -167,7 +157,7 @@ def make_home(home: Paths, scene: Scene) -> None:
     if scene.curated:
         _curate(db)
     if scene.trained:
-        _train(db)
+        recorded_training.restore(db, int(NOW.timestamp() * 1000))
     if scene.written:
         _write(home, db)
     db.close()
@@ -220,33 +210,6 @@ def _curate(db: Database) -> None:
     curation.note(db, others[-1], "Good rhythm, but the whale should speak.")
     curation.decide(db, first, "keep")
     curation.rate(db, others[0], -1)
-
-
-def _train(db: Database) -> None:
-    """Two trainings on one dataset, as the log keeps them."""
-    examples = [StoredExample("train", number, None, f"{number:064d}", "{}") for number in range(412)]
-    made = datasets.add(db, "small-talk", "supervised", "d" * 64, {}, {}, examples)
-    with db.conn:
-        db.conn.execute("UPDATE datasets SET created_ms = ?", (int(NOW.timestamp() * 1000) - 3 * 3_600_000,))
-    for number, (rank, floor) in enumerate([(4, 2.9), (16, 2.45)]):
-        config = TrainConfig(rank=rank, budget_minutes=10).as_json()
-        run = runs.add(db, "small-talk", made.id, made.hash, catalogue.DEFAULT, "b" * 64, {"settings": config})
-        for step in range(1, 151):
-            loss = floor + (3.63 - floor) * math.exp(-step / 40) + (step * 7919 % 101 % 13 - 6) / 90
-            runs.add_point(db, run.id, step, {"loss": loss})
-            if step % 15 == 0:
-                runs.add_point(db, run.id, step, {"validation_loss": floor + 0.15 + 1.1 * math.exp(-step / 35)})
-        hash_ = f"{number}" * 64
-        runs.set_result(db, run.id, {"seconds": 250, "validation_loss": floor + 0.16, "reason": "finished"}, hash_)
-        runs.set_state(db, run.id, "finished")
-        adapters.add(db, hash_, run.name, run.id, catalogue.DEFAULT, "b" * 64, {})
-        began_ms = int(NOW.timestamp() * 1000) - (2 - number) * 3_600_000
-        with db.conn:
-            db.conn.execute(
-                "UPDATE runs SET created_ms = ?, ended_ms = ? WHERE id = ?", (began_ms, began_ms + 250_000, run.id)
-            )
-    runs.add_evaluation(db, 2, "1" * 64, REPORT)
-    adapters.promote(db, "0" * 64)
 
 
 def _write(home: Paths, db: Database) -> None:

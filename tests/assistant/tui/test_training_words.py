@@ -1,13 +1,18 @@
 """A training in plain words."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from sqlite_utils import Database
+
+from assistant.store import curation, messages
 from assistant.store.runs import Run
 from assistant.tui.training import words
 from assistant.tui.training.course import Course
-from assistant.tui.training.setup import Setup, Source, free_name
+from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, current, free_name, log_state, suggested
 from finetune.config import TrainConfig
-from finetune.progress import Planned, Stepped, Validated
+from finetune.progress import Advanced, Planned, Stepped, Validated
+from tests.assistant.tui.conftest import said
 
 PLANNED = Planned("a-1", 412, 51_200, 20_000, 150, 250.0, 2_100_000_000, 4_900_000)
 
@@ -46,6 +51,68 @@ def test_a_budget_is_told(minutes: float, told: str) -> None:
 def test_a_plan_that_is_longer_than_the_budget_says_so() -> None:
     assert words.plan(PLANNED, TrainConfig()) == "51,200 tokens in 150 steps · about 4 min 10 s · 2.1 GB"
     assert "about 4 min 10 s, cut to 2 min" in words.plan(PLANNED, TrainConfig(budget_minutes=2))
+
+
+@pytest.mark.parametrize(
+    ("reason", "done", "told"),
+    [
+        ("finished", 120, "120 steps"),
+        ("early", 84, "stopped early at 84 of 120 steps, the loss no longer fell"),
+        ("budget", 84, "stopped early at 84 of 120 steps, the time was up"),
+        ("", 84, "stopped early at 84 of 120 steps"),
+        ("", 0, ""),
+    ],
+)
+def test_steps_planned_and_done_agree(reason: str, done: int, told: str) -> None:
+    course = Course(laid_out=120)
+    course.take_points([(step, {"loss": 3.0}) for step in range(1, done + 1)])
+    ended = replace(run("a-1", TrainConfig()), result={"reason": reason} if reason else {})
+    assert words.ending(ended, course) == told
+
+
+def test_work_without_steps_is_told_with_its_share_and_time() -> None:
+    course = Course()
+    course.take(Advanced("loading the model"))
+    assert words.progress(course) == ["loading the model"]
+    assert words.advanced(Advanced("test part", 40, 100, 12.3)) == "test part · 40 % · 12 s left"
+    assert words.advanced(PLANNED) == ""
+
+
+@pytest.mark.parametrize(
+    ("judged", "imported", "about"),
+    [
+        (False, False, "replies you rated good, kept or corrected"),
+        (True, True, "replies you rated good, kept or corrected"),
+        (False, True, "all imported replies, as nothing is judged yet"),
+    ],
+)
+def test_the_first_source_is_one_that_has_something(db: Database, judged: bool, imported: bool, about: str) -> None:
+    talk = said(db, "Sea", ["What is the sea?", "Salt water."])
+    if imported:
+        db.conn.execute("UPDATE conversations SET source = 'chatgpt'")
+        db.conn.execute("UPDATE messages SET source_id = '0'")
+    if judged:
+        curation.rate(db, messages.all_of(db, talk)[-1].id, 1)
+    assert suggested(db).about == about
+
+
+def test_a_frozen_source_holds_until_the_log_changes(db: Database) -> None:
+    frozen = Source("mine", "mine", (), JUDGED_WELL, log_state(db))
+    assert current(frozen, log_state(db)) is frozen and current(JUDGED_WELL, log_state(db)) is JUDGED_WELL
+    talk = said(db, "Sea", ["What is the sea?", "Salt water."])
+    assert current(frozen, log_state(db)) is JUDGED_WELL
+    frozen = replace(frozen, log_state=log_state(db))
+    curation.rate(db, messages.all_of(db, talk)[-1].id, 1)
+    assert current(frozen, log_state(db)) is JUDGED_WELL
+
+
+def test_the_model_of_the_data_is_whose_tokens_are_counted() -> None:
+    """--model would be a filter, which imported and corrected replies don't pass."""
+    from finetune.cli.data import command
+
+    arguments = Setup("m").data_arguments("mine")
+    read = command.make_context("data", arguments[1:]).params
+    assert (read["model"], read["filter_model"], read["name"]) == ("m", None, "mine")
 
 
 def test_what_two_runs_have_otherwise() -> None:
