@@ -109,7 +109,7 @@ def evaluate(
         "test": {
             "examples": len(stored),
             "groups": len({one.group_id for one in stored}),
-            "tokens": test.supervised,
+            "tokens": sum(row.supervised for rows in test.items for row in rows),
             "shortened": tokenizer.cuts.shortened,
             "left_out": sum(not rows for rows in test.items),
         },

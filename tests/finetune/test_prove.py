@@ -35,7 +35,7 @@ def one_by_one(model: Any, rows: list[Any]) -> list[float]:
     found = []
     with torch.inference_mode():
         for row in rows:
-            logprobs = model(torch.tensor([row.ids])).logits[0].float().log_softmax(-1)
+            logprobs = model(torch.tensor([list(row.ids)])).logits[0].float().log_softmax(-1)
             found.append(-sum(float(logprobs[at - 1, row.ids[at]]) for at, on in enumerate(row.learned) if on))
     return found
 
@@ -151,7 +151,7 @@ def test_own_weights_are_compared_with_those_they_were(
 
 
 def nll(model: Any, row: Row) -> torch.Tensor:
-    ids = torch.tensor([row.ids])
+    ids = torch.tensor([list(row.ids)])
     logprobs = model(ids).logits[0].log_softmax(-1)
     learned = [at for at, one in enumerate(row.learned) if one and at]
     return torch.stack([logprobs[at - 1, row.ids[at]] for at in learned])
