@@ -15,8 +15,9 @@ from assistant.cli.options import pairs
 from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 from assistant.store.filter import Filter
+from finetune.cli.events import events
 from finetune.example import Kind
-from finetune.progress import cut_lines
+from finetune.progress import Advanced, cut_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,6 +132,8 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
     request = _like(db, given["like"]) if given["like"] else _request(given)
     tokenizer, decode = _tokenizer(db, model)
     redact = None if given["keep_personal"] else redactor(db, given["words"])
+    if as_json:
+        events(as_json)(Advanced("reading the log" if request.file is None else "reading the file"))
     prepared = dataset.prepare(db, request, tokenizer, redact)
     name = given["name"]
     if name:

@@ -10,6 +10,7 @@ import click
 
 from finetune.cli.events import events
 from finetune.config import TrainConfig
+from finetune.progress import Advanced
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHORT = {"budget_minutes": "--budget"}
@@ -66,8 +67,10 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool
     say = events(as_json)
     with opened_log() as db:
         name = "" if resume_run else model_name(db, paths, user_settings.load(paths.config_file), model)
+        say(Advanced("loading torch"))
         from finetune import run
 
+        say(Advanced("reading the data and the model"))
         if resume_run:
             done = run.resume(db, paths, resume_run, say)
         else:

@@ -34,7 +34,7 @@ class Course:
             case Validated():
                 self._held_out[progress.step] = progress.loss
             case Ended():
-                self.ended = progress
+                self.ended, self.advanced = progress, None
             case Advanced():
                 self.advanced = progress
 
