@@ -64,13 +64,13 @@ def recorded(db: Database) -> dict[str, Any]:
 
 
 def restore(db: Database, now_ms: int) -> None:
-    """Put the record into a log, as if the last training had ended half an hour ago. The first adapter is in use."""
+    """Put the record into a log, as if the last training had ended half an hour ago."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     made, trained = record["dataset"], record["runs"]
     later_ms = now_ms - 30 * 60_000 - trained[-1]["ended_ms"]
     sizes = made["statistics"]["examples"]
     examples = [
-        StoredExample(part, number, None, f"{part}{number}", "{}")  # type: ignore[arg-type]
+        StoredExample(part, number, None, f"{part}{number}", '{"messages": []}')  # type: ignore[arg-type]
         for part, size in sizes.items()
         for number in range(size)
     ]
@@ -87,7 +87,6 @@ def restore(db: Database, now_ms: int) -> None:
         adapters.add(db, one["adapter_hash"], run.name, run.id, catalogue.DEFAULT, one["base_hash"], {})
         if one["report"]:
             runs.add_evaluation(db, run.id, one["adapter_hash"], one["report"])
-    adapters.promote(db, trained[0]["adapter_hash"])
 
 
 def main() -> None:

@@ -112,7 +112,15 @@ class Bench:
         model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
         objective, folder = self.train.learned([], config), RunFolder
         trainer = Trainer(
-            Accelerator(cpu=True), model, config, shape, self.train, objective, self.validation, objective, folder  # type: ignore[arg-type]
+            Accelerator(cpu=True),
+            model,
+            config,
+            shape,
+            self.train,
+            objective,
+            self.validation,
+            objective,
+            folder,  # type: ignore[arg-type]
         )
         trainer.trainee.train()
         began_s = time.monotonic()

@@ -122,6 +122,7 @@ BRANCHES: list[BindingType] = [
 ]
 
 LOG: list[BindingType] = [
+    Binding("escape", "unmark", "unmark", tooltip="unmark all rows", id="log.unmark"),
     Binding("escape,f8", "leave", "back", id="log.leave"),
     Binding("plus", "rate(1)", "good", tooltip="rate good (again to clear)", id="log.good"),
     Binding("minus", "rate(-1)", "bad", tooltip="rate bad (again to clear)", id="log.bad"),

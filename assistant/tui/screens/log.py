@@ -1,7 +1,7 @@
 """The log: find any exchange among a million, read it, and judge it without leaving the keyboard."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -29,7 +29,7 @@ from assistant.tui.marking import Marking
 from assistant.tui.screens.comparing import compare_blind
 from assistant.tui.screens.curating import Curating
 from assistant.tui.screens.found_exchanges import FoundExchanges
-from assistant.tui.screens.log_filter import FilterSuggester, names_in
+from assistant.tui.screens.log_filter import SORTS, FilterSuggester, names_in
 from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.widgets.exchange_detail import ExchangeDetail
 from assistant.tui.widgets.exchange_table import ExchangeTable
@@ -38,20 +38,6 @@ from assistant.tui.widgets.status_line import StatusLine
 T = TypeVar("T")
 DETAIL_AFTER_S = 0.05
 """The detail of a row is read when the cursor has rested on it for so long."""
-
-SORTS: Mapping[Sort, str] = {
-    "time": "when it was made",
-    "conversation": "the conversation",
-    "model": "",
-    "adapter": "",
-    "template": "",
-    "rating": "good, unrated, bad",
-    "decision": "keep, skip, undecided",
-    "tags": "",
-    "tokens": "tokens of the reply",
-    "surprise": "how unlikely the model found its reply",
-    "length": "characters of the reply",
-}
 
 
 class LogScreen(Curating, FoundExchanges):
@@ -279,6 +265,9 @@ class LogScreen(Curating, FoundExchanges):
             self.marking.toggle(self.judged_id)
             self.table.action_move(1)
 
+    def action_unmark(self) -> None:
+        self.marking.clear()
+
     def action_mark_all(self) -> None:
         """Mark all that the search and the filter leave, or nothing any more."""
         self.marking.toggle_all(self._rows.reply_ids)
@@ -317,8 +306,6 @@ class LogScreen(Curating, FoundExchanges):
     def action_leave(self) -> None:
         if self.focused is self.detail:
             self.table.focus()
-        elif self.marking.ids:
-            self.marking.clear()
         elif self._wanted.queue:
             self.action_queue()
         else:
@@ -327,6 +314,8 @@ class LogScreen(Curating, FoundExchanges):
     # --- judging it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if action == "unmark":
+            return bool(self.marking.ids) and not isinstance(self.focused, Input)
         if action in ("leave", "search", "meaning", "filter", "sort", "reverse", "train"):
             return True
         if isinstance(self.focused, Input):

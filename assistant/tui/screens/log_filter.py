@@ -1,4 +1,4 @@
-"""The filter line's suggestions: the words it knows, and the names that the log has."""
+"""What the Log screen offers: words and names for the filter line, and columns to sort by."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -6,7 +6,23 @@ from sqlite_utils import Database
 from textual.suggester import Suggester
 
 from assistant.store import curation, exchanges
+from assistant.store.filter import Sort
 from assistant.store.filter_words import completed
+
+SORTS: Mapping[Sort, str] = {
+    "time": "when it was made",
+    "conversation": "the conversation",
+    "model": "",
+    "adapter": "",
+    "template": "",
+    "rating": "good, unrated, bad",
+    "decision": "keep, skip, undecided",
+    "tags": "",
+    "tokens": "tokens of the reply",
+    "surprise": "how unlikely the model found its reply",
+    "length": "characters of the reply",
+}
+"""What rows can be sorted by, with what it means where the name doesn't say it."""
 
 
 class FilterSuggester(Suggester):

@@ -13,7 +13,7 @@ def question(found: Record) -> AskScreen:
     """The reasons in words; where there is no proof of this adapter yet, proving it comes first."""
     name = found.run.name
     if found.evaluation is None:
-        why = f"{name} was not compared with its base yet, so nobody knows whether it is better."
+        why = f"{name} was not compared with its base yet: whether it is better isn't known."
         answers = [Choice(PROVE, "Prove it first", "then decide")]
     else:
         why = "\n".join(found.objections)

@@ -125,7 +125,7 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     async def _look(self) -> None:
         """Show what the training and other windows have done."""
-        before = self._watch.running
+        before, better = self._watch.running, self._history.better
         self._watch.look()
         if self._reader.closed:  # the program is at its end
             return
@@ -135,6 +135,8 @@ class TrainScreen(TellsErrors, Screen[None]):
         if before and not self._watch.running:
             self._tell_end()
         self._show_runs()
+        if better != self._history.better:
+            self._show_setup()
         if self._opening and self._history.find(self._watch.run):
             self._opening = False
             if self.is_current:
@@ -166,7 +168,8 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     def _show_setup(self) -> None:
         options = self.query_one("#setup", EdgeList)
-        rows = setup_rows.rows(self._setup, self._counts, self._working)
+        can_plan = not self._history.better  # else p promotes
+        rows = setup_rows.rows(self._setup, self._counts, self._working, can_plan=can_plan)
         at = options.highlighted
         options.clear_options()
         options.add_options([Option(row) for row in rows])

@@ -115,7 +115,7 @@ def table(measures: Sequence[Row], width: int) -> Content:
     """Columns aligned by cells, cut at the right edge."""
     cells = [[*_HEADINGS], *([printable(cell, newlines=False) for cell in _cells(row)] for row in measures)]
     widths = [max(cell_width(line[column]) for line in cells) + _GAP for column in range(len(_HEADINGS))]
-    lines = [Content.styled(_aligned(cells[0], widths), QUIET)]
+    lines = [Content.styled(_aligned(cells[0], widths).rstrip(), QUIET)]
     for row, line in zip(measures, cells[1:], strict=True):
         style = {None: "", True: "$text-success", False: "$text-error"}[row.good]
         lines.append(Content(_aligned(line[:-1], widths)) + Content.styled(line[-1], style))

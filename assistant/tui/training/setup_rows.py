@@ -6,25 +6,29 @@ from textual.content import Content
 
 from assistant.safe_text import printable
 from assistant.tui.training import words
-from assistant.tui.training.setup import Setup
+from assistant.tui.training.setup import JUDGED_WELL, Setup
 
 ACTIONS = ("model", "data", "method", "time", "start")
 """The action of each row, which Enter runs."""
 LABEL_CELLS = 13
 NO_MODEL = "none on this machine yet: press esc, then f4 to pull one"
-START = "enter trains the model and proves the result\np says first what it takes"
-NONE_JUDGED = "Rate replies in the chat (↑ then +), or import conversations: assistant log import FILE"
+START = "enter trains the model and proves the result"
+PLAN = "p says first what it takes"
+NONE_JUDGED = (
+    "nothing judged yet: in the chat ↑ then + rates a reply good\n"
+    "assistant log import FILE takes in what other programs kept"
+)
 _PLANNED_ON_A_LINE = 3
 
 
-def rows(setup: Setup, counts: str, working: str) -> Sequence[Content]:
+def rows(setup: Setup, counts: str, working: str, *, can_plan: bool) -> Sequence[Content]:
     """A row for each of `ACTIONS`. `counts`: what the data takes of the log; `working`: progress of its making."""
     told = (
         ("model", setup.model or NO_MODEL),
         ("learn from", _data(setup, counts)),
         ("method", words.method(setup.config)),
         ("time", words.budget(setup.config)),
-        ("start", working or _start(setup)),
+        ("start", working or _start(setup, can_plan)),
     )
     return [_labelled(label, text) for label, text in told]
 
@@ -32,14 +36,14 @@ def rows(setup: Setup, counts: str, working: str) -> Sequence[Content]:
 def _data(setup: Setup, counts: str) -> str:
     if setup.source.dataset:
         return setup.source.about
-    if counts.startswith("0 "):
-        counts += f"\n{NONE_JUDGED}"
+    if counts.startswith("0 ") and setup.source == JUDGED_WELL:
+        counts = NONE_JUDGED
     return f"{setup.source.about}\n{counts or 'counting …'}"
 
 
-def _start(setup: Setup) -> str:
+def _start(setup: Setup, can_plan: bool) -> str:
     if setup.planned is None:
-        return START
+        return f"{START}\n{PLAN}" if can_plan else START
     parts = words.plan(setup.planned, setup.config).split(" · ")
     first, rest = parts[:_PLANNED_ON_A_LINE], parts[_PLANNED_ON_A_LINE:]
     return " · ".join(first) + "\n" + " · ".join([*rest, "enter starts it"])

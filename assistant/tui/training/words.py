@@ -111,7 +111,7 @@ def outcome(run: Run, course: Course) -> list[str]:
     if seconds := run.result.get("seconds"):
         told.append(duration(seconds))
     if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
-        told.append(f"best held-out loss {best:.2f}")
+        told.append(f"held out {best:.2f}")
     return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
 
 

@@ -90,7 +90,7 @@ async def test_from_the_plan_to_the_end(model_home: Paths, engine: FakeEngine, d
         await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
         curves = shown.app.screen.query_one(LossPlot).curves
         assert len(curves.train) == 40 and [at for at, _ in curves.held_out] == [10, 20, 30, 40]
-        await shown.until(lambda: "best held-out loss 3.20" in text(shown, "progress"), "no outcome", 60)
+        await shown.until(lambda: "held out 3.20" in text(shown, "progress"), "no outcome", 60)
         assert text(shown, "progress").startswith("40 steps")
         await shown.pilot.press("escape")
         await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
