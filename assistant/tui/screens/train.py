@@ -20,13 +20,13 @@ from assistant.tui import keys
 from assistant.tui.clock import Now
 from assistant.tui.log_reader import LogReader
 from assistant.tui.screens.pick import Choice, PickScreen
-from assistant.tui.screens.train_choices import BudgetScreen, about, choose_method, choose_source
+from assistant.tui.screens.train_choices import BudgetScreen, choose_method, choose_source
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.told_errors import TellsErrors
-from assistant.tui.training import commands, history, proof, record, setup_rows, words
+from assistant.tui.training import commands, history, preparation, proof, record, setup_rows, words
 from assistant.tui.training.history import History
 from assistant.tui.training.job import Job
-from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, current, free_name, log_state, of_filter, suggested
+from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, of_filter
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.edge_list import EdgeList
 from assistant.tui.widgets.status_line import StatusLine
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from finetune.progress import Progress
 
 LOOK_EVERY_S = 0.5
-DATASET = "mine"
-"""Name of the datasets that the screen makes; later ones get a number."""
 ABOUT = (
     "The model learns from the replies below, and is then compared with what it was, on a part that it never saw. "
     "The chat goes on meanwhile."
@@ -72,6 +70,8 @@ class TrainScreen(TellsErrors, Screen[None]):
         """What the data takes of the log and what not, in words."""
         self._working = ""
         """Progress of the dataset or the plan that is being made; empty where none is."""
+        self._training = ""
+        """Progress of the training that runs; empty where none does."""
         self._opening = False
         """A training was started, and is shown as soon as it has a name."""
         self._ended = ""
@@ -137,10 +137,11 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._show_runs()
         if better != self._history.better:
             self._show_setup()
-        if self._opening and self._history.find(self._watch.run):
+        name = self._watch.run or self._history.alive
+        if self._opening and self._history.find(name):
             self._opening = False
             if self.is_current:
-                self._open_run(self._watch.run)
+                self._open_run(name)
 
     def _read(self, db: "Database") -> None:
         """Read the history again where something has changed."""
@@ -169,7 +170,7 @@ class TrainScreen(TellsErrors, Screen[None]):
     def _show_setup(self) -> None:
         options = self.query_one("#setup", EdgeList)
         can_plan = not self._history.better  # else p promotes
-        rows = setup_rows.rows(self._setup, self._counts, self._working, can_plan=can_plan)
+        rows = setup_rows.rows(self._setup, self._counts, self._working or self._training, can_plan=can_plan)
         at = options.highlighted
         options.clear_options()
         options.add_options([Option(row) for row in rows])
@@ -188,11 +189,17 @@ class TrainScreen(TellsErrors, Screen[None]):
         options.display = bool(lines)
         self._show_details()
         self._show_banner()
-        state = ""
-        if self._watch.running:
-            state = " · ".join([self._watch.run or "starting", *words.progress(self._watch.course)[:3]])
-        self.query_one(StatusLine).state = state
+        self._show_running()
         self.refresh_bindings()
+
+    def _show_running(self) -> None:
+        """Say how far the training is, in place of how to start one."""
+        running = ""
+        if self._watch.running:
+            running = " · ".join([self._watch.run or "starting", *words.progress(self._watch.course)[:3]])
+        if running != self._training:
+            self._training = running
+            self._show_setup()
 
     def _show_banner(self) -> None:
         found = self._history.find(self._history.better)
@@ -241,13 +248,10 @@ class TrainScreen(TellsErrors, Screen[None]):
             self._work(self._counted, "counting")
 
     async def _counted(self) -> None:
-        source = current(self._setup.source, await self._reader.ask(log_state))
-        if not self._chosen and not source.dataset:
-            source = await self._reader.ask(suggested)
-        if source != self._setup.source:
+        paths, before = self._logs.paths, self._setup
+        source, self._counts = await preparation.counted(paths, self._reader, before, chosen=self._chosen)
+        if source != before.source:
             self._change(source=source)
-        if not self._setup.source.dataset:
-            self._counts = str((await commands.run(self._logs.paths, self._setup.count_arguments()))["words"])
         if self.is_attached:
             self._show_setup()
 
@@ -328,8 +332,8 @@ class TrainScreen(TellsErrors, Screen[None]):
 
         async def prepare() -> None:
             try:
-                if not self._setup.source.dataset:
-                    self._setup = replace(self._setup, source=await self._frozen(self._setup))
+                source = await preparation.frozen(self._logs.paths, self._reader, self._setup, self._say)
+                self._setup = replace(self._setup, source=source)
                 await then()
             finally:
                 self._working = ""
@@ -346,15 +350,6 @@ class TrainScreen(TellsErrors, Screen[None]):
         if told := words.advanced(progress):
             self._working = told
             self._show_setup()
-
-    async def _frozen(self, setup: Setup) -> Source:
-        name = free_name(DATASET, [one.name for one, _ in self._history.datasets])
-        state = await self._reader.ask(log_state)
-        await commands.run(self._logs.paths, setup.data_arguments(name), self._say)
-        self._seen = None
-        await self._reader.ask(self._read)
-        made = next((about(one, size) for one, size in self._history.datasets if one.name == name), name)
-        return Source(f"{made}\nof {setup.source.about}", name, (), setup.source, state)
 
     def action_roll_back(self) -> None:
         """Use what was in use before the last promotion."""

@@ -45,7 +45,7 @@ def choose_source(
     chosen: Callable[[Source], None],
 ) -> None:
     """Let the reader pick a dataset (each with how many examples it has), or a part of the log to make one of."""
-    made = {f"dataset {one.name}": Source(about(one, size), one.name) for one, size in frozen}
+    made = {f"dataset {one.name}": Source(words.dataset(one, size), one.name) for one, size in frozen}
     choices = [Choice("judged", "From the log", JUDGED_WELL.about)]
     if shown_in_log != JUDGED_WELL:
         choices.append(Choice("shown", "From the log, as it is filtered", shown_in_log.about))
@@ -71,16 +71,6 @@ def choose_source(
             chosen({**known, **made}[value])
 
     app.push_screen(PickScreen("Learn from", choices), picked)
-
-
-def about(dataset: Dataset, size: int) -> str:
-    """A frozen dataset in a few words."""
-    told = f"{dataset.name} · {counted(size, 'example')}"
-    if talks := dataset.statistics.get("conversations"):
-        told += f" in {counted(talks, 'conversation')}"
-    if places := dataset.statistics.get("personal_places"):
-        told += f" · {counted(places, 'place')} of personal data replaced"
-    return told
 
 
 class FilterScreen(FormScreen[Source]):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistant.cli.output import counted, duration, human_bytes
+from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from assistant.tui.training.course import Course
 from finetune.cli.events import parts
@@ -59,6 +60,16 @@ def budget(config: TrainConfig) -> str:
     hours = minutes >= 120 and minutes % 60 == 0
     amount = minutes / 60 if hours else minutes
     return f"at most {amount:g} {'hour' if hours else 'minute'}{'' if amount == 1 else 's'}"
+
+
+def dataset(made: Dataset, size: int) -> str:
+    """`mine · 412 examples in 180 conversations`."""
+    told = f"{made.name} · {counted(size, 'example')}"
+    if talks := made.statistics.get("conversations"):
+        told += f" in {counted(talks, 'conversation')}"
+    if places := made.statistics.get("personal_places"):
+        told += f" · {counted(places, 'place')} of personal data replaced"
+    return told
 
 
 def plan(planned: Planned, config: TrainConfig) -> str:
