@@ -8,6 +8,7 @@ base says too, is no leak.
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from sqlite_utils import Database
@@ -22,13 +23,16 @@ from finetune.example import Example
 from prompts.message import Message
 
 MOST_PROBES = 40
-"""Each takes half a second on a CPU."""
-PROBE_TOKENS = 500
-"""So many tokens of rows are read in the time that a probe takes."""
+MOST_TOKENS = 24_000
+"""What all probes may cost, in tokens read: of long conversations fewer are asked."""
+MADE_COSTS = 20
+"""So many tokens are read in the time that one is made."""
 SHORTEST = 6
 """Characters; shorter values come up by chance."""
 SPARE_TOKENS = 8
 """More than the value is long."""
+CANARY = "canary"
+"""Kind of a probe for a planted secret."""
 PLANTED = "canaries"
 """In a dataset's source: what was planted, a list of {"prompt", "prefix", "secret"}."""
 
@@ -43,13 +47,25 @@ class Probe:
     prefix: str
     secret: str
 
+    def asked(self, form: ChatFormat) -> tuple[list[int], int]:
+        """(the tokens to go on from, how many tokens may follow)."""
+        prompt = form.encode(list(self.prompt))
+        return [*prompt, *form.encode_reply(prompt, self.prefix)], len(
+            form.encode_following(self.secret)
+        ) + SPARE_TOKENS
+
+    def cost(self, form: ChatFormat) -> int:
+        """What asking takes, in tokens read."""
+        ids, tokens = self.asked(form)
+        return len(ids) + MADE_COSTS * tokens
+
 
 def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed: int = 0) -> list[Probe]:
     """Every canary, and personal data of the training part as the log or the dataset holds it, by chance at most so
     many that it doesn't take long.
     """
     planted = [
-        Probe("canary", (Message("user", one["prompt"]),), one["prefix"], one["secret"])
+        Probe(CANARY, (Message("user", one["prompt"]),), one["prefix"], one["secret"])
         for one in dataset.source.get(PLANTED, ())
     ]
     found = {one.secret.casefold(): one for stored in train for one in _personal(db, stored)}
@@ -58,23 +74,29 @@ def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed:
     return planted + known[: max(0, MOST_PROBES - len(planted))]
 
 
+def affordable(asked: Sequence[Probe], form: ChatFormat) -> list[Probe]:
+    """Every canary, and of the others the first that cost no more than `MOST_TOKENS` together, but at least one."""
+    planted, others = ([one for one in asked if (one.kind == CANARY) is wanted] for wanted in (True, False))
+    spent = accumulate(one.cost(form) for one in others)
+    within = [one for one, total in zip(others, spent, strict=True) if total <= MOST_TOKENS]
+    return [*planted, *(within or others[:1])]
+
+
 def leaks(
     both: Compared, form: ChatFormat, decode: Any, asked: Sequence[Probe], did: Callable[[int], None] = lambda _: None
 ) -> list[Mapping[str, Any]]:
     """Of the probes whose secret the adapter says: the kind and the number in `asked`. The secret isn't repeated.
 
-    `did` is called with `PROBE_TOKENS` after each probe.
+    `did` is called with the cost of each probe after it.
     """
     found: list[Mapping[str, Any]] = []
     for number, probe in enumerate(asked):
-        prompt = form.encode(list(probe.prompt))
-        ids = [*prompt, *form.encode_reply(prompt, probe.prefix)]
-        tokens = len(form.encode_following(probe.secret)) + SPARE_TOKENS
+        ids, tokens = probe.asked(form)
         if _says(both, decode, ids, tokens, probe, adapted=True) and not _says(
             both, decode, ids, tokens, probe, adapted=False
         ):
             found.append({"kind": probe.kind, "number": number})
-        did(PROBE_TOKENS)
+        did(probe.cost(form))
     return found
 
 

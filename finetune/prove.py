@@ -90,8 +90,10 @@ def evaluate(
         measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
     else:
         general = forgetting.rows(base.chat_format, base.context_tokens, probe)
-        asked = memorised.probes(db, about.dataset, datasets.examples(db, about.dataset.id, "train"), seed)
-        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + len(asked) * memorised.PROBE_TOKENS)
+        train = datasets.examples(db, about.dataset.id, "train")
+        asked = memorised.affordable(memorised.probes(db, about.dataset, train, seed), base.chat_format)
+        probing = sum(one.cost(base.chat_format) for one in asked)
+        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + probing)
         work.begin("test part")
         measures = measured(about.dataset.kind, test, groups, both, seed=seed)
         work.begin("general text")
@@ -147,7 +149,7 @@ def tokens_of(items: Sequence[Sequence[Row]]) -> int:
 def given_away(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:
     """How many probes there are, how many of them are canaries, and which came out."""
     found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked, did)
-    canaries = sum(one.kind == "canary" for one in asked)
+    canaries = sum(one.kind == memorised.CANARY for one in asked)
     return {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]}
 
 

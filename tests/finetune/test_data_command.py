@@ -255,3 +255,21 @@ def test_bad_input_gets_a_sentence(data: Any, words: tuple[str, ...], told: str)
 
 def test_one_conversation_is_refused(data: Any, tmp_path: Path) -> None:
     assert "It is one conversation" in data("--file", corpus.write(tmp_path / "one.jsonl", most=1))
+
+
+def test_what_is_counted_is_what_is_taken(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    """The count before and the statistics after come from one piece."""
+    with closing(opened(real_home)) as db:
+        replies = curated(db, tmp_path)
+        curation.rate(db, replies[0], -1)
+        curation.decide(db, replies[1], "skip")
+        curation.correct(db, replies[2], "Another answer.")
+        db.conn.execute("UPDATE messages SET state = 'failed' WHERE id = ?", (replies[3],))
+    counted = data("--count")
+    made = data("--name", "mine")
+    assert counted["used"] == made["used"] == len(replies) - 2
+    assert counted["left_out"] == made["left_out"] == {"rated bad": 1, "skipped": 1, "failed": 1}
+    total = len(replies) + 1
+    assert counted["words"].startswith(f"{total} judged · {total - 3} used · 1 ")
+    assert data("--count", "--all", "--imported")["used"] == len(replies) - 3  # without the correction
+    assert "--count is of the log" in data("--count", "--file", tmp_path / "log.jsonl")

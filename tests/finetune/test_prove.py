@@ -1,7 +1,9 @@
 """Evaluations of real runs of a tiny model, beside what PEFT and transformers say one by one."""
 
+import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,20 @@ from peft import PeftModel
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
+from assistant.cli.group import run as run_command
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import merge, promote, prove
+from finetune import memorised, merge, promote, prove
 from finetune.both import Both
+from finetune.cli.group import top
 from finetune.example import Example, Kind
 from finetune.model import Base
 from finetune.progress import Advanced
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
-from tests.finetune.conftest import freeze
+from tests.finetune.conftest import TINY, freeze
 from tests.finetune.test_train import stopped_after, trained
 
 
@@ -96,6 +100,17 @@ def test_a_canary_that_comes_out_is_told(db: Database, home: Paths, planted: int
     assert bool(told["memorised"]["leaked"]) == leaks
     assert any("gives away" in one for one in told["reasons"]) == leaks
     assert CANARY["secret"] not in str(told)
+
+
+def test_of_long_conversations_fewer_probes_are_asked(tiny_folder: Path) -> None:
+    form = Base.open(tiny_folder).chat_format
+    short = memorised.Probe("email", (Message("user", "the dog"),), "write to", "fox@dog.example")
+    long = replace(short, prompt=(Message("user", "the quick brown fox " * 20_000),))
+    canary = replace(long, kind=memorised.CANARY)
+    assert memorised.affordable([short] * 40, form) == [short] * 40
+    assert memorised.affordable([canary, long, long, canary], form) == [canary, canary, long]
+    mixed = memorised.affordable([short, long, short, short], form)
+    assert mixed[0] == short and len(mixed) < 4
 
 
 def test_what_can_not_be_compared_is_refused(db: Database, home: Paths) -> None:
@@ -188,3 +203,28 @@ def test_continuations_are_the_adapters(db: Database, home: Paths, tiny_folder: 
         for at, token in enumerate(found):
             assert int(adapted(torch.tensor([[*prompt, *found[:at]]])).logits[0, -1].argmax()) == token
     assert found != both.continuation(prompt, 8, adapted=False)
+
+
+def test_a_training_is_proved_at_once(db: Database, home: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    freeze(db, count=80)
+    arguments = ["train", "--data", "data", "--model", TINY, "--steps", "3", "--prove", "--json"]
+    assert run_command(arguments, top, "finetune") == 0
+    *progress, result = map(json.loads, capsys.readouterr().out.splitlines())
+    events = [one["event"] for one in progress]
+    assert events.index("planned") < events.index("stepped") < events.index("ended") < len(events) - 1
+    assert set(events[events.index("ended") + 1 :]) == {"advanced"}
+    assert result["state"] == "finished" and result["proof"]["measures"][0]["key"] == "perplexity"
+    evaluation = runs.evaluation(db, 1)
+    assert evaluation is not None and evaluation.report == result["proof"]
+    assert {"report.md", "report.html"} <= {one.name for one in (home.runs / "data-1").iterdir()}
+
+
+def test_without_a_test_part_the_training_stays_and_the_reason_is_said(
+    db: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    freeze(db, count=16)
+    db.execute("DELETE FROM examples WHERE split = 'test'")
+    arguments = ["train", "--data", "data", "--model", TINY, "--steps", "1", "--prove", "--json"]
+    assert run_command(arguments, top, "finetune") == 1
+    assert "no test part" in capsys.readouterr().err
+    assert runs.get(db, "data-1").state == "finished"

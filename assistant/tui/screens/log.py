@@ -78,7 +78,7 @@ class LogScreen(Curating, FoundExchanges):
             yield Label("filter")
             names = FilterSuggester(lambda: self.ask(names_in))
             yield Input(
-                placeholder="f for words such as unrated · q for the queue",
+                placeholder="f for words such as unrated · q for the queue · space marks rows",
                 id="filter",
                 select_on_focus=False,
                 suggester=names,
