@@ -734,9 +734,9 @@ CREATE INDEX acts_message ON acts(message_id)
 CREATE TABLE acts_of_many (
     act_id INTEGER NOT NULL REFERENCES acts(id) ON DELETE CASCADE,
     message_id INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
-    before,
-    PRIMARY KEY (act_id, message_id)
-) WITHOUT ROWID
+    before TEXT,
+    UNIQUE (act_id, message_id)
+)
 
 CREATE INDEX acts_of_many_message ON acts_of_many(message_id)
 """

@@ -108,7 +108,7 @@ def command(
     """
     if [list_, show is not None, delete is not None].count(True) > 1:
         raise click.UsageError("Give one of --list, --show and --delete.")
-    if only_count and given["file"]:
+    if only_count and given["files"]:
         raise click.UsageError("--count is of the log; a --file is counted without a --name.")
     if given["like"] and (more := _beside_like(click.get_current_context())):
         raise click.UsageError(f"--like takes all of that from the other dataset; leave out {', '.join(more)}.")
@@ -133,7 +133,7 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
     tokenizer, decode = _tokenizer(db, model)
     redact = None if given["keep_personal"] else redactor(db, given["words"])
     if as_json:
-        events(as_json)(Advanced("reading the log" if request.file is None else "reading the file"))
+        events(as_json)(Advanced("reading the files" if request.files else "reading the log"))
     prepared = dataset.prepare(db, request, tokenizer, redact)
     name = given["name"]
     if name:
@@ -144,7 +144,7 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
         _print_line({**told, **({"preview": shown} if preview else {})})
         return
     _print_rows(shown)
-    tell(prepared.statistics, None if request.file else request.selection)
+    tell(prepared.statistics, None if request.files else request.selection)
     click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was kept: give it a --name.")
 
 
