@@ -25,8 +25,8 @@ from prompts.message import Message
 MOST_PROBES = 40
 MOST_TOKENS = 24_000
 """What all probes may cost, in tokens read: of long conversations fewer are asked."""
-MADE_COSTS = 20
-"""So many tokens are read in the time that one is made."""
+READ_COSTS, MADE_COSTS = 4, 20
+"""Of a token of the prompt and of one that is made, in tokens that `Both.sums` reads in the same time."""
 SHORTEST = 6
 """Characters; shorter values come up by chance."""
 SPARE_TOKENS = 8
@@ -57,7 +57,7 @@ class Probe:
     def cost(self, form: ChatFormat) -> int:
         """What asking takes, in tokens read."""
         ids, tokens = self.asked(form)
-        return len(ids) + MADE_COSTS * tokens
+        return READ_COSTS * len(ids) + MADE_COSTS * tokens
 
 
 def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed: int = 0) -> list[Probe]:

@@ -3,9 +3,11 @@
 The report holds figures alone, no text of the log: what is deleted there leaves nothing in it.
 """
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +64,13 @@ def evaluate(
     probe: Path = forgetting.PROBE,
     seed: int = 0,
     more: Sequence[Measure] = (),
+    most_tokens: int = 0,
     say: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
     """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`.
 
-    `say` is told how far it has come, in tokens read by either model.
+    `most_tokens`: the test part is sampled where it has more; 0: all of it is asked. `say` is told how far it has come,
+    in tokens read by either model.
     """
     begun = time.monotonic()
     about = subject(db, paths, run_name)
@@ -79,6 +83,9 @@ def evaluate(
             f"The dataset {about.dataset.name} has no test part. Make one with `finetune data` from more conversations."
         )
     test = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
+    whole, places = len(stored), sampled(test.items, most_tokens, seed)
+    stored = [stored[place] for place in places]
+    test = Lessons(test.objective, [test.examples[one] for one in places], [test.items[one] for one in places])
     say(Advanced("loading the model"))
     both = Both.load(base, about.folder, config.precision)
     work = Work(say)
@@ -110,6 +117,7 @@ def evaluate(
         "dataset": {"name": about.dataset.name, "kind": about.dataset.kind, "sha256": about.dataset.hash},
         "test": {
             "examples": len(stored),
+            "of": whole,
             "groups": len({one.group_id for one in stored}),
             "tokens": sum(row.supervised for rows in test.items for row in rows),
             "shortened": tokenizer.cuts.shortened,
@@ -139,6 +147,17 @@ def entities(
     return [share("entities", "entity F1", none, some, groups, main=True, seed=seed)], metrics.entities(
         texts, truth, found
     )
+
+
+def sampled(items: Sequence[Sequence[Row]], most_tokens: int, seed: int) -> list[int]:
+    """Which items are asked, in order: by chance as many as have `most_tokens` together, at least one; with 0 all."""
+    places = list(range(len(items)))
+    if not most_tokens:
+        return places
+    random.Random(seed).shuffle(places)
+    spent = accumulate(tokens_of([items[place]]) for place in places)
+    within = [place for place, tokens in zip(places, spent, strict=True) if tokens <= most_tokens]
+    return sorted(within or places[:1])
 
 
 def tokens_of(items: Sequence[Sequence[Row]]) -> int:

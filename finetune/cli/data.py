@@ -327,7 +327,9 @@ def _marked(rows: Any, decode: Any) -> list[list[dict[str, Any]]]:
             {"text": decode([token for token, _ in some]), "trained": learned}
             for learned, some in (
                 (learned, list(group))
-                for learned, group in groupby(zip(row.ids.tolist(), row.learned.tolist(), strict=True), key=lambda one: one[1])
+                for learned, group in groupby(
+                    zip(row.ids.tolist(), row.learned.tolist(), strict=True), key=lambda one: one[1]
+                )
             )
         ]
         for row in rows

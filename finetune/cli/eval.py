@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--task", "tasks", multiple=True, help="Also a template's task, on the labelled set beside it.")
 @click.option("--probe", type=click.Path(dir_okay=False, path_type=Path), help="General text in place of ours.")
-@click.option("--seed", default=0, show_default=True, help="Of the intervals.")
+@click.option(
+    "--most-tokens", default=0, type=click.IntRange(0), help="Sample a test part that has more; 0: all of it."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the intervals and the sample.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each step, then the report.")
-def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_json: bool) -> None:
+def command(run: str, tasks: tuple[str, ...], probe: Path | None, most_tokens: int, seed: int, as_json: bool) -> None:
     """Compare a run's adapter with its base, in pairs, on the test part of its dataset.
 
     Also measured: perplexity of general text, for what was forgotten; your blind votes between the two; whether
@@ -50,7 +53,7 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
                 "`assistant models add`, and test both with `assistant prompts test`."
             )
         more = asyncio.run(tasks_measured(tasks, about.run.model, about.run.name, seed))
-        told = proved(db, paths, run, events(as_json), probe=probe, seed=seed, more=more)
+        told = proved(db, paths, run, events(as_json), probe=probe, seed=seed, more=more, most_tokens=most_tokens)
     if as_json:
         click.echo(json.dumps({**told, "folder": str(paths.runs / run)}, ensure_ascii=False))
     else:
@@ -66,12 +69,15 @@ def proved(
     probe: Path | None = None,
     seed: int = 0,
     more: "Sequence[Measure]" = (),
+    most_tokens: int = 0,
 ) -> dict[str, Any]:
     """The report of a run, kept in the log and in the run's folder."""
     from finetune import forgetting, prove
     from finetune.report import page, tables, texts
 
-    told = prove.evaluate(db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, say=say)
+    told = prove.evaluate(
+        db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, most_tokens=most_tokens, say=say
+    )
     file = page.write(db, paths, run, texts.of_environment())
     file.with_suffix(".md").write_text(tables.markdown(told), encoding="utf-8")
     return told

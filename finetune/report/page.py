@@ -61,7 +61,7 @@ def page(about: Subject, texts: Texts) -> str:
         title=texts.title.format(run=about.run.name, model=about.run.model),
         untested=texts.untested.format(run=about.run.name),
         report=report,
-        kept_apart=texts.kept_apart.format(**report["test"]) if report else "",
+        kept_apart=_kept_apart(report, texts) if report else "",
         rows=[(one["main"], tables.row(one, texts)) for one in measures],
         types=tables.types_found(report) if report else [],
         differences=plots.differences(measures, texts),
@@ -70,6 +70,11 @@ def page(about: Subject, texts: Texts) -> str:
         course=plots.course(about.points, texts),
         facts=facts(about, texts),
     )
+
+
+def _kept_apart(report: Mapping[str, Any], texts: Texts) -> str:
+    test = report["test"]
+    return texts.kept_apart.format(examples=test["examples"], of=test.get("of", test["examples"]))
 
 
 def _given_away(report: Mapping[str, Any], texts: Texts) -> str:

@@ -113,6 +113,17 @@ def test_of_long_conversations_fewer_probes_are_asked(tiny_folder: Path) -> None
     assert mixed[0] == short and len(mixed) < 4
 
 
+def test_a_large_test_part_is_sampled(db: Database, home: Paths) -> None:
+    freeze(db, count=80)
+    done, _ = trained(db, home, steps=1)
+    whole = prove.evaluate(db, home, done.name)
+    assert (whole["test"]["examples"], whole["test"]["of"]) == (10, 10)
+    some = prove.evaluate(db, home, done.name, most_tokens=40)
+    assert 1 <= some["test"]["examples"] < 10 == some["test"]["of"]
+    assert some["measures"][0]["items"] == some["test"]["examples"]
+    assert prove.evaluate(db, home, done.name, most_tokens=1)["test"]["examples"] == 1
+
+
 def test_what_can_not_be_compared_is_refused(db: Database, home: Paths) -> None:
     dataset = freeze(db, count=16)
     done, _ = trained(db, home, steps=1)

@@ -33,7 +33,7 @@ WAYS: Mapping[str, tuple[TrainConfig, str]] = {
 }
 """Settings that go together, and when to take them."""
 _OF_A_WAY = ("method", "rank", "layers")
-MINUTES = (2, 4, 10, 30, 60, 240)
+MINUTES = (1, 3, 10, 30, 60, 240)
 _NOT_IN_THE_FORM = ("trackers", "budget_minutes")
 
 

@@ -54,11 +54,6 @@ class Course:
         self._held_out |= later._held_out
 
     @property
-    def is_proving(self) -> bool:
-        """Whether the steps are over, and what they made is compared with the base."""
-        return self.ended is not None and self.advanced is not None
-
-    @property
     def steps(self) -> int:
         """How many there will be, as far as is known."""
         return self.last.steps if self.last else self.planned.steps if self.planned else self.laid_out

@@ -14,8 +14,8 @@ from assistant.store.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
 from finetune.progress import Planned
 
-DEFAULT = TrainConfig(budget_minutes=4)
-"""With data, plan and proof it takes about five minutes."""
+DEFAULT = TrainConfig(budget_minutes=3)
+"""With data and proof it takes about five minutes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,9 @@ class Watch:
 
     @property
     def is_proving(self) -> bool:
-        """Whether it compares what it made with the base."""
-        return self.running and self.course.is_proving
+        """Whether the steps are over, and the job compares what they made with the base."""
+        ended = self.course.ended
+        return self.running and ended is not None and ended.state == "finished"
 
     def is_about(self, run: str) -> bool:
         """Whether it was started for an existing run."""

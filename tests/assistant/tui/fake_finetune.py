@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def planned(run: str) -> Planned:
-    return Planned(run, 12, 3_400, 1_200, STEPS, 220.0, 2_100_000_000, 4_900_000)
+    return Planned(run, 12, 3_400, 1_200, STEPS, 160.0, 2_100_000_000, 4_900_000)
 
 
 def prove(db, name: str) -> None:  # type: ignore[no-untyped-def]

@@ -83,7 +83,7 @@ async def test_from_the_plan_to_the_end(model_home: Paths, engine: FakeEngine, d
     async with train_screen(model_home, engine) as shown:
         assert "rated good, kept or corrected" in setup(shown)
         await planned(shown)
-        assert "3,400 tokens in 40 steps · about 3 min 40 s · 2.1 GB" in setup(shown)
+        assert "3,400 tokens in 40 steps · about 2 min 40 s · 2.1 GB" in setup(shown)
         assert [one.name for one in datasets.every(db)] == ["mine"]
         await shown.pilot.press("enter")
         await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
