@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from assistant.adapters.folder import CHANGED
 from assistant.errors import TrainingRefused
 from finetune import low_rank, pack, tag_head, tagging
-from finetune.adapters import CHANGED
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
 from finetune.model import Base, Trainee, device_of, precision_of

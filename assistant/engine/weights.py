@@ -55,9 +55,19 @@ def tensors(folder: Path, only: str = "") -> dict[str, Tensor | Blocks]:
                 found[name] = _raw(file.get_tensor(name), tables[name]["type"], tables[name]["shape"])
         return found
     for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            found |= {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
+        found |= tensors_of(path, only)
     return found
+
+
+def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
+    """The tensors of one safetensors file, mapped."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
+
+
+def names(folder: Path) -> list[str]:
+    """Hugging Face's names of the weights."""
+    return [name for path in weight_files(folder) for name in _header(path)]
 
 
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:

@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
+from assistant.adapters.folder import AdapterFolder
 from assistant.client import Client
 from assistant.dialogue import Dialogue, ReplyEnded
-from assistant.engine.adapter_folder import AdapterFolder
 from assistant.engine.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.replay import replay

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
-from assistant.engine.adapter_folder import AdapterFolder
+from assistant.adapters.folder import AdapterFolder
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from sqlite_utils import Database
 
-from assistant.engine.adapter_folder import AdapterFolder
+from assistant.adapters.folder import AdapterFolder
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
