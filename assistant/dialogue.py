@@ -61,8 +61,8 @@ Step = ReplyStarted | Event | ReplyEnded
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What one reply is made with in place of what its conversation is set to. `adapter`: an adapter's name, or empty for
-    the base alone.
+    """What one reply is made with in place of what its conversation is set to. `adapter`: an adapter's name, or empty
+    for the base alone.
     """
 
     model: str

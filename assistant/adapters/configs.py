@@ -1,7 +1,7 @@
 """PEFT's `adapter_config.json` as far as it changes what a model computes.
 
-What is accepted here gives the numbers that PEFT would, or is refused with a sentence. The rules are those of peft 0.21:
-`tuners/lora/model.py`, `tuners/ia3/model.py`, `tuners/tuners_utils.py` and `utils/other.py`.
+What is accepted here gives the numbers that PEFT would, or is refused with a sentence. The rules are those of peft
+0.21: `tuners/lora/model.py`, `tuners/ia3/model.py`, `tuners/tuners_utils.py` and `utils/other.py`.
 """
 
 import math

@@ -1,7 +1,7 @@
 """One adapter's folder: its kind and its hash, or a sentence on why it can't be used.
 
     adapter_config.json, adapter_model.safetensors   an adapter in PEFT's format: LoRA, IA3, prefix or prompt tuning
-    changed.safetensors                              weights of the base itself that were trained: a version of the model
+    changed.safetensors                              weights of the base that were trained: a version of the model
 
 PEFT drops weights that it can't place and invents those that are missing; here both are refused.
 """

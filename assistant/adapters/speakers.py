@@ -34,8 +34,8 @@ BASE = Speaker()
 
 
 def speaker(registry: sqlite3.Connection, model: str, wanted: str | None) -> Speaker:
-    """Who makes the next reply of `model`. `wanted`: an adapter's name, empty or `base` for the base alone; None for what
-    is in use. `registry`: a connection to the log.
+    """Who makes the next reply of `model`. `wanted`: an adapter's name, empty or `base` for the base alone, None for
+    what is in use. `registry`: a connection to the log.
 
     Raises `AdapterError` for an adapter that is registered for another model, and `AdapterUnknown` where what is in use
     is registered no more.
@@ -64,7 +64,7 @@ def _in_use(registry: sqlite3.Connection, model: str) -> Speaker:
 
 
 def speaker_of(registry: sqlite3.Connection, hash_or_name: str, folders: "Folders | None" = None) -> Speaker:
-    """What made a reply, as the log names it: by hash, or by name where the reply was cut off before its hash was known.
+    """What made a reply, as the log names it: by hash, or by name where it was cut off before the hash was known.
 
     In `folders` an adapter that isn't registered is found by the hash of its files. Raises `AdapterUnknown`.
     """
@@ -120,8 +120,8 @@ class Folders:
             raise AdapterUnknown(f"There is no adapter {speaker.name!r} here. There are: {', '.join(known) or 'none'}.")
         if speaker.hash and (wrong := trouble(folder, speaker.hash)):
             raise AdapterError(
-                f"The adapter {speaker.name} can't be used: {wrong} Until then choose the base or another adapter, or run "
-                "`finetune rollback`."
+                f"The adapter {speaker.name} can't be used: {wrong} Until then choose the base or another adapter, or "
+                "run `finetune rollback`."
             )
         return folder
 
@@ -150,7 +150,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Speakers:
-    """For a process that doesn't keep the log open: each answer is read from it anew, so that a promotion counts at once."""
+    """For a process that doesn't keep the log open: it is read for each answer, so that a promotion counts at once."""
 
     log: Path
     folders: Folders
@@ -182,8 +182,9 @@ class Speakers:
                 in_use = registered.in_use_hash(registry, model)
                 used = registered.of_hash(registry, in_use) if in_use else None
                 found.append((model, model, used.name if used else ""))
-                for name in [BASE_NAME, *names] if names else []:
-                    found.append((f"{model}{MARK}{name}", model, "" if name == BASE_NAME else name))
+                if names:
+                    found.append((f"{model}{MARK}{BASE_NAME}", model, ""))
+                    found.extend((f"{model}{MARK}{name}", model, name) for name in names)
         return found
 
 

@@ -42,7 +42,7 @@ class StoredTensors:
 
     @classmethod
     def read(cls, file: Path) -> "StoredTensors":
-        """The header. Raises `ValueError` where the file is damaged, cut or of other numbers than `DTYPES`; `OSError`."""
+        """The header. Raises `OSError`, and `ValueError` where the file is damaged, cut or of other types of number."""
         size = file.stat().st_size
         with file.open("rb") as opened:
             try:
@@ -77,7 +77,7 @@ def _tensor(name: str, entry: object, data: int) -> StoredTensor:
 
 
 def not_finite(file: Path, tensors: Mapping[str, StoredTensor]) -> str:
-    """The name of a tensor that holds infinite numbers or NaN; empty where there is none. Each is mapped, not copied."""
+    """The name of a tensor that holds infinite numbers or NaN; empty where there is none. The file is mapped."""
     import numpy as np
 
     if not any(one.numel for one in tensors.values()):

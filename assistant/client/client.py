@@ -101,7 +101,8 @@ class Client:
         """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
 
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
-        message. `speaker`: an adapter or the base; None for what is in use. Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
+        message. `speaker`: an adapter or the base; None for what is in use. Raises `EngineUnreachable`, `EngineDied`,
+        `ContextExceeded`, `RequestRefused` or a `ModelError`.
         """
         elsewhere, name = await self._place(model)
         if elsewhere is not None:

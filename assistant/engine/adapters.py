@@ -54,7 +54,7 @@ class Adapters(Generic[Read]):
         return found[0]
 
     def get(self, hash_: str) -> Read:
-        """The adapter that was given to `use` once. Raises `AdapterError` where it was dropped and can't be read again."""
+        """The adapter that `use` gave. Raises `AdapterError` where it was dropped since and can't be read again."""
         if hash_ in self._held:
             return self._held[hash_][0]
         found = self.use(self._paths[hash_])
@@ -66,8 +66,8 @@ class Adapters(Generic[Read]):
         needed, free = self._needed(source), placement.free_bytes(self._device)
         if needed > free:
             raise AdapterError(
-                f"The adapter in {source.path} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free on "
-                f"{self._device}. Close other programs, or use the base."
+                f"The adapter in {source.path} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free "
+                f"on {self._device}. Close other programs, or use the base."
             )
         found = self._read(source)
         if opened(source.path).hash != source.hash:
