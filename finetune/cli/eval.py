@@ -38,12 +38,6 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
         from finetune.run_folder import RunFolder
 
         about = prove.subject(db, paths, run)
-        own = not about.run.adapter_hash
-        if own and tasks:
-            raise click.UsageError(
-                f"--task asks the chat's engine, and {run} changed the model's own weights. Export it, add it with "
-                "`assistant models add`, and test both with `assistant prompts test`."
-            )
         more = asyncio.run(tasks_measured(tasks, about.run.model, about.run.name, seed))
         chosen = probe or forgetting.PROBE
         told = prove.evaluate(db, paths, run, probe=chosen, seed=seed, more=more, say=_say(as_json))
@@ -54,8 +48,7 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, seed: int, as_
     if as_json:
         click.echo(json.dumps({**told, "folder": str(folder)}, ensure_ascii=False))
     else:
-        use = f"finetune export {run} --format safetensors --out FOLDER" if own else f"finetune promote {run}"
-        _print(told, folder, use)
+        _print(told, folder, run)
 
 
 def _say(as_json: bool) -> Any:
@@ -84,7 +77,7 @@ def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncCon
     return opened_task(template, {**NONE_SAID, **said})
 
 
-def _print(told: dict[str, Any], folder: Path, use: str) -> None:
+def _print(told: dict[str, Any], folder: Path, run: str) -> None:
     from assistant.cli.output import print_table
     from finetune import report
 
@@ -98,5 +91,5 @@ def _print(told: dict[str, Any], folder: Path, use: str) -> None:
     for reason in told["reasons"]:
         click.echo(reason)
     if not told["reasons"]:
-        click.echo(f"Nothing speaks against it: `{use}`.")
+        click.echo(f"Nothing speaks against it: `finetune promote {run}`.")
     click.echo(f"The report is in {folder}.")

@@ -71,14 +71,13 @@ def test_every_method_learns(db: Database, home: Paths, method: str) -> None:
     assert done.state == "finished"
     assert losses(told)[-1] < losses(told)[0]
     assert sum(isinstance(one, Validated) for one in told) >= 6
-    if method in ("top-layers", "full"):
-        assert (Path(done.result["weights"]) / "changed.safetensors").is_file()
-        return
     found = registry.find(db, done.adapter_hash)
     assert found is not None
     assert found.lineage["dataset"]["name"] == "data"
-    if method not in ("ia3", "prefix", "prompt"):
-        assert AdapterFolder.open(home.adapters / done.name).hash == done.adapter_hash
+    folder = AdapterFolder.open(home.adapters / done.name)
+    assert (folder.hash, folder.base) == (done.adapter_hash, TINY)
+    own = {"ia3": "ia3", "prefix": "prefix", "prompt": "prompt", "top-layers": "weights", "full": "weights"}
+    assert folder.kind == own.get(method, "lora")
 
 
 @pytest.mark.parametrize(("kind", "objective"), [("preference", "dpo"), ("kto", "kto"), ("label", "label")])

@@ -15,7 +15,6 @@ METHODS = {
     "dora": "DoRA",
     "adalora": "AdaLoRA",
     "qlora": "QLoRA",
-    "adapter": "bottleneck adapters",
     "ia3": "IA3",
     "prefix": "prefix tuning",
     "prompt": "prompt tuning",
@@ -97,8 +96,7 @@ def outcome(run: Run, course: Course) -> list[str]:
         told.append(duration(seconds))
     if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
         told.append(f"best held-out loss {best:.2f}")
-    told += [ENDS[run.result["reason"]]] if run.result.get("reason") in ENDS else []
-    return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
+    return told + ([ENDS[run.result["reason"]]] if run.result.get("reason") in ENDS else [])
 
 
 def differences(run: Run, before: Run) -> list[str]:
