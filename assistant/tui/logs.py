@@ -94,11 +94,11 @@ class Logs:
         return [] if elsewhere else Folders(self.paths.adapters).names_for(self.saved.db.conn, model)
 
     def told_adapter(self, model: str, adapter: str | None) -> str:
-        """What a conversation speaks with, in a word; empty for the base of a model that has no adapters."""
+        """Who speaks in a conversation, in a word or two; empty for the base of a model that has no adapters."""
         try:
             name = self.saved.speaker(model, adapter).name
         except AdapterError:
-            return "no adapter"
+            return "a deleted adapter"
         return name or ("base" if adapters.every(self.saved.db, model) else "")
 
     def local_models(self) -> list[str]:
