@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assistant.adapters.folder import CHANGED, hash_of
+from assistant.engine.llama import model as llama
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store.runs import Run
@@ -43,11 +44,21 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
             adapted = get_peft_model(model, peft_config(config, steps, trained_whole))
         except ValueError as error:
             raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
+    _refuse_embedding(adapted)
     adapted.active_peft_config.base_model_name_or_path = name
     low_rank.speed_up(adapted)
     fused.speed_up(adapted)
     adapted.entity_types = tuple(types)
     return adapted
+
+
+def _refuse_embedding(adapted: Any) -> None:
+    """Raise `TrainingRefused` for an adapter on the embedding of a model of which the engine adapts linears alone."""
+    from peft.tuners.lora import Embedding
+
+    own_forward = not llama.unsupported(adapted.get_base_model().config)
+    if own_forward and any(isinstance(one, Embedding) for one in adapted.modules()):
+        raise TrainingRefused("The chat can't apply an adapter of this model's embedding. Leave it out of --targets.")
 
 
 def peft_config(config: TrainConfig, steps: int, trained_whole: list[str] | None = None) -> Any:

@@ -295,6 +295,8 @@ def test_what_can_not_be_trained_is_refused(db: Database, home: Paths) -> None:
     dataset = freeze(db)
     with pytest.raises(TrainingRefused, match="is for --objective supervised"):
         trained(db, home, objective="dpo")
+    with pytest.raises(TrainingRefused, match=r"adapter of this model's embedding. Leave it out of --targets"):
+        trained(db, home, targets=("embed_tokens", "q_proj"))
     with pytest.raises(TrainingRefused, match="needs a GPU"):
         trained(db, home, method="qlora")
     with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):

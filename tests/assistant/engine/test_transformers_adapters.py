@@ -42,6 +42,19 @@ OTHERS = {
 KINDS = [*GPT2, *OTHERS, "weights"]
 
 
+def with_adapter(model, config):
+    """PEFT's model with an adapter at random that has its say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(model, config)
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name or "ia3_" in name:
+            parameter.data *= torch.rand_like(parameter) + 0.5
+        elif "prompt_encoder" in name:
+            parameter.data.normal_(0, 1)
+    return model
+
+
 def saved(kind, folder, dtype=torch.float32, **sizes):
     """Something trained at random, in `folder`, and transformers' or PEFT's model with it."""
     model = gpt2(dtype=dtype, **sizes)
@@ -52,14 +65,7 @@ def saved(kind, folder, dtype=torch.float32, **sizes):
         save_file({name: one.float() for name, one in model.named_parameters()}, folder / CHANGED)
         return model
     lora = lambda: peft.LoraConfig(**GPT2[kind], init_lora_weights=False, fan_in_fan_out=kind != "embedding")  # noqa: E731
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = peft.get_peft_model(model, (lora if kind in GPT2 else OTHERS[kind])())
-    for name, parameter in model.named_parameters():
-        if "magnitude" in name or "ia3_" in name:
-            parameter.data *= torch.rand_like(parameter) + 0.5
-        elif "prompt_encoder" in name:
-            parameter.data.normal_(0, 1)
+    model = with_adapter(model, (lora if kind in GPT2 else OTHERS[kind])())
     model.save_pretrained(folder, save_embedding_layers=False)
     return peft.PeftModel.from_pretrained(gpt2(dtype=dtype, **sizes), folder)
 
@@ -90,6 +96,40 @@ def test_every_kind_in_turn_and_the_base_after_it(dtype, tmp_path):
         assert (found - base).abs().max() > 0.1
         assert (found - wanted[kind]).norm() < allowed * (base - wanted[kind]).norm()
         assert torch.equal(logits(network, ids), base)
+
+
+TINY = {"vocab_size": 199, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "hidden_size": 32}
+HEADS = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+WINDOW = {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 12}
+ARCHITECTURES = {
+    "bloom": lambda: tf.BloomConfig(n_layer=2, n_head=4, **TINY),
+    "gpt_neox": lambda: tf.GPTNeoXConfig(**HEADS, **TINY),
+    "gemma3": lambda: tf.Gemma3TextConfig(**WINDOW, **HEADS, **TINY),
+    "mixtral": lambda: tf.MixtralConfig(num_key_value_heads=2, num_local_experts=2, **HEADS, **TINY),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.inference_mode()
+def test_other_architectures_give_what_peft_gives(name, tmp_path):
+    def model():
+        torch.manual_seed(0)
+        made = tf.AutoModelForCausalLM.from_config(ARCHITECTURES[name]()).eval().requires_grad_(False)
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.15)
+        return made
+
+    network, ids = TransformersNetwork(model()), torch.randint(0, 199, (20,)).tolist()
+    for kind, config in OTHERS.items():
+        with torch.inference_mode(False):
+            theirs = with_adapter(model(), config())
+            theirs.save_pretrained(tmp_path / kind, save_embedding_layers=False)
+        adapter = network.use(tmp_path / kind)
+        conversation = Conversation(network.cache(adapter), adapter)
+        found = [network.logits([Ask(conversation, some, last=len(some))])[0] for some in (ids[:12], *zip(ids[12:]))]
+        wanted = greedy._logits(theirs.eval(), ids)[-20:]
+        torch.testing.assert_close(torch.cat(found), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_those_that_were_not_used_for_long_are_dropped_and_read_again(tmp_path, monkeypatch):

@@ -60,16 +60,21 @@ async def test_the_chat_says_and_picks_what_it_speaks_with(model_home: Paths, db
         assert conversations.get(db, one.id).adapter is None
 
 
+async def models_screen(shown: Window) -> ModelsScreen:
+    await shown.pilot.press("f4")
+    await shown.until(lambda: isinstance(shown.app.screen, ModelsScreen))
+    screen = shown.app.screen
+    assert isinstance(screen, ModelsScreen)
+    return screen
+
+
 async def test_the_models_screen_lists_adapters_under_their_base(
     model_home: Paths, db: Database, engine: FakeEngine
 ) -> None:
     register(model_home, db, "sea", SEA)
     adapters.promote(db, SEA)
     async with window(model_home, engine) as shown:
-        await shown.pilot.press("f4")
-        await shown.until(lambda: isinstance(shown.app.screen, ModelsScreen))
-        screen = shown.app.screen
-        assert isinstance(screen, ModelsScreen)
+        screen = await models_screen(shown)
         rows = screen.query_one("#rows", OptionList)
         assert str(rows.options[0].prompt).split()[0] == MODEL
         assert str(rows.options[1].prompt).startswith("  └ sea  in use")
@@ -100,10 +105,7 @@ async def test_a_version_of_the_model_and_the_way_back_to_one_that_is_gone(
     adapters.add(db, SKY, "sky", None, MODEL, "b" * 64, {"settings": {"method": "full"}})
     adapters.promote(db, SKY)
     async with window(model_home, engine) as shown:
-        await shown.pilot.press("f4")
-        await shown.until(lambda: isinstance(shown.app.screen, ModelsScreen))
-        screen = shown.app.screen
-        assert isinstance(screen, ModelsScreen)
+        screen = await models_screen(shown)
         rows = screen.query_one("#rows", OptionList)
         assert "sky  in use · all weights · not evaluated" in str(rows.options[1].prompt)
         rows.highlighted = 1
