@@ -289,7 +289,7 @@ class Dialogue:
         trouble: AdapterError | None = None
         try:
             speaker = speaker or speaker_for(self._registry.conn, conversation.model, conversation.adapter)
-        except AdapterError as unusable:  # told as an engine's trouble is: what was typed stays
+        except AdapterError as unusable:  # shown like an error of the engine, so that what was typed is kept
             speaker, trouble = BASE, unusable
         growing = Growing()
         if continued is None:

@@ -1,4 +1,4 @@
-"""One adapter's folder: its kind and its hash, or a sentence on why it can't be used.
+"""The folder of an adapter: its kind and its hash, or a sentence on why it can't be used.
 
     adapter_config.json, adapter_model.safetensors   an adapter in PEFT's format: LoRA, IA3, prefix or prompt tuning
     changed.safetensors                              weights of the base that were trained: a version of the model
@@ -23,11 +23,11 @@ from assistant.errors import AdapterError
 
 CONFIG, WEIGHTS, CHANGED = "adapter_config.json", "adapter_model.safetensors", "changed.safetensors"
 HEAD = "entities.json"
-"""Names what a head for entities finds. An adapter with one can't reply."""
+"""Names the types of entities that an adapter's head finds. Such an adapter can't reply."""
 PICKLE = "adapter_model.bin"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 VIRTUAL = "prompt_embeddings"
-"""The one tensor of prefix and prompt tuning."""
+"""The only tensor of prefix and prompt tuning."""
 Kind = Literal["lora", "ia3", "prefix", "prompt", "weights"]
 _KINDS: Mapping[str, Kind] = {"LORA": "lora", "IA3": "ia3", "PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
 _TENSOR = re.compile(
@@ -89,7 +89,7 @@ class AdapterFolder:
             raise AdapterError(f"{self.file} lacks weights for {summary(missing)}. Save the adapter again.")
 
     def check_weights(self, names: Set[str], shape: Callable[[str], Sequence[int]]) -> None:
-        """Raise `AdapterError` unless the base has weights of these `names` in the shape of the changed ones."""
+        """Raise `AdapterError` unless the changed weights are among the base's `names`, in the base's shapes."""
         if unknown := self.tensors.keys() - names:
             raise AdapterError(f"{self.file} changes {summary(unknown)}, which this model doesn't have. {self.origin}")
         for name, one in self.tensors.items():

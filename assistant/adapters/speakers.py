@@ -1,4 +1,4 @@
-"""Who speaks for a model: the base alone, the adapter in use, or one that is named. The one place that decides it.
+"""Who speaks for a model: the base alone, the adapter in use, or a named adapter. Only this module decides it.
 
 An id names both, as the API lists them: `MODEL` is whatever is in use for the model, `MODEL:base` the base alone,
 `MODEL:NAME` the adapter of that name.
@@ -14,7 +14,7 @@ from assistant.errors import AdapterError, AdapterUnknown
 from assistant.store import registered
 
 BASE_NAME = "base"
-"""Stands for no adapter, wherever the name of one is expected; no adapter can have this name."""
+"""Stands for the base alone wherever an adapter's name is expected. No adapter can have this name."""
 MARK = ":"
 
 
@@ -66,7 +66,7 @@ def _in_use(registry: sqlite3.Connection, model: str) -> Speaker:
 def speaker_of(registry: sqlite3.Connection, hash_or_name: str, folders: "Folders | None" = None) -> Speaker:
     """What made a reply, as the log names it: by hash, or by name where it was cut off before the hash was known.
 
-    In `folders` an adapter that isn't registered is found by the hash of its files. Raises `AdapterUnknown`.
+    An adapter that isn't registered is looked up in `folders` by the hash of its files. Raises `AdapterUnknown`.
     """
     if not hash_or_name:
         return BASE
@@ -84,7 +84,7 @@ def speaker_of(registry: sqlite3.Connection, hash_or_name: str, folders: "Folder
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The adapters' folders in `folder`, by their names."""
+    """The adapters in `folder`, each in a folder of its name."""
 
     folder: Path
     paths: bool = False
@@ -158,10 +158,10 @@ class Speakers:
     def chosen(
         self, id_: str, models: Callable[[], Collection[str]], adapter: str | None = None, hash_: str | None = None
     ) -> Chosen:
-        """What a request asks for. `models` gives the names that there are; `adapter`: as `speaker` takes it, where the
-        id doesn't name one; `hash_`: what its files must have.
+        """What a request asks for. `models` gives the models' names; `adapter`: as `speaker` takes it, where the id
+        names none; `hash_`: the hash that the adapter's files must have.
 
-        Raises `AdapterError` also where id and `adapter` name different ones.
+        Raises `AdapterError` also where id and `adapter` contradict each other.
         """
         model, named = parsed(id_, models)
         if named is not None and adapter is not None and named != adapter:
@@ -173,8 +173,8 @@ class Speakers:
             return Chosen(model, speaker(registry, model, wanted), self.folders)
 
     def ids(self, models: Collection[str]) -> list[tuple[str, str, str]]:
-        """(id, its model, the adapter that speaks) of all that can be asked for; the base alone only where there are
-        adapters beside it."""
+        """(id, its model, the adapter that speaks) of everything that can be asked for. `MODEL:base` is listed only for
+        models with adapters."""
         found = []
         with registered.reading(self.log) as registry:
             for model in models:
@@ -189,6 +189,6 @@ class Speakers:
 
 
 def parsed(id_: str, models: Callable[[], Collection[str]]) -> tuple[str, str | None]:
-    """(model, adapter as `speaker` takes it) of an id; `models` gives the names of those that there are."""
+    """(model, adapter as `speaker` takes it) of an id. `models` gives the models' names."""
     model, mark, name = id_.rpartition(MARK)
     return (model, name) if mark and id_ not in (known := models()) and model in known else (id_, None)

@@ -20,7 +20,7 @@ DTYPES = tuple(_EXPONENTS)
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """One tensor. `begin` and `end`: bytes in the file."""
+    """A tensor's place in the file: bytes `begin` to `end`."""
 
     dtype: str
     shape: tuple[int, ...]

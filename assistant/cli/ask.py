@@ -149,7 +149,7 @@ def _conversation(db: "Database", chosen: "Settings", question: Question, model:
             sampling=question.sampling,
             adapter=question.adapter,
         )
-    if question.adapter is not None or question.model not in ("", last.model):  # an adapter is of one model
+    if question.adapter is not None or question.model not in ("", last.model):  # an adapter belongs to its model
         conversations.pick_adapter(db, last.id, question.adapter)
     conversations.configure(
         db,

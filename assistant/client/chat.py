@@ -51,7 +51,7 @@ def messages_body(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def speaker_fields(speaker: Speaker | None) -> dict[str, Any]:
-    """Who is to speak, as our own engine understands it; nothing for what is in use."""
+    """The fields that name the speaker; none of them for what is in use."""
     if speaker is None:
         return {}
     return {"adapter": speaker.name, "adapter_hash": speaker.hash or None}

@@ -108,7 +108,7 @@ class Client:
         if elsewhere is not None:
             if speaker is not None and speaker.name:
                 raise ModelUnsupported(
-                    f"{model} runs on another server, which has no adapter {speaker.name!r} of ours."
+                    f"{model} runs on another server, which can't be given the adapter {speaker.name!r}."
                 )
             replying = remote.chat(elsewhere, name, messages, sampling)
         else:

@@ -15,7 +15,7 @@ from assistant.engine import placement
 from assistant.errors import AdapterError
 
 HELD_BYTES = 1 << 30
-"""Memory of the adapters that are kept for a next request, besides the one that was used last."""
+"""Memory that adapters may take together. The most recently used one stays in any case."""
 
 
 class Applicable(Protocol):
@@ -37,7 +37,7 @@ class Adapters(Generic[Read]):
     def __init__(
         self, device: torch.device, needed: Callable[[AdapterFolder], int], read: Callable[[AdapterFolder], Read]
     ) -> None:
-        """`needed`: bytes of memory that an adapter takes; `read` raises `AdapterError` for one that doesn't fit."""
+        """`needed`: bytes that an adapter takes. `read` raises `AdapterError` where it doesn't fit the model."""
         self._device = device
         self._needed = needed
         self._read = read
@@ -45,7 +45,7 @@ class Adapters(Generic[Read]):
         self._paths: dict[str, Path] = {}
 
     def use(self, path: Path) -> Read:
-        """The adapter in `path`, now the last one used. Raises `AdapterError`."""
+        """The adapter in `path`, which becomes the most recently used. Raises `AdapterError`."""
         source = opened(path)
         self._paths[source.hash] = path
         found = self._held.pop(source.hash, None) or self._new(source)

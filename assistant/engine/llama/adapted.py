@@ -37,22 +37,22 @@ class Adapter:
     """Keys and values (layers, 2, H_kv, n, D) that stand before every conversation."""
 
     def drop(self) -> None:
-        """It holds nothing of the model."""
+        """Nothing to give back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a linear of Hugging Face's lies in one of ours."""
+    """The rows of a fused linear that stand for a linear of Hugging Face's."""
 
     linear: str
     first_row: int
     rows: int
     columns: int
     rotated_head_dim: int = 0
-    """For queries and keys, whose rows stand in another order with us."""
+    """For queries and keys: their rows are reordered, so that a rotated pair lies side by side. Else 0."""
 
     def ordered(self, rows: Tensor) -> Tensor:
-        """Rows (rows, ...) of Hugging Face's in our order."""
+        """Rows (rows, ...) of Hugging Face's in the order of the fused linear."""
         return side_by_side(rows, self.rotated_head_dim) if self.rotated_head_dim else rows.contiguous()
 
 
@@ -135,7 +135,7 @@ class Reader:
     # -- virtual tokens
 
     def _prefix(self, source: AdapterFolder) -> Tensor:
-        """PEFT's (n, layers * 2 * H_kv * D) as a beginning of the cache, keys in our order of dimensions."""
+        """PEFT's (n, layers * 2 * H_kv * D) as a beginning of the cache, keys reordered as in `rotary.py`."""
         shape, count = self.model.shape, _virtual_tokens(source)
         _refuse_shapes(source, VIRTUAL, {VIRTUAL: (count, 2 * shape.layers * shape.kv_heads * shape.head_dim)})
         flat = load_file(source.file)[VIRTUAL].float().view(count, shape.layers, 2, shape.kv_heads, shape.head_dim)
@@ -179,7 +179,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _places(shape: Shape) -> Iterator[tuple[str, Place]]:
-    """Every linear by its Hugging Face name, in the order of our rows."""
+    """Every linear by its Hugging Face name, in the order of the fused rows."""
     yield HEAD_MODULE, Place("head", 0, shape.vocabulary, shape.width)
     q, kv, dim = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.head_dim
     rows = {"q_proj": q, "k_proj": kv, "v_proj": kv, "gate_proj": shape.hidden, "up_proj": shape.hidden}
