@@ -9,7 +9,7 @@ PEFT drops weights that it can't place and invents those that are missing; here 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,12 +88,12 @@ class AdapterFolder:
         if missing := named - held:
             raise AdapterError(f"{self.file} lacks weights for {summary(missing)}. Save the adapter again.")
 
-    def check_weights(self, names: Set[str], shape: Callable[[str], Sequence[int]]) -> None:
-        """Raise `AdapterError` unless the changed weights are among the base's `names`, in the base's shapes."""
-        if unknown := self.tensors.keys() - names:
+    def check_weights(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Raise `AdapterError` unless the base, whose weights have `shapes`, has all changed weights in their shape."""
+        if unknown := self.tensors.keys() - shapes.keys():
             raise AdapterError(f"{self.file} changes {summary(unknown)}, which this model doesn't have. {self.origin}")
         for name, one in self.tensors.items():
-            if one.shape != (wanted := tuple(shape(name))):
+            if one.shape != (wanted := tuple(shapes[name])):
                 raise AdapterError(
                     f"{self.file} has {name} of the shape {one.shape}, where this model has {wanted}. {self.origin}"
                 )

@@ -61,7 +61,8 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
         raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
     native.NativeLinear.many_dtype = _many_dtype(model.layers[0].gate_up)
     kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.norm.dtype
-    read = Reader(model, _Stored(folder, at), linear, partial(_changed, at), kv_dtype)
+    stored = _Stored(folder, at)
+    read = Reader(model, stored, stored.shapes, linear, partial(_changed, at), kv_dtype)
     adapters = Adapters(at.device, partial(_adapter_bytes, at), read)
     return LlamaNetwork(model, at.device, kv_dtype, adapters, _graph(model))
 
@@ -71,16 +72,21 @@ class _Stored(Mapping[str, Weight]):
 
     def __init__(self, folder: Path, at: placement.Placement) -> None:
         self._folder, self._at = folder, at
-        self._names = weights.names(folder)
+        self.shapes = weights.shapes(folder)
 
     def __getitem__(self, name: str) -> Weight:
+        if name not in self.shapes:
+            raise KeyError(name)
         return _converted(name, weights.tensors(self._folder, name)[name], self._at)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self.shapes)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.shapes)
 
 
 def _adapter_bytes(at: placement.Placement, source: AdapterFolder) -> int:

@@ -207,7 +207,7 @@ class Changed(Plain):
     def __init__(self, parameters: Mapping[str, nn.Parameter], source: AdapterFolder) -> None:
         """`parameters`: of the model, by the names they had before any adapter. Raises `AdapterError`."""
         super().__init__(source.hash)
-        source.check_weights(parameters.keys(), lambda name: parameters[name].shape)
+        source.check_weights({name: one.shape for name, one in parameters.items()})
         tensors = load_file(source.file)
         self._parameters = [parameters[name] for name in tensors]
         self._aside = [one.to(parameters[name].device, parameters[name].dtype) for name, one in tensors.items()]

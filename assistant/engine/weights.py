@@ -65,9 +65,12 @@ def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
         return {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
 
 
-def names(folder: Path) -> list[str]:
-    """Hugging Face's names of the weights."""
-    return [name for path in weight_files(folder) for name in _header(path)]
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight by Hugging Face's names, as the files' headers say."""
+    tables = _read_ggml(folder).get("tensors") or {
+        name: table for file in weight_files(folder) for name, table in _header(file).items()
+    }
+    return {name: tuple(table["shape"]) for name, table in tables.items()}
 
 
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
@@ -130,14 +133,13 @@ def stored(folder: Path, own_forward: bool) -> Stored:
     files = weight_files(folder)
     headers = [table for file in files for table in _header(file).values()]
     blocks = _read_ggml(folder).get("tensors") or {}
-    shapes = [table["shape"] for table in (blocks.values() or headers)]
     size = sum(file.stat().st_size for file in files)
     kinds = Counter[str]()
     for table in headers:
         kinds[table["dtype"]] += math.prod(table["shape"])
     common = kinds.most_common(1)[0][0] if kinds else ""
     precision = "blocks" if blocks else {"BF16": "bfloat16", "F16": "float16"}.get(common, "float32")
-    return Stored(sum(math.prod(shape) for shape in shapes), size, precision, own_forward)
+    return Stored(sum(map(math.prod, shapes(folder).values())), size, precision, own_forward)
 
 
 def sha256(folder: Path) -> str:

@@ -6,7 +6,7 @@ changed weights            modules in the place of the base's, in the base's own
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -63,6 +63,8 @@ class Reader:
     model: Model
     stored: Weights
     """The base's weights as they are used, by Hugging Face's names, read from the file as they are asked for."""
+    shapes: Mapping[str, Sequence[int]]
+    """Of all these weights, without reading them."""
     linear: Linear
     """What makes the base's linears."""
     converted: Callable[[AdapterFolder], Weights]
@@ -162,7 +164,7 @@ class Reader:
     # -- changed weights
 
     def _changed(self, source: AdapterFolder) -> dict[str, nn.Module | nn.Parameter]:
-        source.check_weights(self.stored.keys(), lambda name: self.stored[name].shape)
+        source.check_weights(self.shapes)
         weights = cast(Weights, ChainMap(dict(self.converted(source)), cast(Any, self.stored)))
         return dict(pieces(self.model.shape, weights, self.linear, source.tensors.keys()))
 

@@ -10,7 +10,7 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from assistant.adapters.folder import CHANGED
 from assistant.engine import catalogue
@@ -22,7 +22,7 @@ from assistant.errors import AdapterError, ContextExceeded
 from assistant.events import Event, Finished, Prefilled, Reread, Token
 from finetune import greedy
 from prompts.message import Message
-from tests.assistant.engine import tiny
+from tests.assistant.engine import gguf_file, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -150,6 +150,32 @@ def test_virtual_tokens_take_their_part_of_the_context(tmp_path: Path, model: st
         assert prefilled.prompt_tokens + finished.usage.completion_tokens == prefilled.context_tokens
     with pytest.raises(ContextExceeded, match=f"the context {prefilled.context_tokens}"):
         engine.complete("fox " * engine.context_tokens, GREEDY, adapter=adapter)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_beside_a_gguf_file(tmp_path: Path, tied: bool) -> None:
+    """Whose names and shapes are known from a table of their own, and whose blocks DoRA takes the norms of."""
+    tokenizer = tiny.tokenizer()
+    config = LlamaConfig(**{**tiny.SIZES, "vocab_size": len(tokenizer), "tie_word_embeddings": tied})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    for parameter in model.parameters():
+        parameter.data.mul_(4)
+    (tmp_path / "file").mkdir()
+    rounded = gguf_file.write(tmp_path / "file" / "model.gguf", model, tokenizer)
+    model.load_state_dict(rounded, strict=False)
+    model.tie_weights()
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    engine = Engine.load(tmp_path / "file", dtype="float32")
+    prompt = engine.chat_format.encode(MESSAGES)
+    for seed, kind in enumerate(KINDS):
+        adapter = save_adapter(tmp_path / "base", tmp_path / kind, seed, kind)
+        said = [token for token, _ in reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[0]]
+        assert said == by_peft(tmp_path / "base", adapter, prompt)[: len(said)] and len(said) > 2, kind
+    other = save_adapter(tiny.save(tmp_path / "other", "wide"), tmp_path / "of another model", 1, "weights")
+    with pytest.raises(AdapterError, match="where this model has"):
+        engine.chat(MESSAGES, GREEDY, adapter=other)
 
 
 @pytest.mark.skipif(native.library() is None, reason="needs a C compiler")

@@ -85,7 +85,8 @@ def read(folder, model, weights, linear=plain, convert=lambda one: one):
     def converted(source):
         return {name: convert(one) for name, one in tensors_of(source.file).items()}
 
-    return Reader(model, weights, linear, converted, torch.float32)(AdapterFolder.open(folder))
+    shapes = {name: one.shape for name, one in weights.items()}
+    return Reader(model, weights, shapes, linear, converted, torch.float32)(AdapterFolder.open(folder))
 
 
 def on(model, adapter):
@@ -366,7 +367,7 @@ def test_a_beginning_that_the_cache_can_not_hold_is_refused(tmp_path):
     model.prompt_encoder.default.embedding.weight.data.fill_(1e6)
     model.save_pretrained(tmp_path)
     ours = build(base.config, base.state_dict())
-    reader = Reader(ours, weights_of(base), plain, lambda _: {}, torch.float16)
+    reader = Reader(ours, weights_of(base), {}, plain, lambda _: {}, torch.float16)
     with pytest.raises(AdapterError, match=r"larger numbers than the KV cache can: torch\.float16"):
         reader(AdapterFolder.open(tmp_path))
 
