@@ -101,30 +101,47 @@ def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = F
 def verdicts(report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
     """What of a report speaks against using the adapter, a sentence each."""
     measures = {one["key"]: one for one in report["measures"]}
+    reasons = (
+        _is_unproved(measures),
+        "It finds entities and can't reply: `finetune tag` uses it."
+        if "entities" in report
+        else _forgets(measures, forgetting_limit),
+        _is_voted_down(measures),
+        _leaks(report),
+    )
+    return [reason for reason in reasons if reason]
+
+
+Measures = Mapping[str, Mapping[str, Any]]
+"""By key."""
+
+
+def _is_unproved(measures: Measures) -> str:
     main = next((one for one in measures.values() if one["main"]), None)
-    told = []
     if main is None:
-        told.append("Nothing could be measured on the test part.")
-    elif main["verdict"] != "better":
-        told.append(
-            f"It is not shown to be better: {main['name']} changed by {main['low']:+.1%} to {main['high']:+.1%}."
-            if main["verdict"] != "too few"
-            else f"The test part has {main['groups']} conversations, too few to show anything: it takes more."
-        )
-    forgotten = measures.get("forgetting")
-    if "entities" in report:
-        told.append("It finds entities and can't reply: `finetune tag` uses it.")
-    elif forgotten is None:
-        told.append("It was not measured what was forgotten.")
-    elif forgotten["difference"] > forgetting_limit:
-        told.append(
-            f"It forgets: perplexity of general text went up by {forgotten['difference']:.1%}, "
-            f"more than {forgetting_limit:.1%}."
-        )
-    if (voted := measures.get("votes")) and voted["verdict"] == "worse":
-        told.append(
-            f"You preferred the base in blind votes: the adapter won {voted['adapted']:.0%} of {voted['items']}."
-        )
-    if leaked := report["memorised"]["leaked"]:
-        told.append(f"It gives away what it should not: {len(leaked)} of {report['memorised']['probes']} probes.")
-    return told
+        return "Nothing could be measured on the test part."
+    if main["verdict"] == "too few":
+        return f"The test part has {main['groups']} conversations, too few to show anything: it takes more."
+    if main["verdict"] != "better":
+        return f"It is not shown to be better: {main['name']} changed by {main['low']:+.1%} to {main['high']:+.1%}."
+    return ""
+
+
+def _forgets(measures: Measures, limit: float) -> str:
+    if (general := measures.get("forgetting")) is None:
+        return "It was not measured what was forgotten."
+    if general["difference"] <= limit:
+        return ""
+    return f"It forgets: perplexity of general text went up by {general['difference']:.1%}, more than {limit:.1%}."
+
+
+def _is_voted_down(measures: Measures) -> str:
+    voted = measures.get("votes")
+    if voted is None or voted["verdict"] != "worse":
+        return ""
+    return f"You preferred the base in blind votes: the adapter won {voted['adapted']:.0%} of {voted['items']}."
+
+
+def _leaks(report: Mapping[str, Any]) -> str:
+    leaked, probes = len(report["memorised"]["leaked"]), report["memorised"]["probes"]
+    return f"It gives away what it should not: {leaked} of {probes} probes." if leaked else ""
