@@ -203,10 +203,17 @@ async def test_all_ways_in(
     assert messages.get(db, base).content.strip() == text["base"]
 
 
-async def test_whoever_is_named_speaks(
+async def test_promoted_in_mid_reply_named_and_broken(
     home: Paths, db: Database, url: str, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promote.promote(db, home, "sea", anyway=True)
+    """One server sees it all, as it takes long to start."""
+    await promoted_in_mid_reply(home, db, client)
+    await named(url, client, capsys)
+    changed_or_gone(home, url)
+
+
+async def named(url: str, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is named speaks, whatever is in use."""
     assert post(url, "chat/completions", adapter="", **GREEDY)["model"] == "tiny"
     assert post(url, "chat/completions", adapter="base", **GREEDY)["model"] == "tiny"
     assert post(url, "chat/completions", model="tiny:base", **GREEDY)["adapter"] == ""
@@ -227,7 +234,7 @@ async def test_whoever_is_named_speaks(
         assert [event.adapter_hash async for event in events if isinstance(event, Finished)] == [""]
 
 
-async def test_a_promotion_while_a_reply_grows(home: Paths, db: Database, client: Client) -> None:
+async def promoted_in_mid_reply(home: Paths, db: Database, client: Client) -> None:
     """The reply that is being written goes on with what began it; the next one has the adapter."""
     asked, hashes = Sampling(temperature=0, max_tokens=120), list[str]()
     for _ in range(2):
@@ -240,8 +247,8 @@ async def test_a_promotion_while_a_reply_grows(home: Paths, db: Database, client
     assert hashes == ["", hash_of(home.adapters / "sea")]
 
 
-async def test_files_that_change_or_go_while_it_is_in_use(home: Paths, db: Database, url: str) -> None:
-    promote.promote(db, home, "sea", anyway=True)
+def changed_or_gone(home: Paths, url: str) -> None:
+    """What is in use, when its files change or go."""
     assert post(url, "chat/completions", **GREEDY)["adapter"] == "sea"
     weights = home.adapters / "sea" / "adapter_model.safetensors"
     kept = weights.read_bytes()
