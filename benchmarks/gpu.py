@@ -16,8 +16,6 @@ from typing import Any
 import torch
 import transformers as tf
 
-from assistant.engine.adapters import Adapters
-from assistant.engine.llama.adapted import Adapter
 from assistant.engine.llama.blocks import quantise
 from assistant.engine.llama.graph import GraphLinear, GraphStepper
 from assistant.engine.llama.model import Model, build
@@ -86,8 +84,8 @@ def network(config: tf.LlamaConfig, weights: dict[str, torch.Tensor], bits: int)
     def no_adapter(_: Any) -> Any:
         raise AssertionError
 
-    adapters = Adapters[Adapter](GPU, no_adapter, no_adapter)
-    return LlamaNetwork(model, GPU, torch.bfloat16, adapters, stepper), sum(tensor.nbytes for tensor in read)
+    ours = LlamaNetwork(model, GPU, torch.bfloat16, no_adapter, no_adapter, stepper)
+    return ours, sum(tensor.nbytes for tensor in read)
 
 
 def steps(ours: LlamaNetwork, context: int, count: int) -> Callable[[], Sequence[float]]:

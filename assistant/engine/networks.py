@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from assistant.adapters.folder import AdapterFolder
 from assistant.engine import placement, product_speed, quantised, weights
-from assistant.engine.adapters import Adapters
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.adapted import Reader
@@ -63,8 +62,7 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.norm.dtype
     stored = _Stored(folder, at)
     read = Reader(model, stored, stored.shapes, linear, partial(_changed, at), kv_dtype)
-    adapters = Adapters(at.device, partial(_adapter_bytes, at), read)
-    return LlamaNetwork(model, at.device, kv_dtype, adapters, _graph(model))
+    return LlamaNetwork(model, at.device, kv_dtype, partial(_adapter_bytes, at), read, _graph(model))
 
 
 class _Stored(Mapping[str, Weight]):

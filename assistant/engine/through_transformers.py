@@ -102,9 +102,10 @@ class TransformersNetwork:
             return
         if self._adapted is not None:
             self._adapted.off()
+            self._adapted = None
         if adapter is not None:
             adapter.on()
-        self._adapted = adapter
+            self._adapted = adapter
 
     @torch.inference_mode()
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
@@ -118,7 +119,7 @@ class TransformersNetwork:
         return states.float()
 
     def close(self) -> None:
-        del self.model
+        del self.model, self._parameters, self._linears, self._adapters, self._adapted
 
     def _forward(self, ask: Ask) -> Tensor:
         kv, used = ask.conversation.kv, len(ask.conversation.ids)

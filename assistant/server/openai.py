@@ -1,5 +1,6 @@
 """The routes under /v1: the OpenAI API."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -44,8 +45,10 @@ Asked = TypeVar("Asked", bound=BaseModel)
 def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, speakers: Speakers) -> list[Route]:
     """`names` are listed; `check` says whether a request may name a model; `speakers`: who speaks for it."""
 
-    def choose(asked: Spoken) -> Chosen:
-        chosen = speakers.chosen(asked.model, names, asked.adapter, asked.adapter_hash)
+    async def choose(asked: Spoken) -> Chosen:
+        chosen = await asyncio.to_thread(
+            speakers.chosen, asked.model, names, asked.adapter, asked.adapter_hash
+        )  # the log may be on a slow disk
         check(chosen.model)
         return chosen
 
@@ -53,7 +56,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, spe
         asked = await read(request, ChatRequest)
         samplings, messages = asked.samplings(), [message.message() for message in asked.messages]
         going_on, oldest = bool(asked.continue_final_message), asked.truncation != "refuse"
-        chosen = choose(asked)
+        chosen = await choose(asked)
 
         def work(engine: Engine) -> list[Steps]:
             adapter = chosen.folder()
@@ -68,7 +71,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, spe
 
     async def complete(request: Request) -> Response:
         asked = await read(request, CompletionRequest)
-        text, samplings, chosen = asked.prompt, asked.samplings(), choose(asked)
+        text, samplings, chosen = asked.prompt, asked.samplings(), await choose(asked)
 
         def work(engine: Engine) -> list[Steps]:
             adapter = chosen.folder()
@@ -114,7 +117,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, spe
     async def models(request: Request) -> Response:  # noqa: ARG001
         listed = [
             {"id": id_, "object": "model", "created": 0, "owned_by": "local", "parent": model, "adapter": adapter}
-            for id_, model, adapter in speakers.ids(names())
+            for id_, model, adapter in await asyncio.to_thread(speakers.ids, names())
         ]
         return JSONResponse({"object": "list", "data": listed})
 
@@ -132,7 +135,8 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, spe
 
     async def score(request: Request) -> Response:
         asked = await read(request, ScoreRequest)
-        messages, texts, chosen = [message.message() for message in asked.messages], asked.continuations, choose(asked)
+        messages, texts = [message.message() for message in asked.messages], asked.continuations
+        chosen = await choose(asked)
 
         def work(engine: Engine) -> list[Steps]:
             return [engine.scoring(messages, texts, adapter=chosen.folder())]
@@ -143,7 +147,7 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, spe
 
     async def logprobs(request: Request) -> Response:
         asked = await read(request, LogprobsRequest)
-        messages, chosen = [message.message() for message in asked.messages], choose(asked)
+        messages, chosen = [message.message() for message in asked.messages], await choose(asked)
         reply = asked.reply or asked.token_ids or ""
 
         def work(engine: Engine) -> list[Steps]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from assistant.adapters.folder import AdapterFolder
 from assistant.engine.adapters import Adapters
 from assistant.engine.cache import room
 from assistant.engine.llama import native
@@ -67,13 +68,15 @@ class LlamaNetwork:
         model: Model,
         device: torch.device,
         kv_dtype: torch.dtype,
-        adapters: Adapters[Adapter],
+        needed: Callable[[AdapterFolder], int],
+        read: Callable[[AdapterFolder], Adapter],
         graph: "GraphStepper | None" = None,
     ) -> None:
-        """`graph` takes what asks for one token, if there is one."""
+        """`needed` and `read`: as `Adapters` takes them. `graph` takes what asks for one token, if there is one."""
         self.model = model
         self.device = device
-        self._adapters = adapters
+        self._adapters = Adapters(device, needed, self._read)
+        self._reader = read
         self._adapted: Adapter | None = None
         self._replaced: Mapping[str, nn.Module | nn.Parameter] = {}
         self.together = isinstance(model.head, native.NativeLinear)
@@ -87,6 +90,10 @@ class LlamaNetwork:
 
     def use(self, folder: Path) -> str:
         return self._adapters.use(folder).hash
+
+    def _read(self, source: AdapterFolder) -> Adapter:
+        self._adapt(None)  # virtual tokens are read by the base
+        return self._reader(source)
 
     def beginning_tokens(self, adapter: str) -> int:
         beginning = self._adapters.get(adapter).beginning if adapter else None
@@ -141,7 +148,7 @@ class LlamaNetwork:
         return self.model.hidden(torch.tensor(ids, device=self.device), kv, 0).float()
 
     def close(self) -> None:
-        del self.model, self._stepper, self._graph
+        del self.model, self._stepper, self._graph, self._reader, self._adapters, self._adapted, self._replaced
 
     def _is_stepped(self, ask: Ask) -> bool:
         """Whether decode.c takes it: no tree with a window, not so many tokens that torch is faster in 16 bits."""

@@ -1,7 +1,9 @@
 """Adapters while serving: swapped without a reload, the same as PEFT merges them, and the base bit for bit without."""
 
+import gc
 import time
 import warnings
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from assistant.adapters.folder import CHANGED
 from assistant.engine import catalogue
+from assistant.engine.chat_format import ChatFormat
 from assistant.engine.engine import Engine
 from assistant.engine.llama import native
 from assistant.engine.sampling import Sampling
@@ -30,7 +33,7 @@ GREEDY = Sampling(temperature=0, max_tokens=16)
 MESSAGES = [Message("user", "the quick brown fox jumps over")]
 
 
-KINDS = ("lora", "dora", "ia3", "prefix", "prompt", "weights")
+KINDS = ("lora", "prompt", "dora", "ia3", "prefix", "weights")
 VIRTUAL = 6
 """Virtual tokens of prefix and prompt tuning."""
 
@@ -102,19 +105,41 @@ def same(said: list[tuple[int, float | None]], other: list[tuple[int, float | No
 def test_whatever_was_trained_is_swapped_while_serving(tmp_path: Path, model: str) -> None:
     base = tiny.save(tmp_path / "base", model)
     adapters = [save_adapter(base, tmp_path / kind, seed, kind) for seed, kind in enumerate(KINDS)]
+    prompt = tiny_prompt(base)
+    wanted = {adapter: by_peft(base, adapter, prompt) for adapter in adapters}
+    for order in ([*adapters, adapters[0]], adapters[::-1]):  # each is first read while another one is in place
+        engine = Engine.load(base, dtype="float32")
+        before = reply(engine.chat(MESSAGES, GREEDY))
+        hashes = set()
+        for adapter in order:
+            said, adapter_hash = reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))
+            assert [token for token, _ in said] == wanted[adapter], adapter.name
+            assert [token for token, _ in said] != [token for token, _ in before[0]]
+            assert same(said, reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[0]), "what it read is kept"
+            hashes.add(adapter_hash)
+        assert len(hashes) == len(KINDS)
+        engine._model.conversations.clear()
+        assert same(reply(engine.chat(MESSAGES, GREEDY))[0], before[0]), "the base is what it was"
+
+
+def tiny_prompt(base: Path) -> list[int]:
+    return ChatFormat(AutoTokenizer.from_pretrained(base)).encode(MESSAGES)
+
+
+@pytest.mark.parametrize("model", ["llama", "gpt2"])
+def test_a_closed_engine_gives_the_memory_back(tmp_path: Path, model: str) -> None:
+    base = tiny.save(tmp_path / "base", model)
     engine = Engine.load(base, dtype="float32")
-    prompt = engine.chat_format.encode(MESSAGES)
-    before = reply(engine.chat(MESSAGES, GREEDY))
-    hashes = set()
-    for adapter in (*adapters, adapters[0]):
-        said, adapter_hash = reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))
-        assert [token for token, _ in said] == by_peft(base, adapter, prompt), adapter.name
-        assert [token for token, _ in said] != [token for token, _ in before[0]]
-        assert same(said, reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[0]), "what it read is kept"
-        hashes.add(adapter_hash)
-    assert len(hashes) == len(KINDS)
-    engine._model.conversations.clear()
-    assert same(reply(engine.chat(MESSAGES, GREEDY))[0], before[0]), "the base is what it was"
+    for seed, kind in enumerate(KINDS):
+        reply(engine.chat(MESSAGES, GREEDY, adapter=save_adapter(base, tmp_path / kind, seed, kind)))
+    network: Any = engine._model.network
+    held = weakref.ref(network.model)
+    gc.disable()
+    try:
+        engine.close()
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])

@@ -12,9 +12,7 @@ import torch
 pytest.importorskip("triton")
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine.adapters import Adapters
 from assistant.engine.llama import graph, kernels
-from assistant.engine.llama.adapted import Adapter
 from assistant.engine.llama.blocks import quantise
 from assistant.engine.llama.graph import GraphEmbedding, GraphLinear, GraphStepper
 from assistant.engine.llama.low_rank import LowRank
@@ -140,9 +138,8 @@ def test_a_network_uses_it_for_single_tokens_of_any_conversation() -> None:
     def none(_: AdapterFolder) -> Any:
         raise AssertionError
 
-    device, adapters = torch.device("cpu"), Adapters[Adapter](torch.device("cpu"), none, none)
-    network = LlamaNetwork(model, device, torch.bfloat16, adapters, GraphStepper(model))
-    plain = LlamaNetwork(model, device, torch.bfloat16, adapters)
+    network = LlamaNetwork(model, torch.device("cpu"), torch.bfloat16, none, none, GraphStepper(model))
+    plain = LlamaNetwork(model, torch.device("cpu"), torch.bfloat16, none, none)
     talks = [(Conversation(network.cache()), Conversation(plain.cache())) for _ in range(2)]
     for ids in ([5, 6, 7], [8]):
         for mine, theirs in talks:
