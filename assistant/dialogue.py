@@ -16,14 +16,14 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant import __version__
-from assistant.adapter_choice import Speaker, speaker_of
-from assistant.adapter_choice import speaker as speaker_for
+from assistant.adapters.speakers import BASE, Speaker, speaker_of
+from assistant.adapters.speakers import speaker as speaker_for
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
-from assistant.errors import AssistantError, EngineDied, StoreError
+from assistant.errors import AdapterError, AssistantError, EngineDied, StoreError
 from assistant.events import Event, Finished, Prefilled, Token
 from assistant.settings import Settings
-from assistant.store import conversations, messages
+from assistant.store import adapters, conversations, messages
 from assistant.store.conversations import Conversation
 from assistant.store.messages import Outcome, Provenance, StoredMessage
 from prompts.library import Library
@@ -61,8 +61,8 @@ Step = ReplyStarted | Event | ReplyEnded
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What one reply is made with in place of what its conversation is set to. `adapter` is the name of one of ours,
-    empty for the base alone.
+    """What one reply is made with in place of what its conversation is set to. `adapter`: an adapter's name, or empty
+    for the base alone.
     """
 
     model: str
@@ -262,7 +262,7 @@ class Dialogue:
         speaker = None
         if messages.was_generated(self._db, message_id):
             made = messages.reply_info(self._db, message_id).provenance
-            speaker = speaker_of(self._registry, made.adapter_hash)
+            speaker = speaker_of(self._registry.conn, made.adapter_hash)
             conversation = replace(conversation, model=made.model)
         async with aclosing(self._reply(conversation, old.parent_id, continued=old, speaker=speaker)) as steps:
             async for step in steps:
@@ -286,7 +286,11 @@ class Dialogue:
     ) -> AsyncGenerator[Step, None]:
         said = turns(messages.path(self._db, parent_id)) if parent_id is not None else []
         template, prompt, sampling = self._request(conversation, said)
-        speaker = speaker or speaker_for(self._registry, conversation.model, conversation.adapter)
+        trouble: AdapterError | None = None
+        try:
+            speaker = speaker or speaker_for(self._registry.conn, conversation.model, conversation.adapter)
+        except AdapterError as unusable:  # shown like an error of the engine, so that what was typed is kept
+            speaker, trouble = BASE, unusable
         growing = Growing()
         if continued is None:
             provenance = Provenance(
@@ -311,13 +315,10 @@ class Dialogue:
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
             yield ReplyStarted(message_id, user_id)
+            if trouble is not None:
+                raise trouble
             chat = self._client.chat(
-                conversation.model,
-                prompt,
-                sampling,
-                continue_final=continued is not None,
-                adapter=speaker.name,
-                adapter_hash=speaker.hash,
+                conversation.model, prompt, sampling, continue_final=continued is not None, speaker=speaker
             )
             async with aclosing(chat) as events:
                 async for event in events:
@@ -326,9 +327,9 @@ class Dialogue:
             state = STATE_OF_REASON[growing.finished.reason] if growing.finished else "interrupted"
         except StoreError:
             raise
-        except AssistantError as trouble:
-            state = "interrupted" if growing.text or isinstance(trouble, EngineDied) else "failed"
-            error = str(trouble)
+        except AssistantError as failure:
+            state = "interrupted" if growing.text or isinstance(failure, EngineDied) else "failed"
+            error = str(failure)
         finally:
             keeper.cancel()
             if growing.finished and growing.finished.adapter_hash:
@@ -345,3 +346,17 @@ class Dialogue:
                 with contextlib.suppress(StoreError):
                     messages.grow_reply(self._db, message_id, stored)
             await asyncio.sleep(STORE_EVERY_S)
+
+
+def follow_branch(db: Database, registry: Database, conversation_id: int) -> None:
+    """Set a conversation that is set to an adapter, or to the base, to what made the last reply of its open branch."""
+    conversation = conversations.get(db, conversation_id)
+    if conversation.adapter is None or conversation.leaf_id is None:
+        return
+    for row in reversed(messages.path(db, conversation.leaf_id)):
+        if row.role == "assistant" and messages.was_generated(db, row.id):
+            made = messages.reply_info(db, row.id).provenance
+            found = adapters.find(registry, made.adapter_hash) if made.adapter_hash else None
+            if made.model == conversation.model and (found or not made.adapter_hash):
+                conversations.pick_adapter(db, conversation_id, found.name if found else "")
+            return

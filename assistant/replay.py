@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from assistant import __version__
+from assistant.adapters.speakers import Folders, Speaker, speaker_of
 from assistant.client import Client
 from assistant.dialogue import STATE_OF_REASON, Growing, turns
 from assistant.engine import catalogue
 from assistant.engine.catalogue import Remote
 from assistant.engine.sampling import Sampling
-from assistant.errors import ModelUnknown, ReplayRefused
+from assistant.errors import AdapterUnknown, ModelUnknown, ReplayRefused
 from assistant.events import Finished, Prefilled
 from assistant.paths import Paths
-from assistant.server.adapters import Adapters
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.database import select, transaction
 from assistant.store.messages import ReplyInfo, StoredMessage
 from prompts import template as templates
@@ -109,9 +109,9 @@ async def replay(db: Database, client: Client, paths: Paths, message_id: int, *,
     sampling = replace(then.sampling, seed=made.seed)
     part = then.row.content if outcome.continued_at is None else then.row.content[: outcome.continued_at]
     whole = outcome.continued_at is None and then.row.state not in PARTS
-    adapter = await adapter_of(db, client, paths, made.model, made.adapter_hash)
+    speaker = speaker_then(db, paths, then)
     growing = Growing()
-    async with aclosing(client.chat(made.model, then.prompt, sampling, adapter=adapter)) as events:
+    async with aclosing(client.chat(made.model, then.prompt, sampling, speaker=speaker)) as events:
         async for event in events:
             growing.take(event)
             if isinstance(event, Prefilled) and event.dropped_messages != outcome.dropped_messages:
@@ -147,24 +147,12 @@ def _refuse_other(now: Finished, then: ReplyInfo) -> None:
         )
 
 
-async def adapter_of(db: Database, client: Client, paths: Paths, model: str, adapter_hash: str) -> str:
-    """The name of the adapter of that hash; empty for none. Raises `ReplayRefused` where it is gone.
-
-    Only the engine can tell an adapter's hash, so each is asked for one token, first the one registered with it.
-    """
-    if not adapter_hash:
-        return ""
-    names = Adapters(paths.adapters).names()
-    if adapter_hash in names:  # cut off before the engine told the hash
-        return adapter_hash
-    registered = adapters.find(db, adapter_hash)
-    for name in sorted(names, key=lambda one: registered is None or one != registered.name):
-        asking = client.chat(model, [Message("user", "?")], Sampling(max_tokens=1), adapter=name)
-        async with aclosing(asking) as events:
-            async for event in events:
-                if isinstance(event, Finished) and event.adapter_hash == adapter_hash:
-                    return name
-    raise ReplayRefused(f"The adapter {adapter_hash[:12]} that made the reply is gone, or was changed since.")
+def speaker_then(db: Database, paths: Paths, then: Asked) -> Speaker:
+    """Who made a reply. Raises `ReplayRefused` where its adapter is gone or was changed."""
+    try:
+        return speaker_of(db.conn, then.info.provenance.adapter_hash, Folders(paths.adapters))
+    except AdapterUnknown as error:
+        raise ReplayRefused(str(error)) from error
 
 
 def _notes(then: Asked, whole: bool) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from assistant.client import Client
 from assistant.events import Token
 from assistant.paths import Paths
-from assistant.replay import adapter_of, asked
+from assistant.replay import asked, speaker_then
 from assistant.store import messages
 from assistant.store.messages import Outcome
 
@@ -45,10 +45,10 @@ async def with_alternatives(
     """
     then = asked(db, message_id)
     made = then.info.provenance
-    adapter = await adapter_of(db, client, paths, made.model, made.adapter_hash)
+    speaker = speaker_then(db, paths, then)
     known = _cut(then.row.content, then.info.outcome)
     reply: str | Sequence[int] = [token.id for token in known if token.id is not None] or then.row.content
-    again = await client.logprobs(made.model, then.prompt, reply, top_logprobs=top, adapter=adapter)
+    again = await client.logprobs(made.model, then.prompt, reply, top_logprobs=top, speaker=speaker)
     if not known:
         return again
     return [replace(one, top=other.top) for one, other in zip(known, again, strict=True)]

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from assistant.adapters.speakers import Speaker
 from assistant.client import Client
 from assistant.engine.sampling import Sampling
 from assistant.errors import AssistantError
@@ -53,13 +54,19 @@ class Task:
     client: Client
     template: Template
     model: str
+    speaker: Speaker
+    """Who answers all rows, whatever is promoted meanwhile."""
     sampling: Sampling
     values: Mapping[str, str]
-    adapter: str = ""
     column: str = INPUT
     """The name of the input in a row."""
     shots: Shots | None = None
     """Chooses the examples of each input; None: all of the template's own, whatever they are."""
+
+    @property
+    def adapter(self) -> str:
+        """The adapter's name; empty for the base alone."""
+        return self.speaker.name
 
     @property
     def scored(self) -> bool:
@@ -154,7 +161,7 @@ class Task:
         asked, scores = self.template.asked, []
         for question in self._questions():
             messages = self._messages(text, values, examples, question, cut)
-            logprobs = await self.client.score(self.model, messages, labels.continuations(asked), adapter=self.adapter)
+            logprobs = await self.client.score(self.model, messages, labels.continuations(asked), speaker=self.speaker)
             scores.append(labels.class_scores(asked, logprobs))
         return scores
 
@@ -183,7 +190,7 @@ class Task:
         if self.template.schema:
             sampling = sampling.replace({"json_schema": json.dumps(self.template.schema)})
         text, reason = "", ""
-        reply = self.client.chat(self.model, messages, sampling, adapter=self.adapter)
+        reply = self.client.chat(self.model, messages, sampling, speaker=self.speaker)
         async with aclosing(reply) as events:
             async for event in events:
                 if isinstance(event, Token):

@@ -84,7 +84,8 @@ def network(config: tf.LlamaConfig, weights: dict[str, torch.Tensor], bits: int)
     def no_adapter(_: Any) -> Any:
         raise AssertionError
 
-    return LlamaNetwork(model, GPU, no_adapter, stepper), sum(tensor.nbytes for tensor in read)
+    ours = LlamaNetwork(model, GPU, torch.bfloat16, no_adapter, no_adapter, stepper)
+    return ours, sum(tensor.nbytes for tensor in read)
 
 
 def steps(ours: LlamaNetwork, context: int, count: int) -> Callable[[], Sequence[float]]:

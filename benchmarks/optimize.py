@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.optimizing import Optimization
 from assistant.batch.rows import rows
 from assistant.cli.shot_options import NONE_SAID, opened_shots
@@ -30,7 +31,7 @@ async def optimized(paths: Paths, template: Template, budget: int, seed: int) ->
     async with Client(paths, Settings()) as client:
         shots = await opened_shots(template, client, catalogue.DEFAULT, Settings(), NONE_SAID)
         sampling = task_sampling(template, {})
-        task = Task(client, template, catalogue.DEFAULT, sampling, {}, shots=shots)
+        task = Task(client, template, catalogue.DEFAULT, BASE, sampling, {}, shots=shots)
         run = Optimization(task, list(rows(template.data)), budget, seed)
         return run, await run.run()
 

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.evaluation import TRUTH, evaluate
 from assistant.batch.rows import rows
 from assistant.cli.shot_options import NONE_SAID, opened_shots
@@ -33,7 +34,7 @@ async def measured(client: Client, template: Template, shots: int, choose: str, 
     """1 for each row of the template's set that is right."""
     options = {**NONE_SAID, "shots": shots, "choose": choose, "examples": examples, "column": "input"}
     chosen = await opened_shots(template, client, catalogue.DEFAULT, Settings(), options)
-    task = Task(client, template, catalogue.DEFAULT, Sampling(temperature=0), {}, shots=chosen)
+    task = Task(client, template, catalogue.DEFAULT, BASE, Sampling(temperature=0), {}, shots=chosen)
     assert template.data is not None
     labelled = list(rows(template.data))
     free = asyncio.Semaphore(AT_ONCE)

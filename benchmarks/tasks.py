@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.run import Batch
 from assistant.client import Client
 from assistant.engine import catalogue
@@ -50,7 +51,7 @@ async def classify(paths: Paths, rows: int) -> float:
     texts = (" ".join(COMMON[(number * 7 + at * 13) % len(COMMON)] for at in range(38)) for number in range(rows))
     source.write_text("".join(json.dumps({"input": text}) + "\n" for text in texts))
     async with Client(paths, Settings()) as client:
-        task = Task(client, TOPICS, catalogue.DEFAULT, Sampling(temperature=0), {})
+        task = Task(client, TOPICS, catalogue.DEFAULT, BASE, Sampling(temperature=0), {})
         await task.ask({"input": "The engine is loaded and the examples are read."})
         batch = Batch(task, source, "batch", paths.data / "journal")
         began_s = time.perf_counter()

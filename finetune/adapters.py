@@ -1,6 +1,6 @@
 """Which parameters are trained: PEFT's adapters beside a frozen base, or some or all of the base itself."""
 
-import hashlib
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from assistant.engine.adapter_folder import AdapterFolder
-from assistant.errors import AdapterError, TrainingRefused
+from assistant.adapters.folder import CHANGED, hash_of
+from assistant.engine.llama import model as llama
+from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store.runs import Run
 from finetune import tag_head, tagging
@@ -20,8 +21,6 @@ from finetune.config import TrainConfig
 
 BESIDE_HEAD = ("lora", "rslora", "dora", "qlora", "ia3")
 """Methods that PEFT trains another module with, and keeps it."""
-CHANGED = "changed.safetensors"
-"""The weights of the base that were trained."""
 
 
 def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Sequence[str] = ()) -> Any:
@@ -35,6 +34,7 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
         raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
     trained_whole = [tag_head.put_head(model, types)] if types else None
     if config.changes_base:
+        model.base_name = name
         return _own_weights(model, config)
     from peft import get_peft_model
 
@@ -44,9 +44,19 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
             adapted = get_peft_model(model, peft_config(config, steps, trained_whole))
         except ValueError as error:
             raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
+    _refuse_embedding(adapted)
     adapted.active_peft_config.base_model_name_or_path = name
     adapted.entity_types = tuple(types)
     return adapted
+
+
+def _refuse_embedding(adapted: Any) -> None:
+    """Raise `TrainingRefused` for an adapter on the embedding of a model of which the engine adapts linears alone."""
+    from peft.tuners.lora import Embedding
+
+    own_forward = not llama.unsupported(adapted.get_base_model().config)
+    if own_forward and any(isinstance(one, Embedding) for one in adapted.modules()):
+        raise TrainingRefused("The chat can't apply an adapter of this model's embedding. Leave it out of --targets.")
 
 
 def peft_config(config: TrainConfig, steps: int, trained_whole: list[str] | None = None) -> Any:
@@ -101,24 +111,29 @@ def save(model: Any, folder: Path) -> None:
             if types := getattr(model, "entity_types", ()):
                 tagging.save_types(new, types)
         else:
-            save_file({name: one.detach().cpu().contiguous() for name, one in trained(model).items()}, new / CHANGED)
+            tensors = {one: tensor.detach().cpu().contiguous() for one, tensor in trained(model).items()}
+            save_file(tensors, new / CHANGED, {"base_model_name_or_path": getattr(model, "base_name", "")})
 
 
-def hash_of(folder: Path) -> str:
-    """What names an adapter: as the engine hashes those it can apply, else SHA-256 of its files."""
-    try:
-        return AdapterFolder.open(folder).hash
-    except AdapterError:
-        digest = hashlib.sha256()
-        for file in sorted(folder.iterdir()):
-            digest.update(file.name.encode() + file.read_bytes())
-        return digest.hexdigest()
+def keep(best: Path, target: Path) -> str:
+    """Put a run's best adapter where the chat finds it, whole or not at all; its hash.
+
+    Files are linked where the disk can, since all of a model's weights in float32 may be among them.
+    """
+    with whole_folder(target) as new:
+        for file in best.iterdir():
+            try:
+                (new / file.name).hardlink_to(file)
+            except OSError:
+                shutil.copyfile(file, new / file.name)
+    return hash_of(target)
 
 
 def made_by(paths: Paths, run: Run) -> tuple[Path, str]:
     """(the folder of a finished run's adapter or of its base's changed weights, its hash).
 
-    Raises `TrainingRefused` where that isn't what the run has made.
+    Changed weights of a run of an earlier version lie in the run's own folder. Raises `TrainingRefused` where the files
+    aren't what the run has made.
     """
     folder = paths.adapters / run.result["adapter"] if run.adapter_hash else Path(run.result["weights"])
     hash_ = hash_of(folder) if folder.is_dir() else ""

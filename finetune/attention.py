@@ -10,6 +10,7 @@ Products are torch's, in the precision of the model; sums of keys' and values' g
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor

@@ -101,10 +101,6 @@ def refuse_training(paths: Paths, config: TrainConfig) -> None:
     """Raise `TrainingRefused` for what would only show once all replies are made."""
     if PartialState().num_processes > 1:
         raise TrainingRefused("A bake runs in one process. Start it without `accelerate launch`.")
-    if config.changes_base:
-        raise TrainingRefused(
-            f"--method {config.method} makes no adapter that could be told from its base. Take another, such as lora."
-        )
     run.refuse_settings(config)
     with only_training(paths):
         pass

@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from assistant.adapters.folder import CHANGED
 from assistant.errors import TrainingRefused
 from finetune import pack, tag_head, tagging
-from finetune.adapters import CHANGED
 from finetune.batch import Batch, batch
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums

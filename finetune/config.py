@@ -65,8 +65,8 @@ class TrainConfig:
     checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third slower."""
     precision: Precision = "auto"
-    """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where the
-    machine multiplies faster in it."""
+    """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where
+    the machine multiplies faster in it."""
     seed: int = 0
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""

@@ -20,8 +20,8 @@ def logprobs(
 ) -> Tensor:
     """The sums (S,), float32, of `weights` (S, K) times log P of `targets` (S, K) after `states` (S, width).
 
-    With one target of weight 1 that is its log-probability; with several it is minus the cross-entropy of a distribution.
-    Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
+    With one target of weight 1 that is its log-probability; with several it is minus the cross-entropy of a
+    distribution. Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
     """
     frozen = not head.weight.requires_grad and head.bias is None
     if frozen and not cap and type(head) is nn.Linear:
@@ -30,7 +30,8 @@ def logprobs(
     logits = head(states).float() / divisor
     if cap:
         logits = torch.tanh(logits / cap) * cap
-    return (weights * logits.log_softmax(-1).gather(1, targets)).sum(1)
+    logprobs: Tensor = logits.log_softmax(-1)
+    return (weights * logprobs.gather(1, targets)).sum(1)
 
 
 @torch.no_grad()
@@ -53,17 +54,13 @@ class _Frozen(torch.autograd.Function):
     """For a head that isn't trained."""
 
     @staticmethod
-    def forward(
-        ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, divisor: float
-    ) -> Tensor:
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, divisor: float) -> Tensor:
         found = torch.empty(len(states), device=states.device)
         gradient = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         for begin in range(0, len(states), AT_ONCE):
             piece = slice(begin, begin + AT_ONCE)
             logits = states[piece] @ weight.T
-            found[piece] = cross_entropy(
-                logits, targets[piece], weights[piece], divisor, backward=gradient is not None
-            )
+            found[piece] = cross_entropy(logits, targets[piece], weights[piece], divisor, backward=gradient is not None)
             if gradient is not None:
                 gradient[piece] = logits @ weight
         ctx.save_for_backward(gradient)

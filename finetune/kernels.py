@@ -130,9 +130,9 @@ def gate_backward(to_out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(qkv: Tensor, cos: Tensor, sin: Tensor, scale: float, heads: int, shared: int) -> tuple[Tensor, ...]:
-    """Queries (H, T * G, D), keys and values (H, T, D) of qkv (T, (H * G + 2 * H) * D), rotated by cos and sin (T, D / 2).
+    """Queries (H, T * G, D), keys and values (H, T, D) of qkv (T, (H * G + 2 * H) * D), rotated.
 
-    H key heads, each for G query heads. Queries are multiplied by `scale`. https://arxiv.org/abs/2104.09864
+    H key heads, each for G query heads; cos and sin are (T, D / 2). Queries are multiplied by `scale`. https://arxiv.org/abs/2104.09864
     """
     tokens, dim = len(qkv), qkv.shape[1] // (heads * (shared + 2))
     q, k, v = (qkv.new_empty(heads, tokens * count, dim) for count in (shared, 1, 1))

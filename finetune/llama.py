@@ -5,7 +5,8 @@ transformers' layers under PEFT make some two hundred steps of autograd of one l
     x -> norm -> q, k, v -> attention -> o + x -> norm -> gate, up -> silu(gate) * up -> down + x
 
 Linears that read the same input are one product. Kept for the backward pass are what comes in, the products, and x A'
-of each adapter; norms and gates are computed again. Weights stay in the precision of the base; A and B are float32, rounded for each product.
+of each adapter; norms and gates are computed again. Weights stay in the precision of the base; A and B are float32,
+rounded for each product.
 
 Of a step of the default model on 2 cores with AMX (1,024 tokens, a conversation of each), products take about half of
 the time, attention a third, the head a tenth. docs/training.md says how it compares.
@@ -175,7 +176,7 @@ class _HeadsNormed(torch.autograd.Function):
 def _heads(qkv: Tensor, dim: int, heads: int) -> list[Tensor]:
     """Queries, keys and values, a row of width `dim` each."""
     keys = heads * dim
-    return [part.reshape(-1, dim) for part in qkv.split([qkv.shape[1] - 2 * keys, keys, keys], dim=1)]
+    return [part.reshape(-1, dim) for part in torch.split(qkv, [qkv.shape[1] - 2 * keys, keys, keys], dim=1)]
 
 
 class _Gated(torch.autograd.Function):

@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from assistant.adapters.folder import CHANGED
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
-from finetune.adapters import CHANGED
 from finetune.model import Base
 
 VIRTUAL = ("prefix", "prompt")

@@ -101,7 +101,9 @@ def device_of(name: str = "auto") -> torch.device:
 def precision_of(name: str, device: torch.device) -> torch.dtype:
     """What activations are computed in. `auto`: the faster one of bfloat16 and float32 here."""
     if name != "auto":
-        return {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float32": torch.float32, "fp32": torch.float32}[name]
+        return {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float32": torch.float32, "fp32": torch.float32}[
+            name
+        ]
     if device.type != "cpu":
         return torch.bfloat16
     return product_speed.fastest_dtype(cache_folder() / "product-speed.json")
@@ -127,8 +129,8 @@ class Trainee(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
     def forward(self, batch: Batch) -> Tensor:
-        """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft targets
-        the mean over these.
+        """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft
+        targets the mean over these.
         """
         head = self.language_model.get_output_embeddings()
         return logprobs(head, self.states(batch), batch.targets, batch.weights, *self._scale)

@@ -49,8 +49,8 @@ class _Node:
 
 @dataclass(slots=True)
 class Block:
-    """Tokens of one or more rows. The token at `sources[k]` predicts those in `targets[k]`, by their `weights[k]`, for row
-    `owners[k]` of the block.
+    """Tokens of one or more rows. The token at `sources[k]` predicts those in `targets[k]`, by their `weights[k]`, for
+    row `owners[k]` of the block.
     """
 
     tokens: int = 0

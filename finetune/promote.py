@@ -4,23 +4,19 @@ overruled; what would make every reply fail can't be overruled.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlite_utils import Database
 
+from assistant.adapters.folder import trouble
 from assistant.engine import catalogue, model_folder, weights
-from assistant.engine.adapter_folder import AdapterFolder
 from assistant.engine.catalogue import Remote
-from assistant.errors import AdapterError, TrainingRefused
+from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
 from finetune.objections import objections
 from finetune.progress import Advanced, Progress
-from finetune.tagging import has_head
-
-PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,12 @@ def found(db: Database, name: str) -> StoredAdapter:
     """The adapter of a run, a folder or a hash. Raises `TrainingRefused` where there is none."""
     run = runs.find(db, name)
     if run is not None and not run.adapter_hash:
+        old = run.state == "finished" and "weights" in run.result
         raise TrainingRefused(
-            f"{name} has no adapter: it is {run.state}"
-            + (", and trained the model's own weights." if run.state == "finished" else ".")
+            f"{name} was trained by an earlier version, which kept the model's own weights for export alone: "
+            f"`finetune export {name}`, or train again to chat with it."
+            if old
+            else f"{name} has no adapter: it is {run.state}."
         )
     adapter = adapters.find(db, run.adapter_hash if run else name)
     if adapter is None:
@@ -72,10 +71,8 @@ def found(db: Database, name: str) -> StoredAdapter:
 
 def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
     """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
-    if has_head(paths.adapters / adapter.name):
-        raise TrainingRefused(f"{adapter.name} finds entities and can't reply. `finetune tag {adapter.name}` uses it.")
-    if trouble := damage(paths.adapters / adapter.name, adapter.hash):
-        raise TrainingRefused(f"{adapter.name} can't be used: {trouble}")
+    if wrong := trouble(paths.adapters / adapter.name, adapter.hash):
+        raise TrainingRefused(f"{adapter.name} can't be used: {wrong}")
     base_hash = weights_hash(paths, adapter.model)
     if adapter.base_hash != base_hash:
         raise TrainingRefused(
@@ -90,19 +87,3 @@ def weights_hash(paths: Paths, model: str) -> str:
     if isinstance(found, Remote):
         raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
     return weights.sha256(model_folder.ready(found.folder, lambda _: None))
-
-
-def damage(folder: Path, hash_: str) -> str:
-    """What is wrong with an adapter's files, in a sentence; empty where they are what was registered."""
-    if not folder.is_dir():
-        return f"{folder} is gone. Put it back, or train again."
-    pickled = sorted(one.name for one in folder.iterdir() if one.suffix in PICKLE)
-    if pickled:
-        return f"{folder} holds {pickled[0]}, which is pickle and could run code. Take it out."
-    try:
-        now = AdapterFolder.open(folder).hash
-    except AdapterError as error:
-        return str(error)
-    if now != hash_:
-        return f"its files were changed: their hash was {hash_[:12]} and is {now[:12]}. Put them back, or train again."
-    return ""

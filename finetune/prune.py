@@ -113,7 +113,7 @@ def drop(model: Any, place: int) -> None:
 
 def figures(model: Any, items: Items) -> Figures:
     """How good and how fast a model is on some rows."""
-    some, prompt = _some(items), items[0][0].ids
+    some, prompt = _some(items), items[0][0].ids.tolist()
     return Figures(
         len(model.get_decoder().layers),
         sum(one.numel() for one in model.parameters()),

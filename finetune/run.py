@@ -26,7 +26,7 @@ from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, llama, memory, pack, plan, processes
-from finetune.checkpoint import restore, whole_folder
+from finetune.checkpoint import restore
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
@@ -329,14 +329,7 @@ def _keep(
         "processes": trainer.accelerator.num_processes,
         **asdict(learned.cuts),
     }
-    if trainer.config.changes_base:
-        runs.set_result(db, run.id, {**result, "weights": str(folder.best)}, "")
-        return
-    target = paths.adapters / run.name
-    with whole_folder(target) as new:
-        for file in folder.best.iterdir():
-            (new / file.name).write_bytes(file.read_bytes())
-    hash_ = adapters.hash_of(target)
+    hash_ = adapters.keep(folder.best, paths.adapters / run.name)
     lineage = {**_origin(learned, trainer), "result": result, "made_with": made_with()}
     registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
     runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)

@@ -84,7 +84,7 @@ def search(
             shutil.rmtree(left, ignore_errors=True)
         learned = course(db, paths, dataset_name, model, config)
         config = suited(config, learned)
-        if not learned.validation.supervised:
+        if not learned.validation.has_any():
             raise TrainingRefused(
                 f"The dataset {dataset_name} has no validation part to compare settings on. Make one with `finetune "
                 "data` from more conversations."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlite_utils import Database
 
+from assistant.adapters.folder import trouble
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
@@ -141,14 +142,13 @@ def _drift(
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
-    from finetune import promote
     from finetune.drift import drift
     from finetune.model import opened_base
 
     base = opened_base(paths, model)
     if used is not None:
-        if trouble := promote.damage(paths.adapters / used.name, used.hash):
-            raise TrainingRefused(f"{used.name} can't be used: {trouble}")
+        if wrong := trouble(paths.adapters / used.name, used.hash):
+            raise TrainingRefused(f"{used.name} can't be used: {wrong}")
         if base.hash != used.base_hash:
             raise TrainingRefused(f"{used.name} was made for other weights of {model}.")
     config = TrainConfig.from_json(used.lineage.get("settings", {}) if used else {})

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from assistant.adapters.folder import HEAD
 from finetune.example import Entity, Example
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 
-TYPES = "entities.json"
-"""Beside an adapter's weights: what its head finds."""
 OUTSIDE = 0
 
 
@@ -91,14 +90,14 @@ def _tags(places: Sequence[tuple[int, int]], entities: Sequence[Entity], types: 
 
 def save_types(folder: Path, types: Sequence[str]) -> None:
     """Beside the adapter in a folder."""
-    (folder / TYPES).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
+    (folder / HEAD).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
 
 
 def has_head(folder: Path) -> bool:
     """Whether the adapter in a folder finds entities."""
-    return (folder / TYPES).is_file()
+    return (folder / HEAD).is_file()
 
 
 def types_in(folder: Path) -> tuple[str, ...]:
     """What the adapter in a folder finds; nothing where it has no head for entities."""
-    return tuple(json.loads((folder / TYPES).read_text(encoding="utf-8"))["types"]) if has_head(folder) else ()
+    return tuple(json.loads((folder / HEAD).read_text(encoding="utf-8"))["types"]) if has_head(folder) else ()

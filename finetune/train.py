@@ -19,8 +19,8 @@ from accelerate import Accelerator
 
 from assistant.errors import TrainingError, TrainingRefused
 from finetune import adapters, checkpoint, memory, plan, processes
-from finetune.checkpoint import Checkpoint
 from finetune.batch import Batch, batch
+from finetune.checkpoint import Checkpoint
 from finetune.config import TrainConfig
 from finetune.lessons import Lessons
 from finetune.losses import Objective, streamed

@@ -122,7 +122,7 @@ class Optimization:
             name = str(row[TRUTH[template.kind]])
             reply = forms(template.labels[name])[-1]
             tokens = await task.client.logprobs(
-                task.model, task.messages(row), reply, top_logprobs=TOP, adapter=task.adapter
+                task.model, task.messages(row), reply, top_logprobs=TOP, speaker=task.speaker
             )
             tops.append((name, [(one.text, one.logprob) for one in tokens[0].top]))
         self.judge.calls += count
@@ -136,7 +136,7 @@ class Optimization:
         for number in range(min(PARAPHRASES, self.budget // 50) if text else 0):
             said = ""
             sampling = PARAPHRASE.replace({"seed": self.seed + number})
-            reply = self.task.client.chat(self.task.model, [Message("user", ask)], sampling, adapter=self.task.adapter)
+            reply = self.task.client.chat(self.task.model, [Message("user", ask)], sampling, speaker=self.task.speaker)
             async with aclosing(reply) as events:
                 async for event in events:
                     said += event.text if isinstance(event, Token) else ""

@@ -112,6 +112,7 @@ class Batch:
             "values": dict(self.task.values),
             "model": self.task.model,
             "adapter": self.task.adapter,
+            "adapter_hash": self.task.speaker.hash,
             "sampling": self.task.sampling.as_dict(),
             "input": self.digest,
             "column": self.task.column,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.options import model_name, pairs, sampling_values
+from assistant.cli.options import adapter_option, model_name, pairs, sampling_values
 from assistant.cli.output import as_json, print_json
 from assistant.errors import AssistantError
 
@@ -27,6 +27,7 @@ class Question:
     template: str
     values: dict[str, str]
     model: str
+    adapter: str | None
     sampling: dict[str, Any]
     go_on: bool
     log: bool
@@ -37,6 +38,7 @@ class Question:
 @click.option("-t", "--template", default="", help="Template to ask with; `assistant prompts list` names them.")
 @click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
 @click.option("-m", "--model", default="", help="Name or path of a model.")
+@adapter_option
 @click.option("-o", "--option", "sampling", multiple=True, callback=pairs, help="Sampling: temperature=0, seed=1 …")
 @click.option("-c", "--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
 @click.option("--no-log", is_flag=True, help="Leave no trace in the log.")
@@ -46,6 +48,7 @@ def command(
     template: str,
     values: dict[str, str],
     model: str,
+    adapter: str | None,
     sampling: dict[str, str],
     go_on: bool,
     no_log: bool,
@@ -57,7 +60,8 @@ def command(
 
     assistant ask "Summarise this." < notes.txt
     """
-    asked = Question(_text(question), template, values, model, sampling_values(sampling), go_on, not no_log)
+    own = sampling_values(sampling)
+    asked = Question(_text(question), template, values, model, adapter, own, go_on, not no_log)
     answer = asyncio.run(_ask(asked, stream=not as_json))
     if as_json:
         print_json(answer)
@@ -74,6 +78,7 @@ def _text(words: tuple[str, ...]) -> str:
 async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
     """Ask, print as it comes when `stream`, and give the object that `--json` prints."""
     from assistant import settings
+    from assistant.adapters.speakers import Folders, speaker_of
     from assistant.client import Client
     from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted
     from assistant.events import Finished, Loading, Token
@@ -86,12 +91,13 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file)
     async with AsyncExitStack() as stack:
-        db = open_database(paths.database) if question.log else open_memory()
-        stack.callback(db.close)
-        model = model_name(db, paths, chosen, question.model)
+        log = open_database(paths.database) if question.log or paths.database.exists() else open_memory()
+        stack.callback(log.close)
+        db = log if question.log else open_memory()
+        model = model_name(log, paths, chosen, question.model)
         conversation = _conversation(db, chosen, question, model)
         client = await stack.enter_async_context(Client(paths, chosen))
-        dialogue = Dialogue(db, client, Library(paths.templates), chosen)
+        dialogue = Dialogue(db, client, Library(paths.templates), chosen, registry=log)
         steps = await stack.enter_async_context(
             aclosing(dialogue.send(conversation.id, question.text, parent_id=conversation.leaf_id))
         )
@@ -114,9 +120,12 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
                     ended = step
         if ended is not None and ended.error:
             raise AssistantError(ended.error)
+        made = messages.reply_info(db, message_id).provenance
         return {
             "reply": messages.get(db, message_id).content,
-            "model": model,
+            "model": made.model,
+            "adapter": speaker_of(log.conn, made.adapter_hash, Folders(paths.adapters)).name,
+            "adapter_hash": made.adapter_hash,
             "usage": asdict(finished.usage) if finished else None,
             "timing": asdict(finished.timing) if finished else None,
             "finish_reason": finished.reason if finished else None,
@@ -138,7 +147,10 @@ def _conversation(db: "Database", chosen: "Settings", question: Question, model:
             template=question.template or chosen.template,
             inputs=question.values,
             sampling=question.sampling,
+            adapter=question.adapter,
         )
+    if question.adapter is not None or question.model not in ("", last.model):  # an adapter belongs to its model
+        conversations.pick_adapter(db, last.id, question.adapter)
     conversations.configure(
         db,
         last.id,

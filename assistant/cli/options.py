@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from assistant.settings import Settings
 
 
+def _adapter(_ctx: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    from assistant.adapters.speakers import BASE_NAME
+
+    return "" if given == BASE_NAME else given
+
+
+adapter_option = click.option(
+    "-a",
+    "--adapter",
+    default=None,
+    callback=_adapter,
+    help="Name of an adapter of that model, or base for the model alone. [default: what is in use]",
+)
+"""An adapter's name; empty for the base alone, None for what is in use."""
+
+
 def pairs(_ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     """What was given as `name=value`."""
     found = dict(pair.partition("=")[::2] for pair in given)

@@ -45,7 +45,8 @@ async def attack(template: "Template", source: Path, count: int, options: dict[s
     compared = _kept(siege, source, options, report)
     if as_json:
         before = compared and compared.as_dict()
-        print_json({**report, "template": template.name, "model": task.model, "before": before})
+        who = {"template": template.name, "model": task.model, "adapter": task.adapter}
+        print_json({**report, **who, "before": before})
         return
     _show(siege)
     if compared:
@@ -82,8 +83,8 @@ def _show(siege: "Siege") -> None:
     main = siege.main.replace("_", " ")
     task = siege.task
     click.echo(
-        f"{task.template.name} with {task.model}: {counted(len(siege.rows), 'item')}, {len(siege.trials):,} trials; "
-        f"{main} untouched {sum(siege.clean) / len(siege.clean):.3f}\n"
+        f"{task.template.name} with {task.speaker.id(task.model)}: {counted(len(siege.rows), 'item')}, "
+        f"{len(siege.trials):,} trials; {main} untouched {sum(siege.clean) / len(siege.clean):.3f}\n"
     )
     changes = {trial.attack.family for trial in siege.trials if not trial.attack.pattern}
     together = [one for kind in (False, True) if (one := siege.all_of(kind))]

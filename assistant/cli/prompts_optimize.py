@@ -130,7 +130,9 @@ def _tell(template: "Template", run: "Optimization", lineage: dict[str, Any]) ->
     parts, validation = run.parts, lineage["validation"]
     split = f"{counted(len(parts.train), 'row')} to learn from, {len(parts.validation)} to choose by"
     calls = f"{run.judge.calls:,} of {run.budget:,} calls"
-    click.echo(f"{template.name} with {run.task.model}: {split}, {len(parts.test)} to test on; {calls}")
+    click.echo(
+        f"{template.name} with {run.task.speaker.id(run.task.model)}: {split}, {len(parts.test)} to test on; {calls}"
+    )
     if "test" not in lineage:
         click.echo(f"Nothing was better than the template as it is ({validation['before']:.3f} in validation).")
         return

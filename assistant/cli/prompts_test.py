@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assistant.adapters.speakers import Speaker
 from assistant.cli import prompts_attack
 from assistant.cli.kept_tests import keep
 from assistant.cli.options import progress_bar
@@ -58,7 +59,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
             }
         )
         return
-    about = f"{result.template} with {result.model}{' and ' + result.adapter if result.adapter else ''}"
+    about = f"{result.template} with {Speaker(result.adapter).id(result.model)}"
     click.echo(f"{about}: {len(result.values):,} items of {result.data}")
     click.echo(
         f"{_words(result.main)} {evaluation.value:.3f} (95 % interval {evaluation.low:.3f} to {evaluation.high:.3f})"

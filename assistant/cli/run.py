@@ -42,7 +42,8 @@ def command(template: str, source: str, target: str, as_json: bool, **options: A
     told = {"rows": batch.total, "failed": batch.failed, "resumed": batch.resumed, "calibration": batch.method}
     told |= {"examples_left_out": batch.left_out} if batch.left_out else {}
     if as_json and target != STANDARD:
-        print_json({**told, "output": target})
+        who = {"model": batch.task.model, "adapter": batch.task.adapter}
+        print_json({**told, **who, "output": target})
     else:
         failed = f", {batch.failed:,} of them with an error" if batch.failed else ""
         click.echo(f"{counted(batch.total, 'row')}{failed}; calibration: {batch.method}.", err=True)

@@ -20,6 +20,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def command(host: str, port: int, api_key_env: str | None) -> None:
     """Answer the OpenAI API on a port, until Ctrl-C.
 
+    A model answers with what is in use for it; the models MODEL:base and MODEL:NAME are the base alone and an adapter.
+
     Windows of this assistant share the model that is loaded. An address other than this machine's own needs a key.
     """
     from assistant import settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from assistant.cli.options import model_name, pairs, sampling_values
+from assistant.cli.options import adapter_option, model_name, pairs, sampling_values
 from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
 from assistant.paths import Paths
 
@@ -20,7 +20,7 @@ Command = Callable[..., Any]
 MODEL_OPTIONS = (
     click.option("--column", default="input", help="The column that holds the input.", show_default=True),
     click.option("-m", "--model", default="", help="Name or path of a model."),
-    click.option("-a", "--adapter", default="", help="Name of an adapter of that model."),
+    adapter_option,
     click.option(
         "-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value."
     ),
@@ -72,8 +72,12 @@ def find_template(name: str) -> "Template":
 
 @asynccontextmanager
 async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGenerator[Task]":
-    """The task as the options say; greedy, unless they, the template or its votes say otherwise. Nothing is asked."""
+    """The task as the options say; greedy, unless they, the template or its votes say otherwise. Nothing is asked.
+
+    Raises `AdapterError` for an adapter of another model.
+    """
     from assistant import settings
+    from assistant.adapters.speakers import speaker
     from assistant.client import Client
     from assistant.store.database import open_database
     from assistant.tasks import Task, task_sampling
@@ -82,7 +86,8 @@ async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGe
     chosen = settings.load(paths.config_file)
     with closing(open_database(paths.database)) as db:
         model = model_name(db, paths, chosen, options["model"])
+        speaks = speaker(db.conn, model, options["adapter"])
     sampling = task_sampling(template, chosen.sampling, sampling_values(options["sampling"]))
     async with Client(paths, chosen) as client:
         shots = await opened_shots(template, client, model, chosen, options)
-        yield Task(client, template, model, sampling, options["values"], options["adapter"], options["column"], shots)
+        yield Task(client, template, model, speaks, sampling, options["values"], options["column"], shots)

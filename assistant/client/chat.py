@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from assistant.adapters.speakers import Speaker
 from assistant.client.http import Endpoint, stream, unanswered
 from assistant.engine.sampling import Sampling
 from assistant.errors import EngineDied
@@ -49,12 +50,19 @@ def messages_body(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": well_formed(message.content)} for message in messages]
 
 
-def own_fields(
-    sampling: Sampling, *, continue_final: bool, adapter: str = "", adapter_hash: str = ""
-) -> dict[str, Any]:
+def speaker_fields(speaker: Speaker | None) -> dict[str, Any]:
+    """The fields that name the speaker; none of them for what is in use."""
+    if speaker is None:
+        return {}
+    return {"adapter": speaker.name, "adapter_hash": speaker.hash or None}
+
+
+def own_fields(sampling: Sampling, *, continue_final: bool, speaker: Speaker | None = None) -> dict[str, Any]:
     """The fields beyond `request_body` that our own engine understands."""
-    asked_for = {"adapter": adapter, "adapter_hash": adapter_hash, "top_logprobs": sampling.top_logprobs}
-    return {name: value for name, value in asked_for.items() if value} | {
+    alternatives = {"top_logprobs": sampling.top_logprobs} if sampling.top_logprobs else {}
+    return {
+        **speaker_fields(speaker),
+        **alternatives,
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repetition_penalty,

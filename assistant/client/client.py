@@ -6,8 +6,17 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from assistant.adapters.speakers import Speaker
 from assistant.client import process, remote
-from assistant.client.chat import answer, events, messages_body, own_fields, request_body, well_formed
+from assistant.client.chat import (
+    answer,
+    events,
+    messages_body,
+    own_fields,
+    request_body,
+    speaker_fields,
+    well_formed,
+)
 from assistant.client.http import Endpoint, call, unanswered
 from assistant.client.lease import Lease
 from assistant.engine import catalogue
@@ -87,20 +96,23 @@ class Client:
         sampling: Sampling,
         *,
         continue_final: bool = False,
-        adapter: str = "",
-        adapter_hash: str = "",
+        speaker: Speaker | None = None,
     ) -> AsyncGenerator[Event]:
         """The reply: any number of `Loading`, one `Prefilled`, the `Token`s, `Finished`.
 
         Closing the iterator stops the model within one token. With `continue_final` the reply goes on with the last
-        message. `adapter` is the name of one of ours, refused where its files have another hash than `adapter_hash`.
-        Raises `EngineUnreachable`, `EngineDied`, `ContextExceeded`, `RequestRefused` or a `ModelError`.
+        message. `speaker`: an adapter or the base; None for what is in use. Raises `EngineUnreachable`, `EngineDied`,
+        `ContextExceeded`, `RequestRefused` or a `ModelError`.
         """
         elsewhere, name = await self._place(model)
         if elsewhere is not None:
+            if speaker is not None and speaker.name:
+                raise ModelUnsupported(
+                    f"{model} runs on another server, which can't be given the adapter {speaker.name!r}."
+                )
             replying = remote.chat(elsewhere, name, messages, sampling)
         else:
-            own = own_fields(sampling, continue_final=continue_final, adapter=adapter, adapter_hash=adapter_hash)
+            own = own_fields(sampling, continue_final=continue_final, speaker=speaker)
             body = request_body(name, messages, sampling) | own
             replying = self._asked(lambda lease: answer(lease.http, "/v1/chat/completions", body, lease.endpoint))
         async with aclosing(replying) as reply:
@@ -108,14 +120,19 @@ class Client:
                 yield event
 
     async def score(
-        self, model: str, messages: Sequence[Message], continuations: Sequence[str], *, adapter: str = ""
+        self,
+        model: str,
+        messages: Sequence[Message],
+        continuations: Sequence[str],
+        *,
+        speaker: Speaker | None = None,
     ) -> list[list[float]]:
         """For each continuation of the conversation the log-probability of each of its tokens. Our own engine only."""
         body = {
             "model": await self._own(model, "score texts"),
             "messages": messages_body(messages),
             "continuations": list(map(well_formed, continuations)),
-            "adapter": adapter or None,
+            **speaker_fields(speaker),
         }
         lease = await self._attach()
         answered = await call(lease.http, "POST", "/v1/score", lease.endpoint, body)
@@ -128,7 +145,7 @@ class Client:
         reply: str | Sequence[int],
         *,
         top_logprobs: int = 0,
-        adapter: str = "",
+        speaker: Speaker | None = None,
     ) -> list[Token]:
         """A reply to the conversation, as text or as the ids it was made of, token by token: each with its probability
         and the `top_logprobs` likeliest ones in its place. Our own engine only.
@@ -138,7 +155,7 @@ class Client:
             "messages": messages_body(messages),
             "reply" if isinstance(reply, str) else "token_ids": reply if isinstance(reply, str) else list(reply),
             "top_logprobs": top_logprobs,
-            "adapter": adapter or None,
+            **speaker_fields(speaker),
         }
         return await self._read("/v1/logprobs", body, tokens_of)
 

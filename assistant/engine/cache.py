@@ -13,7 +13,8 @@ WORTH_COPYING_TOKENS = 16
 class Conversations:
     """Least recently used ones are forgotten when all together use more than `limit_bytes`."""
 
-    def __init__(self, empty: Callable[[], KVCache], limit_bytes: int) -> None:
+    def __init__(self, empty: Callable[[str], KVCache], limit_bytes: int) -> None:
+        """`empty` makes the cache of a conversation with the adapter of that hash."""
         self._empty = empty
         self._limit_bytes = limit_bytes
         self._held: list[Conversation] = []  # least recently used first
@@ -29,7 +30,7 @@ class Conversations:
         shared = min(common_prefix(best.ids, prompt), len(prompt) - 1) if best else 0
         chosen = self._going_on(best, shared) if best and shared else None
         if chosen is None:
-            chosen = Conversation(self._empty(), adapter)
+            chosen = Conversation(self._empty(adapter), adapter)
         chosen.busy = True
         self._held = [one for one in self._held if one is not chosen] + [chosen]
         return chosen, len(chosen.ids)

@@ -307,9 +307,9 @@ class _Turns:
         said = sum(message.role != "system" for message in messages)
         replies = sum(message.role == "assistant" for message in messages)
         if 0 <= ended - said <= 1:  # a system message has a turn too, maybe the template's own
-            first, ending = ended - said, ("user", "assistant")
+            first, ending = ended - said, {"user", "assistant"}
         elif ended == replies:
-            first, ending = 0, ("assistant",)
+            first, ending = 0, {"assistant"}
         else:
             return None
         return list(accumulate((message.role in ending for message in messages), initial=first))[:-1]

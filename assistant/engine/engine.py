@@ -7,6 +7,7 @@ takes the steps of many (`replying`, `completing`, `scoring`, `embedding`) and r
 import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,32 +139,34 @@ class Engine:
         choice: int = 0,
     ) -> Steps:
         """The steps of `chat`. `choice` numbers one of several answers to the same prompt."""
-        reserve = min(sampling.max_tokens, self.context_tokens // 4)
+        used, model = self._used(adapter)
+        reserve = min(sampling.max_tokens, model.context_tokens // 4)
         fitted: Fitted = fit(
             messages,
             lambda some: self.chat_format.encode(some, continue_final=continue_final),
-            self.context_tokens,
+            model.context_tokens,
             reserve,
             drop_oldest,
         )
         opening = "" if continue_final else self.chat_format.opening(fitted.ids)
         form = self.chat_format
         prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, form.stops, form.next_turn_ids)
-        return Reply(self._model, prompt, sampling, self._used(adapter), choice).steps()
+        return Reply(model, prompt, sampling, used, choice).steps()
 
     def completing(self, text: str, sampling: Sampling, *, adapter: Path | None = None, choice: int = 0) -> Steps:
         """The steps of `complete`."""
-        ids = self._text_ids(text)
-        return Reply(self._model, Prompt(ids), sampling, self._used(adapter), choice).steps()
+        used, model = self._used(adapter)
+        return Reply(model, Prompt(_text_ids(model, text)), sampling, used, choice).steps()
 
     def scoring(
         self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None = None
     ) -> Steps:
         """The steps of `score`."""
+        used, model = self._used(adapter)
         prompt = self.chat_format.encode(messages)
         following = [self.chat_format.encode_following(text) for text in continuations]
-        self._refuse_longer(len(prompt) + max(map(len, following), default=0))
-        return score(self._model, prompt, following, self._used(adapter))
+        _refuse_longer(model, len(prompt) + max(map(len, following), default=0))
+        return score(model, prompt, following, used)
 
     def rereading(
         self, messages: Sequence[Message], reply: str | Sequence[int], top: int, *, adapter: Path | None = None
@@ -179,14 +182,15 @@ class Engine:
             following = list(reply)
         if wrong := [one for one in following if one >= len(self._model.tokenizer)]:
             raise RequestRefused(f"The model has no token {wrong[0]}.", code="bad_token", status=400)
+        used, model = self._used(adapter)
         reserve = len(following) + 1
-        prompt = fit(messages, self.chat_format.encode, self.context_tokens, reserve, drop_oldest=True).ids
-        self._refuse_longer(len(prompt) + len(following))
-        return reread(self._model, prompt, following, top, self._used(adapter))
+        prompt = fit(messages, self.chat_format.encode, model.context_tokens, reserve, drop_oldest=True).ids
+        _refuse_longer(model, len(prompt) + len(following))
+        return reread(model, prompt, following, top, used)
 
     def embedding(self, texts: Sequence[str]) -> Steps:
         """The steps of `embed`."""
-        return embed([self._text_ids(text) for text in texts])
+        return embed([_text_ids(self._model, text) for text in texts])
 
     def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps:
         """The steps that end in `Tokenized`: of a prompt where there are `messages`, and of texts that follow one."""
@@ -216,22 +220,26 @@ class Engine:
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _used(self, adapter: Path | None) -> str:
-        chosen = adapter or self._adapter
-        return "" if chosen is None else self._model.network.use(chosen)
+    def _used(self, adapter: Path | None) -> tuple[str, Loaded]:
+        """(the adapter's hash, the model with the context that its virtual tokens leave)."""
+        network, chosen = self._model.network, adapter or self._adapter
+        used = "" if chosen is None else network.use(chosen)
+        return used, replace(self._model, context_tokens=self.context_tokens - network.beginning_tokens(used))
 
-    def _text_ids(self, text: str) -> list[int]:
-        ids = self.chat_format.encode_text(text)
-        self._refuse_longer(len(ids))
-        return ids
 
-    def _refuse_longer(self, tokens: int) -> None:
-        if tokens >= self.context_tokens:
-            raise ContextExceeded(
-                f"The text has {tokens:,} tokens, the context {self.context_tokens:,}. Shorten it.",
-                code="context_length_exceeded",
-                status=400,
-            )
+def _text_ids(model: Loaded, text: str) -> list[int]:
+    ids = model.chat_format.encode_text(text)
+    _refuse_longer(model, len(ids))
+    return ids
+
+
+def _refuse_longer(model: Loaded, tokens: int) -> None:
+    if tokens >= model.context_tokens:
+        raise ContextExceeded(
+            f"The text has {tokens:,} tokens, the context {model.context_tokens:,}. Shorten it.",
+            code="context_length_exceeded",
+            status=400,
+        )
 
 
 def default_threads() -> int:

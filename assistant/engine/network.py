@@ -77,8 +77,8 @@ class Network(Protocol):
     trees: bool
     """Whether asks may have parents."""
 
-    def cache(self) -> KVCache:
-        """An empty one."""
+    def cache(self, adapter: str = "") -> KVCache:
+        """An empty one for conversations with the adapter of that hash, or with the base alone."""
 
     def logits(self, asks: Sequence[Ask]) -> "list[Tensor]":
         """Logits (last, V) of each ask, float32 or what the model has. Conversations hold the ids then.
@@ -91,6 +91,9 @@ class Network(Protocol):
 
     def use(self, folder: Any) -> str:
         """Make the adapter in `folder` ready to be named in a conversation; its hash. Raises `AdapterError`."""
+
+    def beginning_tokens(self, adapter: str) -> int:
+        """Positions that the adapter takes before a conversation's first token."""
 
     def close(self) -> None:
         """Give the memory back."""

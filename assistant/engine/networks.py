@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from assistant.engine import adapters, placement, product_speed, quantised, weights
+from assistant.adapters.folder import AdapterFolder
+from assistant.engine import placement, product_speed, quantised, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
+from assistant.engine.llama.adapted import Reader
 from assistant.engine.llama.blocks import GROUP, Blocks, quantise
 from assistant.engine.llama.network import LlamaNetwork
 from assistant.engine.llama.packed import BlockLinear, Int4Linear
@@ -50,19 +52,53 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     try:
         tensors = _tensors(folder, at)
-        model = llama.build(config, tensors, _linear(config, tensors, at))
+        linear = _linear(config, tensors, at)
+        model = llama.build(config, tensors, linear)
     except KeyError as error:
         raise ModelIncomplete(f"{folder} lacks the tensor {error.args[0]}. Pull the model again.") from error
     except (RuntimeError, ValueError) as error:
         raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
-
-    def weight(name: str) -> Tensor:
-        """As it is computed with, in float32, from the file once more: only an adapter's norms need it."""
-        found = _converted(name, weights.tensors(folder, name)[name], at)
-        return (found.dequantise() if isinstance(found, Blocks) else found.float()).cpu()
-
     native.NativeLinear.many_dtype = _many_dtype(model.layers[0].gate_up)
-    return LlamaNetwork(model, at.device, lambda path: adapters.read(path, config, weight), _graph(model))
+    kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.norm.dtype
+    stored = _Stored(folder, at)
+    read = Reader(model, stored, stored.shapes, linear, partial(_changed, at), kv_dtype)
+    return LlamaNetwork(model, at.device, kv_dtype, partial(_adapter_bytes, at), read, _graph(model))
+
+
+class _Stored(Mapping[str, Weight]):
+    """A model's weights as they are used, each read from the file and converted when it is asked for."""
+
+    def __init__(self, folder: Path, at: placement.Placement) -> None:
+        self._folder, self._at = folder, at
+        self.shapes = weights.shapes(folder)
+
+    def __getitem__(self, name: str) -> Weight:
+        if name not in self.shapes:
+            raise KeyError(name)
+        return _converted(name, weights.tensors(self._folder, name)[name], self._at)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def _adapter_bytes(at: placement.Placement, source: AdapterFolder) -> int:
+    """Memory that an adapter takes: changed weights as the base's, all else in float32."""
+    return int(source.numel * (placement.WEIGHT_BYTES[at.precision] if source.kind == "weights" else 4))
+
+
+def _changed(at: placement.Placement, source: AdapterFolder) -> Mapping[str, Weight]:
+    """Weights of the base that were trained, in its precision; where quantising takes long, kept as the base's are."""
+    return _kept(
+        [source.file],
+        at,
+        lambda: {name: _converted(name, one, at) for name, one in weights.tensors_of(source.file).items()},
+    )
 
 
 def _many_dtype(linear: Any) -> torch.dtype | None:
@@ -79,13 +115,19 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
 
 def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
     """The weights in the precision that is asked for, by Hugging Face's names."""
+    return _kept(
+        weights.weight_files(folder),
+        at,
+        lambda: {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()},
+    )
 
-    def convert() -> dict[str, Weight]:
-        return {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()}
 
+def _kept(
+    files: Sequence[Path], at: placement.Placement, convert: Callable[[], dict[str, Weight]]
+) -> Mapping[str, Weight]:
+    """What `convert` makes of the files, now or in an earlier process."""
     if at.precision not in BITS:
         return convert()
-    files = weights.weight_files(folder)
     return quantised.weights(cache_folder() / "quantised", files, at.precision, at.device, convert)
 
 

@@ -137,7 +137,7 @@ def _by_itself(
     if conversation.kv.crop(len(prompt)):
         del conversation.ids[len(prompt) :]
     else:  # a state that can't be turned back
-        conversation.kv, conversation.ids = model.network.cache(), []
+        conversation.kv, conversation.ids = model.network.cache(conversation.adapter), []
         yield from read_prompt(model, conversation, prompt)
     return _picked([first, *after], ids)
 

@@ -11,20 +11,22 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from assistant.engine import adapters, static_kv, weights
-from assistant.engine.adapter_folder import AdapterFolder
-from assistant.engine.adapters import Adapter, Adapters
+from assistant.adapters.folder import AdapterFolder
+from assistant.engine import static_kv, weights
+from assistant.engine.adapters import Adapters
 from assistant.engine.network import Ask
 from assistant.engine.static_kv import StaticKV
+from assistant.engine.transformers_adapters import Adapter, Changed, Gains, PeftLora, VirtualTokens, linears
 
 log = logging.getLogger(__name__)
 
 
 class TransformersKV:
-    """transformers' own cache."""
+    """transformers' own cache. An adapter may have given it a beginning: `begin` positions before the first token."""
 
-    def __init__(self, layers: DynamicCache) -> None:
+    def __init__(self, layers: DynamicCache, begin: int = 0) -> None:
         self.layers = layers
+        self.begin = begin
 
     @property
     def token_bytes(self) -> int:
@@ -33,7 +35,7 @@ class TransformersKV:
         return sum(t.numel() * t.itemsize for t in tensors) // length if length else 0
 
     def crop(self, length: int) -> bool:
-        surplus = self.layers.get_seq_length() - length
+        surplus = self.layers.get_seq_length() - self.begin - length
         if not self.layers.is_croppable:  # such as Mamba's state
             return False
         try:
@@ -43,7 +45,7 @@ class TransformersKV:
         return True
 
     def copy(self, length: int) -> "TransformersKV | None":
-        made = TransformersKV(copy.deepcopy(self.layers))
+        made = TransformersKV(copy.deepcopy(self.layers), self.begin)
         return made if made.crop(length) else None
 
 
@@ -57,34 +59,53 @@ class TransformersNetwork:
         """`static`: whether decoding is one CUDA graph over a static cache; None: where that is possible."""
         self.model = model
         self.device = model.device
-        self._adapters = Adapters(self._attached)
-        self._adapted = ""
+        self._parameters, self._linears = dict(model.named_parameters()), linears(model)
+        self._adapters = Adapters(self.device, self._bytes, self._read)
+        self._adapted: Adapter | None = None
         self._graphs = True
         self._cache_argument = weights.cache_argument(model)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
 
         self._static = (self.device.type == "cuda" and static_kv.possible(model)) if static is None else static
 
-    def cache(self) -> "TransformersKV | StaticKV":
+    def cache(self, adapter: str = "") -> "TransformersKV | StaticKV":
+        found = self._adapters.get(adapter) if adapter else None
+        if found is not None and (beginning := found.beginning()) is not None:
+            return TransformersKV(copy.deepcopy(beginning), found.begin)
         if self._static:
             return StaticKV(self.model.config)
         return TransformersKV(DynamicCache(config=self.model.config))
 
     def use(self, folder: Path) -> str:
-        return self._adapters.read(folder).hash
+        return self._adapters.use(folder).hash
 
-    def _attached(self, folder: Path) -> Adapter:
-        name = AdapterFolder.open(folder).hash
-        if name not in self._adapters.held:
-            adapters.attach(self.model, folder, name)
-            self._adapted = ""
-        return Adapter({}, name, "")
+    def beginning_tokens(self, adapter: str) -> int:
+        return self._adapters.get(adapter).begin if adapter else 0
 
-    def _adapt(self, name: str) -> None:
-        """Compute with the adapter of this hash from now on; empty: with the base alone."""
-        if name != self._adapted:
-            adapters.use(self.model, name or None)
-            self._adapted = name
+    def _bytes(self, source: AdapterFolder) -> int:
+        return source.numel * (self.model.dtype.itemsize if source.kind == "weights" else 4)
+
+    def _read(self, source: AdapterFolder) -> Adapter:
+        self._adapt(None)
+        match source.kind:
+            case "lora":
+                return PeftLora(self.model, source)
+            case "ia3":
+                return Gains(self._linears, source)
+            case "prefix" | "prompt":
+                return VirtualTokens(self.model, source, self._cache_argument)
+        return Changed(self._parameters, source)
+
+    def _adapt(self, adapter: Adapter | None) -> None:
+        """Compute with this adapter from now on, or with the base alone."""
+        if adapter is self._adapted:
+            return
+        if self._adapted is not None:
+            self._adapted.off()
+            self._adapted = None
+        if adapter is not None:
+            adapter.on()
+            self._adapted = adapter
 
     @torch.inference_mode()
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
@@ -92,18 +113,18 @@ class TransformersNetwork:
 
     @torch.inference_mode()
     def hidden(self, ids: Sequence[int]) -> Tensor:
-        self._adapt("")
+        self._adapt(None)
         out = self.model(input_ids=self._input(ids), output_hidden_states=True, use_cache=False)
         states: Tensor = out.hidden_states[-1][0]
         return states.float()
 
     def close(self) -> None:
-        del self.model
+        del self.model, self._parameters, self._linears, self._adapters, self._adapted
 
     def _forward(self, ask: Ask) -> Tensor:
         kv, used = ask.conversation.kv, len(ask.conversation.ids)
         assert isinstance(kv, TransformersKV | StaticKV)
-        self._adapt(ask.conversation.adapter)
+        self._adapt(self._adapters.get(ask.conversation.adapter) if ask.conversation.adapter else None)
         if isinstance(kv, StaticKV):
             kv.grow(used + len(ask.ids), used)
         logits = self._step(kv, ask.ids[0], used) if isinstance(kv, StaticKV) and used and len(ask.ids) == 1 else None

@@ -55,9 +55,22 @@ def tensors(folder: Path, only: str = "") -> dict[str, Tensor | Blocks]:
                 found[name] = _raw(file.get_tensor(name), tables[name]["type"], tables[name]["shape"])
         return found
     for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            found |= {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
+        found |= tensors_of(path, only)
     return found
+
+
+def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
+    """The tensors of one safetensors file, mapped."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight by Hugging Face's names, as the files' headers say."""
+    tables = _read_ggml(folder).get("tensors") or {
+        name: table for file in weight_files(folder) for name, table in _header(file).items()
+    }
+    return {name: tuple(table["shape"]) for name, table in tables.items()}
 
 
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
@@ -120,14 +133,13 @@ def stored(folder: Path, own_forward: bool) -> Stored:
     files = weight_files(folder)
     headers = [table for file in files for table in _header(file).values()]
     blocks = _read_ggml(folder).get("tensors") or {}
-    shapes = [table["shape"] for table in (blocks.values() or headers)]
     size = sum(file.stat().st_size for file in files)
     kinds = Counter[str]()
     for table in headers:
         kinds[table["dtype"]] += math.prod(table["shape"])
     common = kinds.most_common(1)[0][0] if kinds else ""
     precision = "blocks" if blocks else {"BF16": "bfloat16", "F16": "float16"}.get(common, "float32")
-    return Stored(sum(math.prod(shape) for shape in shapes), size, precision, own_forward)
+    return Stored(sum(map(math.prod, shapes(folder).values())), size, precision, own_forward)
 
 
 def sha256(folder: Path) -> str:

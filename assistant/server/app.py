@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -13,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from assistant.adapters.speakers import Folders, Speakers
 from assistant.errors import AssistantError, ModelUnknown
+from assistant.paths import Paths
 from assistant.server import control, openai
-from assistant.server.adapters import Adapters
 from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
 from assistant.server.worker import Worker, sentence
@@ -25,22 +25,22 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def private_app(
-    worker: Worker, embedding: Embedding, leases: Leases, names: openai.Names, adapters: Path, *, key: str = ""
+    worker: Worker, embedding: Embedding, leases: Leases, names: openai.Names, paths: Paths, *, key: str = ""
 ) -> ASGIApp:
     """All routes. With a `key` for where it listens on a port, without on a socket that only its owner can open."""
-    known = Adapters(adapters, paths=True)
-    routes = [*openai.routes(worker, embedding, names, lambda _: None, known), *control.routes(worker, leases)]
+    speakers = Speakers(paths.database, Folders(paths.adapters, paths=True))
+    routes = [*openai.routes(worker, embedding, names, lambda _: None, speakers), *control.routes(worker, leases)]
     return Gate(_application(routes), key=key)
 
 
-def public_app(worker: Worker, embedding: Embedding, names: openai.Names, adapters: Path, *, key: str = "") -> ASGIApp:
+def public_app(worker: Worker, embedding: Embedding, names: openai.Names, paths: Paths, *, key: str = "") -> ASGIApp:
     """The OpenAI API, and no model but those that are listed: a path would let strangers look around on this disk."""
 
     def check(model: str) -> None:
         if model not in (known := names()):
             raise ModelUnknown(f"There is no model {model!r} here. There are: {', '.join(known) or 'none'}.")
 
-    routes = openai.routes(worker, embedding, names, check, Adapters(adapters))
+    routes = openai.routes(worker, embedding, names, check, Speakers(paths.database, Folders(paths.adapters)))
     return Gate(_application(routes), key=key, hosts=() if key else LOOPBACK)
 
 

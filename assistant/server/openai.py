@@ -1,5 +1,6 @@
 """The routes under /v1: the OpenAI API."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from assistant.adapters.speakers import BASE_NAME, Chosen, Speakers, parsed
 from assistant.engine.network import Steps
-from assistant.errors import RequestRefused
+from assistant.errors import AdapterError, RequestRefused
 from assistant.events import Embedded, Event, Reread, Scored, Tokenized
-from assistant.server.adapters import Adapters
 from assistant.server.embedding import Embedding
 from assistant.server.schemas import (
     ChatRequest,
@@ -23,6 +24,7 @@ from assistant.server.schemas import (
     Generation,
     LogprobsRequest,
     ScoreRequest,
+    Spoken,
     TokenizeRequest,
     parse,
 )
@@ -40,17 +42,24 @@ Check = Callable[[str], None]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, adapters_in: Adapters) -> list[Route]:
-    """`names` are listed; `check` says whether a request may name a model."""
-    find_adapter, adapter_names = adapters_in.find, adapters_in.names
+def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, speakers: Speakers) -> list[Route]:
+    """`names` are listed; `check` says whether a request may name a model; `speakers`: who speaks for it."""
+
+    async def choose(asked: Spoken) -> Chosen:
+        chosen = await asyncio.to_thread(
+            speakers.chosen, asked.model, names, asked.adapter, asked.adapter_hash
+        )  # the log may be on a slow disk
+        check(chosen.model)
+        return chosen
 
     async def chat(request: Request) -> Response:
         asked = await read(request, ChatRequest)
         samplings, messages = asked.samplings(), [message.message() for message in asked.messages]
         going_on, oldest = bool(asked.continue_final_message), asked.truncation != "refuse"
-        adapter = find_adapter(asked.adapter, asked.adapter_hash)
+        chosen = await choose(asked)
 
         def work(engine: Engine) -> list[Steps]:
+            adapter = chosen.folder()
             return [
                 engine.replying(
                     messages, sampling, continue_final=going_on, drop_oldest=oldest, adapter=adapter, choice=choice
@@ -58,32 +67,35 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
                 for choice, sampling in enumerate(samplings)
             ]
 
-        return await _answer(request, asked, "chat", work)
+        return await _answer(request, asked, chosen, "chat", work)
 
     async def complete(request: Request) -> Response:
         asked = await read(request, CompletionRequest)
-        text, samplings, adapter = asked.prompt, asked.samplings(), find_adapter(asked.adapter, asked.adapter_hash)
+        text, samplings, chosen = asked.prompt, asked.samplings(), await choose(asked)
 
         def work(engine: Engine) -> list[Steps]:
+            adapter = chosen.folder()
             return [
                 engine.completing(text, sampling, adapter=adapter, choice=choice)
                 for choice, sampling in enumerate(samplings)
             ]
 
-        return await _answer(request, asked, "text", work)
+        return await _answer(request, asked, chosen, "text", work)
 
-    async def _answer(request: Request, asked: Generation, kind: Literal["chat", "text"], work: Work) -> Response:
-        check(asked.model)
+    async def _answer(
+        request: Request, asked: Generation, chosen: Chosen, kind: Literal["chat", "text"], work: Work
+    ) -> Response:
         request_id = f"{'chatcmpl' if kind == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
         writer = ChunkWriter(
             kind,
             request_id=request_id,
             created=int(time.time()),
-            model=asked.model,
+            model=chosen.id,
+            adapter=chosen.speaker.name,
             wanted=asked.wanted(),
             choices=asked.n or 1,
         )
-        events = worker.stream(asked.model, work)
+        events = worker.stream(chosen.model, work)
 
         async def begin() -> list[Event]:
             """What comes before the answer is sure: an error until then is an HTTP status."""
@@ -103,51 +115,59 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
             return JSONResponse(writer.whole(await unless_gone(request, whole())))
 
     async def models(request: Request) -> Response:  # noqa: ARG001
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names()]
+        listed = [
+            {"id": id_, "object": "model", "created": 0, "owned_by": "local", "parent": model, "adapter": adapter}
+            for id_, model, adapter in await asyncio.to_thread(speakers.ids, names())
+        ]
         return JSONResponse({"object": "list", "data": listed})
 
     async def embeddings(request: Request) -> Response:
         asked = await read(request, EmbeddingsRequest)
-        texts = asked.input
-        check(asked.model)
-        embedded: Event | None = await unless_gone(
-            request, embedding.embed(asked.model, texts, background=asked.background)
-        )
+        texts, (model, adapter) = asked.input, parsed(asked.model, names)
+        if adapter not in (None, BASE_NAME):
+            raise AdapterError(f"Embeddings are made by the base alone. Ask for the model {model}.")
+        check(model)
+        embedded: Event | None = await unless_gone(request, embedding.embed(model, texts, background=asked.background))
         if embedded is None:
-            embedded = await _last(request, asked.model, lambda engine: [engine.embedding(texts)])
+            embedded = await _last(request, model, lambda engine: [engine.embedding(texts)])
         assert isinstance(embedded, Embedded)
         return JSONResponse(embeddings_body(asked.model, embedded, base64=asked.encoding_format == "base64"))
 
     async def score(request: Request) -> Response:
         asked = await read(request, ScoreRequest)
         messages, texts = [message.message() for message in asked.messages], asked.continuations
-        adapter = find_adapter(asked.adapter)
-        scored = await _last(request, asked.model, lambda engine: [engine.scoring(messages, texts, adapter=adapter)])
+        chosen = await choose(asked)
+
+        def work(engine: Engine) -> list[Steps]:
+            return [engine.scoring(messages, texts, adapter=chosen.folder())]
+
+        scored = await _last(request, chosen.model, work)
         assert isinstance(scored, Scored)
-        return JSONResponse(scores_body(asked.model, texts, scored))
+        return JSONResponse(scores_body(chosen.id, texts, scored) | {"adapter": chosen.speaker.name})
 
     async def logprobs(request: Request) -> Response:
         asked = await read(request, LogprobsRequest)
-        messages, adapter = [message.message() for message in asked.messages], find_adapter(asked.adapter)
+        messages, chosen = [message.message() for message in asked.messages], await choose(asked)
         reply = asked.reply or asked.token_ids or ""
 
         def work(engine: Engine) -> list[Steps]:
-            return [engine.rereading(messages, reply, asked.top_logprobs, adapter=adapter)]
+            return [engine.rereading(messages, reply, asked.top_logprobs, adapter=chosen.folder())]
 
-        reread = await _last(request, asked.model, work)
+        reread = await _last(request, chosen.model, work)
         assert isinstance(reread, Reread)
-        return JSONResponse(logprobs_body(asked.model, reread))
+        return JSONResponse(logprobs_body(chosen.id, reread) | {"adapter": chosen.speaker.name})
 
     async def tokenize(request: Request) -> Response:
         asked = await read(request, TokenizeRequest)
         messages, texts = [message.message() for message in asked.messages], asked.prompt
-        tokenized = await _last(request, asked.model, lambda engine: [engine.tokenizing(messages, texts)])
+        model, _ = parsed(asked.model, names)  # an adapter has its base's tokens
+        check(model)
+        tokenized = await _last(request, model, lambda engine: [engine.tokenizing(messages, texts)])
         assert isinstance(tokenized, Tokenized)
         return JSONResponse(tokens_body(asked.model, tokenized))
 
     async def _last(request: Request, model: str, work: Work) -> Event:
         """The last event of work that is answered whole."""
-        check(model)
         async with aclosing(worker.stream(model, work)) as events:
 
             async def whole() -> list[Event]:
@@ -156,7 +176,8 @@ def routes(worker: Worker, embedding: Embedding, names: Names, check: Check, ada
             return (await unless_gone(request, whole()))[-1]
 
     async def adapters(request: Request) -> Response:  # noqa: ARG001
-        return JSONResponse({"object": "list", "data": [{"id": name, "object": "adapter"} for name in adapter_names()]})
+        listed = [{"id": name, "object": "adapter"} for name in speakers.folders.names()]
+        return JSONResponse({"object": "list", "data": listed})
 
     return [
         Route("/v1/chat/completions", chat, methods=["POST"]),

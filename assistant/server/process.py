@@ -76,9 +76,9 @@ async def _serve(paths: Paths, settings: EngineSettings, port: Port | None, read
     embedding = Embedding(loading.embedder_loader(paths, settings), lambda: worker.ready, lambda: worker.requests > 0)
     leases = Leases(settings.keep_alive_s)
     listener, here = sockets.listen(paths)
-    answering = [(private_app(worker, embedding, leases, names, paths.adapters, key=here.key), listener)]
+    answering = [(private_app(worker, embedding, leases, names, paths, key=here.key), listener)]
     if port is not None:
-        answering.append((public_app(worker, embedding, names, paths.adapters, key=port.key), port.listener))
+        answering.append((public_app(worker, embedding, names, paths, key=port.key), port.listener))
     async with listening(answering):
         address.publish(paths, here)
         worker.start()

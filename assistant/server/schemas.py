@@ -92,10 +92,20 @@ class _Supported(_Body):
         return body
 
 
-class Generation(_Supported):
-    """What a chat and a completion have in common."""
+class Spoken(_Supported):
+    """A request that an adapter may answer."""
 
     model: str = Field(min_length=1)
+    """A model, or a model and an adapter of it: `MODEL:NAME`, `MODEL:base`."""
+    adapter: str | None = None
+    """Ours: name of an adapter; empty or `base` for the base alone, null for what is in use."""
+    adapter_hash: str | None = None
+    """Ours: the adapter is refused where its files have another hash."""
+
+
+class Generation(Spoken):
+    """What a chat and a completion have in common."""
+
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: float | None = None
@@ -111,10 +121,6 @@ class Generation(_Supported):
     stop: str | list[str] | None = None
     n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
     response_format: ResponseFormat | None = None
-    adapter: str | None = None
-    """Ours: name of an adapter."""
-    adapter_hash: str | None = None
-    """Ours: it is refused where its files have another hash."""
 
     @field_validator("logit_bias")
     @classmethod
@@ -213,24 +219,20 @@ class CompletionRequest(Generation):
         return self.logprobs is not None and self.logprobs is not False
 
 
-class ScoreRequest(_Supported):
+class ScoreRequest(Spoken):
     """Ours: how likely each continuation of a conversation is."""
 
-    model: str = Field(min_length=1)
     messages: list[ChatMessage] = Field(min_length=1)
     continuations: list[Annotated[Text, Field(min_length=1)]] = Field(min_length=1, max_length=1000)
-    adapter: str | None = None
 
 
-class LogprobsRequest(_Supported):
+class LogprobsRequest(Spoken):
     """Ours: a reply to a conversation token by token, given as text or as the ids that it was made of."""
 
-    model: str = Field(min_length=1)
     messages: list[ChatMessage] = Field(min_length=1)
     reply: Annotated[Text, Field(min_length=1)] | None = None
     token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
     top_logprobs: int = Field(default=0, ge=0, le=20)
-    adapter: str | None = None
 
     @model_validator(mode="after")
     def _one_reply(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
+from assistant.store import registered
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
 
@@ -85,8 +86,8 @@ def history(db: Database, model: str) -> list[Promotion]:
 
 def in_use(db: Database, model: str) -> StoredAdapter | None:
     """The adapter that new replies of a model are made with; None for the base alone."""
-    rows = select(db, "SELECT adapter_hash FROM promotions WHERE model = ? ORDER BY id DESC LIMIT 1", (model,))
-    return find(db, rows[0][0]) if rows and rows[0][0] else None
+    hash_ = registered.in_use_hash(db.conn, model)
+    return find(db, hash_) if hash_ else None
 
 
 def promote(db: Database, hash_: str, *, anyway: bool = False, reasons: str = "") -> None:
@@ -99,21 +100,31 @@ def promote(db: Database, hash_: str, *, anyway: bool = False, reasons: str = ""
 
 def roll_back(db: Database, model: str) -> StoredAdapter | None:
     """Take the last promotion that stands back: the adapter that was in use before it, or None for the base alone.
+    Adapters that were deleted since are passed over.
 
-    Raises `StoreError` where none stands.
+    Raises `StoreError` where none is in use.
     """
     with transaction(db):
-        standing: list[str] = []
-        for one in reversed(history(db, model)):
-            if one.action == "promote":
-                standing.append(one.adapter_hash)
-            elif standing:
-                standing.pop()
-        if not standing:
+        now = registered.in_use_hash(db.conn, model)
+        if not now:
             raise StoreError(f"{model} is used without an adapter: there is nothing to take back.")
-        before = standing[-2] if len(standing) > 1 else ""
+        standing = _standing(db, model)
+        if standing[-1:] == [now]:
+            standing.pop()
+        before = standing[-1] if standing else ""
         _swap(db, model, before, "rollback", False, "")
     return find(db, before) if before else None
+
+
+def _standing(db: Database, model: str) -> list[str]:
+    """Hashes of the promotions that weren't taken back, the oldest first, of the adapters that there still are."""
+    standing: list[str] = []
+    for one in reversed(history(db, model)):
+        if one.action == "promote":
+            standing.append(one.adapter_hash)
+        elif standing:
+            standing.pop()
+    return [hash_ for hash_ in standing if registered.of_hash(db.conn, hash_)]
 
 
 def _swap(db: Database, model: str, hash_: str, action: str, anyway: bool, reasons: str) -> None:

@@ -11,6 +11,7 @@ from assistant.safe_text import printable
 from assistant.store import adapters, runs
 from assistant.store.adapters import StoredAdapter
 from assistant.tui.screens.pick import Choice
+from assistant.tui.training.words import METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,17 @@ def adapter_choices(db: Database, model: str, names: Sequence[str]) -> list[Choi
 
 
 def lineage(db: Database, adapter: StoredAdapter) -> str:
-    """Whether it is in use, its dataset and run, what it did to its main measure, and when it was made."""
+    """Whether it is in use, its dataset, method and run, what it did to its main measure, and when it was made."""
     used = adapters.in_use(db, adapter.model)
     when = datetime.fromtimestamp(adapter.created_ms / 1000).strftime("%Y-%m-%d %H:%M")
     run = runs.by_id(db, adapter.run_id)
     main = runs.proof(db, adapter.run_id, adapter.hash)
     dataset = adapter.lineage.get("dataset", {}).get("name", "")
+    method = adapter.lineage.get("settings", {}).get("method", "")
     told = [
         "in use" if used and used.hash == adapter.hash else "",
         f"from {dataset}" if dataset else "",
+        METHODS.get(method, ""),
         f"run {run.name}" if run and run.name != adapter.name else "",
         f"{main['name']} {main['base']:.3g} to {main['adapted']:.3g}" if main else "not evaluated",
         when,

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from assistant.adapter_choice import Speaker, follow_branch, speaker
+from assistant.adapters.speakers import Folders, Speaker, speaker
 from assistant.client import Client, Endpoint
-from assistant.dialogue import Dialogue
+from assistant.dialogue import Dialogue, follow_branch
 from assistant.engine import catalogue
 from assistant.engine.catalogue import Remote
-from assistant.errors import DatabaseDamaged, ModelError
+from assistant.errors import AdapterError, DatabaseDamaged, ModelError
 from assistant.paths import Paths
-from assistant.server.adapters import Adapters
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, deletion, importing, messages
 from assistant.store.conversations import Conversation
@@ -39,12 +38,15 @@ class Log:
     """The log in which adapters are registered."""
 
     def follow_branch(self, conversation_id: int) -> None:
-        """See `adapter_choice.follow_branch`."""
+        """See `dialogue.follow_branch`."""
         follow_branch(self.db, self.registry, conversation_id)
 
     def speaker(self, model: str, adapter: str | None) -> Speaker:
-        """What a conversation with this model speaks with, that is set to this adapter, the base (empty) or neither."""
-        return speaker(self.registry, model, adapter)
+        """Who speaks in a conversation that is set to this adapter, to the base (empty), or to what is in use (None).
+
+        Raises `AdapterError` where that can't speak for the model.
+        """
+        return speaker(self.registry.conn, model, adapter)
 
 
 class Logs:
@@ -89,12 +91,14 @@ class Logs:
             elsewhere = isinstance(catalogue.find(self.paths, model), Remote)
         except ModelError:
             return []
-        others = {one.name for one in adapters.every(self.saved.db) if one.model != model}
-        return [] if elsewhere else [one for one in Adapters(self.paths.adapters).names() if one not in others]
+        return [] if elsewhere else Folders(self.paths.adapters).names_for(self.saved.db.conn, model)
 
     def told_adapter(self, model: str, adapter: str | None) -> str:
-        """What a conversation speaks with, in a word; empty for the base of a model that has no adapters."""
-        name = self.saved.speaker(model, adapter).name
+        """Who speaks in a conversation, in a word or two; empty for the base of a model that has no adapters."""
+        try:
+            name = self.saved.speaker(model, adapter).name
+        except AdapterError:
+            return "a deleted adapter"
         return name or ("base" if adapters.every(self.saved.db, model) else "")
 
     def local_models(self) -> list[str]:

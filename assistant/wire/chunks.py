@@ -1,7 +1,8 @@
 """Events of the engine <-> chunks of the OpenAI API (chat.completion.chunk, text_completion).
 
 What the API lacks travels as extensions that are sent to those who ask for them: `event` in a chunk without choices
-(loading, prefilled), `token_id` beside a log-probability, and `timing`, `seed`, `model_hash`, `device` beside `usage`.
+(loading, prefilled), `token_id` beside a log-probability, and `timing`, `seed`, `model_hash`, `device`, `adapter`,
+`adapter_hash` beside `usage`.
 """
 
 import dataclasses
@@ -58,12 +59,15 @@ class ChunkWriter:
         created: int,
         model: str,
         wanted: Wanted,
+        adapter: str = "",
         choices: int = 1,
     ) -> None:
+        """`adapter`: the name of the one that speaks; empty for the base alone."""
         self._chat = kind == "chat"
         name = "chat.completion" if self._chat else "text_completion"
         self._head: Body = {"id": request_id, "object": name, "created": created, "model": model}
         self._wanted = wanted
+        self._adapter = adapter
         self._choices = choices
         self._finished: list[Finished] = []
 
@@ -87,7 +91,7 @@ class ChunkWriter:
                 ending = [self._chunk([self._choice(event.choice, {}, reason=event.reason)])]
                 self._finished.append(event)
                 if self._wanted.usage and len(self._finished) == self._choices:
-                    ending.append(self._chunk([], **figures(self._finished)))
+                    ending.append(self._chunk([], **figures(self._finished, self._adapter)))
                 return ending
             case Scored() | Reread() | Embedded() | Tokenized():
                 raise AssertionError("these are answered whole")
@@ -97,7 +101,7 @@ class ChunkWriter:
         finished = [event for event in events if isinstance(event, Finished)]
         finished.sort(key=lambda event: event.choice)
         choices = [self._whole_choice(events, one) for one in finished]
-        return {**self._head, "choices": choices, **figures(finished)}
+        return {**self._head, "choices": choices, **figures(finished, self._adapter)}
 
     def _whole_choice(self, events: Sequence[Event], finished: Finished) -> Body:
         tokens = [event for event in events if isinstance(event, Token) and event.choice == finished.choice]
@@ -146,7 +150,7 @@ def _completion_logprobs(tokens: Sequence[Token]) -> Body:
     }
 
 
-def figures(finished: Sequence[Finished]) -> Body:
+def figures(finished: Sequence[Finished], adapter: str) -> Body:
     """`usage` in OpenAI's form, of all the choices together, and what it lacks, of the first."""
     first = finished[0]
     return {
@@ -155,6 +159,7 @@ def figures(finished: Sequence[Finished]) -> Body:
         "timing": dataclasses.asdict(first.timing),
         "seed": first.seed,
         "model_hash": first.model_hash,
+        "adapter": adapter,
         "adapter_hash": first.adapter_hash,
         "device": first.device,
     }

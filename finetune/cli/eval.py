@@ -46,18 +46,12 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, most_tokens: i
         from finetune import prove
 
         about = prove.subject(db, paths, run)
-        own = not about.run.adapter_hash
-        if own and tasks:
-            raise click.UsageError(
-                f"--task asks the chat's engine, and {run} changed the model's own weights. Export it, add it with "
-                "`assistant models add`, and test both with `assistant prompts test`."
-            )
         more = asyncio.run(tasks_measured(tasks, about.run.model, about.run.name, seed))
         told = proved(db, paths, run, events(as_json), probe=probe, seed=seed, more=more, most_tokens=most_tokens)
     if as_json:
         click.echo(json.dumps({**told, "folder": str(paths.runs / run)}, ensure_ascii=False))
     else:
-        show(told, own=own)
+        show(told)
 
 
 def proved(
@@ -105,8 +99,8 @@ def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncCon
     return opened_task(template, {**NONE_SAID, **said})
 
 
-def show(told: dict[str, Any], *, own: bool = False) -> None:
-    """Print a report. `own`: the model's own weights were trained."""
+def show(told: dict[str, Any]) -> None:
+    """Print a report."""
     from assistant.cli.output import print_table
     from finetune.report import tables
     from finetune.report.texts import ENGLISH
@@ -120,8 +114,6 @@ def show(told: dict[str, Any], *, own: bool = False) -> None:
     click.echo(f"\nGiven away: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")
     for reason in told["reasons"]:
         click.echo(reason)
-    run = told["run"]
-    use = f"finetune export {run} --format safetensors --out FOLDER" if own else f"finetune promote {run}"
     if not told["reasons"]:
-        click.echo(f"{ENGLISH.good} `{use}`")
-    click.echo(f"`finetune report {run} --open` shows it with plots.")
+        click.echo(f"{ENGLISH.good} `finetune promote {told['run']}`")
+    click.echo(f"`finetune report {told['run']} --open` shows it with plots.")

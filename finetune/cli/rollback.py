@@ -11,6 +11,7 @@ import click
 def command(model: str, as_json: bool) -> None:
     """Take the last promotion back: new replies are made with what was in use before it, in the end the base alone."""
     from assistant import settings
+    from assistant.adapters.folder import trouble
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
     from assistant.paths import Paths
@@ -20,15 +21,11 @@ def command(model: str, as_json: bool) -> None:
     with opened_log() as db:
         name = model_name(db, paths, settings.load(paths.config_file), model)
         now = adapters.roll_back(db, name)
-        trouble = ""
-        if now is not None:
-            from finetune.promote import damage
-
-            trouble = damage(paths.adapters / now.name, now.hash)
+        wrong = trouble(paths.adapters / now.name, now.hash) if now is not None else ""
     if as_json:
         told = {"adapter": now.name if now else "", "adapter_hash": now.hash if now else ""}
-        click.echo(json.dumps({"model": name, **told, "trouble": trouble}, ensure_ascii=False))
+        click.echo(json.dumps({"model": name, **told, "trouble": wrong}, ensure_ascii=False))
         return
     click.echo(f"New replies of {name} are made with {now.name if now else 'the base alone'}.")
-    if trouble:
-        click.echo(f"They can't be: {trouble} Or roll back once more.", err=True)
+    if wrong:
+        click.echo(f"They can't be: {wrong} Or roll back once more.", err=True)

@@ -87,6 +87,6 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool
             report = proved(db, paths, done.name, say, most_tokens=PROVE_TOKENS)
             result["proof"] = report
             if not as_json:
-                show(report, own=not done.adapter_hash)
+                show(report)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))

@@ -7,9 +7,8 @@ from contextlib import aclosing
 import pytest
 from sqlite_utils import Database
 
-from assistant.adapter_choice import follow_branch
 from assistant.client import Client
-from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, turns
+from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, follow_branch, turns
 from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Token
 from assistant.paths import Paths
@@ -251,7 +250,7 @@ async def test_a_reply_of_an_adapter_that_was_cut_off_names_it(
     await all_of(dialogue.regenerate(first, maker=Maker("fake", "plain", {}, {}, adapter="sea")))
     cut = conversations.get(db, conversation).leaf_id or 0
     assert messages.reply_info(db, cut).provenance.adapter_hash == "sea"
-    with pytest.raises(AdapterUnknown, match="not registered here"):
+    with pytest.raises(AdapterUnknown, match="is gone"):
         await all_of(dialogue.continue_reply(cut))
     assert messages.get(db, cut).state == "interrupted"
     register(db, "sea")
@@ -276,7 +275,7 @@ async def test_new_replies_are_made_with_what_is_in_use(
         leaf = conversations.get(db, conversation).leaf_id
         await all_of(dialogue.send(conversation, text, parent_id=leaf))
         asked = engine.requests[-1]
-        return asked.get("adapter", ""), asked.get("adapter_hash", "")
+        return asked["adapter"], asked["adapter_hash"] or ""
 
     register(db, "sea")
     assert await spoke("One") == ("", "")
@@ -297,7 +296,27 @@ async def test_an_adapter_of_another_model_is_not_used(
     register(db, "sea", model="another")
     adapters.promote(db, HASHES["sea"])
     await all_of(dialogue.send(conversation, "Hi", parent_id=None))
-    assert "adapter" not in engine.requests[-1]
+    assert engine.requests[-1]["adapter"] == ""
+    conversations.pick_adapter(db, conversation, "sea")
+    ended = (await all_of(dialogue.send(conversation, "And now?", parent_id=None)))[-1]
+    assert isinstance(ended, ReplyEnded) and ended.state == "failed"
+    assert ended.error == "The adapter sea was trained on another, and can't speak for fake."
+    assert messages.path(db, ended.message_id)[-2].content == "And now?"
+    assert len(engine.requests) == 1
+
+
+async def test_what_is_in_use_was_deleted(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    register(db, "sea")
+    adapters.promote(db, HASHES["sea"])
+    adapters.remove(db, HASHES["sea"])
+    ended = (await all_of(dialogue.send(conversation, "Hi", parent_id=None)))[-1]
+    assert isinstance(ended, ReplyEnded)
+    assert "was deleted. Promote another, or take it back: `finetune rollback -m fake`" in ended.error
+    assert adapters.roll_back(db, "fake") is None
+    await all_of(dialogue.send(conversation, "Hi", parent_id=None))
+    assert [asked["adapter"] for asked in engine.requests] == [""]
 
 
 async def test_a_private_conversation_speaks_with_what_is_in_use(home: Paths, db: Database, engine: FakeEngine) -> None:

@@ -81,7 +81,12 @@ def test_all_ways_are_masked_attention(how: str, size: tuple[int, ...], monkeypa
 
 
 def test_chunks_hold_every_token_with_its_keys() -> None:
-    segments = [Segment(0, 30, ()), Segment(30, 40, ((0, 25),)), Segment(40, 1000, ()), Segment(1000, 1024, ((40, 300),))]
+    segments = [
+        Segment(0, 30, ()),
+        Segment(30, 40, ((0, 25),)),
+        Segment(40, 1000, ()),
+        Segment(1000, 1024, ((40, 300),)),
+    ]
     found = attention.chunks(segments, CPU, 256)
     assert [one.begin for one in found] == sorted({one.begin for one in found})
     assert all(one.end - one.begin <= 256 for one in found)

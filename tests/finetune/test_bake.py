@@ -1,7 +1,6 @@
 """A template's replies are learned without it; what is told of the gap is what PEFT and transformers say one by one."""
 
 import json
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from peft import PeftModel
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
@@ -19,10 +17,10 @@ from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import conversations, datasets, deletion, messages, runs
 from assistant.store.database import open_database
-from finetune import bake, run
+from finetune import bake, merge, run
 from finetune.bake import Answers, Asked, Recipe
 from finetune.cli.group import top
-from finetune.config import TrainConfig
+from finetune.config import Method, TrainConfig
 from finetune.example import Example
 from finetune.model import opened_base
 from finetune.run_folder import only_training
@@ -88,8 +86,8 @@ def test_inputs_that_the_template_needs_are_named() -> None:
 
 def test_what_only_shows_at_the_end_is_refused_before(home: Paths, tiny_folder: Path) -> None:
     assert tiny_folder
-    with pytest.raises(TrainingRefused, match="--method full makes no adapter"):
-        bake.refuse_training(home, TrainConfig(method="full"))
+    with pytest.raises(TrainingRefused, match="qlora needs a GPU"):
+        bake.refuse_training(home, TrainConfig(method="qlora"))
     with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):
         bake.refuse_training(home, TrainConfig())
 
@@ -191,16 +189,17 @@ def one_by_one(model: Any, prompt: list[int], reply: list[int]) -> tuple[float, 
     return -float(logprobs.gather(1, torch.tensor(reply)[:, None]).sum()), logprobs.argmax(-1).tolist()
 
 
-def test_the_gap_is_what_transformers_says_one_by_one(db: Database, home: Paths, tiny_folder: Path) -> None:
+@pytest.mark.parametrize("method", ["lora", "top-layers"])
+def test_the_gap_is_what_transformers_says_one_by_one(
+    db: Database, home: Paths, tiny_folder: Path, method: Method
+) -> None:
     made = baked(db, home, 48)
-    done = run.begin(db, home, "shout", TINY, TrainConfig(**SMALL, steps=12), lambda _: None)
+    done = run.begin(db, home, "shout", TINY, TrainConfig(**SMALL, method=method, steps=12, layers=1), lambda _: None)
     assert done is not None
     found = bake.reached(db, home, done.name, recipe())
     base = opened_base(home, TINY)
     plain = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        adapted: Any = PeftModel.from_pretrained(plain, str(home.adapters / done.name)).eval()
+    adapted = merge.adapted(base, home.adapters / done.name, torch.device("cpu")).eval()
     nll, same, tokens = Counter[str](), Counter[str](), 0
     test = [Example.from_json(one.body) for one in datasets.examples(db, made.id, "test")]
     for example in test:
@@ -209,9 +208,8 @@ def test_the_gap_is_what_transformers_says_one_by_one(db: Database, home: Paths,
         )
         reply = [*base.chat_format.encode_reply(bare, example.messages[-1].content), 2]
         tokens += len(reply)
-        with adapted.disable_adapter():
-            prompted, wanted = one_by_one(adapted, full, reply)
-            before = one_by_one(adapted, bare, reply)
+        prompted, wanted = one_by_one(plain, full, reply)
+        before = one_by_one(plain, bare, reply)
         nll["prompted"] += prompted
         for name, (lost, chosen) in {"base": before, "adapted": one_by_one(adapted, bare, reply)}.items():
             nll[name] += lost
@@ -241,7 +239,7 @@ def test_bad_input_makes_nothing(db: Database, tmp_path: Path) -> None:
     for more, error in (
         ([], InputsInvalid),
         (["--value", "end=dog"], TrainingRefused),
-        (["--value", "end=dog", "--method", "top-layers"], TrainingRefused),
+        (["--value", "end=dog", "--method", "qlora"], TrainingRefused),
         (["--value", "end=dog", "--data", str(tmp_path / "none.txt")], InputUnreadable),
     ):
         told = CliRunner().invoke(top, [*asked, *more])

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from assistant.adapters.folder import CHANGED
 from assistant.engine import catalogue
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
@@ -42,12 +43,13 @@ def done_run(db: Database, home: Paths, method: str = "lora", **settings: Any) -
 def logits(base: Path, home: Paths, run: runs.Run | None) -> torch.Tensor:
     """Of the run's model, or of the base alone, by nothing of ours."""
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-    if run and run.adapter_hash:
+    changed = home.adapters / run.name / CHANGED if run else None
+    if changed and changed.is_file():
+        model.load_state_dict(load_file(changed), strict=False)
+    elif run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = PeftModel.from_pretrained(model, str(home.adapters / run.name))
-    elif run:
-        model.load_state_dict(load_file(home.runs / run.name / "best" / "changed.safetensors"), strict=False)
     return own_logits(model)
 
 

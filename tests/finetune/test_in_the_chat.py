@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
+from assistant.adapters.folder import AdapterFolder
 from assistant.client import Client
 from assistant.dialogue import Dialogue, ReplyEnded
-from assistant.engine.adapter_folder import AdapterFolder
 from assistant.engine.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.replay import replay
@@ -76,7 +76,7 @@ async def test_promoted_spoken_with_and_rolled_back(real_home: Paths, client: Cl
     weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     refused = await ask()
     assert messages.get(db, refused).state == "failed"
-    assert "others than when it was registered" in messages.get(db, refused).error
+    assert "its files were changed" in messages.get(db, refused).error
     weights.write_bytes(kept)
 
     assert adapters.roll_back(db, DEFAULT) is None

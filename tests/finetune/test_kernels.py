@@ -18,7 +18,13 @@ CASES: dict[str, Callable[[torch.dtype], Any]] = {
     "gate_backward": lambda dtype: kernels.gate_backward(made(7, 48, dtype, 1), made(7, 96, dtype) * 9),
     "rotate": lambda dtype: kernels.rotate(made(6, 160, dtype), made(6, 16), made(6, 16, seed=1), 0.3, 1, 3),
     "rotate_backward": lambda dtype: kernels.rotate_backward(
-        made(18, 32, dtype)[None], made(6, 32)[None], made(6, 32, seed=1)[None], made(6, 16), made(6, 16, seed=2), 0.3, 3
+        made(18, 32, dtype)[None],
+        made(6, 32)[None],
+        made(6, 32, seed=1)[None],
+        made(6, 16),
+        made(6, 16, seed=2),
+        0.3,
+        3,
     ),
     "cross_entropy": lambda dtype: entropy(dtype, backward=True),
     "cross_entropy alone": lambda dtype: entropy(dtype, backward=False),

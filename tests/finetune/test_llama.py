@@ -24,13 +24,17 @@ FAMILIES = {
     "llama 3": lambda: LlamaConfig(
         **tiny.SIZES,
         rope_parameters={
-            "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "rope_type": "llama3",
+            "rope_theta": 1e4,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
             "original_max_position_embeddings": 32,
         },
-    ),  # fmt: skip
+    ),
     "smollm3": lambda: SmolLM3Config(**tiny.SIZES, pad_token_id=0, no_rope_layers=[1, 0]),
     "qwen2 without a tied head": lambda: Qwen2Config(**tiny.SIZES, tie_word_embeddings=False),
-}  # fmt: skip
+}
 
 
 def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -78,7 +82,9 @@ def test_float32_is_transformers_and_pefts(family: str, tmp_path: Path, monkeypa
         assert (ours[name] - expected).abs().max() <= 2e-4 * expected.abs().max() + 1e-6, name
 
 
-@pytest.mark.parametrize("settings", [{"method": "rslora"}, {"targets": ("q_proj", "down_proj")}, {"checkpointing": True}])
+@pytest.mark.parametrize(
+    "settings", [{"method": "rslora"}, {"targets": ("q_proj", "down_proj")}, {"checkpointing": True}]
+)
 def test_what_is_adapted_is_chosen(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made(tmp_path, "llama", monkeypatch)
     config = TrainConfig(rank=4, precision="float32", **settings)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load, save
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
-from assistant.engine.adapter_folder import AdapterFolder
-from assistant.errors import TrainingRefused
+from assistant.adapters.folder import AdapterFolder
+from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from finetune import objections, promote
@@ -96,6 +97,8 @@ def test_promoted_overruled_and_taken_back(db: Database, sea: runs.Run) -> None:
     assert adapters.in_use(db, TINY) is None
     assert finetune("promote", sea.name, "--forgetting", "0.05")["reasons"] == []
     assert finetune("rollback", "--model", TINY) == {"model": TINY, "adapter": "", "adapter_hash": "", "trouble": ""}
+    with pytest.raises(StoreError, match="used without an adapter: there is nothing to take back"):
+        finetune("rollback", "--model", TINY)
     told = finetune("promote", sea.name, "--anyway")
     assert told["adapter"] == "sea-1" and told["anyway"] and "forgets" in told["reasons"][0]
     (one,) = finetune("adapters")["adapters"]
@@ -121,6 +124,9 @@ def test_what_replies_can_not_be_made_with_is_never_promoted(db: Database, home:
     kept = weights.read_bytes()
     weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     assert "files were changed" in refused()
+    broken = {name: one * float("nan") for name, one in load(kept).items()}
+    weights.write_bytes(save(broken))
+    assert "with NaN or infinite numbers: the training failed" in refused()
     weights.write_bytes(kept)
     adapters.add(db, sea.adapter_hash, "sea-1", sea.id, TINY, "e" * 64, {})
     assert "made for other weights" in refused()

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from assistant.cli.group import run as run_command
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs
+from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import memorised, merge, promote, prove
 from finetune.both import Both
@@ -158,7 +158,7 @@ def test_own_weights_are_compared_with_those_they_were(
     main = next(one for one in told["measures"] if one["main"])
     base = Base.open(tiny_folder)
     plain = base.load(torch.float32, torch.device("cpu")).eval()
-    changed = merge.adapted(base, Path(done.result["weights"]), torch.device("cpu"))
+    changed = merge.adapted(base, home.adapters / done.name, torch.device("cpu"))
     tokenizer = base.tokenizer_of_rows()
     rows = [
         row
@@ -169,11 +169,12 @@ def test_own_weights_are_compared_with_those_they_were(
         nats = sum(float(-nll(model, row).sum()) for row in rows)
         assert main[name] == pytest.approx(math.exp(nats / sum(row.supervised for row in rows)), rel=1e-4)
     assert main["adapted"] < main["base"]
-    both = Both.load(base, Path(done.result["weights"]))
+    both = Both.load(base, home.adapters / done.name)
     items = [[row] for row in rows]
     assert both.sums(items) == both.sums(items)
-    with pytest.raises(TrainingRefused, match="own weights"):
-        promote.promote(db, home, done.name, anyway=True)
+    promote.promote(db, home, done.name, anyway=True)
+    used = adapters.in_use(db, done.model)
+    assert used is not None and used.hash == done.adapter_hash == told["adapter_hash"]
 
 
 def nll(model: Any, row: Row) -> torch.Tensor:

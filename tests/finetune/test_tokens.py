@@ -136,7 +136,9 @@ def test_an_exchange_longer_than_a_row_is_learned_in_pieces(tokenizer: Tokenizer
     tokenizer.limit = 90
     reply = " ".join(str(number) for number in range(60))
     question = "quick brown " * 40
-    example = Example((Message("system", "fox"), Message("user", question), Message("assistant", reply)), frozenset({2}))
+    example = Example(
+        (Message("system", "fox"), Message("user", question), Message("assistant", reply)), frozenset({2})
+    )
     rows = tokenizer.rows(example)
     assert len(rows) > 1
     assert all(len(row.ids) <= 90 for row in rows)

@@ -15,15 +15,15 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from sqlite_utils import Database
 
-from assistant.engine.adapter_folder import AdapterFolder
+from assistant.adapters.folder import AdapterFolder
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import checkpoint, run
-from finetune.cli.group import top
 from finetune.batch import Batch
+from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
 from finetune.example import Example, Kind
 from finetune.model import Trainee
@@ -71,14 +71,13 @@ def test_every_method_learns(db: Database, home: Paths, method: str) -> None:
     assert done.state == "finished"
     assert losses(told)[-1] < losses(told)[0]
     assert sum(isinstance(one, Validated) for one in told) >= 6
-    if method in ("top-layers", "full"):
-        assert (Path(done.result["weights"]) / "changed.safetensors").is_file()
-        return
     found = registry.find(db, done.adapter_hash)
     assert found is not None
     assert found.lineage["dataset"]["name"] == "data"
-    if method not in ("ia3", "prefix", "prompt"):
-        assert AdapterFolder.open(home.adapters / done.name).hash == done.adapter_hash
+    folder = AdapterFolder.open(home.adapters / done.name)
+    assert (folder.hash, folder.base) == (done.adapter_hash, TINY)
+    own = {"ia3": "ia3", "prefix": "prefix", "prompt": "prompt", "top-layers": "weights", "full": "weights"}
+    assert folder.kind == own.get(method, "lora")
 
 
 @pytest.mark.parametrize(("kind", "objective"), [("preference", "dpo"), ("kto", "kto"), ("label", "label")])
@@ -292,6 +291,8 @@ def test_what_can_not_be_trained_is_refused(db: Database, home: Paths) -> None:
     dataset = freeze(db)
     with pytest.raises(TrainingRefused, match="is for --objective supervised"):
         trained(db, home, objective="dpo")
+    with pytest.raises(TrainingRefused, match=r"adapter of this model's embedding. Leave it out of --targets"):
+        trained(db, home, targets=("embed_tokens", "q_proj"))
     with pytest.raises(TrainingRefused, match="needs a GPU"):
         trained(db, home, method="qlora")
     with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):

@@ -395,7 +395,7 @@ static void adapt(const Linear *w, const Activation *a, int count, int from, int
     for (int p = 0; p < w->low_ranks; p++) {
         const LowRank *part = w->low_rank + p;
         int first = larger(from, part->first), last = smaller(to, part->first + part->rows);
-        float inner[part->rank];
+        float inner[part->rank + 1]; /* gains alone have a rank of 0 */
         for (int i = 0; i < count && first < last; i++) {
             for (int j = 0; j < part->rank; j++) inner[j] = dot(part->a + (size_t)j * w->k, a[i].x, w->k);
             for (int row = first; row < last; row++) {

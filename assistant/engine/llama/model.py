@@ -4,8 +4,9 @@ It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it 
 where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,15 @@ from assistant.engine.llama.packed import BlockEmbedding
 from assistant.engine.llama.rotary import SCALINGS, Rotary, side_by_side
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+EMBEDDING, HEAD_MODULE = "model.embed_tokens.weight", "lm_head"
+HEAD = f"{HEAD_MODULE}.weight"
+FUSED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "qkv": ("self_attn", ("q_proj", "k_proj", "v_proj")),
+    "out": ("self_attn", ("o_proj",)),
+    "gate_up": ("mlp", ("gate_proj", "up_proj")),
+    "down": ("mlp", ("down_proj",)),
+}
+"""A layer's linears: the block and the projections of Hugging Face's that each joins, in the order of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +111,11 @@ class Model(nn.Module):
 
     def hidden(self, ids: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
         """The last layer's output (S, C), normed: what the head reads."""
-        x = self.embed(ids)  # [S, C]
-        rotations = self.rotary.upto(start, start + len(ids))  # [S, D/2]
+        return self.hidden_of(self.embed(ids), kv, start, tree)
+
+    def hidden_of(self, x: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
+        """As `hidden`, of embeddings x (S, C)."""
+        rotations = self.rotary.upto(start, start + len(x))  # [S, D/2]
         if tree is not None:
             rotations = rotations[tree.depths]
         for layer, cache in zip(self.layers, kv, strict=True):
@@ -227,17 +240,37 @@ def build(config: Any, weights: Weights, linear: Linear = lambda weight, bias: p
     rotary = Rotary(config, shape.head_dim, _vector(weights, "model.norm.weight").device)
     with torch.device("meta"):
         model = Model(shape, rotary)
-    for name, part in linears(shape, weights):
-        _set(model, name, linear(part.weight, part.bias))
-    for name, value in vectors(shape, weights):
-        _set(model, name, nn.Parameter(value, requires_grad=False))
-    _set(model, "embed", _embedding(weights, model.head))
+    put(model, dict(pieces(shape, weights, linear)))
     return model.eval().requires_grad_(False)
 
 
-def _set(model: nn.Module, name: str, value: Any) -> None:
-    path, _, last = name.rpartition(".")
-    setattr(model.get_submodule(path), last, value)
+def pieces(
+    shape: Shape, weights: Weights, linear: Linear, only: Set[str] | None = None
+) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+    """The parts of a `Model` by their paths in it; with `only` those that one of these tensors is part of."""
+    head: nn.Module | None = None
+    for name, sources, part in linears(shape, weights):
+        if only is None or not only.isdisjoint(sources):
+            made = part()
+            module = linear(made.weight, made.bias)
+            head = module if name == "head" else head
+            yield name, module
+    for name, sources, value in vectors(shape, weights):
+        if only is None or not only.isdisjoint(sources):
+            yield name, nn.Parameter(value(), requires_grad=False)
+    if only is None or EMBEDDING in only:
+        yield "embed", _embedding(weights, head)
+
+
+def put(model: Model, parts: Mapping[str, nn.Module | nn.Parameter]) -> dict[str, nn.Module | nn.Parameter]:
+    """Compute with these parts from now on; those that were in their place."""
+    before: dict[str, nn.Module | nn.Parameter] = {}
+    for name, part in parts.items():
+        path, _, last = name.rpartition(".")
+        parent = model.get_submodule(path)
+        before[name] = getattr(parent, last)
+        setattr(parent, last, part)
+    return before
 
 
 def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> PlainLinear:
@@ -245,39 +278,49 @@ def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> PlainLinear:
     return PlainLinear(weight.dequantise() if isinstance(weight, Blocks) else weight, bias)
 
 
-def _embedding(weights: Weights, head: nn.Module) -> nn.Module:
+def _embedding(weights: Weights, head: nn.Module | None) -> nn.Module:
     """The rows of the embedding: those of the head where it is tied, so that they are held once."""
-    if "lm_head.weight" not in weights and isinstance(head, AdaptedLinear) and (shared := head.embedding()):
+    if HEAD not in weights and isinstance(head, AdaptedLinear) and (shared := head.embedding()):
         return shared
-    rows = weights["model.embed_tokens.weight"]
+    rows = weights[EMBEDDING]
     if isinstance(rows, Blocks):
         return BlockEmbedding(rows, _vector(weights, "model.norm.weight").dtype)
     return nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows)
 
 
-def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Part]]:
-    """Our names, and the fused weights from Hugging Face's."""
-    bias = _vector(weights, "lm_head.bias") if "lm_head.bias" in weights else None
-    yield "head", Part(weights.get("lm_head.weight", weights["model.embed_tokens.weight"]), bias)
+def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Sequence[str], Callable[[], Part]]]:
+    """(path, the tensors of Hugging Face's that it is made of, what makes it) of each linear."""
+
+    def head() -> Part:
+        bias = _vector(weights, f"{HEAD_MODULE}.bias") if f"{HEAD_MODULE}.bias" in weights else None
+        return Part(weights[HEAD if HEAD in weights else EMBEDDING], bias)
+
+    yield "head", (HEAD if HEAD in weights else EMBEDDING, f"{HEAD_MODULE}.bias"), head
     for index in range(shape.layers):
-        theirs, ours = f"model.layers.{index}", f"layers.{index}"
-        yield f"{ours}.qkv", _joined(weights, f"{theirs}.self_attn", ("q_proj", "k_proj", "v_proj"), shape.head_dim)
-        yield f"{ours}.out", _joined(weights, f"{theirs}.self_attn", ("o_proj",), shape.head_dim)
-        yield f"{ours}.gate_up", _joined(weights, f"{theirs}.mlp", ("gate_proj", "up_proj"), shape.head_dim)
-        yield f"{ours}.down", _joined(weights, f"{theirs}.mlp", ("down_proj",), shape.head_dim)
+        for name, (block, projections) in FUSED.items():
+            path = f"model.layers.{index}.{block}"
+            sources = [f"{path}.{one}.{kind}" for one in projections for kind in ("weight", "bias")]
+            yield f"layers.{index}.{name}", sources, partial(_joined, weights, path, projections, shape.head_dim)
 
 
-def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-    """Our names, and the weights of the norms."""
-    yield "norm", _vector(weights, "model.norm.weight")
+def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Sequence[str], Callable[[], Tensor]]]:
+    """As `linears`, of the weights of the norms."""
+    yield "norm", ("model.norm.weight",), partial(_vector, weights, "model.norm.weight")
     for index in range(shape.layers):
         theirs, ours = f"model.layers.{index}", f"layers.{index}"
-        yield f"{ours}.attention_norm", _vector(weights, f"{theirs}.input_layernorm.weight")
-        yield f"{ours}.hidden_norm", _vector(weights, f"{theirs}.post_attention_layernorm.weight")
+        norms = {"attention_norm": "input_layernorm", "hidden_norm": "post_attention_layernorm"}
+        for name, norm in norms.items():
+            source = f"{theirs}.{norm}.weight"
+            yield f"{ours}.{name}", (source,), partial(_vector, weights, source)
         if shape.qk_norm:
-            norms = (_vector(weights, f"{theirs}.self_attn.{one}_norm.weight") for one in "qk")
-            q, k = (side_by_side(norm, shape.head_dim) for norm in norms)
-            yield f"{ours}.qk_norm", torch.cat((q.expand(shape.heads, -1), k.expand(shape.kv_heads, -1)))
+            sources = [f"{theirs}.self_attn.{one}_norm.weight" for one in "qk"]
+            yield f"{ours}.qk_norm", sources, partial(_qk_norm, shape, weights, *sources)
+
+
+def _qk_norm(shape: Shape, weights: Weights, q: str, k: str) -> Tensor:
+    """(H + H_kv, D): the norm of each query head, then of each key head."""
+    norms = [side_by_side(_vector(weights, one), shape.head_dim) for one in (q, k)]
+    return torch.cat([norm.expand(count, -1) for norm, count in zip(norms, (shape.heads, shape.kv_heads), strict=True)])
 
 
 def _vector(weights: Weights, name: str) -> Tensor:

@@ -147,23 +147,25 @@ class NativeLinear(AdaptedLinear):
 
     def __init__(self, weight: Blocks | Tensor, bias: Tensor | None = None) -> None:
         """Weights (N, K) as blocks or bfloat16; K a multiple of 32."""
-        super().__init__(None)  # the product adds it
+        super().__init__(None if bias is None else bias.float())
         self.n, self.k = weight.shape
         rows, kind, has_minimum = _rows(weight)
         tiles = _padded(self.n) // TILE
         self.packed = torch.empty(tiles * (self.k // GROUP) * BLOCK_BYTES[kind], dtype=torch.uint8)
         _built().pack(rows.data_ptr(), kind, has_minimum, self.n, self.k, self.packed.data_ptr())
-        self._bias = None if bias is None else nn.functional.pad(bias.float(), (0, _padded(self.n) - self.n))
-        self.c = CLinear(self.packed.data_ptr(), _address(self._bias), None, kind, self.n, self.k, 0)
-        self._held: list[Any] = []
+        self.c = CLinear(self.packed.data_ptr(), None, None, kind, self.n, self.k, 0)
+        self._held: list[Any] = []  # what C points to
+        self.adapt(())
 
     def embedding(self) -> nn.Module:
         return NativeEmbedding(self)
 
     def adapt(self, parts: Sequence[LowRank]) -> None:
-        self.low_rank = parts
+        super().adapt(parts)
         made = (CLowRank * len(parts))()
-        self._held = [made]
+        bias = None if self.bias is None else nn.functional.pad(self.bias, (0, _padded(self.n) - self.n))
+        self._held = [made, bias]
+        self.c.bias = _address(bias)
         for c, part in zip(made, parts, strict=True):
             tensors = [None if one is None else one.float().contiguous() for one in (part.a, part.b, part.gain)]
             self._held += tensors
@@ -175,7 +177,7 @@ class NativeLinear(AdaptedLinear):
         if self.many_dtype is not None and x.shape[0] >= MANY_ROWS:
             y = nn.functional.linear(x.to(self.many_dtype), self.unpack(self.many_dtype)).to(x.dtype)
             y = self.adapted(y, x)
-            return y if self._bias is None else y.add_(self._bias[: self.n])
+            return y if self.bias is None else y.add_(self.bias)
         wide = x.float().contiguous()
         made = torch.empty(x.shape[0], _padded(self.n))
         _built().times(ctypes.addressof(self.c), wide.data_ptr(), x.shape[0], made.data_ptr(), torch.get_num_threads())
@@ -257,28 +259,23 @@ class Stepper:
 
     def __init__(self, model: "Model") -> None:
         self._model, shape = model, model.shape
-        self._held: list[Any] = []  # what C points to
         self._layers = (CLayer * shape.layers)()
-        for c, layer in zip(self._layers, model.layers, strict=True):
-            c.attention_norm, c.hidden_norm = self._wide(layer.attention_norm), self._wide(layer.hidden_norm)
-            c.qk_norm = self._wide(layer.qk_norm) if shape.qk_norm else None
-            c.rotated, c.window = layer.rotated, layer.window
-        self._c = CModel(
-            ctypes.addressof(self._layers),
-            self._wide(model.norm),
-            model.head.c,
-            *(shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim),
-            shape.eps,
-        )
+        self._c = CModel()
+        self._c.layers, self._c.eps = ctypes.addressof(self._layers), shape.eps
+        self._c.count, self._c.width, self._c.hidden = shape.layers, shape.width, shape.hidden
+        self._c.heads, self._c.kv_heads, self._c.head_dim = shape.heads, shape.kv_heads, shape.head_dim
         self._rows = (CRow * MOST_ROWS)()
         self.refresh()
 
     def refresh(self) -> None:
-        """Take the linears' adapters as they are now."""
-        head: Any = self._model.head
-        self._c.head = head.c
-        layers: Any = self._model.layers
-        for c, layer in zip(self._layers, layers, strict=True):
+        """Take the model's modules, with their adapters, as they are now."""
+        self._held: list[Tensor] = []  # what C points to
+        model: Any = self._model
+        self._c.head, self._c.norm = model.head.c, self._wide(model.norm)
+        for c, layer in zip(self._layers, model.layers, strict=True):
+            c.attention_norm, c.hidden_norm = self._wide(layer.attention_norm), self._wide(layer.hidden_norm)
+            c.qk_norm = self._wide(layer.qk_norm) if model.shape.qk_norm else None
+            c.rotated, c.window = layer.rotated, layer.window
             c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:

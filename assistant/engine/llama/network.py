@@ -1,17 +1,20 @@
 """The Llama family as a network: which forward pass an ask takes, and the keys and values it adds to."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from assistant.engine.adapters import Adapter, Adapters
+from assistant.adapters.folder import AdapterFolder
+from assistant.engine.adapters import Adapters
 from assistant.engine.cache import room
 from assistant.engine.llama import native
+from assistant.engine.llama.adapted import Adapter
 from assistant.engine.llama.low_rank import AdaptedLinear
-from assistant.engine.llama.model import Model, Tree
+from assistant.engine.llama.model import Model, Tree, put
 from assistant.engine.network import Ask, Conversation
 
 if TYPE_CHECKING:
@@ -19,11 +22,17 @@ if TYPE_CHECKING:
 
 
 class LlamaKV:
-    """Keys and values (layers, 2, H_kv, T, D) of one sequence, in memory that grows with it."""
+    """Keys and values (layers, 2, H_kv, T, D) of one sequence, in memory that grows with it.
 
-    def __init__(self, empty: Callable[[int], Tensor], length: int = 0) -> None:
+    An adapter may have given it a beginning: `begin` positions before the sequence's first token.
+    """
+
+    def __init__(self, empty: Callable[[int], Tensor], beginning: Tensor | None = None) -> None:
         self._empty = empty
-        self.tensor = empty(room(length))
+        self.begin = 0 if beginning is None else beginning.shape[3]
+        self.tensor = empty(room(self.begin))
+        if beginning is not None:
+            self.tensor[:, :, :, : self.begin] = beginning
 
     @property
     def token_bytes(self) -> int:
@@ -31,17 +40,20 @@ class LlamaKV:
 
     def grow(self, length: int, used: int) -> None:
         """Make room for `length` tokens; the first `used` stay."""
-        if length > self.tensor.shape[3]:
-            larger = self._empty(room(length))
-            larger[:, :, :, :used].copy_(self.tensor[:, :, :, :used])
-            self.tensor = larger
+        if self.begin + length > self.tensor.shape[3]:
+            self.tensor = self._copied(self.begin + used, room(self.begin + length))
 
     def crop(self, length: int) -> bool:  # noqa: ARG002 - what lies behind is written over
         return True
 
     def copy(self, length: int) -> "LlamaKV":
-        made = LlamaKV(self._empty, length)
-        made.tensor[:, :, :, :length].copy_(self.tensor[:, :, :, :length])
+        made = copy.copy(self)
+        made.tensor = self._copied(self.begin + length, room(self.begin + length))
+        return made
+
+    def _copied(self, positions: int, capacity: int) -> Tensor:
+        made = self._empty(capacity)
+        made[:, :, :, :positions].copy_(self.tensor[:, :, :, :positions])
         return made
 
 
@@ -55,30 +67,43 @@ class LlamaNetwork:
         self,
         model: Model,
         device: torch.device,
-        read_adapter: Callable[[Path], Adapter],
+        kv_dtype: torch.dtype,
+        needed: Callable[[AdapterFolder], int],
+        read: Callable[[AdapterFolder], Adapter],
         graph: "GraphStepper | None" = None,
     ) -> None:
-        """`graph` takes what asks for one token, if there is one."""
+        """`needed` and `read`: as `Adapters` takes them. `graph` takes what asks for one token, if there is one."""
         self.model = model
         self.device = device
-        self._adapters = Adapters(read_adapter)
+        self._adapters = Adapters(device, needed, self._read)
+        self._reader = read
         self._adapted: Adapter | None = None
+        self._replaced: Mapping[str, nn.Module | nn.Parameter] = {}
         self.together = isinstance(model.head, native.NativeLinear)
         self._stepper = native.Stepper(model) if self.together else None
         self._graph = graph
-        self._kv_dtype = torch.float16 if self.together else model.norm.dtype
+        self._kv_dtype = kv_dtype
 
-    def cache(self) -> LlamaKV:
-        return LlamaKV(lambda length: self.model.empty_kv(length, self._kv_dtype))
+    def cache(self, adapter: str = "") -> LlamaKV:
+        beginning = self._adapters.get(adapter).beginning if adapter else None
+        return LlamaKV(lambda length: self.model.empty_kv(length, self._kv_dtype), beginning)
 
     def use(self, folder: Path) -> str:
-        return self._adapters.read(folder).hash
+        return self._adapters.use(folder).hash
+
+    def _read(self, source: AdapterFolder) -> Adapter:
+        self._adapt(None)  # virtual tokens are read by the base
+        return self._reader(source)
+
+    def beginning_tokens(self, adapter: str) -> int:
+        beginning = self._adapters.get(adapter).beginning if adapter else None
+        return 0 if beginning is None else beginning.shape[3]
 
     @torch.inference_mode()
     def logits(self, asks: Sequence[Ask]) -> list[Tensor]:
         found: dict[int, Tensor] = {}
         for adapter in {ask.conversation.adapter: None for ask in asks}:
-            self._adapt(self._adapters.held[adapter] if adapter else None)
+            self._adapt(self._adapters.get(adapter) if adapter else None)
             alike = [ask for ask in asks if ask.conversation.adapter == adapter]
             found |= dict(zip(map(id, alike), self._logits(alike), strict=True))
         for ask in asks:
@@ -90,8 +115,7 @@ class LlamaNetwork:
         """Of asks for the adapter that is in place."""
         for ask in asks:
             held = len(ask.conversation.ids)
-            assert isinstance(ask.conversation.kv, LlamaKV)
-            ask.conversation.kv.grow(held + len(ask.ids), held)
+            _kv(ask).grow(held + len(ask.ids), held)
         stepped = [ask for ask in asks if self._is_stepped(ask)]
         found = dict(zip(map(id, stepped), self._step(stepped), strict=True))
         return [found[id(ask)] if id(ask) in found else self._forward(ask) for ask in asks]
@@ -102,6 +126,8 @@ class LlamaNetwork:
             return
         for name in self._adapted.parts if self._adapted else ():
             self._linear(name).adapt(())
+        put(self.model, self._replaced)
+        self._replaced = put(self.model, adapter.modules) if adapter else {}
         for name, parts in adapter.parts.items() if adapter else ():
             self._linear(name).adapt([part.to(self.device) for part in parts])
         self._adapted = adapter
@@ -122,7 +148,7 @@ class LlamaNetwork:
         return self.model.hidden(torch.tensor(ids, device=self.device), kv, 0).float()
 
     def close(self) -> None:
-        del self.model, self._stepper, self._graph
+        del self.model, self._stepper, self._graph, self._reader, self._adapters, self._adapted, self._replaced
 
     def _is_stepped(self, ask: Ask) -> bool:
         """Whether decode.c takes it: no tree with a window, not so many tokens that torch is faster in 16 bits."""
@@ -141,25 +167,30 @@ class LlamaNetwork:
 
     def _forward(self, ask: Ask) -> Tensor:
         if self._graph is not None and len(ask.ids) == 1 and not ask.parents:
-            return self._graph(ask.ids[0], _tensor(ask), len(ask.conversation.ids))
+            return self._graph(ask.ids[0], _kv(ask).tensor, _place(ask))
         ids, tree = torch.tensor(ask.ids, device=self.device), None
         if ask.parents:
             tree = Tree(ask.parents, self.device)
-        logits: Tensor = self.model(ids, _tensor(ask), len(ask.conversation.ids), ask.last, tree)
+        logits: Tensor = self.model(ids, _kv(ask).tensor, _place(ask), ask.last, tree)
         return logits
 
 
 def _rows(ask: Ask) -> list[native.Row]:
-    held, kv = len(ask.conversation.ids), _tensor(ask)
+    place, kv = _place(ask), _kv(ask).tensor
     if ask.parents:
-        return native.tree_rows(ask.ids, ask.parents, kv, held, ask.last)
+        return native.tree_rows(ask.ids, ask.parents, kv, place, ask.last)
     first = len(ask.ids) - ask.last
-    return [native.Row(token, kv, held + index, index >= first) for index, token in enumerate(ask.ids)]
+    return [native.Row(token, kv, place + index, index >= first) for index, token in enumerate(ask.ids)]
 
 
-def _tensor(ask: Ask) -> Tensor:
+def _place(ask: Ask) -> int:
+    """The position of the first of its ids."""
+    return _kv(ask).begin + len(ask.conversation.ids)
+
+
+def _kv(ask: Ask) -> LlamaKV:
     assert isinstance(ask.conversation.kv, LlamaKV)
-    return ask.conversation.kv.tensor
+    return ask.conversation.kv
 
 
 def _note(conversation: Conversation, ids: Sequence[int]) -> None:

@@ -42,7 +42,7 @@ def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
     setup = view.current_setup
     current = IN_USE if setup.adapter is None else setup.adapter
     choices = [
-        Choice(IN_USE, "What is in use", f"now {logs.saved.speaker(setup.model, None).name or 'the base'}"),
+        Choice(IN_USE, "What is in use", f"now {logs.told_adapter(setup.model, None) or 'base'}"),
         Choice("", "base", "the model alone"),
         *adapter_choices(logs.saved.db, setup.model, logs.adapters(setup.model)),
     ]

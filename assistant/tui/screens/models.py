@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from assistant.adapters.folder import trouble
 from assistant.errors import ModelError, TrainingError
 from assistant.paths import Paths
 from assistant.safe_text import printable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from assistant.engine.fetch import Progress
     from assistant.engine.machine import Machine
+    from assistant.store.adapters import StoredAdapter
 
 WELCOME = (
     "There is no model on this machine yet. Choose one with enter: it is pulled once and runs here, and nothing that "
@@ -294,9 +296,17 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
         row = self._highlighted
         if row is None or self._registry is None:
             return
-        adapters.roll_back(self._registry, row.model if isinstance(row, AdapterRow) else row.name)
+        now = adapters.roll_back(self._registry, row.model if isinstance(row, AdapterRow) else row.name)
         self._show_problem("")
         self.show_rows()
+        if now is not None:
+            self.run_worker(self._tell_trouble(now))
+
+    async def _tell_trouble(self, now: "StoredAdapter") -> None:
+        """Say why replies can't be made with what is in use now. Its files may be large: a thread reads them."""
+        wrong = await asyncio.to_thread(trouble, self._paths.adapters / now.name, now.hash)
+        if wrong:
+            self._show_problem(f"{now.name} is in use and can't be used: {wrong} Or roll back once more.")
 
     def action_add(self) -> None:
         """Add a folder, a GGUF file or a server."""

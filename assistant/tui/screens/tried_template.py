@@ -94,7 +94,8 @@ class TriedTemplate(ShownTemplate):
         if not model:
             raise AssistantError("There is no model yet. Choose one with F4 in the chat.")
         sampling = task_sampling(template, self._logs.settings.sampling)
-        return Task(self._logs.client, template, model, sampling, trial.values if trial else {})
+        speaker = self._logs.saved.speaker(model, None)
+        return Task(self._logs.client, template, model, speaker, sampling, trial.values if trial else {})
 
     # --- one input
 

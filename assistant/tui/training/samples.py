@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 from textual.content import Content
 
+from assistant.adapters.speakers import Speaker
 from assistant.engine.sampling import Sampling
 from assistant.events import Token
 from assistant.safe_text import printable, shorten
@@ -46,12 +47,12 @@ async def make(
 ) -> AsyncGenerator[Sample, None]:
     """Both replies to each prompt, as they come. Raises as `Client.chat`."""
     for said in asked:
-        replies = [await _reply(client, model, name, said) for name in ("", adapter)]
+        replies = [await _reply(client, model, Speaker(name), said) for name in ("", adapter)]
         yield Sample(said[-1].content, *replies)
 
 
-async def _reply(client: "Client", model: str, adapter: str, said: Sequence[Message]) -> str:
-    events = client.chat(model, said, GREEDY, adapter=adapter)
+async def _reply(client: "Client", model: str, speaker: Speaker, said: Sequence[Message]) -> str:
+    events = client.chat(model, said, GREEDY, speaker=speaker)
     return "".join([event.text async for event in events if isinstance(event, Token)])
 
 

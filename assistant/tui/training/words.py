@@ -17,7 +17,6 @@ METHODS = {
     "dora": "DoRA",
     "adalora": "AdaLoRA",
     "qlora": "QLoRA",
-    "adapter": "bottleneck adapters",
     "ia3": "IA3",
     "prefix": "prefix tuning",
     "prompt": "prompt tuning",
@@ -123,7 +122,7 @@ def outcome(run: Run, course: Course) -> list[str]:
         told.append(duration(seconds))
     if (best := min((loss for _, loss in course.curves.held_out), default=None)) is not None:
         told.append(f"held out {best:.2f}")
-    return [*told, f"the model it made is in {run.result['weights']}"] if "weights" in run.result else told
+    return told
 
 
 def differences(run: Run, before: Run) -> list[str]:

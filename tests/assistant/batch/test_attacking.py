@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.attacking import Siege, drawn
 from assistant.client import Client
 from assistant.engine import catalogue
@@ -37,7 +38,7 @@ async def besieged(home: Paths, text: str, rows: list[dict[str, Any]], values: d
     async with Client(home, Settings()) as client:
         sampling = Sampling(temperature=0, max_tokens=4)
         found = template.parse(text, name="one")
-        siege = Siege(Task(client, found, catalogue.DEFAULT, sampling, values or {}), rows, "none", 0)
+        siege = Siege(Task(client, found, catalogue.DEFAULT, BASE, sampling, values or {}), rows, "none", 0)
         await siege.run(lambda _done, _total: None)
     return siege
 

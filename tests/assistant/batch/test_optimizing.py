@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.optimizing import ModelJudge, Optimization
 from assistant.client import Client
 from assistant.engine import catalogue
@@ -41,7 +42,9 @@ def task(client: Client, found: Template, values: dict[str, str] | None = None) 
         raise AssertionError("nothing here goes by meaning")
 
     shots = Shots(client, catalogue.DEFAULT, Pool(found.examples), len(found.examples), embed)
-    return Task(client, found, catalogue.DEFAULT, Sampling(temperature=0, max_tokens=6), values or {}, shots=shots)
+    return Task(
+        client, found, catalogue.DEFAULT, BASE, Sampling(temperature=0, max_tokens=6), values or {}, shots=shots
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assistant.adapters.speakers import BASE
 from assistant.batch.rows import rows
 from assistant.client import Client
 from assistant.engine import catalogue
@@ -102,7 +103,7 @@ async def chosen(home: Paths, template: Template, examples: list[Example], **sam
 
     async with Client(home, Settings()) as client:
         shots = Shots(client, catalogue.DEFAULT, Pool(examples), len(examples), embed)
-        task = Task(client, template, catalogue.DEFAULT, Sampling(**sampling), {}, shots=shots)
+        task = Task(client, template, catalogue.DEFAULT, BASE, Sampling(**sampling), {}, shots=shots)
         found, left_out = await task._examples("word " * 200, {}, None)
     return len(found), left_out
 

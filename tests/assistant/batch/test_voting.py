@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.adapters.speakers import BASE
 from assistant.client import Client
 from assistant.engine import catalogue
 from assistant.engine.sampling import Sampling
@@ -31,7 +32,7 @@ async def client(real_home: Paths) -> AsyncIterator[Client]:
 
 
 def task(client: Client, template: Template) -> Task:
-    return Task(client, template, catalogue.DEFAULT, Sampling(temperature=0.7, max_tokens=12), {})
+    return Task(client, template, catalogue.DEFAULT, BASE, Sampling(temperature=0.7, max_tokens=12), {})
 
 
 def test_votes_and_reasoning_stand_in_the_output(real_home: Paths, tmp_path: Path) -> None:

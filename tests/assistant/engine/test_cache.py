@@ -58,7 +58,7 @@ OTHER = list(range(1000, 1100))
     ],
 )
 def test_only_what_differs_is_computed(prompt: list[int], cached: int) -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     first, _ = turn(held, FIRST)
     again, found = turn(held, prompt)
     assert found == cached
@@ -66,14 +66,14 @@ def test_only_what_differs_is_computed(prompt: list[int], cached: int) -> None:
 
 
 def test_several_conversations_are_kept() -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     for _ in range(2):
         found = [turn(held, prompt)[1] for prompt in (FIRST, OTHER)]
     assert found == [99, 99]
 
 
 def test_a_branch_near_the_beginning_is_copied_and_the_long_one_stays() -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     long, _ = turn(held, FIRST)
     branch, cached = turn(held, [*FIRST[:20], 7, 7])
     assert (cached, branch is long) == (20, False)
@@ -82,7 +82,7 @@ def test_a_branch_near_the_beginning_is_copied_and_the_long_one_stays() -> None:
 
 
 def test_one_that_is_at_work_is_left_alone() -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     busy, _ = read(held, FIRST)
     other, cached = read(held, [*FIRST, 8])
     assert (other is busy, cached) == (False, 100)
@@ -91,7 +91,7 @@ def test_one_that_is_at_work_is_left_alone() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    held = Conversations(Notes, 250)
+    held = Conversations(lambda _: Notes(), 250)
     turn(held, FIRST)
     turn(held, OTHER)
     turn(held, [*FIRST, 1])
@@ -101,27 +101,27 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_the_last_one_is_kept_whatever_its_size() -> None:
-    held = Conversations(Notes, 10)
+    held = Conversations(lambda _: Notes(), 10)
     turn(held, FIRST)
     assert turn(held, [*FIRST, 1])[1] == 100
 
 
 def test_another_adapter_s_keys_are_of_no_use() -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     turn(held, FIRST)
     assert turn(held, FIRST, "adapter")[1] == 0
     assert turn(held, FIRST)[1] == 99
 
 
 def test_a_state_that_cannot_be_turned_back_is_only_continued() -> None:
-    held = Conversations(lambda: Notes(crops=False, copies=False), 10_000)
+    held = Conversations(lambda _: Notes(crops=False, copies=False), 10_000)
     turn(held, FIRST)
     assert turn(held, [*FIRST, 1])[1] == 100
     assert turn(held, FIRST)[1] == 0
 
 
 def test_what_failed_is_forgotten() -> None:
-    held = Conversations(Notes, 10_000)
+    held = Conversations(lambda _: Notes(), 10_000)
     conversation, _ = read(held, FIRST)
     held.forget(conversation)
     held.give_back(conversation)

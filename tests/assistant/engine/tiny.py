@@ -34,6 +34,7 @@ SIZES: dict[str, Any] = {
 }
 CONFIGS: dict[str, Any] = {
     "llama": lambda: LlamaConfig(**SIZES),
+    "wide": lambda: LlamaConfig(**{**SIZES, "hidden_size": 64, "num_attention_heads": 4}),
     "qwen2": lambda: Qwen2Config(**SIZES),
     "qwen3": lambda: Qwen3Config(**SIZES, head_dim=8),
     "mistral": lambda: MistralConfig(**SIZES, sliding_window=None),

@@ -15,6 +15,7 @@ from assistant.engine.network import Ask, Read, Steps
 from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelUnknown
 from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, Tokenized, TopToken, Usage
+from assistant.paths import Paths
 from assistant.server.app import private_app
 from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
@@ -136,7 +137,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     worker, leases = Worker(load, lambda: None), Leases(0.0)
     listener, here = listen_at(tmp_path / "engine.sock")
     endpoint = Endpoint("http://engine", Path(here.socket))
-    async with listening([(private_app(worker, NO_EMBEDDING, leases, lambda: ["m"], tmp_path / "adapters"), listener)]):
+    async with listening(
+        [(private_app(worker, NO_EMBEDDING, leases, lambda: ["m"], Paths(tmp_path, tmp_path)), listener)]
+    ):
         worker.start()
         await until(lambda: worker.ready)
         async with connect(endpoint) as http:

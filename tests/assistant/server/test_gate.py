@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from assistant.paths import Paths
 from assistant.server.app import private_app, public_app
 from assistant.server.leases import Leases
 from assistant.server.worker import Worker
@@ -23,14 +24,16 @@ def worker() -> Worker:
 
 @pytest.fixture
 async def keyless(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(public_app(worker, NO_EMBEDDING, lambda: ["m"], Path("adapters")))
+    transport = httpx.ASGITransport(public_app(worker, NO_EMBEDDING, lambda: ["m"], Paths(Path(), Path())))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8321") as http:
         yield http
 
 
 @pytest.fixture
 async def keyed(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(public_app(worker, NO_EMBEDDING, lambda: ["m"], Path("adapters"), key="schlüssel"))
+    transport = httpx.ASGITransport(
+        public_app(worker, NO_EMBEDDING, lambda: ["m"], Paths(Path(), Path()), key="schlüssel")
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://192.0.2.7:8321") as http:
         yield http
 
@@ -73,7 +76,7 @@ async def test_the_public_side_has_no_paths_and_no_control(keyless: httpx.AsyncC
 
 
 async def test_a_private_port_has_a_key(worker: Worker) -> None:
-    app = private_app(worker, NO_EMBEDDING, Leases(0.0), lambda: ["m"], Path("adapters"), key="k")
+    app = private_app(worker, NO_EMBEDDING, Leases(0.0), lambda: ["m"], Paths(Path(), Path()), key="k")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:9") as http:
         assert (await http.get("/engine/status")).status_code == 401
         assert (await http.get("/engine/status", headers={"Authorization": "Bearer k"})).status_code == 200

@@ -4,7 +4,7 @@ from sqlite_utils import Database
 from textual.widgets import Input, OptionList, Static
 
 from assistant.paths import Paths
-from assistant.store import adapters, conversations, datasets, runs
+from assistant.store import adapters, conversations, datasets, messages, runs
 from assistant.tui.adapter_rows import adapter_choices, lineage
 from assistant.tui.screens.models import ModelsScreen
 from assistant.tui.widgets.status_line import StatusLine
@@ -60,16 +60,21 @@ async def test_the_chat_says_and_picks_what_it_speaks_with(model_home: Paths, db
         assert conversations.get(db, one.id).adapter is None
 
 
+async def models_screen(shown: Window) -> ModelsScreen:
+    await shown.pilot.press("f4")
+    await shown.until(lambda: isinstance(shown.app.screen, ModelsScreen))
+    screen = shown.app.screen
+    assert isinstance(screen, ModelsScreen)
+    return screen
+
+
 async def test_the_models_screen_lists_adapters_under_their_base(
     model_home: Paths, db: Database, engine: FakeEngine
 ) -> None:
     register(model_home, db, "sea", SEA)
     adapters.promote(db, SEA)
     async with window(model_home, engine) as shown:
-        await shown.pilot.press("f4")
-        await shown.until(lambda: isinstance(shown.app.screen, ModelsScreen))
-        screen = shown.app.screen
-        assert isinstance(screen, ModelsScreen)
+        screen = await models_screen(shown)
         rows = screen.query_one("#rows", OptionList)
         assert str(rows.options[0].prompt).split()[0] == MODEL
         assert str(rows.options[1].prompt).startswith("  └ sea  in use")
@@ -90,6 +95,37 @@ async def test_the_models_screen_lists_adapters_under_their_base(
         await shown.pilot.press("enter")
         await shown.until(lambda: shown.app.screen is shown.app.chat)
         assert shown.view.current_setup.adapter == "sea"
+
+
+async def test_a_version_of_the_model_and_the_way_back_to_one_that_is_gone(
+    model_home: Paths, db: Database, engine: FakeEngine
+) -> None:
+    register(model_home, db, "sea", SEA)
+    adapters.promote(db, SEA)
+    adapters.add(db, SKY, "sky", None, MODEL, "b" * 64, {"settings": {"method": "full"}})
+    adapters.promote(db, SKY)
+    async with window(model_home, engine) as shown:
+        screen = await models_screen(shown)
+        rows = screen.query_one("#rows", OptionList)
+        assert "sky  in use · all weights · not evaluated" in str(rows.options[1].prompt)
+        rows.highlighted = 1
+        await shown.pilot.press("z")
+        await shown.until(lambda: "sea is in use and can't be used" in problem(screen))
+        used = adapters.in_use(db, MODEL)
+        assert used is not None and used.name == "sea"
+        adapters.remove(db, SEA)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.app.screen is shown.app.chat)
+        shown.app.chat.refresh_all()
+        assert "a deleted adapter" in facts(shown)
+        await shown.say("Hi")
+        await shown.until(lambda: shown.view.reply is None and bool(conversations.page(db, 0, 1)))
+        leaf = conversations.page(db, 0, 1)[0].leaf_id
+        assert leaf is not None and "was deleted. Promote another" in messages.get(db, leaf).error
+        await shown.pilot.press("alt+a")
+        await shown.until(lambda: bool(shown.app.screen.query(Input)))
+        assert "now a deleted adapter" in str(shown.app.screen.query_one("#choices", OptionList).options[0].prompt)
+    assert not engine.requests
 
 
 def problem(screen: ModelsScreen) -> str:

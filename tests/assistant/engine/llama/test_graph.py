@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
+from assistant.adapters.folder import AdapterFolder
 from assistant.engine.llama import graph, kernels
 from assistant.engine.llama.blocks import quantise
 from assistant.engine.llama.graph import GraphEmbedding, GraphLinear, GraphStepper
@@ -78,6 +80,19 @@ def test_an_adapter_with_a_part_of_the_rows_and_gains() -> None:
     assert before.agrees()
 
 
+def test_gains_alone_which_the_bias_takes_part_in() -> None:
+    model = model_of("llama-bias")
+    generator = torch.Generator().manual_seed(3)
+    layer, kv = model.layers[1], model.empty_kv(4, torch.bfloat16)
+    ids = torch.arange(4)
+    with torch.inference_mode():
+        before = model(ids, kv, 0)
+        layer.qkv.adapt([LowRank.of_gains(64, torch.rand(32, generator=generator) + 0.5, 64)])
+        layer.gate_up.adapt([LowRank.of_gains(96, torch.rand(96, generator=generator) + 0.5, 64)])
+        assert not torch.equal(model(ids, kv, 0), before)
+    compare(model)
+
+
 def test_long_conversations_are_shared_out() -> None:
     """More positions than one program takes, and a window that begins inside one's share."""
     for name in ("smollm2", "mistral-window"):
@@ -120,11 +135,11 @@ def test_models_the_kernels_cannot_compute() -> None:
 def test_a_network_uses_it_for_single_tokens_of_any_conversation() -> None:
     model = model_of("smollm2")
 
-    def no_adapter(_: Path) -> None:
+    def none(_: AdapterFolder) -> Any:
         raise AssertionError
 
-    network = LlamaNetwork(model, torch.device("cpu"), no_adapter, GraphStepper(model))  # type: ignore[arg-type]
-    plain = LlamaNetwork(model, torch.device("cpu"), no_adapter)  # type: ignore[arg-type]
+    network = LlamaNetwork(model, torch.device("cpu"), torch.bfloat16, none, none, GraphStepper(model))
+    plain = LlamaNetwork(model, torch.device("cpu"), torch.bfloat16, none, none)
     talks = [(Conversation(network.cache()), Conversation(plain.cache())) for _ in range(2)]
     for ids in ([5, 6, 7], [8]):
         for mine, theirs in talks:

@@ -1,15 +1,21 @@
 """PEFT's folders are read by PEFT's rules, or refused with a sentence."""
 
+import hashlib
 import json
+import struct
+import warnings
 
 import peft
 import pytest
 import safetensors.torch
 import torch
+import transformers as tf
 from peft.tuners.tuners_utils import check_target_module_exists
 
-from assistant.engine.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, LoraConfig
+from assistant.adapters.configs import Ia3Config, LoraConfig
+from assistant.adapters.folder import CHANGED, CONFIG, HEAD, WEIGHTS, AdapterFolder, hash_of, trouble
 from assistant.errors import AdapterError
+from tests.assistant.engine.llama.test_model import CASES
 
 MODULES = [
     f"model.layers.{index}.{path}"
@@ -84,13 +90,13 @@ def test_what_only_training_needs_is_no_obstacle(tmp_path):
     config = peft.LoraConfig(r=4, lora_dropout=0.1, bias="all", task_type="CAUSAL_LM", init_lora_weights="gaussian")
     table = {key: value for key, value in config.to_dict().items() if key != "target_modules"}
     source = AdapterFolder.open(saved(tmp_path, **table))
-    assert list(source.tensors) == ["model.layers.0.self_attn.q_proj"]
+    assert list(source.modules) == ["model.layers.0.self_attn.q_proj"]
 
 
 REFUSED = {
-    "prefix": ({"peft_type": "PREFIX_TUNING"}, {}, "type 'PREFIX_TUNING'"),
-    "ia3": ({"peft_type": "IA3"}, {}, "type 'IA3'"),
-    "adalora": ({"peft_type": "ADALORA"}, {}, "type 'ADALORA'"),
+    "p-tuning": ({"peft_type": "P_TUNING"}, {}, "type 'P_TUNING'"),
+    "adalora": ({"peft_type": "ADALORA"}, {}, "type 'ADALORA'.*LORA, IA3, PREFIX_TUNING, PROMPT_TUNING"),
+    "a config of LoRA that says IA3": ({"peft_type": "IA3"}, {}, "sets r=4"),
     "no type": ({"peft_type": None}, {}, "type None"),
     "pissa": ({"init_lora_weights": "pissa_niter_16"}, {}, "init_lora_weights='pissa_niter_16'"),
     "loftq": ({"init_lora_weights": "loftq"}, {}, "init_lora_weights='loftq'"),
@@ -119,6 +125,142 @@ def test_refused(name, tmp_path):
     config, tensors, sentence = REFUSED[name]
     with pytest.raises(AdapterError, match=sentence):
         AdapterFolder.open(saved(tmp_path, tensors, **config))
+
+
+def saved_by_peft(folder, config):
+    """An adapter of a tiny model that changes what it says, and what it was put on."""
+    torch.manual_seed(0)
+    model = tf.AutoModelForCausalLM.from_config(CASES["smollm2"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft.get_peft_model(model, config).save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+KINDS = {
+    "lora": lambda: peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    "ia3": lambda: peft.IA3Config(task_type="CAUSAL_LM"),
+    "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+    "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_that_peft_saves(kind, tmp_path):
+    source = AdapterFolder.open(saved_by_peft(tmp_path, KINDS[kind]()))
+    assert source.kind == kind
+    assert bool(source.modules) == (kind in ("lora", "ia3"))
+    assert source.numel == sum(one.numel() for one in safetensors.torch.load_file(source.file).values())
+    assert trouble(tmp_path, source.hash) == ""
+    (tmp_path / "README.md").write_text("Others' files make it no other adapter.")
+    assert hash_of(tmp_path) == source.hash
+    if kind != "lora":
+        files = sorted((tmp_path / name) for name in (CONFIG, WEIGHTS))
+        whole = b"".join(file.name.encode() + file.read_bytes() for file in files)
+        assert source.hash == hashlib.sha256(whole).hexdigest()
+    other = dict(safetensors.torch.load_file(source.file))
+    name = next(iter(other))
+    safetensors.torch.save_file({**other, name: other[name] + 1}, source.file)
+    assert "files were changed" in trouble(tmp_path, source.hash)
+    safetensors.torch.save_file({**other, name: other[name] * float("nan")}, source.file)
+    assert f"holds {name} with NaN" in trouble(tmp_path, source.hash)
+    safetensors.torch.save_file({**other, "base_model.model.extra.weight": torch.ones(2)}, source.file)
+    assert "extra.weight, which can't be applied" in trouble(tmp_path, source.hash)
+
+
+FEEDFORWARD = {
+    "ends": {"target_modules": ["q_proj", "gate_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
+    "part of a name": {"target_modules": ["q_proj", "down_proj"], "feedforward_modules": ["n_proj"]},
+    "expression": {"target_modules": r".*_proj", "feedforward_modules": r".*\.(0|11)\.mlp\.(gate|down)_proj"},
+    "all": {"target_modules": "all-linear", "exclude_modules": ["k_proj"], "feedforward_modules": ["mlp.down_proj"]},
+}
+
+
+@pytest.mark.parametrize("name", FEEDFORWARD)
+def test_gains_are_where_peft_has_them(name):
+    from peft.tuners.ia3 import IA3Model
+
+    ours = Ia3Config(**FEEDFORWARD[name])
+    settings = {key: value for key, value in FEEDFORWARD[name].items() if key != "feedforward_modules"}
+    theirs = peft.IA3Config(**settings, feedforward_modules=[])
+    theirs.feedforward_modules = FEEDFORWARD[name]["feedforward_modules"]
+    if name != "all":  # which PEFT resolves on a model
+        assert [ours.targets(one) for one in MODULES] == [
+            bool(check_target_module_exists(theirs, one)) for one in MODULES
+        ]
+    wanted = [IA3Model._check_target_module_feedforward(theirs, one) for one in MODULES]
+    assert [ours.scales_input(one) for one in MODULES] == wanted
+
+
+def test_changed_weights(tmp_path):
+    tensors = {"model.norm.weight": torch.ones(4), "lm_head.weight": torch.ones(2, 4, dtype=torch.bfloat16)}
+    safetensors.torch.save_file(tensors, tmp_path / CHANGED, {"base_model_name_or_path": "someone/small"})
+    source = AdapterFolder.open(tmp_path)
+    assert (source.kind, source.numel, source.origin) == ("weights", 12, "It was made for someone/small.")
+    assert source.tensors["lm_head.weight"].shape == (2, 4)
+    shapes = {name: one.shape for name, one in tensors.items()}
+    source.check_weights(shapes)
+    with pytest.raises(AdapterError, match=r"changes lm_head.weight, which this model doesn't have.*someone/small"):
+        source.check_weights({"model.norm.weight": (4,)})
+    with pytest.raises(AdapterError, match=r"model.norm.weight of the shape \(4,\), where this model has \(5,\)"):
+        source.check_weights(shapes | {"model.norm.weight": (5,)})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_found_in_every_precision(dtype, wrong, tmp_path):
+    good = torch.tensor([0.0, -0.0, 1e-7, -3.0, torch.finfo(dtype).max, torch.finfo(dtype).min], dtype=dtype)
+    safetensors.torch.save_file({"empty": good[:0], "good": good}, tmp_path / CHANGED)
+    assert AdapterFolder.open(tmp_path).numel == 6
+    safetensors.torch.save_file(
+        {"good": good, "wrong": good.clone().index_fill_(0, torch.tensor(3), wrong)}, tmp_path / CHANGED
+    )
+    with pytest.raises(AdapterError, match="holds wrong with NaN or infinite numbers"):
+        AdapterFolder.open(tmp_path)
+
+
+def header(table, data=b""):
+    text = json.dumps(table).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+F4 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+DAMAGED = {
+    "nothing": b"",
+    "few bytes": b"\x00" * 7,
+    "an endless header": struct.pack("<Q", 1 << 60) + b"{}",
+    "no JSON": struct.pack("<Q", 2) + b"{]",
+    "a list": header([1]),
+    "no offsets": header({"a": {"dtype": "F32", "shape": [1]}}, b"0000"),
+    "no table": header({"a": 4}, b"0000"),
+    "a negative shape": header({"a": {**F4, "shape": [-1]}}, b"0000"),
+    "too few bytes for the shape": header({"a": {**F4, "shape": [2]}}, b"0000"),
+    "offsets backwards": header({"a": {**F4, "data_offsets": [4, 0]}}, b"0000"),
+    "cut": header({"a": F4}, b"00"),
+    "longer": header({"a": F4}, b"000000"),
+    "a type that is none": header({"a": {**F4, "dtype": "F7"}}, b"0000"),
+    "whole numbers": header({"a": {**F4, "dtype": "I32"}}, b"0000"),
+    "a deep header": struct.pack("<Q", 200_000) + b"[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_weights_are_a_sentence(name, tmp_path):
+    (tmp_path / CHANGED).write_bytes(DAMAGED[name])
+    with pytest.raises(AdapterError, match=r"changed.safetensors is damaged: "):
+        AdapterFolder.open(tmp_path)
+
+
+def test_what_is_wrong_with_a_registered_adapter(tmp_path):
+    folder = saved(tmp_path)
+    hash_ = hash_of(folder)
+    assert trouble(folder, hash_) == ""
+    assert "is gone. Put it back, or train again." in trouble(tmp_path / "none", hash_)
+    (folder / "optimizer.pt").touch()
+    assert "optimizer.pt, which is pickle and could run code" in trouble(folder, hash_)
+    (folder / "optimizer.pt").unlink()
+    (folder / HEAD).write_text("{}")
+    assert "finds entities and can't reply" in trouble(folder, hash_)
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path):
