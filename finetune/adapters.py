@@ -23,13 +23,18 @@ BESIDE_HEAD = ("lora", "rslora", "dora", "qlora", "ia3")
 """Methods that PEFT trains another module with, and keeps it."""
 
 
-def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Sequence[str] = ()) -> Any:
+def prepare(
+    model: Any, config: TrainConfig, steps: int, name: str, types: Sequence[str] = (), start: Path | None = None
+) -> Any:
     """Transformers' `model` with what `config.method` trains, and nothing else, requiring gradients.
 
     `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. `types`: of
-    the entities that a head is to find. Raises `TrainingRefused`.
+    the entities that a head is to find. `start`: the folder of a low-rank adapter to go on from, whose rank, scale and
+    targets are kept. Raises `TrainingRefused`.
     """
     model.requires_grad_(False)
+    if start is not None:
+        return _goes_on(model, start, name)
     if types and config.method not in BESIDE_HEAD:
         raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
     trained_whole = [tag_head.put_head(model, types)] if types else None
@@ -47,6 +52,21 @@ def prepare(model: Any, config: TrainConfig, steps: int, name: str, types: Seque
     _refuse_embedding(adapted)
     adapted.active_peft_config.base_model_name_or_path = name
     adapted.entity_types = tuple(types)
+    return adapted
+
+
+def _goes_on(model: Any, start: Path, name: str) -> Any:
+    """`model` with the adapter in `start`, to be trained further."""
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice for other models than this one
+        try:
+            adapted: Any = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+        except (ValueError, KeyError, RuntimeError, OSError) as error:
+            raise TrainingRefused(f"The adapter in {start} doesn't fit the model: {error}") from error
+    adapted.active_peft_config.base_model_name_or_path = name
+    adapted.entity_types = ()
     return adapted
 
 
