@@ -86,6 +86,8 @@ class Bench:
                 tokens += sum(len(row.ids) for row in rows)
         self.groups = examples["groups"][: len(self.items)]
         self.general = forgetting.rows(self.base.chat_format, self.base.context_tokens)
+        self.before: dict[str, list[float]] = {}
+        """Under the base, by what is measured."""
 
     def run(self, settings: dict[str, Any], tokens: int) -> dict[str, Any]:
         """The figures of one training."""
@@ -94,7 +96,6 @@ class Bench:
         from accelerate import Accelerator
 
         from finetune import adapters, plan
-        from finetune.both import Both
         from finetune.config import TrainConfig
         from finetune.measure import perplexity
         from finetune.model import precision_of
@@ -127,16 +128,28 @@ class Bench:
         for _, blocks in zip(range(steps), plan.steps_of_blocks(self.train, shape, 0, 0), strict=False):
             trainer._step(blocks)
         took_s = time.monotonic() - began_s
-        both = Both(trainer.trainee.eval(), cpu)
+        trainer.trainee.eval()
         measures = {}
         for name, items, groups in (
             ("held out", self.items, self.groups),
             ("general text", self.general, range(len(self.general))),
         ):
-            before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
+            if name not in self.before:
+                with trainer.trainee.base():
+                    self.before[name] = losses(trainer.trainee, items)
             counted = [sum(row.supervised for row in rows) for rows in items]
-            measures[name] = perplexity(name, name, before, after, counted, list(groups)).as_json()
+            after = losses(trainer.trainee, items)
+            measures[name] = perplexity(name, name, self.before[name], after, counted, list(groups)).as_json()
         return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(self.train.examples), **measures}
+
+
+def losses(trainee: Any, items: list[Any]) -> list[float]:
+    """Nats of each item."""
+    import torch
+
+    from finetune.both import sums_of
+
+    return [-sum(one) for one in sums_of(trainee, items, torch.device("cpu"))]
 
 
 def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
