@@ -38,21 +38,21 @@ class TrainConfig:
     targets: tuple[str, ...] = ()
     """Names of the linears that get an adapter; none: all of them but the head."""
     learning_rate: float = 0.0
-    """0: 2e-4 for adapters, 2e-5 where the model's own weights are trained."""
-    epochs: float = 2.0
-    """How often each example is seen."""
+    """0: what suits the method and the model's size."""
+    epochs: float = 0.0
+    """How often each example is seen; 0: twice, or with a budget up to eight times."""
     steps: int = 0
     """Optimiser steps; 0: as many as the epochs make."""
     budget_minutes: float = 0.0
     """Stop after so many minutes; 0: no limit. The schedule of the learning rate is laid out for it."""
-    tokens_per_step: int = 2048
-    """Tokens of one optimiser step, over all processes."""
+    tokens_per_step: int = 0
+    """Tokens of one optimiser step, over all processes; 0: from 1,024 in a short training to 4,096 in a long one."""
     tokens_at_once: int = 0
     """Tokens of one forward pass, a part of a step; 0: 2,048 on a CPU, 8,192 on a GPU, fewer where memory runs out."""
     block_tokens: int = 0
     """Most tokens of a row: a longer conversation becomes windows. 0: 3,072."""
     optimizer: Optimizer = "adamw"
-    schedule: Schedule = "linear"
+    schedule: Schedule = "cosine"
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.0
@@ -124,7 +124,7 @@ _LOWEST = {
     "epochs": 0,
     "steps": 0,
     "budget_minutes": 0,
-    "tokens_per_step": 1,
+    "tokens_per_step": 0,
     "tokens_at_once": 0,
     "block_tokens": 0,
     "weight_decay": 0,

@@ -3,14 +3,14 @@
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
 import torch
 
 from assistant.errors import TrainingRefused
-from finetune import pack
+from finetune import defaults, pack
 from finetune.config import TrainConfig
 from finetune.lessons import Lessons
 from finetune.pack import Block
@@ -73,9 +73,11 @@ def shape(lessons: Lessons, config: TrainConfig, device: torch.device, *, own: b
     at_once = config.tokens_at_once or (cpu if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
     block = config.block_tokens or BLOCK_TOKENS
     epoch = epoch_of(lessons, block, config.seed)
-    steps = config.steps or max(1, round(config.epochs * epoch.tokens / config.tokens_per_step))
-    largest = max(epoch.largest_block, min(at_once, config.tokens_per_step + block // 2, epoch.tokens))
-    return with_looks(Shape(block, at_once, config.tokens_per_step, steps, 1, batch_tokens=largest), config)
+    tokens = round(defaults.epochs(config) * epoch.tokens)
+    per_step = defaults.tokens_per_step(config, tokens)
+    steps = config.steps or max(1, round(tokens / per_step))
+    largest = max(epoch.largest_block, min(at_once, per_step + block // 2, epoch.tokens))
+    return with_looks(Shape(block, at_once, per_step, steps, 1, batch_tokens=largest), config)
 
 
 def with_looks(shape_: Shape, config: TrainConfig) -> Shape:
@@ -108,16 +110,22 @@ def epoch_of(lessons: Lessons, block_tokens: int, seed: int) -> Epoch:
     return Epoch(round(sum(tokens) * sum(lengths) / max(1, counted)), max(tokens, default=0))
 
 
-def steps_within(shape_: Shape, measured: Measured, budget_minutes: float) -> int:
-    """The most steps that a budget has room for, a tenth of it left over. Raises `TrainingRefused` for none at all."""
-    seconds, step_s = 54 * budget_minutes, shape_.tokens_per_step / measured.tokens_per_s
-    steps = min(shape_.steps, int((1 - LOOK_SHARE) * seconds / step_s))
+def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Shape:
+    """The shape with the most steps that the budget has room for, a tenth of it left over; where it isn't given, with
+    as many tokens a step as suit so short a training. Raises `TrainingRefused` where there is no time for one step.
+    """
+    share = 54 * (1 - LOOK_SHARE)  # seconds of each minute
+    tokens = round(share * config.budget_minutes * measured.tokens_per_s)
+    planned = shape_.steps * shape_.tokens_per_step
+    per_step = shape_.tokens_per_step if config.steps else defaults.tokens_per_step(config, min(tokens, planned))
+    steps = min(tokens, max(planned, per_step)) // per_step
     if steps < 1:
+        step_s = per_step / measured.tokens_per_s
         raise TrainingRefused(
-            f"One step of {shape_.tokens_per_step:,} tokens takes {step_s:.0f} s: {60 * budget_minutes:.0f} s are too "
-            f"few. Give --budget {step_s / 54 / (1 - LOOK_SHARE):.1g} or more."
+            f"One step of {per_step:,} tokens takes {step_s:.0f} s: {60 * config.budget_minutes:.0f} s are too few. "
+            f"Give --budget {step_s / share:.1g} or more."
         )
-    return steps
+    return with_looks(replace(shape_, tokens_per_step=per_step, steps=steps), config)
 
 
 def looked_at(validation: Lessons, shape_: Shape) -> list[Block]:

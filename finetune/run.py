@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, llama, memory, pack, plan, processes
+from finetune import adapters, defaults, llama, memory, pack, plan, processes
 from finetune.checkpoint import restore
 from finetune.config import TrainConfig
 from finetune.example import Example
@@ -41,8 +41,6 @@ from finetune.train import Trainer
 
 COMPARED = ("dpo", "kto")
 """Objectives that look at how far the model has gone from its base."""
-HEAD_RATE = 1e-3
-"""Learning rate beside a head that begins at nothing, where none is given."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,9 @@ def begin(
 
 
 def suited(config: TrainConfig, learned: Course) -> TrainConfig:
-    """The settings, with the learning rate of a head for entities where one is trained and none is given."""
-    return replace(config, learning_rate=HEAD_RATE) if learned.train.types and not config.learning_rate else config
+    """The settings with what was left open, for this model and what is learned."""
+    width = learned.base.config.get_text_config(decoder=True).hidden_size
+    return defaults.suited(config, width, learned.train.objective)
 
 
 def refuse_settings(config: TrainConfig) -> None:
@@ -144,7 +143,7 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
             )
         if learned.base.hash != run.base_hash:
             raise TrainingRefused(f"{run.model} is another model than when {run.name} began. Begin another training.")
-        return _work(db, paths, run, learned, config, Shape.from_json(run.config["shape"]), say)
+        return _work(db, paths, run, learned, suited(config, learned), Shape.from_json(run.config["shape"]), say)
 
 
 def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> Run:
@@ -287,7 +286,7 @@ def _settled(trainer: Trainer, config: TrainConfig) -> Measured:
     """What a step takes; a training that begins gets as many steps as its budget has room for."""
     measured = trainer.measure()
     if config.budget_minutes and trainer.standing.step == 0:
-        trainer.shape = processes.from_main(partial(_within_budget, trainer.shape, config, measured))
+        trainer.shape = processes.from_main(partial(plan.within_budget, trainer.shape, measured, config))
         trainer.lay_out_rate()
     return measured
 
@@ -306,11 +305,6 @@ def _planned(name: str, trainer: Trainer, measured: Measured, cuts: Cuts) -> Pla
         sum(one.numel() for one in adapters.trained(trainer.model).values()),
         **asdict(cuts),
     )
-
-
-def _within_budget(shape: Shape, config: TrainConfig, measured: Measured) -> Shape:
-    steps = plan.steps_within(shape, measured, config.budget_minutes)
-    return plan.with_looks(replace(shape, steps=steps), config)
 
 
 def _keep(

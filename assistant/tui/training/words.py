@@ -9,6 +9,7 @@ from assistant.store.runs import Run
 from assistant.tui.training.course import Course
 from finetune.cli.events import parts
 from finetune.config import TrainConfig
+from finetune.defaults import epochs
 from finetune.progress import Advanced, Planned, Progress
 
 METHODS = {
@@ -43,12 +44,10 @@ def how(config: TrainConfig) -> str:
 
 
 def method(config: TrainConfig) -> str:
-    """`LoRA, rank 16, all layers · 2 epochs, may end early`."""
-    length = counted(config.steps, "step") if config.steps else f"{config.epochs:g} epochs"
-    if config.epochs == 1 and not config.steps:
-        length = "1 epoch"
-    early = ", may end early" if config.patience else ""
-    return f"{how(config)} · {length}{early}"
+    """`LoRA, rank 16, all layers · up to 8 epochs`."""
+    most = epochs(config)
+    length = counted(config.steps, "step") if config.steps else f"{most:g} epoch{'' if most == 1 else 's'}"
+    return f"{how(config)} · {'up to ' if config.patience else ''}{length}"
 
 
 def budget(config: TrainConfig) -> str:

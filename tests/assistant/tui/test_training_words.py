@@ -24,10 +24,10 @@ def run(name: str, config: TrainConfig, data: str = "d") -> Run:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (TrainConfig(), "LoRA, rank 16, all layers · 2 epochs, may end early"),
+        (TrainConfig(), "LoRA, rank 16, all layers · up to 2 epochs"),
         (TrainConfig(method="ia3", epochs=1, patience=0), "IA3 · 1 epoch"),
-        (TrainConfig(method="top-layers", layers=2, steps=300), "the last 2 layers · 300 steps, may end early"),
-        (TrainConfig(targets=("q_proj",), epochs=0.5), "LoRA, rank 16, q_proj · 0.5 epochs, may end early"),
+        (TrainConfig(method="top-layers", layers=2, steps=300), "the last 2 layers · up to 300 steps"),
+        (TrainConfig(targets=("q_proj",), epochs=0.5), "LoRA, rank 16, q_proj · up to 0.5 epochs"),
     ],
 )
 def test_a_method_is_told(config: TrainConfig, told: str) -> None:
