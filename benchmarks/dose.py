@@ -3,7 +3,7 @@
 python -m benchmarks.dose --corpus FILE [--corpus FILE ...] [--doses 10,30,100,300,1000] [--seeds 0] [--out dose.jsonl]
 python -m benchmarks.dose --table [--out dose.jsonl]
 
-A corpus is as in benchmarks/sweep.py. Some 40,000 tokens of it are kept apart, the same for every dose and seed. From
+A corpus is as in benchmarks/sweep.py. Some 24,000 tokens of it are kept apart, the same for every dose and seed. From
 the rest as many conversations are drawn as the dose says and split as `finetune data` splits them; the default model
 learns the training part three times, or 60,000 tokens of it. Base and adapter are then compared on the test part, as
 `finetune eval` does, and on what was kept apart. A quarter as long a training follows: it shows how the spread depends
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_runs import headline, model_path
-from benchmarks.sweep import TESTED_TOKENS, Bench, candidates, sums, within
+from benchmarks.sweep import Bench, candidates, sums, within
 
 EPOCHS, MOST_TOKENS = 3, 60_000
 SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine"}
+APART_TOKENS = 24_000
 LENGTHS = {"whole": 1.0, "quarter": 0.25}
 """Of a training."""
 
@@ -38,7 +39,7 @@ def apart(corpus: str, tokenizer: Any) -> tuple[list[Any], list[int], list[Any]]
     random.Random("apart").shuffle(groups)
     kept = [(number, place) for number, group in enumerate(groups[: len(groups) // 4]) for place in group]
     rows = list(rows_of_test("supervised", [found[place].example for _, place in kept], tokenizer).items)
-    items = within(rows, TESTED_TOKENS)
+    items = within(rows, APART_TOKENS)
     return (
         items,
         [number for number, _ in kept[: len(items)]],

@@ -74,6 +74,8 @@ class Counts:
 
     used: int
     left: Mapping[str, int]
+    conversations: frozenset[str] = frozenset()
+    """Those that the replies which are used come from."""
 
     @property
     def total(self) -> int:
@@ -92,7 +94,10 @@ class Counts:
 def count(db: Database, wanted: Selection) -> Counts:
     """What `from_log` takes of a log and what not, without keeping it: about 1.5 s for 129,000 messages."""
     left: Counter[str] = Counter()
-    return Counts(used(from_log(db, wanted, left), wanted.kind), left)
+    replies: Counter[str] = Counter()
+    for one in from_log(db, wanted, left):
+        replies[one.conversation] += used([one], wanted.kind)
+    return Counts(replies.total(), left, frozenset(replies))
 
 
 def used(candidates: Iterable[Candidate], kind: Kind) -> int:

@@ -81,7 +81,7 @@ def replay_file(given: str | None) -> Path | None:
     "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
 )
 @click.option("--count", "only_count", is_flag=True,
-              help="Only say how many replies it takes, and why others are left out.")  # fmt: skip
+              help="Only say how many replies it takes, why others are left out, and what that can show.")  # fmt: skip
 @click.option("--list", "list_", is_flag=True, help="List the datasets.")
 @click.option("--show", metavar="NAME", help="Tell of a dataset; with --preview its examples.")
 @click.option("--delete", metavar="NAME", help="Delete a dataset. What was trained on it stays.")
@@ -152,15 +152,16 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
 
 
 def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
-    from finetune import select
+    from finetune import enough, select
 
     request = _like(db, given["like"]) if given["like"] else _request(given)
     counted_ = select.count(db, request.selection)
-    words = counted_.words(request.selection)
+    words, shows = counted_.words(request.selection), enough.sentence(db, request.selection, counted_)
     if as_json:
-        _print_line({"used": counted_.used, "left_out": dict(counted_.left), "words": words})
+        told = {"used": counted_.used, "left_out": dict(counted_.left), "conversations": len(counted_.conversations)}
+        _print_line({**told, "words": words, "enough": shows})
     else:
-        click.echo(words)
+        click.echo("\n".join(filter(None, (words, shows))))
 
 
 WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "only_count", "as_json"}
