@@ -3,26 +3,28 @@
 from sqlite_utils import Database
 
 from assistant.store import datasets, runs
-from finetune.power import Estimate, spread_of
+from finetune.power import TOKENS, Estimate, spread_of
 from finetune.select import Counts, Selection, count
 
 JUDGED = Selection()
 """Replies that are rated good, kept or corrected, as a training takes them where nothing else is chosen."""
+BYTES_OF_A_TOKEN = 4
+"""Of text in UTF-8: 4.3 of English, TODO of Chinese with the default model."""
 
 
 def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None:
     """Of what `count` took of the log by this selection. None where perplexity isn't what decides."""
     if wanted.kind != "supervised":
         return None
-    tested = len(counts.conversations & datasets.tested_conversations(db))
-    what = "replies" if wanted.everything else "rated replies"
-    return Estimate(len(counts.conversations), counts.used, spread(db), tested, what)
-
-
-def spread(db: Database) -> float:
-    """Between conversations, where 1 is usual; by the last evaluation of each dataset."""
-    measures = (one for told in runs.last_evaluations(db) for one in told.report.get("measures", ()))
-    return spread_of(one for one in measures if one["main"] and one["key"] == "perplexity")
+    conversations = len(counts.conversations)
+    return Estimate(
+        conversations,
+        counts.used,
+        counts.learned_bytes / BYTES_OF_A_TOKEN / conversations if conversations else TOKENS,
+        spread_of(one.report for one in runs.last_evaluations(db)),
+        len(counts.conversations & datasets.tested_conversations(db)),
+        "replies" if wanted.everything else "rated replies",
+    )
 
 
 def sentence(db: Database, wanted: Selection = JUDGED, counts: Counts | None = None) -> str:

@@ -41,7 +41,7 @@ FEWEST_TO_TEST = 5
 """Test groups below which `finetune.measure` gives no verdict."""
 
 
-def tested_of(groups: int) -> int:
+def size_of_test(groups: int) -> int:
     """How many of so many groups the test part gets where nobody sets the shares: a third of 30, a tenth of 333 or
     more, and in between in proportion to the square root, as an interval narrows. From 10 on at least
     `FEWEST_TO_TEST`.
@@ -68,12 +68,12 @@ class Room:
 
 def rooms(shares: Shares | None, examples: int, groups: int) -> dict[Split, Room]:
     """The room of the test and the validation part, where they are to have any. Without shares it follows from the
-    number of groups, see `tested_of`.
+    number of groups, see `size_of_test`.
     """
     if shares is not None:
         parts: list[tuple[Split, int]] = [("test", shares.test), ("validation", shares.validation)]
         return {part: Room(examples * share / 100) for part, share in parts if share}
-    wanted: dict[Split, int] = {"test": tested_of(groups), "validation": max(1, round(groups / 10))}
+    wanted: dict[Split, int] = {"test": size_of_test(groups), "validation": max(1, round(groups / 10))}
     return {part: Room(count * examples / max(1, groups), count) for part, count in wanted.items()}
 
 

@@ -71,7 +71,7 @@ class Status:
             "no_drift": self.no_drift,
             "shift": self.shift.as_json() if self.shift else None,
             "advice": asdict(self.advice),
-            "enough": self.estimate and {**self.estimate.as_json(), "words": self.estimate.sentence},
+            "enough": self.estimate.as_json() if self.estimate else None,
         }
 
 

@@ -25,7 +25,7 @@ from finetune.run_folder import PAUSE, STOP, RunFolder, only_training
 STEPS = 40
 COUNTED = (
     '{"used": 58, "left_out": {"failed": 1}, "words": "60 judged · 58 used · 1 failed · 1 skipped", '
-    '"enough": "about 40 more rated replies until a 10 % change can be told from chance"}'
+    '"enough": "about 40 more rated replies to tell a 10 % gain from chance"}'
 )
 MODEL = "smollm2-135m-instruct"
 
