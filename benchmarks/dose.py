@@ -5,7 +5,7 @@ python -m benchmarks.dose --table [--out dose.jsonl]
 
 A corpus is as in benchmarks/sweep.py. Some 24,000 tokens of it are kept apart, the same for every dose and seed. From
 the rest as many conversations are drawn as the dose says and split as `finetune data` splits them; the default model
-learns the training part three times, or 60,000 tokens of it. Base and adapter are then compared on the test part, as
+learns the training part three times, or 20,000 tokens of it. Base and adapter are then compared on the test part, as
 `finetune eval` does, and on what was kept apart. A quarter as long a training follows: it shows how the spread depends
 on the size of the change. The sums of each conversation are added to the file line by line, and what is there already
 isn't measured again. `--table` prints what they show.
@@ -19,39 +19,55 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from assistant.cli.output import print_table
 from benchmarks.engine_runs import headline, model_path
 from benchmarks.sweep import Bench, candidates, sums, within
 
-EPOCHS, MOST_TOKENS = 3, 60_000
+EPOCHS, MOST_TOKENS = 3, 20_000
 SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine"}
 APART_TOKENS = 24_000
 LENGTHS = {"whole": 1.0, "quarter": 0.25}
 """Of a training."""
 
 
-def apart(corpus: str, tokenizer: Any) -> tuple[list[Any], list[int], list[Any]]:
-    """(rows that are kept apart, the group of each, the candidates that doses are drawn from)."""
-    from finetune.on_test import rows_of_test
-    from finetune.split import Seen, grouped
-
-    found = candidates(corpus)
-    groups = list(grouped(found, Seen()).groups.values())
-    random.Random("apart").shuffle(groups)
-    kept = [(number, place) for number, group in enumerate(groups[: len(groups) // 4]) for place in group]
-    rows = list(rows_of_test("supervised", [found[place].example for _, place in kept], tokenizer).items)
-    items = within(rows, APART_TOKENS)
-    return (
-        items,
-        [number for number, _ in kept[: len(items)]],
-        [found[p] for g in groups[len(groups) // 4 :] for p in g],
-    )
+HEADINGS = ("corpus", "drawn", "training", "steps", "test", "on the test part", "apart", "predicted", "needed")
 
 
-def drawn(pool: list[Any], dose: int, seed: int) -> list[Any]:
-    """Candidates of so many conversations, by chance."""
-    names = sorted({one.conversation for one in pool})
-    chosen = set(random.Random(f"dose {seed}").sample(names, min(dose, len(names))))
-    return [one for one in pool if one.conversation in chosen]
+class Corpus:
+    """What is kept apart of a corpus, and the rest, which doses are drawn from."""
+
+    def __init__(self, name: str, base: Any) -> None:
+        from finetune.on_test import rows_of_test
+        from finetune.split import Seen, grouped
+
+        self.name, self._base = Path(name).name, base
+        found = candidates(name)
+        groups = list(grouped(found, Seen()).groups.values())
+        random.Random("apart").shuffle(groups)
+        at = len(groups) // 4
+        kept = [(number, place) for number, group in enumerate(groups[:at]) for place in group]
+        examples = [found[place].example for _, place in kept]
+        rows = rows_of_test("supervised", examples, base.tokenizer_of_rows()).items
+        self.apart = within(list(rows), APART_TOKENS)
+        self.groups = [number for number, _ in kept[: len(self.apart)]]
+        self._pool = [found[place] for group in groups[at:] for place in group]
+        self._before: list[float] = []
+
+    def drawn(self, dose: int, seed: int) -> list[Any]:
+        """Candidates of so many conversations, by chance."""
+        names = sorted({one.conversation for one in self._pool})
+        chosen = set(random.Random(f"dose {seed}").sample(names, min(dose, len(names))))
+        return [one for one in self._pool if one.conversation in chosen]
+
+    def sums(self, both: Any) -> list[list[Any]]:
+        """Of what is kept apart: nats under base and adapter, tokens, groups. The base is asked only once."""
+        from finetune.both import sums_of
+
+        after = [-sum(one) for one in sums_of(both.trainee, self.apart, both.device)]
+        if not self._before:
+            with both.trainee.base():
+                self._before = [-sum(one) for one in sums_of(both.trainee, self.apart, both.device)]
+        return [self._before, after, [sum(row.supervised for row in rows) for rows in self.apart], self.groups]
 
 
 def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
@@ -65,29 +81,71 @@ def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
     return found
 
 
-def measured(corpus: str, doses: list[int], seeds: list[int], done: set[str]) -> Iterator[dict[str, Any]]:
-    """The sums of each dose, seed and length of training that isn't done."""
-    from finetune.model import Base
-
-    base = Base.open(model_path())
-    items, groups, pool = apart(corpus, base.tokenizer_of_rows())
-    for dose, seed in itertools.product(doses, seeds):
-        left = [
-            (of, share)
-            for length, share in LENGTHS.items()
-            if key(of := {"corpus": Path(corpus).name, "dose": dose, "seed": seed, "length": length}) not in done
-        ]
-        if not left:
+def measured(corpus: Corpus, base: Any, dose: int, seed: int, done: set[str]) -> Iterator[dict[str, Any]]:
+    """The sums of one dose and seed after each length of training that isn't done."""
+    of = {"corpus": corpus.name, "dose": dose, "seed": seed}
+    if all(key({**of, "length": length}) in done for length in LENGTHS):
+        return
+    some = corpus.drawn(dose, seed)
+    bench = Bench(base, parts(some, seed))
+    items, groups = bench.asked["held out"]
+    epoch = sum(len(row.ids) for rows in bench.train.items for row in rows)
+    for length, share in LENGTHS.items():
+        if key({**of, "length": length}) in done:
             continue
-        some = drawn(pool, dose, seed)
-        bench = Bench(base, parts(some, seed))
-        asked = {"test": bench.asked["held out"], "apart": (items, groups)}
-        epoch = sum(len(row.ids) for rows in bench.train.items for row in rows)
-        conversations = len({one.conversation for one in some})
-        for of, share in left:
-            both, told = bench.trained(SETTINGS, round(min(EPOCHS * epoch, MOST_TOKENS) * share))
-            found = {name: [*sums(both, rows), numbers] for name, (rows, numbers) in asked.items()}
-            yield {"of": of, "drawn": conversations, **told, **found}
+        both, told = bench.trained(SETTINGS, round(min(EPOCHS * epoch, MOST_TOKENS) * share))
+        asked = {"test": [*sums(both, items), groups], "apart": corpus.sums(both)}
+        yield {"of": {**of, "length": length}, "drawn": len({one.conversation for one in some}), **told, **asked}
+
+
+ORDERS = 15
+"""In which what was kept apart is asked, to see after how many the interval is clear of zero."""
+
+
+def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """A row for each result: gain with its interval on the test part, gain on what was kept apart, how many
+    conversations there show a gain of that size, and how many were predicted from the test part alone.
+    """
+    from finetune.measure import perplexity
+    from finetune.power import spread_of, to_test
+
+    for one in results:
+        test, apart = (perplexity("perplexity", "", *one[part], main=True) for part in ("test", "apart"))
+        tokens = sum(one["test"][2])
+        spread = spread_of([{"test": {"tokens": tokens}, "measures": [test.as_json()]}])
+        predicted = to_test(spread, tokens / test.groups, max(0.01, -apart.difference))
+        of, interval = one["of"], f"{test.difference:+.0%} ({test.low:+.0%} to {test.high:+.0%})"
+        yield [
+            of["corpus"].partition(".")[0],
+            str(one["drawn"]),
+            of["length"],
+            str(one["steps"]),
+            str(test.groups),
+            f"{interval} {test.verdict}",
+            f"{apart.difference:+.0%}",
+            str(predicted),
+            needed(one["apart"]),
+        ]
+
+
+def needed(apart: list[list[Any]]) -> str:
+    """The median number of conversations that show the gain, each order drawn by chance."""
+    from finetune.measure import perplexity
+    from finetune.split import FEWEST_TO_TEST
+
+    def shown(order: list[int], count: int) -> bool:
+        chosen = set(order[:count])
+        rows = [row for row in zip(*apart, strict=True) if row[3] in chosen]
+        before, after, tokens, groups = zip(*rows, strict=True)
+        return perplexity("", "", before, after, tokens, groups).verdict == "better"
+
+    found, names = [], sorted(set(apart[3]))
+    for seed in range(ORDERS):
+        order = random.Random(seed).sample(names, len(names))
+        counts = range(FEWEST_TO_TEST, len(order) + 1)
+        found.append(next((count for count in counts if shown(order, count)), len(order) + 1))
+    middle = sorted(found)[ORDERS // 2]
+    return str(middle) if middle <= len(names) else f"> {len(names)}"
 
 
 def key(of: dict[str, Any]) -> str:
@@ -101,13 +159,22 @@ def main() -> None:
     parser.add_argument("--doses", default="10,30,100,300,1000")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", type=Path, default=Path("dose.jsonl"))
+    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
+    if given.table:
+        rows = table([json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()])
+        print_table(list(rows), HEADINGS)
+        return
+    from finetune.model import Base
+
     headline()
+    base = Base.open(model_path())
     lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
-    results = [json.loads(line) for line in lines]
-    doses, seeds = (list(map(int, one.split(","))) for one in (given.doses, given.seeds))
-    for corpus in given.corpus:
-        for one in measured(corpus, doses, seeds, {key(result["of"]) for result in results}):
+    done = {key(json.loads(line)["of"]) for line in lines}
+    corpora = [Corpus(name, base) for name in given.corpus]
+    doses, seeds = (map(int, one.split(",")) for one in (given.doses, given.seeds))
+    for dose, seed, corpus in itertools.product(doses, seeds, corpora):
+        for one in measured(corpus, base, dose, seed, done):
             with given.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(one) + "\n")
             print(one["of"], one["steps"], one["train_s"], flush=True)

@@ -152,8 +152,8 @@ def last_evaluations(db: Database) -> list[Evaluation]:
     """The last report on each dataset, whichever run it was on."""
     rows = select(
         db,
-        "SELECT e.run_id, e.adapter_hash, e.report, max(e.done_ms) FROM evaluations e JOIN runs r ON r.id = e.run_id "
-        "GROUP BY r.dataset_hash ORDER BY e.run_id",
+        "SELECT run_id, adapter_hash, report, done_ms FROM evaluations WHERE id IN "
+        "(SELECT max(e.id) FROM evaluations e JOIN runs r ON r.id = e.run_id GROUP BY r.dataset_hash) ORDER BY id",
     )
     return [Evaluation(row[0], row[1], json.loads(row[2]), row[3]) for row in rows]
 
