@@ -8,8 +8,6 @@ from finetune.select import Counts, Selection, count
 
 JUDGED = Selection()
 """Replies that are rated good, kept or corrected, as a training takes them where nothing else is chosen."""
-BYTES_OF_A_TOKEN = 4
-"""Of text in UTF-8: 4.3 of English, TODO of Chinese with the default model."""
 
 
 def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None:
@@ -20,7 +18,7 @@ def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None
     return Estimate(
         conversations,
         counts.used,
-        counts.learned_bytes / BYTES_OF_A_TOKEN / conversations if conversations else TOKENS,
+        counts.tokens / conversations if conversations else TOKENS,
         spread_of(one.report for one in runs.last_evaluations(db)),
         len(counts.conversations & datasets.tested_conversations(db)),
         "replies" if wanted.everything else "rated replies",

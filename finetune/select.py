@@ -76,8 +76,8 @@ class Counts:
     left: Mapping[str, int]
     conversations: frozenset[str] = frozenset()
     """Those that the replies which are used come from."""
-    learned_bytes: int = 0
-    """Of these replies together, in UTF-8."""
+    tokens: float = 0.0
+    """About so many are learned of these replies."""
 
     @property
     def total(self) -> int:
@@ -97,11 +97,19 @@ def count(db: Database, wanted: Selection) -> Counts:
     """What `from_log` takes of a log and what not, without keeping it: about 1.5 s for 129,000 messages."""
     left: Counter[str] = Counter()
     replies: Counter[str] = Counter()
-    size = 0
+    tokens = 0.0
     for one in from_log(db, wanted, left):
         replies[one.conversation] += used([one], wanted.kind)
-        size += sum(len(one.example.messages[place].content.encode()) for place in one.example.trained)
-    return Counts(replies.total(), left, frozenset(replies), size)
+        tokens += sum(tokens_about(one.example.messages[place].content) for place in one.example.trained)
+    return Counts(replies.total(), left, frozenset(replies), tokens)
+
+
+def tokens_about(text: str) -> float:
+    """An estimate without a tokenizer: that of the default model takes 4 English letters together, and 1.75 tokens for a
+    Chinese character.
+    """
+    ascii_ = len(text.encode("ascii", "ignore"))
+    return ascii_ / 4 + 1.75 * (len(text) - ascii_)
 
 
 def used(candidates: Iterable[Candidate], kind: Kind) -> int:
