@@ -287,5 +287,5 @@ def test_tokens_are_estimated_without_a_tokenizer(real_models: Path) -> None:
         "日心说是指太阳是太阳系的中心，也就是说，行星围绕太阳旋转的理论。这个理论打破了传统的地心说观点。",
         "A lamp, 一盏灯, is lit every evening, 每天晚上, at seven.",
     ):
-        assert tokens_about(text) == pytest.approx(len(encode(text)), rel=0.35)
+        assert tokens_about(text) == pytest.approx(len(encode(text)), rel=0.5)
     assert tokens_about("") == 0
