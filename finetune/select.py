@@ -105,8 +105,8 @@ def count(db: Database, wanted: Selection) -> Counts:
 
 
 def tokens_about(text: str) -> float:
-    """An estimate without a tokenizer. The default model's has about 4 letters of English in a token, and 1.75 tokens in
-    a Chinese character.
+    """An estimate without a tokenizer. The default model's has 4 letters of English in a token, and 1.75 tokens in a
+    Chinese character.
     """
     ascii_ = len(text.encode("ascii", "ignore"))
     return ascii_ / 4 + 1.75 * (len(text) - ascii_)
