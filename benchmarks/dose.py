@@ -21,15 +21,13 @@ from typing import Any
 
 from assistant.cli.output import print_table
 from benchmarks.engine_runs import headline, model_path
-from benchmarks.sweep import Bench, candidates, sums, within
+from benchmarks.sweep import Bench, asked, candidates
 
 EPOCHS, MOST_TOKENS = 3, 20_000
 SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine"}
 APART_TOKENS = 24_000
 LENGTHS = {"whole": 1.0, "quarter": 0.25}
 """Of a training."""
-
-
 HEADINGS = ("corpus", "drawn", "training", "steps", "test", "on the test part", "apart", "predicted", "needed")
 
 
@@ -37,37 +35,23 @@ class Corpus:
     """What is kept apart of a corpus, and the rest, which doses are drawn from."""
 
     def __init__(self, name: str, base: Any) -> None:
-        from finetune.on_test import rows_of_test
         from finetune.split import Seen, grouped
 
-        self.name, self._base = Path(name).name, base
+        self.name = Path(name).name
         found = candidates(name)
         groups = list(grouped(found, Seen()).groups.values())
         random.Random("apart").shuffle(groups)
         at = len(groups) // 4
         kept = [(number, place) for number, group in enumerate(groups[:at]) for place in group]
-        examples = [found[place].example for _, place in kept]
-        rows = rows_of_test("supervised", examples, base.tokenizer_of_rows()).items
-        self.apart = within(list(rows), APART_TOKENS)
-        self.groups = [number for number, _ in kept[: len(self.apart)]]
+        examples, numbers = [found[place].example for _, place in kept], [number for number, _ in kept]
+        self.apart = asked(examples, numbers, base.tokenizer_of_rows(), APART_TOKENS)
         self._pool = [found[place] for group in groups[at:] for place in group]
-        self._before: list[float] = []
 
     def drawn(self, dose: int, seed: int) -> list[Any]:
         """Candidates of so many conversations, by chance."""
         names = sorted({one.conversation for one in self._pool})
         chosen = set(random.Random(f"dose {seed}").sample(names, min(dose, len(names))))
         return [one for one in self._pool if one.conversation in chosen]
-
-    def sums(self, both: Any) -> list[list[Any]]:
-        """Of what is kept apart: nats under base and adapter, tokens, groups. The base is asked only once."""
-        from finetune.both import sums_of
-
-        after = [-sum(one) for one in sums_of(both.trainee, self.apart, both.device)]
-        if not self._before:
-            with both.trainee.base():
-                self._before = [-sum(one) for one in sums_of(both.trainee, self.apart, both.device)]
-        return [self._before, after, [sum(row.supervised for row in rows) for rows in self.apart], self.groups]
 
 
 def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
@@ -88,14 +72,13 @@ def measured(corpus: Corpus, base: Any, dose: int, seed: int, done: set[str]) ->
         return
     some = corpus.drawn(dose, seed)
     bench = Bench(base, parts(some, seed))
-    items, groups = bench.asked["held out"]
     epoch = sum(len(row.ids) for rows in bench.train.items for row in rows)
     for length, share in LENGTHS.items():
         if key({**of, "length": length}) in done:
             continue
-        both, told = bench.trained(SETTINGS, round(min(EPOCHS * epoch, MOST_TOKENS) * share))
-        asked = {"test": [*sums(both, items), groups], "apart": corpus.sums(both)}
-        yield {"of": {**of, "length": length}, "drawn": len({one.conversation for one in some}), **told, **asked}
+        trainee, told = bench.trained(SETTINGS, round(min(EPOCHS * epoch, MOST_TOKENS) * share))
+        sums = {"test": bench.test.sums(trainee), "apart": corpus.apart.sums(trainee)}
+        yield {"of": {**of, "length": length}, "drawn": len({one.conversation for one in some}), **told, **sums}
 
 
 ORDERS = 15
