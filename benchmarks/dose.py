@@ -17,6 +17,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from assistant.cli.output import print_table
@@ -89,14 +90,14 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
     """A row for each result: gain with its interval on the test part, gain on what was kept apart, how many
     conversations there show a gain of that size, and how many were predicted from the test part alone.
     """
-    from finetune.measure import perplexity
+    from finetune.measure import by_group, perplexity
     from finetune.power import spread_of, to_test
 
     for one in results:
         test, apart = (perplexity("perplexity", "", *one[part], main=True) for part in ("test", "apart"))
-        tokens = sum(one["test"][2])
-        spread = spread_of([{"test": {"tokens": tokens}, "measures": [test.as_json()]}])
-        predicted = to_test(spread, tokens / test.groups, max(0.01, -apart.difference))
+        tokens = median(by_group(one["test"][2:3], one["test"][3])[:, 0].tolist())
+        spread = spread_of([{"test": {"median_tokens": tokens}, "measures": [test.as_json()]}])
+        predicted = to_test(spread, tokens, max(0.01, -apart.difference))
         of, interval = one["of"], f"{test.difference:+.0%} ({test.low:+.0%} to {test.high:+.0%})"
         yield [
             of["corpus"].partition(".")[0],

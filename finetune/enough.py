@@ -18,7 +18,7 @@ def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None
     return Estimate(
         conversations,
         counts.used,
-        counts.tokens / conversations if conversations else TOKENS,
+        counts.tokens if conversations else TOKENS,
         spread_of(one.report for one in runs.last_evaluations(db)),
         len(counts.conversations & datasets.tested_conversations(db)),
         "replies" if wanted.everything else "rated replies",

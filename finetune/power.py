@@ -2,8 +2,8 @@
 
 The 95 % interval of a difference reaches 1.96 standard errors to each side, and a standard error is the spread between
 conversations over the square root of their number. A gain is shown in half of the cases where the interval reaches as
-far as the gain is large. The spread grows with the gain, and shrinks with the square root of the tokens that are
-learned of a conversation, as each is a mean over them. docs/how-many.md has the measurements behind the constants.
+far as the gain is large. The spread grows in proportion to the gain, and shrinks with the square root of the tokens
+that are learned of a conversation. docs/how-many.md has the measurements behind the constants.
 """
 
 import math
@@ -18,8 +18,10 @@ GAIN = 0.1
 """Fall of the perplexity that is to be shown."""
 Z = 1.96
 """Standard errors to each side of a 95 % interval."""
-SLOPE, FLOOR = 8.0, 0.05
+SLOPE, FLOOR = 6.5, 0.03
 """The usual spread between conversations is SLOPE · √(difference² + FLOOR²) / √tokens, differences in nats a token."""
+FEWEST_TOKENS = 20
+"""Of a conversation, in that: the spread of shorter ones is no wider."""
 PRIOR_CONVERSATIONS = 10
 """So many test conversations of the log weigh as much as the usual spread."""
 TOKENS = 100
@@ -34,7 +36,7 @@ class Estimate:
     conversations: int
     replies: int
     tokens: float = TOKENS
-    """Learned of a conversation, on average."""
+    """Learned of a conversation, the median."""
     spread: float = 1.0
     """Of this log, as a multiple of the usual."""
     tested: int = 0
@@ -84,11 +86,12 @@ def spread_of(reports: Iterable[Mapping[str, Any]]) -> float:
     """
     total, conversations = float(PRIOR_CONVERSATIONS), PRIOR_CONVERSATIONS
     for report in reports:
-        tokens = report["test"]["tokens"]
+        test = report["test"]
         for one in report["measures"]:
             groups = one["groups"]
             if one["main"] and one["key"] == "perplexity" and groups > 1:  # a single conversation has no spread
-                usual = _usual(math.log1p(one["difference"]), tokens / groups)
+                tokens = test.get("median_tokens") or test["tokens"] / groups  # reports of earlier versions lack it
+                usual = _usual(math.log1p(one["difference"]), tokens)
                 total += groups * (_spread(one) / usual) ** 2
                 conversations += groups
     return math.sqrt(total / conversations)
@@ -106,7 +109,7 @@ def _usual(difference: float, tokens: float) -> float:
 
 
 def _slope(tokens: float) -> float:
-    return SLOPE / math.sqrt(max(1.0, tokens))
+    return SLOPE / math.sqrt(max(FEWEST_TOKENS, tokens))
 
 
 def to_test(spread: float, tokens: float, gain: float = GAIN) -> int:
