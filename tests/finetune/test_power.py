@@ -65,7 +65,7 @@ def test_the_spread_follows_the_evaluations_and_begins_with_the_usual() -> None:
 def test_a_wider_spread_shorter_replies_and_a_smaller_gain_take_more() -> None:
     assert to_test(0.5, 20) < to_test(1, 20) < to_test(2, 20)
     assert to_test(9, 400) < to_test(9, 40) < to_test(9, 20)
-    assert to_test(1, 20, 0.3) < to_test(1, 20, 0.1) < to_test(1, 20, 0.03)
+    assert to_test(9, 20, 0.3) < to_test(9, 20, 0.1) < to_test(9, 20, 0.03)
     assert to_test(0.01, 20) == FEWEST_TO_TEST
     assert to_test(1, 0) == to_test(1, 20), "of nothing but empty replies"
 
