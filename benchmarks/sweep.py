@@ -76,7 +76,11 @@ class Bench:
 
         self.base = Base.open(model_path())
         tokenizer, examples = self.base.tokenizer_of_rows(), parts(corpus, size)
-        self.train = lessons("supervised", examples["train"], tokenizer, 0)
+        self.train = {
+            only: lessons("supervised", examples["train"], replace(tokenizer, questions=not only), 0)
+            for only in (False, True)
+        }
+        """By whether the replies alone are learned."""
         self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
         tested = rows_of_test("supervised", examples["test"], tokenizer)
         tokens, self.items = 0, list[Any]()
@@ -95,7 +99,7 @@ class Bench:
         import transformers
         from accelerate import Accelerator
 
-        from finetune import adapters, plan
+        from finetune import adapters, defaults, plan
         from finetune.config import TrainConfig
         from finetune.measure import perplexity
         from finetune.model import precision_of
@@ -105,19 +109,22 @@ class Bench:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         cpu = torch.device("cpu")
-        config = TrainConfig(patience=0, **settings)
-        shape = plan.shape(self.train, config, cpu)
+        width = self.base.config.get_text_config(decoder=True).hidden_size
+        config = defaults.suited(TrainConfig(patience=0, **settings), width, "supervised")
+        config = replace(config, tokens_per_step=defaults.tokens_per_step(config, tokens))
+        train = self.train[config.assistant_only_loss]
+        shape = plan.shape(train, config, cpu)
         steps = max(1, round(tokens / shape.tokens_per_step))
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
         model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
-        objective, folder = self.train.learned([], config), RunFolder
+        objective, folder = train.learned([], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),
             model,
             config,
             shape,
-            self.train,
+            train,
             objective,
             self.validation,
             objective,
@@ -125,7 +132,7 @@ class Bench:
         )
         trainer.trainee.train()
         began_s = time.monotonic()
-        for _, blocks in zip(range(steps), plan.steps_of_blocks(self.train, shape, 0, 0), strict=False):
+        for _, blocks in zip(range(steps), plan.steps_of_blocks(train, shape, 0, 0), strict=False):
             trainer._step(blocks)
         took_s = time.monotonic() - began_s
         trainer.trainee.eval()
@@ -140,7 +147,7 @@ class Bench:
             counted = [sum(row.supervised for row in rows) for rows in items]
             after = losses(trainer.trainee, items)
             measures[name] = perplexity(name, name, self.before[name], after, counted, list(groups)).as_json()
-        return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(self.train.examples), **measures}
+        return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(train.examples), **measures}
 
 
 def losses(trainee: Any, items: list[Any]) -> list[float]:
@@ -159,7 +166,11 @@ def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
     kinds = {name: type(value) for name, value in TrainConfig().as_json().items()}
     options = [(name, values.split(",")) for name, _, values in (one.partition("=") for one in given)]
     for chosen in itertools.product(*(values for _, values in options)):
-        yield {name: kinds[name](value) for (name, _), value in zip(options, chosen, strict=True)}
+        yield {name: _value(kinds[name], value) for (name, _), value in zip(options, chosen, strict=True)}
+
+
+def _value(kind: type, text: str) -> Any:
+    return text == "True" if kind is bool else kind(text)
 
 
 def main() -> None:
