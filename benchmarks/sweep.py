@@ -1,5 +1,6 @@
 """What settings suit: held-out perplexity and general text after trainings of so many tokens, by corpus, size and rate.
 
+python -m benchmarks.sweep --table --out results.jsonl
 python -m benchmarks.sweep --corpus FILE [--corpus FILE ...] [--sizes 30,300,0] [--tokens 54000,216000,810000]
     [--set learning_rate=1e-3,3e-3] [--set tokens_per_step=1024,2048] [--out results.jsonl]
 
@@ -173,14 +174,38 @@ def _value(kind: type, text: str) -> Any:
     return text == "True" if kind is bool else kind(text)
 
 
+def table(file: Path) -> Iterator[str]:
+    """The lines of a Markdown table of the results in a file."""
+    yield "| corpus | conversations | tokens | settings | steps | held out | general text |"
+    yield "|---|--:|--:|---|--:|--:|--:|"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        found = json.loads(line)
+        of, held, general = found["of"], found["held out"], found["general text"]
+        settings = ", ".join(f"{name} {of[name]}" for name in of if name not in ("corpus", "size", "tokens"))
+        row = (
+            of["corpus"],
+            f"{found['conversations']:,}",
+            f"{of['tokens']:,}",
+            settings or "as they come",
+            found["steps"],
+            f"{held['base']:.1f} → {held['adapted']:.1f} ({held['difference']:+.1%})",
+            f"{general['difference']:+.1%}",
+        )
+        yield f"| {' | '.join(map(str, row))} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--corpus", action="append", default=[])
+    parser.add_argument("--table", action="store_true", help="Print the results in --out as Markdown, measure nothing.")
     parser.add_argument("--sizes", default="0")
     parser.add_argument("--tokens", default="216000")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path("sweep.jsonl"))
     given = parser.parse_args()
+    if given.table:
+        print("\n".join(table(given.out)))
+        return
     headline()
     lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
     done = {json.dumps(json.loads(line)["of"], sort_keys=True) for line in lines}
