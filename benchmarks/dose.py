@@ -25,7 +25,7 @@ from benchmarks.engine_runs import headline, model_path
 from benchmarks.sweep import Bench, asked, candidates
 
 EPOCHS, MOST_TOKENS = 3, 20_000
-SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine"}
+SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine", "assistant_only_loss": True}
 APART_TOKENS = 24_000
 LENGTHS = {"whole": 1.0, "quarter": 0.25}
 """Of a training."""
@@ -73,7 +73,7 @@ def measured(corpus: Corpus, base: Any, dose: int, seed: int, done: set[str]) ->
         return
     some = corpus.drawn(dose, seed)
     bench = Bench(base, parts(some, seed))
-    epoch = sum(len(row.ids) for rows in bench.train.items for row in rows)
+    epoch = sum(len(row.ids) for rows in bench.train[False].items for row in rows)
     for length, share in LENGTHS.items():
         if key({**of, "length": length}) in done:
             continue

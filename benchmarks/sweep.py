@@ -1,5 +1,6 @@
 """What settings suit: held-out perplexity and general text after trainings of so many tokens, by corpus, size and rate.
 
+python -m benchmarks.sweep --table --out results.jsonl
 python -m benchmarks.sweep --corpus FILE [--corpus FILE ...] [--sizes 30,300,0] [--tokens 54000,216000,810000]
     [--set learning_rate=1e-3,3e-3] [--set tokens_per_step=1024,2048] [--out results.jsonl]
 
@@ -101,7 +102,11 @@ class Bench:
         from finetune.lessons import lessons
 
         self.base, tokenizer = base, base.tokenizer_of_rows()
-        self.train = lessons("supervised", examples["train"], tokenizer, 0)
+        self.train = {
+            only: lessons("supervised", examples["train"], replace(tokenizer, questions=not only), 0)
+            for only in (False, True)
+        }
+        """By whether the replies alone are learned."""
         self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
         self.test = asked(examples["test"], examples["groups"], tokenizer, TESTED_TOKENS)
 
@@ -119,7 +124,7 @@ class Bench:
         import transformers
         from accelerate import Accelerator
 
-        from finetune import adapters, plan
+        from finetune import adapters, defaults, plan
         from finetune.config import TrainConfig
         from finetune.model import precision_of
         from finetune.run_folder import RunFolder
@@ -128,19 +133,22 @@ class Bench:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         cpu = torch.device("cpu")
-        config = TrainConfig(patience=0, **settings)
-        shape = plan.shape(self.train, config, cpu)
+        width = self.base.config.get_text_config(decoder=True).hidden_size
+        config = defaults.suited(TrainConfig(patience=0, **settings), width, "supervised")
+        config = replace(config, tokens_per_step=defaults.tokens_per_step(config, tokens))
+        train = self.train[config.assistant_only_loss]
+        shape = plan.shape(train, config, cpu)
         steps = max(1, round(tokens / shape.tokens_per_step))
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
         model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
-        objective, folder = self.train.learned([], config), RunFolder
+        objective, folder = train.learned([], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),
             model,
             config,
             shape,
-            self.train,
+            train,
             objective,
             self.validation,
             objective,
@@ -148,10 +156,10 @@ class Bench:
         )
         trainer.trainee.train()
         began_s = time.monotonic()
-        for _, blocks in zip(range(steps), plan.steps_of_blocks(self.train, shape, 0, 0), strict=False):
+        for _, blocks in zip(range(steps), plan.steps_of_blocks(train, shape, 0, 0), strict=False):
             trainer._step(blocks)
         told = {"steps": steps, "train_s": round(time.monotonic() - began_s, 1)}
-        return trainer.trainee.eval(), {**told, "conversations": len(self.train.examples)}
+        return trainer.trainee.eval(), {**told, "conversations": len(train.examples)}
 
 
 def losses(trainee: Any, items: list[Any]) -> list[float]:
@@ -170,17 +178,45 @@ def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
     kinds = {name: type(value) for name, value in TrainConfig().as_json().items()}
     options = [(name, values.split(",")) for name, _, values in (one.partition("=") for one in given)]
     for chosen in itertools.product(*(values for _, values in options)):
-        yield {name: kinds[name](value) for (name, _), value in zip(options, chosen, strict=True)}
+        yield {name: _value(kinds[name], value) for (name, _), value in zip(options, chosen, strict=True)}
+
+
+def _value(kind: type, text: str) -> Any:
+    return text == "True" if kind is bool else kind(text)
+
+
+def table(file: Path) -> Iterator[str]:
+    """The lines of a Markdown table of the results in a file."""
+    yield "| corpus | conversations | tokens | settings | steps | held out | general text |"
+    yield "|---|--:|--:|---|--:|--:|--:|"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        found = json.loads(line)
+        of, held, general = found["of"], found["held out"], found["general text"]
+        settings = ", ".join(f"{name} {of[name]}" for name in of if name not in ("corpus", "size", "tokens"))
+        row = (
+            of["corpus"],
+            f"{found['conversations']:,}",
+            f"{of['tokens']:,}",
+            settings or "as they come",
+            found["steps"],
+            f"{held['base']:.1f} → {held['adapted']:.1f} ({held['difference']:+.1%})",
+            f"{general['difference']:+.1%}",
+        )
+        yield f"| {' | '.join(map(str, row))} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--corpus", action="append", default=[])
+    parser.add_argument("--table", action="store_true", help="Print the results in --out as Markdown, measure nothing.")
     parser.add_argument("--sizes", default="0")
     parser.add_argument("--tokens", default="216000")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path("sweep.jsonl"))
     given = parser.parse_args()
+    if given.table:
+        print("\n".join(table(given.out)))
+        return
     from finetune import forgetting
     from finetune.model import Base
 

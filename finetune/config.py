@@ -29,6 +29,8 @@ class TrainConfig:
     objective: Objective = "auto"
     """`supervised` (say what was said), `dpo` (prefer one reply to another), `kto` (thumbs alone), `label` (name the
     class); `auto`: what the dataset is made for."""
+    assistant_only_loss: bool = False
+    """Learn the replies alone; else the question of each reply too, which says more of how people talk here."""
     rank: int = 16
     """Rank of a low-rank adapter; number of prefix or prompt tokens."""
     alpha: float = 0.0

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ from finetune.model import Base, Trainee, device_of, opened_base, precision_of
 from finetune.plan import Measured, Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder, lower_priority, only_training
-from finetune.tokens import Cuts
+from finetune.tokens import Cuts, Tokenizer
 from finetune.trackers import Trackers, refuse_missing
 from finetune.train import Trainer
 
@@ -62,12 +62,13 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
     base = opened_base(paths, model)
     tokenizer = base.tokenizer_of_rows(config.block_tokens)
     objective = objective_of(dataset.kind, config)
+    learner = replace(tokenizer, questions=not config.assistant_only_loss)  # counts in the same cuts
 
-    def part(name: str) -> Lessons:
+    def part(name: str, made_by: Tokenizer) -> Lessons:
         stored = datasets.examples(db, dataset.id, name)
-        return lessons(objective, [Example.from_json(one.body) for one in stored], tokenizer, 0)
+        return lessons(objective, [Example.from_json(one.body) for one in stored], made_by, 0)
 
-    train, validation = part("train"), part("validation")
+    train, validation = part("train", learner), part("validation", tokenizer)
     if not train.examples:
         raise TrainingRefused(
             f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "

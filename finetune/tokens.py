@@ -83,6 +83,8 @@ class Tokenizer:
     limit: int
     end: int
     """The token that ends a turn, learned with each reply."""
+    questions: bool = False
+    """Whether `rows` learns the question of each reply too."""
     cuts: Cuts = field(default_factory=Cuts)
 
     @classmethod
@@ -166,10 +168,16 @@ class Tokenizer:
         while pending:
             last = pending.pop()
             as_said = [place for place in pending if seen[place].content == messages[place].content]
-            made = self.format.transcript(seen[:last], as_said, messages[last].content, self.end)
-            rows.append(Row.of(made.ids, made.replies.values()))
+            asked = self._asked([*as_said, last], messages)
+            made = self.format.transcript(seen[:last], as_said, messages[last].content, self.end, asked)
+            questions = [span for place, span in made.questions.items() if place + 1 in made.replies]
+            rows.append(Row.of(made.ids, [*made.replies.values(), *questions]))
             pending = [place for place in pending if place not in made.replies]
         return rows[::-1]
+
+    def _asked(self, replies: Sequence[int], messages: Sequence[Message]) -> list[int]:
+        """The places of the questions that are learned with these replies."""
+        return [place - 1 for place in replies if self.questions and place and messages[place - 1].role == "user"]
 
     def _pieces(self, turns: "Turns", start: int, place: int) -> Iterator[Row]:
         """A reply that doesn't fit after its question: learned piece by piece, each after the text before it."""

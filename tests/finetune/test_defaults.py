@@ -43,5 +43,5 @@ def test_a_budget_decides_steps_and_their_size() -> None:
     assert enough.tokens_per_step * enough.steps == 2048 * 400, "no more than was planned"
     one = replace(SHAPE, tokens_per_step=1024, steps=1)
     assert plan.within_budget(one, Measured(1000, 0.5), config).steps == 1
-    with pytest.raises(TrainingRefused, match="Give --budget 0.2 or more"):
+    with pytest.raises(TrainingRefused, match=r"Give --budget 0\.2 or more"):
         plan.within_budget(SHAPE, Measured(100, 0.5), TrainConfig(budget_minutes=0.1))

@@ -38,6 +38,15 @@ def test_replies_and_their_ends_are_learned_and_nothing_else(tokenizer: Tokenize
     assert learned(tokenizer, only_last) == [f"{example.messages[3].content}<|im_end|>"]
 
 
+def test_questions_are_learned_with_their_replies(tokenizer: Tokenizer) -> None:
+    tokenizer.questions = True
+    said = [Message("system", "S"), *(Message(("user", "assistant")[turn % 2], f"said {turn}") for turn in range(6))]
+    (row,) = tokenizer.rows(Example(tuple(said), frozenset({2, 6})))
+    learned = tokenizer.format._tokenizer.decode(row.ids[row.learned].tolist())
+    assert [f"said {turn}" in learned for turn in range(6)] == [True, True, False, False, True, True]
+    assert "S" not in learned.replace("said", "")
+
+
 def test_a_row_is_what_the_engine_reads(tokenizer: Tokenizer) -> None:
     example = said(2)
     (row,) = tokenizer.rows(example)
