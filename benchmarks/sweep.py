@@ -71,8 +71,8 @@ class Bench:
 
     def __init__(self, corpus: str, size: int) -> None:
         from finetune import forgetting
+        from finetune.base import Base
         from finetune.lessons import lessons
-        from finetune.model import Base
         from finetune.on_test import rows_of_test
 
         self.base = Base.open(model_path())

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from assistant.adapters.folder import CHANGED
 from assistant.errors import TrainingRefused
 from finetune import pack, tag_head, tagging
+from finetune.base import Base
 from finetune.batch import Batch, batch
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
-from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.pack import grouped
 from finetune.plan import BLOCK_TOKENS, CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE
 from finetune.tokens import Row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.adapters.folder import trouble
-from assistant.engine import catalogue, model_folder, weights
+from assistant.engine import catalogue, model_folder, weight_files
 from assistant.engine.catalogue import Remote
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
@@ -86,4 +86,4 @@ def weights_hash(paths: Paths, model: str) -> str:
     found = catalogue.find(paths, model)
     if isinstance(found, Remote):
         raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
-    return weights.sha256(model_folder.ready(found.folder, lambda _: None))
+    return weight_files.sha256(model_folder.ready(found.folder, lambda _: None))

@@ -19,13 +19,13 @@ from assistant.store import datasets, runs, votes
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, forgetting, memorised, objections
+from finetune.base import Base, base_of
 from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.example import Entity, Example
 from finetune.lessons import Lessons
 from finetune.measure import Measure, perplexity, share, wins
 from finetune.memorised import Probe
-from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.progress import Advanced, Progress, Work
 from finetune.run import made_with

@@ -26,12 +26,13 @@ from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, defaults, llama, memory, pack, plan, processes
+from finetune.base import Base, opened_base
 from finetune.checkpoint import restore
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
-from finetune.model import Base, Trainee, device_of, opened_base, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.plan import Measured, Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder, lower_priority, only_training

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine import placement, product_speed, quantised, weights
+from assistant.engine import placement, product_speed, quantised, weight_files, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.adapted import Reader
@@ -37,7 +37,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 
     Raises a `ModelError` that says what is wrong with the model or too small in the machine.
     """
-    weights.check(folder)
+    weight_files.check(folder)
     config = weights.read_config(folder)
     stored = weights.stored(folder, own_forward=not llama.unsupported(config))
     at = placement.place(stored, device, dtype)
@@ -70,7 +70,7 @@ class _Stored(Mapping[str, Weight]):
 
     def __init__(self, folder: Path, at: placement.Placement) -> None:
         self._folder, self._at = folder, at
-        self.shapes = weights.shapes(folder)
+        self.shapes = weight_files.shapes(folder)
 
     def __getitem__(self, name: str) -> Weight:
         if name not in self.shapes:
@@ -116,7 +116,7 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
 def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
     """The weights in the precision that is asked for, by Hugging Face's names."""
     return _kept(
-        weights.weight_files(folder),
+        weight_files.files(folder),
         at,
         lambda: {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()},
     )

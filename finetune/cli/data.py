@@ -219,7 +219,7 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
     from assistant import settings
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from finetune.model import opened_base
+    from finetune.base import opened_base
 
     paths = Paths.from_environment().create()
     base = opened_base(paths, model_name(db, paths, settings.load(paths.config_file), model))

@@ -7,8 +7,8 @@ import pytest
 
 from assistant.engine.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
+from finetune.base import Base
 from finetune.example import Example
-from finetune.model import Base
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 from tests.assistant.engine import tiny
