@@ -68,4 +68,14 @@ class Example:
     @property
     def hash(self) -> str:
         """SHA-256 of `as_json`."""
-        return hashlib.sha256(self.as_json().encode("utf-8", "surrogatepass")).hexdigest()
+        return hash_of(self.as_json())
+
+    @property
+    def characters(self) -> int:
+        """How long its text is."""
+        return sum(len(one.content) for one in self.messages) + len(self.rejected)
+
+
+def hash_of(body: str) -> str:
+    """SHA-256 of an example's JSON."""
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

@@ -89,6 +89,14 @@ class Advanced:
     seconds_left: float | None = None
 
 
+Did = Callable[[int], None]
+"""Called with the units of a piece of work that were done since the last call."""
+
+
+def ignore(_: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
 Progress = Planned | Stepped | Validated | Paused | Ended | Advanced
 
 
@@ -123,6 +131,15 @@ class Work:
         self.done = min(self.total, self.done + units)
         if self.clock() - self._said_s >= _SAY_EVERY_S or self.done == self.total:
             self._say()
+
+    def reach(self, done: int, total: int) -> None:
+        """As much is done of a work whose size is known as it goes on."""
+        self.total = total
+        self.did(done - self.done)
+
+    def end(self) -> None:
+        """All is done: what was expected were estimates."""
+        self.did(self.total - self.done)
 
     def _say(self) -> None:
         self._said_s = self.clock()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
@@ -100,10 +100,16 @@ def used(candidates: Iterable[Candidate], kind: Kind) -> int:
     return sum(len(one.example.trained) if kind == "supervised" else 1 for one in candidates)
 
 
-def from_log(db: Database, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason."""
+def from_log(
+    db: Database, wanted: Selection, left: Counter[str], progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[Candidate]:
+    """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason. `progress`
+    is called with the conversations that were read and with all that may hold some.
+    """
     among = search.all_replies(db, wanted.words, wanted.filter) if wanted.words else None
-    for conversation in stored.read(db, _conversations(db, wanted), filter_=wanted.filter, among=among):
+    ids = _conversations(db, wanted)
+    for done, conversation in enumerate(stored.read(db, ids, filter_=wanted.filter, among=among)):
+        progress(done, len(ids))
         for one in _OF_KIND[wanted.kind](conversation, wanted, left):
             if all(map(partial(_asked_before, one.example.messages), one.example.trained)):
                 yield one

@@ -63,8 +63,7 @@ def add(
 ) -> Dataset:
     """Freeze a dataset. Raises `StoreError` where there is one of that name."""
     with transaction(db):
-        if select(db, "SELECT 1 FROM datasets WHERE name = ?", (name,)):
-            raise StoreError(f"There is a dataset {name!r} already. Choose another name, or delete that one.")
+        refuse_taken(db, name)
         told = (name, kind, hash_, json.dumps(source), json.dumps(statistics), now_ms())
         cursor = execute(
             db,
@@ -77,6 +76,12 @@ def add(
             ((cursor.lastrowid, *astuple(one)) for one in examples),
         )
     return get(db, name)
+
+
+def refuse_taken(db: Database, name: str) -> None:
+    """Raise `StoreError` where there is a dataset of that name."""
+    if select(db, "SELECT 1 FROM datasets WHERE name = ?", (name,)):
+        raise StoreError(f"There is a dataset {name!r} already. Choose another name, or delete that one.")
 
 
 def get(db: Database, name: str) -> Dataset:
