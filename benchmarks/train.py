@@ -175,7 +175,7 @@ def measured(role: str, file: Path, tokens: int, folder: Path, base: str) -> dic
 def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
     from finetune.both import Both
-    from finetune.model import Base
+    from finetune.base import Base
     from finetune.on_test import rows_of_test
 
     base = Base.open(model_path())
