@@ -174,8 +174,8 @@ def measured(role: str, file: Path, tokens: int, folder: Path, base: str) -> dic
 
 def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
-    from finetune.both import Both
     from finetune.base import Base
+    from finetune.both import Both
     from finetune.on_test import rows_of_test
 
     base = Base.open(model_path())

@@ -97,10 +97,21 @@ def base_of(paths: Paths, run: Run) -> Base:
 
 def opened_base(paths: Paths, model: str) -> Base:
     """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
+    return Base.open(_folder(paths, model))
+
+
+def opened_folder(paths: Paths, model: str) -> Path:
+    """The folder of a model of this machine, ready and whole. Raises as `opened_base`."""
+    ready = model_folder.ready(_folder(paths, model), _log_progress)
+    weight_files.check(ready)
+    return ready
+
+
+def _folder(paths: Paths, model: str) -> Path:
     found = catalogue.find(paths, model)
     if isinstance(found, catalogue.Remote):
         raise TrainingRefused(f"{model} runs on another server. Only a model on this machine can be trained.")
-    return Base.open(found.folder)
+    return found.folder
 
 
 def _log_progress(loading: Loading) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from assistant.engine import product_speed, weights
+from assistant.engine import machine, product_speed, weights
 from assistant.errors import ModelUnsupported
 from assistant.paths import cache_folder
 from finetune import llama
@@ -32,7 +32,7 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
         ]
     if device.type != "cpu":
         return torch.bfloat16
-    return product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+    return product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
 
 
 class Trainee(nn.Module):

@@ -5,15 +5,17 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from assistant.errors import TrainingRefused
 from finetune import defaults, pack
 from finetune.config import TrainConfig
-from finetune.lessons import Lessons
 from finetune.pack import Block
+
+if TYPE_CHECKING:
+    import torch
+
+    from finetune.lessons import Lessons
 
 BLOCK_TOKENS = 1024
 """Of the blocks that rows are packed into; a longer row is a block of its own."""
@@ -28,7 +30,7 @@ LOOK_SHARE = 0.1
 """Of the time of a training, for all of them."""
 FEWEST_LOOKED_AT = 4096
 """Tokens of a look, where the validation part has so many."""
-COUNTED_CHARACTERS = 3_000_000
+COUNTED_CHARACTERS = 1_000_000
 """Of a training part that is tokenised before it begins; of what is more the length is an estimate."""
 
 
@@ -65,7 +67,7 @@ class Measured:
     """Of the tokens."""
 
 
-def shape(lessons: Lessons, config: TrainConfig, device: torch.device, *, own: bool = True) -> Shape:
+def shape(lessons: "Lessons", config: TrainConfig, device: "torch.device", *, own: bool = True) -> Shape:
     """The shape for these lessons. Of a large dataset a part is tokenised. `own`: whether our own forward pass is
     used.
     """
@@ -97,7 +99,7 @@ class Epoch:
     largest_block: int
 
 
-def epoch_of(lessons: Lessons, block_tokens: int, seed: int) -> Epoch:
+def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
     """One epoch; of very many lessons an estimate by those that will be learned first."""
     lengths, counted, some = lessons.characters, 0, list[int]()
     for place in pack.order(len(lessons.items), epoch_seed(seed, 0)):
@@ -128,7 +130,7 @@ def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Sha
     return with_looks(replace(shape_, tokens_per_step=per_step, steps=steps), config)
 
 
-def looked_at(validation: Lessons, shape_: Shape) -> list[Block]:
+def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
     """The blocks of the validation part that are looked at: all of it, or examples by chance, always the same."""
     order = list(range(len(validation.items)))
     random.Random("validation").shuffle(order)
@@ -146,12 +148,12 @@ def epoch_seed(seed: int, epoch: int) -> str:
     return f"{seed} epoch {epoch}"
 
 
-def steps_of_blocks(lessons: Lessons, shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
+def steps_of_blocks(lessons: "Lessons", shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
     """The blocks of each step from step `begin` on, epoch after epoch, without end."""
     return islice(_steps(lessons, shape_, seed), begin, None)
 
 
-def _steps(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[list[Block]]:
+def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]]:
     """Each step has about as many tokens as the shape says: blocks are of different sizes, and none is left out."""
     waiting: list[Block] = []
     owed = float(shape_.tokens_per_step)

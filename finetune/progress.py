@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,17 @@ class Planned:
     """Replies learned in pieces, or after the end of their question alone."""
     too_long: int = 0
     """Examples left out, as their reply is longer than a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """About what will be done, before the model is loaded. `seconds`: None where the machine's speed isn't known."""
+
+    event: ClassVar[str] = "expected"
+    examples: int
+    tokens: int
+    steps: int
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ def ignore(_: int) -> None:
     """Nobody wants to know how far it is."""
 
 
-Progress = Planned | Stepped | Validated | Paused | Ended | Advanced
+Progress = Expected | Planned | Stepped | Validated | Paused | Ended | Advanced
 
 
 @dataclass
@@ -186,7 +197,8 @@ def from_line(line: str) -> Progress | None:
     """What `as_line` wrote; None for a line that says something else."""
     try:
         fields: dict[str, Any] = json.loads(line)
-        kind = {one.event: one for one in (Planned, Stepped, Validated, Paused, Ended, Advanced)}[fields.pop("event")]
-        return kind(**fields)
+        kind = {one.event: one for one in get_args(Progress)}[fields.pop("event")]
+        told: Progress = kind(**fields)
+        return told
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -30,6 +30,7 @@ from finetune.base import Base, opened_base
 from finetune.checkpoint import restore
 from finetune.config import TrainConfig
 from finetune.example import Example
+from finetune.expected import refuse_empty
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import Objective, item_sums
 from finetune.model import Trainee, device_of, precision_of
@@ -70,11 +71,7 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
         return lessons(objective, [Example.from_json(one.body) for one in stored], made_by, 0)
 
     train, validation = part("train", learner), part("validation", tokenizer)
-    if not train.examples:
-        raise TrainingRefused(
-            f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
-            "`finetune data`, from more conversations."
-        )
+    refuse_empty(dataset, len(train.examples))
     return Course(dataset, model, base, train, validation, tokenizer.cuts)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine import placement, product_speed, quantised, weight_files, weights
+from assistant.engine import machine, placement, product_speed, quantised, weight_files, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.adapted import Reader
@@ -109,7 +109,7 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
     """
     if not isinstance(linear, native.NativeLinear) or (linear.c.kind != native.B16 and not native.has_amx()):
         return None
-    fastest = product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+    fastest = product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
     return torch.bfloat16 if fastest == torch.bfloat16 else None
 
 

@@ -69,6 +69,10 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool
     say = events(as_json)
     with opened_log() as db:
         name = "" if resume_run else model_name(db, paths, user_settings.load(paths.config_file), model)
+        if not resume_run:
+            from finetune.expected import expected
+
+            say(expected(db, paths, data, name, config))
         say(Advanced("loading torch"))
         from finetune import run
 
