@@ -18,6 +18,7 @@ from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import StoredMessage
 from finetune.example import Example, Kind
 from finetune.labelled import labelled
+from prompts import reasoning
 from prompts import template as templates
 from prompts.errors import PromptError
 from prompts.message import Message
@@ -57,11 +58,11 @@ class Selection:
 # Why a reply is left out, as the user reads it after a number: "2 skipped".
 BAD, SKIPPED, CORRECTED, EMPTY = "rated bad", "skipped", "corrected", "empty"
 OTHER_VERSION, NO_QUESTION, JOINED = "in other versions", "without a question", "joined to another reply"
-SEVERAL_CLASSES = "tagged with several classes"
+SEVERAL_CLASSES, UNENDED = "tagged with several classes", "with reasoning that never ended"
 STATES = {"cut": "cut off", "stopped": "stopped", "failed": "failed", "interrupted": "interrupted"}
 """State of a reply that did not end -> the reason."""
 REASONS = frozenset(
-    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, *STATES.values()}
+    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED, *STATES.values()}
 )
 
 _FIRST = {"preference": "pairs", "kto": "rated", "label": "tagged"}
@@ -139,13 +140,8 @@ def _supervised(conversation: Stored, wanted: Selection, left: Counter[str]) -> 
     for path in conversation.paths_to(learned):
         new = [row for row in path if row.id in learned and row.id not in taught]
         taught.update(row.id for row in new)
-        reasoned = [row for row in new if _reasons(row)]
-        plain = [row for row in new if not _reasons(row)]
-        # Later turns don't read a reply's reasoning, so that a reply with it is learned by itself.
-        for row in reasoned:
-            yield _reply(conversation, row)
-        if plain:
-            yield from _replies(conversation, path[: path.index(plain[-1]) + 1], {row.id for row in plain}, left)
+        if new:
+            yield from _replies(conversation, path[: path.index(new[-1]) + 1], {row.id for row in new}, left)
 
 
 def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set[int]:
@@ -182,12 +178,10 @@ def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reacha
         return OTHER_VERSION
     if row.state != "complete":
         return STATES[row.state]
-    return "" if row.content.strip() else EMPTY
-
-
-def _reasons(row: StoredMessage) -> bool:
-    (told,) = turns([row]) or [Message("assistant", "")]
-    return told.content != row.content
+    _, said, closed = reasoning.split(row.content)
+    if not closed:
+        return UNENDED
+    return "" if said.strip() else EMPTY
 
 
 def _replies(
@@ -205,6 +199,7 @@ def _replies(
             left[NO_QUESTION] += 1
         elif wanted:
             places.add(place)
+            messages[place] = Message("assistant", rows[0].content)  # with its reasoning, which no later reply reads
     if places:
         yield Candidate(Example(tuple(messages), frozenset(places)), _key(conversation), path[-1].id, said=said)
 

@@ -98,9 +98,9 @@ def test_a_reply_with_reasoning_is_learned_with_it_and_read_without(db: Database
     last = reply(db, go_on(db, first, "sure?"), "sure")
     for message_id in (first, last):
         curation.rate(db, message_id, 1)
-    found = selected(db)
-    assert learned(found) == [["<think>\nwell\n</think>\n\nyes"], ["sure"]]
-    assert found[1].example.messages[1].content == "yes"
+    (one,) = selected(db)
+    assert learned([one]) == [["<think>\nwell\n</think>\n\nyes", "sure"]]
+    assert one.example.before(3)[1].content == "yes"
 
 
 def test_a_failed_turn_does_not_move_the_mask(db: Database) -> None:
@@ -182,6 +182,16 @@ def emptied(db: Database, one: int) -> None:
     db.conn.execute("UPDATE messages SET content = ' ' WHERE id = ?", (one,))
 
 
+def unended(db: Database, message_id: int) -> None:
+    db.conn.execute("UPDATE messages SET content = '<think>and then' WHERE id = ?", (message_id,))
+    curation.rate(db, message_id, 1)
+
+
+def only_thought(db: Database, message_id: int) -> None:
+    db.conn.execute("UPDATE messages SET content = '<think>so</think> ' WHERE id = ?", (message_id,))
+    curation.rate(db, message_id, 1)
+
+
 def failed(db: Database, one: int) -> None:
     curation.rate(db, one, 1)
     db.conn.execute("UPDATE messages SET state = 'failed' WHERE id = ?", (one,))
@@ -208,6 +218,8 @@ def joined(db: Database, one: int) -> None:
         (skipped, "2 judged · 1 used · 1 skipped"),
         (corrected, "3 judged · 2 used · 1 corrected"),
         (emptied, "2 judged · 1 used · 1 empty"),
+        (unended, "2 judged · 1 used · 1 with reasoning that never ended"),
+        (only_thought, "2 judged · 1 used · 1 empty"),
         (failed, "2 judged · 1 used · 1 failed"),
         (unasked, "2 judged · 1 used · 1 without a question"),
         (joined, "3 judged · 1 used · 2 joined to another reply"),
