@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
+
+import numpy as np
 
 from finetune import tagging
 from finetune.example import Example, Kind
@@ -37,22 +39,24 @@ def rows_of(kind: Kind, example: Example, tokenizer: Tokenizer) -> list[Row]:
 
 
 def of_tokens(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer, did: Did = ignore) -> dict[str, Any]:
-    """Tokens, those that are learned, how long the rows are, and what didn't fit in one row.
+    """Tokens that are computed (a beginning that rows of an example share once), those that are learned, how long the
+    rows are, and what didn't fit in one row.
 
     Of more than `COUNTED_CHARACTERS` a sample is tokenised: `counted_share` of the text, the rest is in proportion.
     `did` is called with the characters of each example that was tokenised.
     """
-    lengths, learned, counted = list[int](), 0, 0
+    lengths, computed, learned, counted = list[int](), 0, 0, 0
     tokenizer.cuts = Cuts()
     for one in sampled(examples):
         rows = rows_of(kind, one, tokenizer)
         lengths += (len(row.ids) for row in rows)
+        computed += sum(len(row.ids) - shared for row, shared in zip(rows, _shared(rows), strict=True))
         learned += sum(row.supervised for row in rows)
         counted += one.characters
         did(one.characters)
     whole = sum(one.characters for one in examples)
     scale = whole / counted if counted else 1.0
-    tokens = round(scale * sum(lengths))
+    tokens = round(scale * computed)
     lengths.sort()
     return {
         "tokens": tokens,
@@ -62,6 +66,16 @@ def of_tokens(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer, did
         "counted_share": round(1 / scale, 4),
         **{name: round(scale * count) for name, count in asdict(tokenizer.cuts).items()},
     }
+
+
+def _shared(rows: Sequence[Row]) -> list[int]:
+    """Of each row the tokens at its beginning that the row before it begins with too."""
+    found = [0] * min(1, len(rows))
+    for one, other in pairwise(rows):
+        length = min(len(one.ids), len(other.ids))
+        differs = np.flatnonzero(one.ids[:length] != other.ids[:length])
+        found.append(int(differs[0]) if len(differs) else length)
+    return found
 
 
 def about_tokens(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
