@@ -68,6 +68,8 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._watch = Watch(Job(logs.paths, "train"))
         self._counts = ""
         """What the data takes of the log and what not, in words."""
+        self._expectation = ""
+        """About what the training takes, as soon as it is estimated."""
         self._working = ""
         """Progress of the dataset or the plan that is being made; empty where none is."""
         self._training = ""
@@ -341,14 +343,16 @@ class TrainScreen(TellsErrors, Screen[None]):
                     self._show_setup()
 
         self.workers.cancel_group(self, "counting")
-        self._working = "starting"
+        self._expectation, self._working = "", "starting"
         self._show_problem("")
         self._show_setup()
         self._work(prepare, "planning")
 
     def _say(self, progress: "Progress") -> None:
+        if told := words.expected(progress):
+            self._expectation = f"{told} · "
         if told := words.advanced(progress):
-            self._working = told
+            self._working = self._expectation + told
             self._show_setup()
 
     def action_roll_back(self) -> None:

@@ -95,13 +95,13 @@ def progress(course: Course) -> list[str]:
 
 
 def advanced(progress: Progress) -> str:
-    """`reading the log · 40 % · 3 s left`, or `about 30,000 tokens in 30 steps, 25 s`; empty for other progress."""
-    match progress:
-        case Advanced():
-            return " · ".join(parts(progress))
-        case Expected():
-            return expectation(progress)
-    return ""
+    """`reading the log · 40 % · 3 s left`; empty for another kind of progress."""
+    return " · ".join(parts(progress)) if isinstance(progress, Advanced) else ""
+
+
+def expected(progress: Progress) -> str:
+    """`about 30,000 tokens in 30 steps, 25 s`; empty for another kind of progress."""
+    return expectation(progress) if isinstance(progress, Expected) else ""
 
 
 def held_out(result: Mapping[str, Any]) -> str:
