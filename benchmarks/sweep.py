@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,43 +66,66 @@ def parts(corpus: str, size: int) -> dict[str, list[Any]]:
     return found
 
 
+@dataclass
+class Asked:
+    """What base and adapter are compared on: the rows of each example, and its group. The base is asked once."""
+
+    items: list[Any]
+    groups: list[int]
+    before: list[float] = field(default_factory=list)
+
+    def sums(self, trainee: Any) -> list[list[Any]]:
+        """Of each example the nats under base and adapter, the supervised tokens, and the group."""
+        after = losses(trainee, self.items)
+        if not self.before:
+            with trainee.base():
+                self.before = losses(trainee, self.items)
+        return [self.before, after, [sum(row.supervised for row in rows) for rows in self.items], self.groups]
+
+
+def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: int) -> Asked:
+    """The first examples, up to so many tokens."""
+    from finetune.on_test import rows_of_test
+
+    items, tokens = list[Any](), 0
+    for rows in rows_of_test("supervised", examples, tokenizer).items:
+        if tokens < most_tokens:
+            items.append(rows)
+            tokens += sum(len(row.ids) for row in rows)
+    return Asked(items, groups[: len(items)])
+
+
 class Bench:
-    """One corpus of one size: the lessons, and what the base thinks of its test part."""
+    """The lessons of one corpus of one size, and its test part."""
 
-    def __init__(self, corpus: str, size: int) -> None:
-        from finetune import forgetting
-        from finetune.base import Base
+    def __init__(self, base: Any, examples: dict[str, list[Any]]) -> None:
         from finetune.lessons import lessons
-        from finetune.on_test import rows_of_test
 
-        self.base = Base.open(model_path())
-        tokenizer, examples = self.base.tokenizer_of_rows(), parts(corpus, size)
+        self.base, tokenizer = base, base.tokenizer_of_rows()
         self.train = {
             only: lessons("supervised", examples["train"], replace(tokenizer, questions=not only), 0)
             for only in (False, True)
         }
         """By whether the replies alone are learned."""
         self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
-        tested = rows_of_test("supervised", examples["test"], tokenizer)
-        tokens, self.items = 0, list[Any]()
-        for rows in tested.items:
-            if tokens < TESTED_TOKENS:
-                self.items.append(rows)
-                tokens += sum(len(row.ids) for row in rows)
-        self.groups = examples["groups"][: len(self.items)]
-        self.general = forgetting.rows(self.base.chat_format, self.base.context_tokens)
-        self.before: dict[str, list[float]] = {}
-        """Under the base, by what is measured."""
+        self.test = asked(examples["test"], examples["groups"], tokenizer, TESTED_TOKENS)
 
-    def run(self, settings: dict[str, Any], tokens: int) -> dict[str, Any]:
+    def run(self, settings: dict[str, Any], tokens: int, general: Asked) -> dict[str, Any]:
         """The figures of one training."""
+        from finetune.measure import perplexity
+
+        trainee, told = self.trained(settings, tokens)
+        named = {"held out": self.test, "general text": general}
+        return told | {name: perplexity(name, name, *one.sums(trainee)).as_json() for name, one in named.items()}
+
+    def trained(self, settings: dict[str, Any], tokens: int) -> tuple[Any, dict[str, Any]]:
+        """(the trained model, the figures of its training)."""
         import torch
         import transformers
         from accelerate import Accelerator
 
         from finetune import adapters, defaults, plan
         from finetune.config import TrainConfig
-        from finetune.measure import perplexity
         from finetune.model import precision_of
         from finetune.run_folder import RunFolder
         from finetune.train import Trainer
@@ -135,20 +158,8 @@ class Bench:
         began_s = time.monotonic()
         for _, blocks in zip(range(steps), plan.steps_of_blocks(train, shape, 0, 0), strict=False):
             trainer._step(blocks)
-        took_s = time.monotonic() - began_s
-        trainer.trainee.eval()
-        measures = {}
-        for name, items, groups in (
-            ("held out", self.items, self.groups),
-            ("general text", self.general, range(len(self.general))),
-        ):
-            if name not in self.before:
-                with trainer.trainee.base():
-                    self.before[name] = losses(trainer.trainee, items)
-            counted = [sum(row.supervised for row in rows) for rows in items]
-            after = losses(trainer.trainee, items)
-            measures[name] = perplexity(name, name, self.before[name], after, counted, list(groups)).as_json()
-        return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(train.examples), **measures}
+        told = {"steps": steps, "train_s": round(time.monotonic() - began_s, 1)}
+        return trainer.trainee.eval(), {**told, "conversations": len(train.examples)}
 
 
 def losses(trainee: Any, items: list[Any]) -> list[float]:
@@ -206,7 +217,13 @@ def main() -> None:
     if given.table:
         print("\n".join(table(given.out)))
         return
+    from finetune import forgetting
+    from finetune.base import Base
+
     headline()
+    base = Base.open(model_path())
+    rows = forgetting.rows(base.chat_format, base.context_tokens)
+    general = Asked(rows, list(range(len(rows))))
     lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
     done = {json.dumps(json.loads(line)["of"], sort_keys=True) for line in lines}
     for corpus, size in itertools.product(given.corpus, map(int, given.sizes.split(","))):
@@ -215,8 +232,8 @@ def main() -> None:
             of = {"corpus": Path(corpus).name, "size": size, "tokens": tokens, **settings}
             if json.dumps(of, sort_keys=True) in done:
                 continue
-            bench = bench or Bench(corpus, size)
-            found = bench.run(settings, tokens)
+            bench = bench or Bench(base, parts(corpus, size))
+            found = bench.run(settings, tokens, general)
             with given.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"of": of, **found}) + "\n")
             held, general = found["held out"], found["general text"]

@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -42,7 +42,8 @@ class Request:
 
     selection: Selection
     files: tuple[Path, ...] = ()
-    shares: Shares = field(default_factory=Shares)
+    shares: Shares | None = None
+    """None: parts that suit the number of conversations."""
     seed: int = 0
     replay: Path | None = None
     """General text that is mixed into the training part, against forgetting."""
@@ -77,7 +78,7 @@ class Request:
             "template_hash": template.hash if template else "",
             "values": dict(chosen.values),
             "baked": self.baked,
-            "split": list(self.shares.parts),
+            "split": list(self.shares.parts) if self.shares else None,
             "seed": self.seed,
             "replay": "builtin" if self.replay == BUILTIN else str(self.replay or ""),
             "replay_share": self.replay_share if self.replay else 0.0,

@@ -5,10 +5,12 @@ The report holds figures alone, no text of the log: what is deleted there leaves
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sqlite_utils import Database
@@ -120,6 +122,7 @@ def evaluate(
             "of": whole,
             "groups": len({one.group_id for one in stored}),
             "tokens": sum(row.supervised for rows in test.items for row in rows),
+            "median_tokens": _median_tokens(test.items, groups),
             "shortened": tokenizer.cuts.shortened,
             "left_out": sum(not rows for rows in test.items),
         },
@@ -132,6 +135,14 @@ def evaluate(
     report["reasons"] = objections.verdicts(report)
     runs.add_evaluation(db, about.run.id, about.hash, report)
     return report
+
+
+def _median_tokens(items: Sequence[Sequence[Row]], groups: Sequence[object]) -> float:
+    """Supervised tokens of a group."""
+    tokens = Counter[object]()
+    for rows, group in zip(items, groups, strict=True):
+        tokens[group] += sum(row.supervised for row in rows)
+    return median(tokens.values())
 
 
 def entities(

@@ -1,8 +1,10 @@
 """Candidates -> train, validation and test: by conversation, near-duplicates together, what was tested tested again."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import overload
 
 from assistant.errors import TrainingRefused
@@ -36,6 +38,48 @@ class Shares:
         return self.train, self.validation, self.test
 
 
+SMALL = 30
+"""Groups of which a third is for the test; of ten times as many a tenth is."""
+FEWEST_TO_TEST = 5
+"""Test groups below which `finetune.measure` gives no verdict."""
+
+
+def size_of_test(groups: int) -> int:
+    """How many of so many groups the test part gets where nobody sets the shares: a third of 30, a tenth of 333 or
+    more, and in between in proportion to the square root, as an interval narrows. From 10 on at least
+    `FEWEST_TO_TEST`.
+    """
+    wanted = round(min(groups / 3, max(groups / 10, math.sqrt(SMALL * groups) / 3)))
+    return max(FEWEST_TO_TEST if groups >= 2 * FEWEST_TO_TEST else 1, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a part takes: at most so many examples, in at most so many groups."""
+
+    examples: float
+    groups: float = math.inf
+
+    def fits(self, group: Sequence[int]) -> bool:
+        """Whether a group still goes in; half an example too many does."""
+        return len(group) <= self.examples + 0.5 and self.groups >= 1
+
+    def less(self, group: Sequence[int]) -> "Room":
+        """What is left once a group is in."""
+        return Room(self.examples - len(group), self.groups - 1)
+
+
+def rooms(shares: Shares | None, examples: int, groups: int) -> dict[Split, Room]:
+    """The room of the test and the validation part, where they are to have any. Without shares it follows from the
+    number of groups, see `size_of_test`.
+    """
+    if shares is not None:
+        parts: list[tuple[Split, int]] = [("test", shares.test), ("validation", shares.validation)]
+        return {part: Room(examples * share / 100) for part, share in parts if share}
+    wanted: dict[Split, int] = {"test": size_of_test(groups), "validation": max(1, round(groups / 10))}
+    return {part: Room(count * examples / max(1, groups), count) for part, count in wanted.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What earlier datasets hold: conversations, and texts, so that what is near to one of these is known again."""
@@ -61,10 +105,10 @@ class Parts:
 
 
 def split(
-    candidates: Sequence[Candidate], shares: Shares, seed: int, tested: Seen = Seen(), did: Did = ignore
+    candidates: Sequence[Candidate], shares: Shares | None, seed: int, tested: Seen = Seen(), did: Did = ignore
 ) -> Parts:
-    """The same for the same candidates and seed. `tested`: what may only be tested again. `did` as for `grouped`.
-    Raises `TrainingRefused` where there is too little to split.
+    """The same for the same candidates and seed. Without `shares` the parts suit the number of groups. `tested`: what
+    may only be tested again. `did` as for `grouped`. Raises `TrainingRefused` where there is too little to split.
     """
     first: dict[Example, Candidate] = {}
     for one in candidates:
@@ -74,9 +118,10 @@ def split(
     groups = list(found.groups.values())
     frozen = [group for number, group in found.groups.items() if number in found.seen]
     free = [group for number, group in found.groups.items() if number not in found.seen]
-    parts = _parts(free, shares, seed, len(unique), sum(map(len, frozen)))
+    room = rooms(shares, len(unique), len(groups))
+    parts = _parts(free, room, seed, frozen)
     parts["test"] += frozen
-    _refuse_empty(parts, shares, len(groups), len(frozen))
+    _refuse_empty(parts, ["train", *room], len(groups), len(frozen))
     part_of = {place: part for part, some in parts.items() for group in some for place in group}
     number_of = {place: number for number, group in enumerate(groups) for place in group}
     return Parts(
@@ -190,7 +235,7 @@ def _is_long(text: str) -> bool:
 
 
 def _parts(
-    groups: list[list[int]], shares: Shares, seed: int, examples: int, frozen: int
+    groups: list[list[int]], room: dict[Split, Room], seed: int, frozen: list[list[int]]
 ) -> dict[Split, list[list[int]]]:
     """Groups dealt out in an order that the seed decides: those for the test and validation first, as far as they fit.
 
@@ -199,15 +244,10 @@ def _parts(
     rest = list(groups)
     random.Random(seed).shuffle(rest)
     parts: dict[Split, list[list[int]]] = {"train": [], "validation": [], "test": []}
-    dealt: list[tuple[Split, int, int]] = [("test", shares.test, frozen), ("validation", shares.validation, 0)]
-    for part, share, have in dealt:
-        room = examples * share / 100 - have
-        chosen = []
-        for group in rest:
-            if len(group) <= room + 0.5:
-                chosen.append(group)
-                room -= len(group)
-        if share and not have and not chosen and len(rest) > 1:
+    for part, left in room.items():
+        have = frozen if part == "test" else []
+        chosen = _fitting(rest, reduce(Room.less, have, left))
+        if not have and not chosen and len(rest) > 1:
             chosen = [min(rest, key=len)]
         parts[part] = chosen
         gone = set(map(id, chosen))
@@ -216,9 +256,18 @@ def _parts(
     return parts
 
 
-def _refuse_empty(parts: dict[Split, list[list[int]]], shares: Shares, groups: int, frozen: int) -> None:
-    wanted = [part for part, share in zip(SPLITS, shares.parts, strict=True) if share]
-    empty = [part for part in wanted if not parts[part]]  # type: ignore[index]
+def _fitting(groups: list[list[int]], room: Room) -> list[list[int]]:
+    """The first groups that fit, in order; smaller ones after those that don't."""
+    chosen: list[list[int]] = []
+    for group in groups:
+        if room.fits(group):
+            chosen.append(group)
+            room = room.less(group)
+    return chosen
+
+
+def _refuse_empty(parts: dict[Split, list[list[int]]], wanted: Sequence[Split], groups: int, frozen: int) -> None:
+    empty = [part for part in SPLITS if part in wanted and not parts[part]]  # type: ignore[index]
     if not empty:
         return
     if frozen and frozen == groups:

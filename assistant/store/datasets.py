@@ -121,6 +121,11 @@ def tested(db: Database) -> list[StoredExample]:
     return [StoredExample(*row) for row in select(db, f"SELECT {_EXAMPLE} FROM examples WHERE split = 'test'")]
 
 
+def tested_conversations(db: Database) -> set[str]:
+    """What conversations in the test part of any dataset are known by."""
+    return {row[0] for row in select(db, "SELECT DISTINCT conversation FROM examples WHERE split = 'test'")}
+
+
 def counts(db: Database, dataset_id: int) -> dict[str, int]:
     """How many examples each part has now: fewer than at first, where replies were deleted."""
     rows = select(db, "SELECT split, count(*) FROM examples WHERE dataset_id = ? GROUP BY split", (dataset_id,))

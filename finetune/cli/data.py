@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from finetune.split import Shares
 
 
-def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
+def _shares(_ctx: click.Context, parameter: click.Parameter, given: str | None) -> tuple[int, ...] | None:
+    if given is None:
+        return None
     parts = given.split("/")
     if len(parts) != 3 or not all(one.strip().isdecimal() for one in parts):
         raise click.BadParameter(f"{given!r} is not of the form 80/10/10.", param=parameter)
@@ -65,8 +67,9 @@ def replay_file(given: str | None) -> Path | None:
 @click.option("--all", "everything", is_flag=True, help="Replies that nobody judged too; never those bad or skipped.")
 @click.option("--search", "search_words", default="", metavar="WORDS", help="Replies, or their prompts, that say this.")
 @click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
-@click.option("--split", "shares", default="80/10/10", callback=_shares, show_default=True, metavar="T/V/T",
-              help="Percent for training, validation and test.")  # fmt: skip
+@click.option("--split", "shares", callback=_shares, metavar="T/V/T",
+              help="Percent for training, validation and test, such as 80/10/10. By default a third of 30 "
+                   "conversations is for the test, a tenth of 333 or more.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @replay_options
 @click.option("--canaries", type=click.IntRange(0, 100), default=0, metavar="N",
@@ -78,7 +81,7 @@ def replay_file(given: str | None) -> Path | None:
     "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
 )
 @click.option("--count", "only_count", is_flag=True,
-              help="Only say how many replies it takes, and why others are left out.")  # fmt: skip
+              help="Only say how many replies it takes, why others are left out, and what that can show.")  # fmt: skip
 @click.option("--list", "list_", is_flag=True, help="List the datasets.")
 @click.option("--show", metavar="NAME", help="Tell of a dataset; with --preview its examples.")
 @click.option("--delete", metavar="NAME", help="Delete a dataset. What was trained on it stays.")
@@ -149,15 +152,16 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
 
 
 def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
-    from finetune import select
+    from finetune import enough, select
 
     request = _like(db, given["like"]) if given["like"] else _request(given)
     counted_ = select.count(db, request.selection)
-    words = counted_.words(request.selection)
+    words, shows = counted_.words(request.selection), enough.sentence(db, request.selection, counted_)
     if as_json:
-        _print_line({"used": counted_.used, "left_out": dict(counted_.left), "words": words})
+        told = {"used": counted_.used, "left_out": dict(counted_.left), "conversations": len(counted_.conversations)}
+        _print_line({**told, "words": words, "enough": shows})
     else:
-        click.echo(words)
+        click.echo("\n".join(filter(None, (words, shows))))
 
 
 WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "only_count", "as_json"}
@@ -197,10 +201,10 @@ def _request(given: dict[str, Any]) -> "Request":
     return Request(selection, given["files"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
 
 
-def _parts(shares: tuple[int, int, int]) -> "Shares":
+def _parts(shares: tuple[int, int, int] | None) -> "Shares | None":
     from finetune.split import Shares
 
-    return Shares(*shares)
+    return None if shares is None else Shares(*shares)
 
 
 def _label_template(name: str | None) -> Any:

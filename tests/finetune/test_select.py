@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
 
+from assistant.engine import catalogue
 from assistant.store import conversations, curation, messages
 from assistant.store.database import open_memory, select
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
+from finetune.base import Base
 from finetune.example import Example
-from finetune.select import Candidate, Selection, count, from_log
+from finetune.select import Candidate, Selection, count, from_log, tokens_about
 from prompts import template as templates
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
@@ -287,3 +290,14 @@ def test_a_conversation_that_is_hidden_is_not_learned(db: Database) -> None:
     curation.rate(db, good, 1)
     conversations.delete(db, messages.get(db, good).conversation_id)
     assert selected(db) == []
+
+
+def test_tokens_are_estimated_without_a_tokenizer(real_models: Path) -> None:
+    encode = Base.open(real_models / catalogue.DEFAULT).chat_format.encode_text
+    for text in (
+        "The keeper climbs the stairs every evening and writes down which ships have passed the lighthouse.",
+        "日心说是指太阳是太阳系的中心，也就是说，行星围绕太阳旋转的理论。这个理论打破了传统的地心说观点。",
+        "A lamp, 一盏灯, is lit every evening, 每天晚上, at seven.",
+    ):
+        assert tokens_about(text) == pytest.approx(len(encode(text)), rel=0.5)
+    assert tokens_about("") == 0

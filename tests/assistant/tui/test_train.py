@@ -259,6 +259,7 @@ async def test_without_a_plan_it_is_made_started_and_proved(
     monkeypatch.setenv("FAKE_PROOF_S", "0.7")
     async with train_screen(model_home, engine) as shown:
         await shown.until(lambda: "60 judged · 58 used · 1 failed · 1 skipped" in setup(shown), "nothing was counted")
+        assert "about 40 more rated replies to tell a 10 % gain from chance" in setup(shown)
         await shown.pilot.press("enter")
         await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
         await shown.until(
