@@ -236,10 +236,10 @@ def main() -> None:
             found = bench.run(settings, tokens, general)
             with given.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"of": of, **found}) + "\n")
-            held, general = found["held out"], found["general text"]
+            held, forgotten = found["held out"], found["general text"]
             print(
                 f"{of}: {held['base']:.2f} -> {held['adapted']:.2f} ({held['difference']:+.1%}), general "
-                f"{general['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
+                f"{forgotten['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
                 flush=True,
             )
 
