@@ -6,7 +6,18 @@ from collections.abc import Callable
 import click
 
 from assistant.cli.output import duration
-from finetune.progress import Advanced, Ended, Paused, Planned, Progress, Stepped, Validated, as_line, cut_lines
+from finetune.progress import (
+    Advanced,
+    Ended,
+    Paused,
+    Planned,
+    Progress,
+    Stepped,
+    Validated,
+    as_line,
+    cut_lines,
+    start_lines,
+)
 
 
 def events(as_json: bool) -> Callable[[Progress], None]:
@@ -33,6 +44,8 @@ class _Text:
                     f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
                     f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
                 )
+                for line in start_lines(progress):
+                    click.echo(line)
                 self._cut = cut_lines(progress.windows, progress.shortened, progress.too_long)
                 self._tell_cut()
             case Stepped():
