@@ -52,7 +52,12 @@ class Trainee(nn.Module):
     @property
     def language_model(self) -> Any:
         """Transformers' model, within PEFT's."""
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        return self.model.get_base_model() if self.is_adapted else self.model
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether PEFT's adapter is around the language model."""
+        return hasattr(self.model, "peft_config")
 
     def forward(self, batch: Batch) -> Tensor:
         """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft
@@ -146,7 +151,7 @@ class Trainee(nn.Module):
             finally:
                 self._exchange(self._aside)
             return
-        if not hasattr(self.model, "peft_config"):
+        if not self.is_adapted:
             raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
         self._without = True
         try:

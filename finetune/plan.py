@@ -112,6 +112,13 @@ def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
     return Epoch(round(sum(tokens) * sum(lengths) / max(1, counted)), max(tokens, default=0))
 
 
+def beside(shape_: Shape, lessons: Lessons, config: TrainConfig) -> Shape:
+    """The shape with more steps where other items are read beside the new ones, so that these are read as often."""
+    if config.steps or not lessons.streams:
+        return shape_
+    return with_looks(replace(shape_, steps=math.ceil(shape_.steps / lessons.streams[0].share)), config)
+
+
 def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Shape:
     """The shape with the most steps that the budget has room for, a tenth of it left over; where it isn't given, with
     as many tokens a step as suit so short a training. Raises `TrainingRefused` where there is no time for one step.
@@ -143,7 +150,7 @@ def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
     return list(pack.pack(validation.items, shape_.block_tokens, "validation", together=validation.together, only=some))
 
 
-def epoch_seed(seed: int, epoch: int) -> str:
+def epoch_seed(seed: int | str, epoch: int) -> str:
     """What decides the order of one epoch."""
     return f"{seed} epoch {epoch}"
 
@@ -157,12 +164,37 @@ def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]
     """Each step has about as many tokens as the shape says: blocks are of different sizes, and none is left out."""
     waiting: list[Block] = []
     owed = float(shape_.tokens_per_step)
-    epoch = 0
+    for block in _blocks(lessons, shape_, seed):
+        if waiting and owed < block.tokens / 2:
+            yield waiting
+            waiting, owed = [], owed + shape_.tokens_per_step
+        waiting.append(block)
+        owed -= block.tokens
+
+
+def _blocks(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[Block]:
+    """Without end. Of several streams the next block is of the one that lacks most of its share of the tokens.
+
+    Their blocks are smaller, by their share, so that a step reads all of them.
+    """
+    streams = lessons.streams or [pack.Stream(range(len(lessons.items)), 1.0)]
+    blocks = [_epochs(lessons, one, round(one.share * shape_.block_tokens), seed) for one in streams]
+    lacking = [0.0] * len(streams)
     while True:
-        for block in pack.pack(lessons.items, shape_.block_tokens, epoch_seed(seed, epoch), together=lessons.together):
-            if waiting and owed < block.tokens / 2:
-                yield waiting
-                waiting, owed = [], owed + shape_.tokens_per_step
-            waiting.append(block)
-            owed -= block.tokens
+        most = lacking.index(max(lacking))
+        block = next(blocks[most])
+        lacking = [lack + one.share * block.tokens for lack, one in zip(lacking, streams, strict=True)]
+        lacking[most] -= block.tokens
+        yield block
+
+
+def _epochs(lessons: Lessons, stream: pack.Stream, tokens: int, seed: int) -> Iterator[Block]:
+    """The blocks of a stream, epoch after epoch, without end. What is replayed stays about in its order."""
+    items, epoch = stream.items, 0
+    at_once = pack.AMONG if stream.teacher else len(items)
+    while True:
+        for begin in range(items.start, items.stop, at_once):
+            some = range(begin, min(begin + at_once, items.stop))
+            order = epoch_seed(f"{seed} {begin}" if begin else seed, epoch)
+            yield from pack.pack(lessons.items, tokens, order, together=lessons.together, only=some)
         epoch += 1

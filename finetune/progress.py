@@ -26,6 +26,12 @@ class Planned:
     """Replies learned in pieces, or after the end of their question alone."""
     too_long: int = 0
     """Examples left out, as their reply is longer than a row."""
+    start: str = ""
+    """Name of the adapter that the training goes on from; empty: the base."""
+    replayed: int = 0
+    """Examples of earlier datasets that are replayed, beside `examples`."""
+    deleted: str = ""
+    """Names of earlier datasets that can't be replayed, as they were deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,17 @@ def cut_lines(windows: int, shortened: int, too_long: int) -> list[str]:
         (too_long, "examples left out: a reply that has to be read as one is too long"),
     )
     return [f"{count:,} {what}" for count, what in said if count]
+
+
+def start_lines(planned: Planned) -> list[str]:
+    """A line for people on the adapter that a training goes on from, and on what of its data is gone; none from the
+    base.
+    """
+    if not planned.start:
+        return []
+    replayed = f", replaying {planned.replayed:,} earlier examples" if planned.replayed else ", replaying nothing"
+    gone = [f"Deleted, so that it can't be replayed: {planned.deleted}"] if planned.deleted else []
+    return [f"Goes on from {planned.start}{replayed}.", *gone]
 
 
 def as_line(progress: Progress) -> str:

@@ -5,7 +5,7 @@ from when that is deleted.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -49,6 +49,8 @@ class StoredExample:
 
 
 _COLUMNS = "id, name, kind, hash, source, statistics, created_ms"
+_AT_ONCE = 500
+"""Ids in one query."""
 _EXAMPLE = ", ".join(one.name for one in fields(StoredExample))
 
 
@@ -99,6 +101,12 @@ def by_id(db: Database, dataset_id: int | None) -> Dataset | None:
     return _dataset(rows[0]) if rows else None
 
 
+def by_hash(db: Database, hash_: str, name: str = "") -> Dataset | None:
+    """A dataset of that content, of several the one of that name; None where it is deleted."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE hash = ? ORDER BY name <> ?, id", (hash_, name))
+    return _dataset(rows[0]) if rows else None
+
+
 def every(db: Database) -> list[Dataset]:
     """All of them, the newest first."""
     return [_dataset(row) for row in select(db, f"SELECT {_COLUMNS} FROM datasets ORDER BY id DESC")]
@@ -114,6 +122,26 @@ def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterato
         values,
     )
     return (StoredExample(*row) for row in rows)
+
+
+def sizes(db: Database, dataset_id: int, split: str) -> list[tuple[int, int, str, str]]:
+    """(id, characters, hash, conversation) of each example of a part, without its text."""
+    return select(
+        db,
+        "SELECT id, length(body), hash, conversation FROM examples WHERE dataset_id = ? AND split = ? ORDER BY id",
+        (dataset_id, split),
+    )
+
+
+def of_ids(db: Database, ids: Sequence[int]) -> list[StoredExample]:
+    """The examples in the order of their ids, as `sizes` gives these; those that were deleted are left out."""
+    found: dict[int, StoredExample] = {}
+    for at in range(0, len(ids), _AT_ONCE):
+        some = ids[at : at + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = select(db, f"SELECT id, {_EXAMPLE} FROM examples WHERE id IN ({marks})", tuple(some))
+        found |= {row[0]: StoredExample(*row[1:]) for row in rows}
+    return [found[one] for one in ids if one in found]
 
 
 def tested(db: Database) -> list[StoredExample]:

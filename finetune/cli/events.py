@@ -17,6 +17,7 @@ from finetune.progress import (
     Validated,
     as_line,
     cut_lines,
+    start_lines,
 )
 
 
@@ -46,6 +47,8 @@ class _Text:
                     f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
                     f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
                 )
+                for line in start_lines(progress):
+                    click.echo(line)
                 self._cut = cut_lines(progress.windows, progress.shortened, progress.too_long)
                 self._tell_cut()
             case Stepped():
