@@ -149,7 +149,7 @@ def main() -> None:
         rows = table([json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()])
         print_table(list(rows), HEADINGS)
         return
-    from finetune.model import Base
+    from finetune.base import Base
 
     headline()
     base = Base.open(model_path())

@@ -218,7 +218,7 @@ def main() -> None:
         print("\n".join(table(given.out)))
         return
     from finetune import forgetting
-    from finetune.model import Base
+    from finetune.base import Base
 
     headline()
     base = Base.open(model_path())
@@ -236,10 +236,10 @@ def main() -> None:
             found = bench.run(settings, tokens, general)
             with given.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"of": of, **found}) + "\n")
-            held, general = found["held out"], found["general text"]
+            held, forgotten = found["held out"], found["general text"]
             print(
                 f"{of}: {held['base']:.2f} -> {held['adapted']:.2f} ({held['difference']:+.1%}), general "
-                f"{general['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
+                f"{forgotten['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
                 flush=True,
             )
 

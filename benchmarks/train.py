@@ -53,9 +53,10 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
 
     from assistant.engine.engine import default_threads
     from finetune import adapters, plan
+    from finetune.base import Base
     from finetune.config import TrainConfig
     from finetune.lessons import lessons
-    from finetune.model import Base, precision_of
+    from finetune.model import precision_of
     from finetune.run_folder import RunFolder
     from finetune.train import Trainer
 
@@ -173,8 +174,8 @@ def measured(role: str, file: Path, tokens: int, folder: Path, base: str) -> dic
 
 def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
+    from finetune.base import Base
     from finetune.both import Both
-    from finetune.model import Base
     from finetune.on_test import rows_of_test
 
     base = Base.open(model_path())
@@ -191,7 +192,7 @@ def as_hugging_face(folder: str) -> None:
     """The default model as TRL loads it."""
     import torch
 
-    from finetune.model import Base
+    from finetune.base import Base
 
     base = Base.open(model_path())
     base.load(torch.bfloat16, torch.device("cpu")).save_pretrained(folder)

@@ -18,6 +18,9 @@ Precision = Literal["auto", "bfloat16", "float32", "bf16", "fp32"]
 FORGETTING_LIMIT = 0.01
 """How much higher the perplexity of general text may get, relative."""
 
+MOST_REPLAY = 0.9
+"""Of the tokens of a step: the rest is left for what is new."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -69,6 +72,12 @@ class TrainConfig:
     precision: Precision = "auto"
     """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where
     the machine multiplies faster in it."""
+    replay_share: float = 0.4
+    """Of the tokens that a training from an adapter (`--from`) reads, the share from the datasets behind the adapter,
+    against forgetting; 0: none."""
+    general_share: float = 0.0
+    """The same of general text, whose targets are what the base says; 0: a tenth from an adapter, none from the
+    base."""
     seed: int = 0
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""
@@ -98,6 +107,11 @@ class TrainConfig:
             raise TrainingRefused(f"tracker {unknown[0]!r} is unknown. There are: {', '.join(TRACKERS)}.")
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup <= 1:
             raise TrainingRefused("dropout and warmup are shares from 0 to 1.")
+        if min(self.replay_share, self.general_share) < 0 or self.replay_share + self.general_share > MOST_REPLAY:
+            raise TrainingRefused(
+                f"replay_share and general_share are shares from 0 to {MOST_REPLAY} together, not {self.replay_share} "
+                f"and {self.general_share}."
+            )
 
     @property
     def changes_base(self) -> bool:

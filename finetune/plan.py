@@ -5,15 +5,17 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from assistant.errors import TrainingRefused
 from finetune import defaults, pack
 from finetune.config import TrainConfig
-from finetune.lessons import Lessons
 from finetune.pack import Block
+
+if TYPE_CHECKING:
+    import torch
+
+    from finetune.lessons import Lessons
 
 BLOCK_TOKENS = 1024
 """Of the blocks that rows are packed into; a longer row is a block of its own."""
@@ -28,7 +30,7 @@ LOOK_SHARE = 0.1
 """Of the time of a training, for all of them."""
 FEWEST_LOOKED_AT = 4096
 """Tokens of a look, where the validation part has so many."""
-COUNTED_CHARACTERS = 3_000_000
+COUNTED_CHARACTERS = 1_000_000
 """Of a training part that is tokenised before it begins; of what is more the length is an estimate."""
 
 
@@ -65,7 +67,7 @@ class Measured:
     """Of the tokens."""
 
 
-def shape(lessons: Lessons, config: TrainConfig, device: torch.device, *, own: bool = True) -> Shape:
+def shape(lessons: "Lessons", config: TrainConfig, device: "torch.device", *, own: bool = True) -> Shape:
     """The shape for these lessons. Of a large dataset a part is tokenised. `own`: whether our own forward pass is
     used.
     """
@@ -97,7 +99,7 @@ class Epoch:
     largest_block: int
 
 
-def epoch_of(lessons: Lessons, block_tokens: int, seed: int) -> Epoch:
+def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
     """One epoch; of very many lessons an estimate by those that will be learned first."""
     lengths, counted, some = lessons.characters, 0, list[int]()
     for place in pack.order(len(lessons.items), epoch_seed(seed, 0)):
@@ -108,6 +110,13 @@ def epoch_of(lessons: Lessons, block_tokens: int, seed: int) -> Epoch:
     blocks = pack.pack(lessons.items, block_tokens, "", together=lessons.together, only=some)
     tokens = [block.tokens for block in blocks]
     return Epoch(round(sum(tokens) * sum(lengths) / max(1, counted)), max(tokens, default=0))
+
+
+def beside(shape_: Shape, lessons: Lessons, config: TrainConfig) -> Shape:
+    """The shape with more steps where other items are read beside the new ones, so that these are read as often."""
+    if config.steps or not lessons.streams:
+        return shape_
+    return with_looks(replace(shape_, steps=math.ceil(shape_.steps / lessons.streams[0].share)), config)
 
 
 def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Shape:
@@ -128,7 +137,7 @@ def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Sha
     return with_looks(replace(shape_, tokens_per_step=per_step, steps=steps), config)
 
 
-def looked_at(validation: Lessons, shape_: Shape) -> list[Block]:
+def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
     """The blocks of the validation part that are looked at: all of it, or examples by chance, always the same."""
     order = list(range(len(validation.items)))
     random.Random("validation").shuffle(order)
@@ -141,26 +150,51 @@ def looked_at(validation: Lessons, shape_: Shape) -> list[Block]:
     return list(pack.pack(validation.items, shape_.block_tokens, "validation", together=validation.together, only=some))
 
 
-def epoch_seed(seed: int, epoch: int) -> str:
+def epoch_seed(seed: int | str, epoch: int) -> str:
     """What decides the order of one epoch."""
     return f"{seed} epoch {epoch}"
 
 
-def steps_of_blocks(lessons: Lessons, shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
+def steps_of_blocks(lessons: "Lessons", shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
     """The blocks of each step from step `begin` on, epoch after epoch, without end."""
     return islice(_steps(lessons, shape_, seed), begin, None)
 
 
-def _steps(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[list[Block]]:
+def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]]:
     """Each step has about as many tokens as the shape says: blocks are of different sizes, and none is left out."""
     waiting: list[Block] = []
     owed = float(shape_.tokens_per_step)
-    epoch = 0
+    for block in _blocks(lessons, shape_, seed):
+        if waiting and owed < block.tokens / 2:
+            yield waiting
+            waiting, owed = [], owed + shape_.tokens_per_step
+        waiting.append(block)
+        owed -= block.tokens
+
+
+def _blocks(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[Block]:
+    """Without end. Of several streams the next block is of the one that lacks most of its share of the tokens.
+
+    Their blocks are smaller, by their share, so that a step reads all of them.
+    """
+    streams = lessons.streams or [pack.Stream(range(len(lessons.items)), 1.0)]
+    blocks = [_epochs(lessons, one, round(one.share * shape_.block_tokens), seed) for one in streams]
+    lacking = [0.0] * len(streams)
     while True:
-        for block in pack.pack(lessons.items, shape_.block_tokens, epoch_seed(seed, epoch), together=lessons.together):
-            if waiting and owed < block.tokens / 2:
-                yield waiting
-                waiting, owed = [], owed + shape_.tokens_per_step
-            waiting.append(block)
-            owed -= block.tokens
+        most = lacking.index(max(lacking))
+        block = next(blocks[most])
+        lacking = [lack + one.share * block.tokens for lack, one in zip(lacking, streams, strict=True)]
+        lacking[most] -= block.tokens
+        yield block
+
+
+def _epochs(lessons: Lessons, stream: pack.Stream, tokens: int, seed: int) -> Iterator[Block]:
+    """The blocks of a stream, epoch after epoch, without end. What is replayed stays about in its order."""
+    items, epoch = stream.items, 0
+    at_once = pack.AMONG if stream.teacher else len(items)
+    while True:
+        for begin in range(items.start, items.stop, at_once):
+            some = range(begin, min(begin + at_once, items.stop))
+            order = epoch_seed(f"{seed} {begin}" if begin else seed, epoch)
+            yield from pack.pack(lessons.items, tokens, order, together=lessons.together, only=some)
         epoch += 1

@@ -25,9 +25,10 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from finetune import defaults, memory, plan
 from finetune.config import TrainConfig
+from finetune.course import Course, course
 from finetune.model import device_of
 from finetune.progress import Progress, Validated
-from finetune.run import Course, course, stop_asked, suited, trainer_of
+from finetune.run import stop_asked, suited, trainer_of
 from finetune.run_folder import RunFolder, only_training
 
 LOOKS_PER_EPOCH = 4

@@ -5,15 +5,18 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import overload
 
 from assistant.errors import TrainingRefused
 from assistant.store.datasets import SPLITS
 from finetune.example import Example, Split
 from finetune.near import Groups, near
+from finetune.progress import Did, ignore
 from finetune.select import Candidate
 
 LONG_WORDS = 20
 """Pairs of words from which an exchange alone tells that two conversations are nearly the same: greetings don't."""
+WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,15 @@ class Seen:
     texts: Sequence[str] = ()
 
 
+Placed = tuple[Candidate, Split, int]
+"""A candidate with its part and the number of its group."""
+
+
 @dataclass(slots=True)
 class Parts:
-    """`placed`: each candidate with its part and the number of its group, in the order they came in."""
+    """`placed`: in the order they came in."""
 
-    placed: list[tuple[Candidate, Split, int]] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
     doubles: int = 0
     """Candidates word for word like an earlier one, left out."""
     groups: int = 0
@@ -97,15 +104,17 @@ class Parts:
     """Examples that are in the test because they were tested before."""
 
 
-def split(candidates: Sequence[Candidate], shares: Shares | None, seed: int, tested: Seen = Seen()) -> Parts:
+def split(
+    candidates: Sequence[Candidate], shares: Shares | None, seed: int, tested: Seen = Seen(), did: Did = ignore
+) -> Parts:
     """The same for the same candidates and seed. Without `shares` the parts suit the number of groups. `tested`: what
-    may only be tested again. Raises `TrainingRefused` where there is too little to split.
+    may only be tested again. `did` as for `grouped`. Raises `TrainingRefused` where there is too little to split.
     """
     first: dict[Example, Candidate] = {}
     for one in candidates:
         first.setdefault(one.example, one)
     unique = list(first.values())
-    found = grouped(unique, tested)
+    found = grouped(unique, tested, did)
     groups = list(found.groups.values())
     frozen = [group for number, group in found.groups.items() if number in found.seen]
     free = [group for number, group in found.groups.items() if number not in found.seen]
@@ -132,22 +141,19 @@ class Grouped:
     """The groups that hold something which was seen before."""
 
 
-def grouped(candidates: Sequence[Candidate], seen: Seen) -> Grouped:
-    """Conversations and near-duplicates together. What was seen takes part as candidates that are in no list."""
+def grouped(candidates: Sequence[Candidate], seen: Seen, did: Did = ignore) -> Grouped:
+    """Conversations and near-duplicates together. What was seen takes part as candidates that are in no list.
+
+    `did` is called with the characters of each text that was compared.
+    """
     groups = Groups(len(candidates) + len(seen.texts))
     first: dict[str, int] = {}
     for place, one in enumerate(candidates):
         groups.join(first.setdefault(one.conversation, place), place)
-    owners, texts = list[int](), list[str]()
-    for place, one in enumerate(candidates):
-        for text in _texts(one):
-            owners.append(place)
-            texts.append(text)
-    owners += range(len(candidates), len(candidates) + len(seen.texts))
-    texts += seen.texts
-    owned = _Owned(groups, owners)
+    texts = _Texts(candidates, seen.texts, did)
+    owned = _Owned(groups, texts.owners)
     for one_text, other_text in near(texts, owned):
-        groups.join(owners[one_text], owners[other_text])
+        groups.join(texts.owners[one_text], texts.owners[other_text])
     found: dict[int, list[int]] = {}
     for place in range(len(candidates)):
         found.setdefault(groups.of(place), []).append(place)
@@ -171,17 +177,61 @@ def words_of(example: Example) -> str:
     return "\n".join(one.content for one in example.messages if one.role != "system")
 
 
-def _texts(one: Candidate) -> Iterator[str]:
-    """What is compared: the whole, and of a longer conversation each exchange that says something of its own."""
-    if one.said:
-        yield one.said
-        return
-    yield words_of(one.example)
-    if len(one.example.trained) > 1:
-        for place in sorted(one.example.trained):
-            exchange = f"{one.example.messages[place - 1].content}\n{one.example.messages[place].content}"
-            if len(exchange.split()) > LONG_WORDS or len(exchange) > 6 * LONG_WORDS:
-                yield exchange
+class _Texts(Sequence[str]):
+    """What is compared, made when it is read: of each candidate the whole, and of a longer conversation each exchange
+    that says something of its own; then what was seen.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], seen: Sequence[str], did: Did) -> None:
+        self._candidates, self._seen, self._did = candidates, seen, did
+        self._replies: list[int] = []
+        """Of each text the place of the reply whose exchange it is, or `WHOLE`."""
+        self.owners: list[int] = []
+        """Of each text its candidate; what was seen counts on behind the candidates."""
+        for place, one in enumerate(candidates):
+            replies = _own_exchanges(one)
+            self._replies += replies
+            self.owners += [place] * len(replies)
+        self.owners += range(len(candidates), len(candidates) + len(seen))
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        if place >= len(self._replies):
+            return self._seen[place - len(self._replies)]
+        one, reply = self._candidates[self.owners[place]], self._replies[place]
+        return (one.said or words_of(one.example)) if reply == WHOLE else exchange(one.example, reply)
+
+    def __iter__(self) -> Iterator[str]:
+        for place in range(len(self)):
+            text = self[place]
+            self._did(len(text))
+            yield text
+
+
+def _own_exchanges(one: Candidate) -> list[int]:
+    """`WHOLE` and the places of the replies whose exchanges are compared."""
+    if one.said or len(one.example.trained) < 2:
+        return [WHOLE]
+    return [WHOLE, *(place for place in sorted(one.example.trained) if _is_long(exchange(one.example, place)))]
+
+
+def exchange(example: Example, place: int) -> str:
+    """A reply after what it answers."""
+    return f"{example.messages[place - 1].content}\n{example.messages[place].content}"
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > 6 * LONG_WORDS or len(text.split()) > LONG_WORDS
 
 
 def _parts(

@@ -148,8 +148,8 @@ def _drift(
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
+    from finetune.base import opened_base
     from finetune.drift import drift
-    from finetune.model import opened_base
 
     base = opened_base(paths, model)
     if used is not None:

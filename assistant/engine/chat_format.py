@@ -257,7 +257,7 @@ class ChatFormat:
     def _encoded_turns(self, turns: Sequence[str]) -> "list[array[int]]":
         known = self._known
         new = [turn for turn in dict.fromkeys(turns) if turn not in known]
-        made = dict(zip(new, self._tokenised(new), strict=True))
+        made = dict(zip(new, self._tokenised(new), strict=True)) if new else {}
         found = [made[turn] if turn in made else known[turn] for turn in turns]
         if self._turns:
             if self._known_characters + (more := sum(map(len, new))) > KEPT_CHARACTERS:

@@ -17,7 +17,7 @@ from assistant.safe_text import printable
 from assistant.store.filter import Filter
 from finetune.cli.events import events
 from finetune.example import Kind
-from finetune.progress import Advanced, cut_lines
+from finetune.progress import cut_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,18 +130,18 @@ def command(
 
 def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as_json: bool) -> None:
     from assistant.cli.log_redact import redactor
+    from assistant.store import datasets
     from finetune import dataset
 
+    if name := given["name"]:
+        datasets.refuse_taken(db, name)
     request = _like(db, given["like"]) if given["like"] else _request(given)
     tokenizer, decode = _tokenizer(db, model)
     redact = None if given["keep_personal"] else redactor(db, given["words"])
-    if as_json:
-        events(as_json)(Advanced("reading the files" if request.files else "reading the log"))
-    prepared = dataset.prepare(db, request, tokenizer, redact)
-    name = given["name"]
+    prepared = dataset.prepare(db, request, tokenizer, redact, events(as_json))
     if name:
         dataset.freeze(db, name, prepared)
-    shown = _previewed(prepared, preview, decode)
+    shown = _previewed(prepared, preview, tokenizer, decode)
     if as_json:
         told = {"name": name, "kind": request.selection.kind, "hash": prepared.hash, **prepared.statistics}
         _print_line({**told, **({"preview": shown} if preview else {})})
@@ -223,7 +223,7 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
     from assistant import settings
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from finetune.model import opened_base
+    from finetune.base import opened_base
 
     paths = Paths.from_environment().create()
     base = opened_base(paths, model_name(db, paths, settings.load(paths.config_file), model))
@@ -315,10 +315,13 @@ def _print_line(value: dict[str, Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _previewed(prepared: "Prepared", count: int, decode: Any) -> list[dict[str, Any]]:
+def _previewed(prepared: "Prepared", count: int, tokenizer: Any, decode: Any) -> list[dict[str, Any]]:
+    from finetune.statistics import rows_of
+
+    kind = prepared.request.selection.kind
     return [
-        {"split": one.split, "rows": _marked(rows, decode)}
-        for one, rows, _ in zip(prepared.examples, prepared.rows, range(count), strict=False)
+        {"split": part, "rows": _marked(rows_of(kind, one.example, tokenizer), decode)}
+        for one, part, _ in prepared.placed[:count]
     ]
 
 
@@ -372,13 +375,14 @@ def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
         + f"; from {counted(told['conversations'], 'conversation')}, {told['groups']:,} that differ."
     )
     lengths = ", ".join(f"{name} {count:,}" for name, count in told["lengths"].items())
+    about = "" if told.get("counted_share", 1) == 1 else "About "  # of a large dataset a sample is tokenised
     click.echo(
-        f"{told['tokens']:,} tokens, {told['supervised_tokens']:,} of them learned "
+        f"{about}{told['tokens']:,} tokens, {told['supervised_tokens']:,} of them learned "
         f"({told['supervised_share']:.0%}). Lengths: {lengths}."
     )
     click.echo("Languages: " + ", ".join(f"{name} {count:,}" for name, count in told["languages"].items()) + ".")
     for line in cut_lines(told.get("windows", 0), told["shortened"], told["too_long"]):
-        click.echo(line)
+        click.echo(about + line)
     for count, what in (
         (told["doubles_removed"], "left out, word for word like another"),
         (told["tested_before"], "in the test because an earlier dataset tests them"),

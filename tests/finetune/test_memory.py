@@ -26,9 +26,10 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
     from accelerate import Accelerator
 
     from finetune import adapters, llama, memory, plan
+    from finetune.base import Base
     from finetune.config import TrainConfig
     from finetune.lessons import lessons
-    from finetune.model import Base, precision_of
+    from finetune.model import precision_of
     from finetune.run_folder import RunFolder
     from finetune.select import Selection
     from finetune.sources import from_file

@@ -99,6 +99,8 @@ def train(db, paths, given) -> str:  # type: ignore[no-untyped-def]
         made = datasets.get(db, given["--data"])
         rank = int(given.get("--rank", 16))
         config = {"settings": TrainConfig(rank=rank).as_json(), "shape": {"steps": STEPS}}
+        if "--from" in given:
+            config["start"] = {"adapter": given["--from"]}
         run = runs.add(db, made.name, made.id, made.hash, MODEL, "b" * 64, config)
     folder = RunFolder(paths, run.name).create()
     folder.want("")
