@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from sqlite_utils import Database
 
 from assistant.dialogue import turns, turns_with_rows
-from assistant.store import conversations, search
+from assistant.store import conversations, messages, search
 from assistant.store.curation import Judgement
 from assistant.store.database import select
 from assistant.store.exchange import kto, preference, stored
@@ -109,6 +109,13 @@ def from_log(db: Database, wanted: Selection, left: Counter[str]) -> Iterator[Ca
                 yield one
             else:
                 left[NO_QUESTION] += 1
+
+
+def reply(db: Database, message_id: int) -> Candidate:
+    """One reply with the conversation before it, whatever was judged. Raises `StoreError` where there is none."""
+    row = messages.get(db, message_id)
+    (conversation,) = stored.read(db, [row.conversation_id])
+    return _reply(conversation, row)
 
 
 def _conversations(db: Database, wanted: Selection) -> list[int]:
@@ -218,7 +225,7 @@ def _asked(
     """A path as the engine reads it, by the template that the last of `made` was made with; and its bare words, where
     the template says more than a system message."""
     said = turns(path)
-    text = next((conversation.made_under[row.id] for row in reversed(made) if row.id in conversation.made_under), "")
+    text = next(filter(None, map(conversation.template_of, reversed(made))), "")
     template = None if conversation.fields["system"] or not text else _template(text)
     if template is not None:
         inputs = json.loads(conversation.fields["inputs"])

@@ -1,0 +1,68 @@
+"""What is to be taught to which model, read and checked before anything is kept or loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from assistant.adapters.folder import opened
+from assistant.errors import TrainingRefused
+from assistant.paths import Paths
+from assistant.store import adapters as registry
+from assistant.store.adapters import StoredAdapter
+from finetune.model import Base, opened_base
+from finetune.promote import refuse_unusable
+from finetune.teach import corrections
+from finetune.teach.corrections import Correction
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Corrections for a model. `old`: what the adapter in use was taught, without `replaced`: corrections of before to
+    whose questions a new one gives another answer.
+    """
+
+    model: str
+    base: Base
+    new: Sequence[Correction]
+    old: Sequence[Correction]
+    replaced: Sequence[Correction]
+    start: StoredAdapter | None
+    """The adapter in use, which teaching goes on from; None: the base alone."""
+
+
+def lesson(db: Database, paths: Paths, ids: Sequence[int], model: str) -> Lesson:
+    """The corrections of these messages. `model`: empty for the one whose replies were corrected.
+
+    Raises `TrainingRefused` for what can't be taught.
+    """
+    new = corrections.find(db, ids)
+    model = model or _made_by(new)
+    base = opened_base(paths, model)
+    start = registry.in_use(db, model)
+    if start is not None:
+        _refuse_start(paths, start)
+    before = corrections.taught_before(db, start)
+    answers = {one.prompt: one.text for one in new}
+    replaced = [one for one in before if one.text != answers.get(one.prompt, one.text)]
+    return Lesson(model, base, new, [one for one in before if one.prompt not in answers], replaced, start)
+
+
+def _made_by(new: Sequence[Correction]) -> str:
+    models = sorted({one.model for one in new})
+    if len(models) > 1 or not models[0]:
+        said = ", ".join(f"{one.id}: {one.model or 'not known'}" for one in new)
+        raise TrainingRefused(
+            f"The corrected replies don't say which model to teach ({said}). Name it with -m MODEL."
+        )
+    return models[0]
+
+
+def _refuse_start(paths: Paths, start: StoredAdapter) -> None:
+    """Raise `TrainingRefused` where teaching can't go on from the adapter in use."""
+    refuse_unusable(paths, start)
+    if (kind := opened(paths.adapters / start.name).kind) != "lora":
+        raise TrainingRefused(
+            f"The adapter in use, {start.name}, is of the kind {kind}, and only a low-rank adapter can be taught more. "
+            f"Use another first, or the base alone: `finetune rollback -m {start.model}`."
+        )
