@@ -15,6 +15,7 @@ from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
 from finetune.example import Example
 from finetune.select import reply
+from finetune.teach.words import short
 from prompts.message import Message
 
 NAME = "taught"
@@ -64,7 +65,9 @@ def find(db: Database, ids: Iterable[int]) -> list[Correction]:
     """
     found = list({one.id: one for one in (_correction(db, message_id) for message_id in ids)}.values())
     if not found:
-        raise TrainingRefused("Nothing to teach: give the ids of corrected replies, as `assistant log list` shows them.")
+        raise TrainingRefused(
+            "Nothing to teach: give the ids of corrected replies, as `assistant log list` shows them."
+        )
     _refuse_contradictions(found)
     return found
 
@@ -100,8 +103,8 @@ def _refuse_contradictions(found: Sequence[Correction]) -> None:
         other = by_prompt.setdefault(one.prompt, one)
         if not _same(other.text, one.text):
             raise TrainingRefused(
-                f"The corrections {other.id} and {one.id} answer the same question {_short(one.question)!r} in two ways: "
-                f"{_short(other.text)!r} and {_short(one.text)!r}. Teach one of them."
+                f"The corrections {other.id} and {one.id} answer the same question {short(one.question)!r} in two "
+                f"ways: {short(other.text)!r} and {short(one.text)!r}. Teach one of them."
             )
 
 
@@ -141,15 +144,10 @@ def is_taught(run: Run) -> bool:
 
 
 def questions_asked_once(*some: Sequence[Correction]) -> set[str]:
-    """The questions that only one of the corrections answers, so that they can be asked without what was said before."""
+    """The questions that one correction alone answers: they can be asked without what was said before them."""
     counted = Counter(one.question.strip() for part in some for one in part)
     return {question for question, count in counted.items() if count == 1}
 
 
 def _same(one: str, other: str) -> bool:
     return one.split() == other.split()
-
-
-def _short(text: str, characters: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= characters else f"{line[: characters - 1]}…"

@@ -56,9 +56,9 @@ def teach(
     pace: Pace | None = None,
     seed: int = 0,
 ) -> Outcome | None:
-    """Teach the corrections of these messages; None where it was stopped. `model`: empty for the one that was corrected.
+    """Teach the corrections of these messages; None where it was stopped.
 
-    Raises a `TrainingError`. Stopped or failed, nothing remains.
+    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`. Stopped or failed, nothing remains.
     """
     pace = pace or Pace()
     with only_training(paths):
@@ -143,7 +143,8 @@ def _outcome(
         answers = [Answer(*pair, is_right(one.text, pair[1])) for pair in zip(questions, new, strict=True)]
         asked.append(Asked(one.id, one.text, old[0], answers[0], tuple(answers[1:])))
     earlier = [
-        Answer(one.question, said, is_right(one.text, said)) for one, said in zip(about.old, after.earlier, strict=False)
+        Answer(one.question, said, is_right(one.text, said))
+        for one, said in zip(about.old, after.earlier, strict=False)
     ]
     changed = [
         Change(prompt[-1].content, *pair)

@@ -52,9 +52,7 @@ def _made_by(new: Sequence[Correction]) -> str:
     models = sorted({one.model for one in new})
     if len(models) > 1 or not models[0]:
         said = ", ".join(f"{one.id}: {one.model or 'not known'}" for one in new)
-        raise TrainingRefused(
-            f"The corrected replies don't say which model to teach ({said}). Name it with -m MODEL."
-        )
+        raise TrainingRefused(f"The corrected replies don't say which model to teach ({said}). Name it with -m MODEL.")
     return models[0]
 
 

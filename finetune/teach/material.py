@@ -61,7 +61,10 @@ class Material:
     def step(self, number: int) -> tuple[list[Row], list[Row]]:
         """(rows of corrections, anchors) of a step. What doesn't fit into a step comes in the next ones."""
         drawn = random.Random(f"{self.seed} {number}")
-        taught = [*_filled(self.new, NEW_TOKENS, FORMS, number, drawn), *_filled(self.old, OLD_TOKENS, 1, number, drawn)]
+        taught = [
+            *_filled(self.new, NEW_TOKENS, FORMS, number, drawn),
+            *_filled(self.old, OLD_TOKENS, 1, number, drawn),
+        ]
         return taught, drawn.sample(self.anchors, min(self.anchors_at_once, len(self.anchors)))
 
     @property
@@ -90,7 +93,9 @@ def _filled(some: Sequence[Taught], tokens: int, forms: int, step: int, drawn: r
     return [row for one in chosen for row in one.some(forms, drawn)]
 
 
-def taught(tokenizer: Tokenizer, new: Sequence[Correction], old: Sequence[Correction]) -> tuple[list[Taught], list[Taught]]:
+def taught(
+    tokenizer: Tokenizer, new: Sequence[Correction], old: Sequence[Correction]
+) -> tuple[list[Taught], list[Taught]]:
     """The rows of corrections. Raises `TrainingRefused` for a new one that is too long."""
     once = questions_asked_once(new, old)
     for one in new:

@@ -11,7 +11,9 @@ from finetune.teach.outcome import Outcome
 from finetune.teach.session import Look
 
 
-def report(about: Lesson, found: Outcome, before: Look, after: Look, general: Measure, dataset_hash: str) -> dict[str, Any]:
+def report(
+    about: Lesson, found: Outcome, before: Look, after: Look, general: Measure, dataset_hash: str
+) -> dict[str, Any]:
     """Before and after: the share of questions answered as corrected, and the perplexity of general text."""
     told: dict[str, Any] = {
         "run": found.run,

@@ -5,7 +5,18 @@ from sqlite_utils import Database
 
 from assistant.store import conversations, curation, messages
 from assistant.store.messages import Outcome, Provenance
+from finetune.teach import course, material, session
 from tests.finetune.conftest import TINY
+
+SMALL = ((course, "HELD", 4), (course, "PIECES", 2), (course, "CHECKED", 3), (material, "NEW_TOKENS", 200),
+         (session, "GENERAL_TOKENS", 256), (session, "REPLY_TOKENS", 6), (session, "MORE_TOKENS", 1))  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer other questions, shorter replies: the same code in a second."""
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
 
 
 def exchange(db: Database, question: str, reply: str, *, model: str = TINY, after: int | None = None) -> int:
