@@ -15,8 +15,8 @@ from textual.screen import Screen
 from assistant import __version__
 from assistant.errors import DatabaseDamaged, StoreError
 from assistant.paths import Paths
-from assistant.settings import Settings
 from assistant.safe_text import printable
+from assistant.settings import Settings
 from assistant.tui import keys, theme
 from assistant.tui.clock import Now, local_now
 from assistant.tui.screens.chat import ChatScreen

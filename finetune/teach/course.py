@@ -58,7 +58,7 @@ def teach(
 ) -> Outcome | None:
     """Teach the corrections of these messages; None where it was stopped.
 
-    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`. Stopped or failed, nothing remains.
+    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`. Nothing remains then, nor stopped.
     """
     pace = pace or Pace()
     with only_training(paths):
