@@ -28,14 +28,18 @@ def softened(
     tokens_at_once: int,
     device: torch.device,
     share: float = 1.0,
+    count: int = LIKELIEST,
 ) -> list[list[Row]]:
-    """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself."""
+    """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself.
+
+    `count`: how many of the likeliest tokens a distribution keeps.
+    """
     found = [list(rows) for rows in items]
     was_training = trainee.training
     trainee.eval()
     for some in grouped(blocks, tokens_at_once):
         one = batch(some).to(device)
-        ids, weights = (part.cpu().numpy() for part in trainee.likeliest(one, LIKELIEST))
+        ids, weights = (part.cpu().numpy() for part in trainee.likeliest(one, count))
         owners = one.owners.cpu().numpy()
         for number, (item, place) in enumerate(one.rows):
             mine = owners == number

@@ -87,7 +87,7 @@ def continuation(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[in
 
 
 def continuations(
-    model: Any, prompts: Sequence[Sequence[int]], tokens: int, ends: frozenset[int], at_once: int = 32
+    model: Any, prompts: Sequence[Sequence[int]], tokens: int, ends: frozenset[int], at_once: int = 64
 ) -> list[list[int]]:
     """As `continuation` of each prompt, `at_once` together. Prompts of about one length are computed side by side.
 
@@ -118,8 +118,9 @@ def continuations(
 
 
 def _up_to_end(ids: Sequence[int], ends: frozenset[int]) -> list[int]:
-    """The tokens before the first that ends a reply."""
-    return list(takewhile(lambda one: one not in ends, ids))
+    """The tokens up to the first that ends a reply."""
+    before = list(takewhile(lambda one: one not in ends, ids))
+    return list(ids[: len(before) + 1])
 
 
 def _uncached(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:

@@ -29,7 +29,7 @@ from finetune.teach.outcome import Answer, Asked, Change, Outcome
 from finetune.teach.report import report
 from finetune.teach.session import Look, Prompt, Session, prompts_of
 
-HELD, PIECES, CHECKED = 48, 24, 24
+HELD, PIECES, CHECKED = 64, 24, 24
 """Anchors: other questions, and pieces of general text. Other questions that are asked before and after."""
 
 
@@ -58,7 +58,7 @@ def teach(
 ) -> Outcome | None:
     """Teach the corrections of these messages; None where it was stopped.
 
-    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`. Nothing remains then, nor stopped.
+    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`; then, too, nothing remains.
     """
     pace = pace or Pace()
     with only_training(paths):
@@ -109,10 +109,9 @@ def _done(
     session = Session.load(plan.lesson, paths, plan.config)
     say(Advanced("asking before"))
     before = session.look(plan.lesson, plan.checked)
-    anchors = session.anchors(plan.held, PIECES, plan.config.seed)
-    learned = loop.learn(
-        session.trainee, Material(plan.new, plan.old, anchors, plan.config.seed), pace, session.device, say, stop_wanted
-    )
+    held, text = session.held(plan.held), session.text(PIECES, plan.config.seed)
+    todo = Material(plan.new, plan.old, held, text, plan.config.seed)
+    learned = loop.learn(session.trainee, todo, pace, session.device, say, stop_wanted)
     if learned is None or stop_wanted():
         return None
     say(Advanced("asking again"))

@@ -1,7 +1,8 @@
-"""Corrections and anchors -> gradient steps, until the corrections are said or the steps are used up.
+"""Corrections and anchors -> gradient steps, until the corrections are said and the anchors hold.
 
-The loss is the mean cross-entropy of the corrections' tokens and, `hold` times, that of the anchors with the model as
-it was. Each mean counts by itself, however many tokens there are of each.
+The loss adds up four means over tokens, so that each counts by itself, however many tokens there are of it: the
+cross-entropy of new corrections and of those before, and how far (Kullback-Leibler) the model has gone from what it
+was, in replies to other questions and in general text.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from assistant.errors import TrainingError
@@ -19,7 +21,7 @@ from finetune.model import Trainee
 from finetune.pack import Block
 from finetune.plan import BLOCK_TOKENS
 from finetune.progress import Progress, Stepped
-from finetune.teach.material import Material
+from finetune.teach.material import Material, Step
 from finetune.tokens import Row
 
 
@@ -27,15 +29,19 @@ from finetune.tokens import Row
 class Pace:
     """How corrections are trained."""
 
-    learning_rate: float = 1e-3
-    warmup: int = 3
+    learning_rate: float = 5e-4
+    warmup: int = 4
     """Steps in which the learning rate rises."""
     steps: int = 24
     """Most steps for each round of the corrections."""
-    hold: float = 1.0
-    """Weight of the anchors."""
+    hold: float = 5.0
+    """Weight of the replies that are held."""
+    hold_text: float = 5.0
+    """Weight of the general text that is held."""
     enough_nats: float = 0.05
     """A correction is learned where its tokens' mean loss is lower, in all forms of a step."""
+    held_nats: float = 0.02
+    """Replies are held where their tokens' mean loss has risen by less."""
     clip: float = 1.0
 
 
@@ -61,14 +67,15 @@ def learn(
     optimizer = torch.optim.AdamW(parameters, lr=pace.learning_rate, weight_decay=0.0)
     steps, enough, began_s = pace.steps * material.rounds, 0, time.monotonic()
     trainee.train()
-    loss = math.inf
+    loss, first_held = math.inf, 0.0
     for number in range(steps):
         if stop_wanted():
             return None
         for group in optimizer.param_groups:
             group["lr"] = _rate(pace, number, steps)
         step_s = time.monotonic()
-        loss, worst, tokens, supervised = _gradients(trainee, *material.step(number), pace.hold, device)
+        found = _gradients(trainee, material.step(number), pace, device)
+        loss, first_held = found.new, found.held if number == 0 else first_held
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, pace.clip))
         if not math.isfinite(norm):
             raise TrainingError(f"The gradient of step {number + 1} is no number. Nothing was changed.")
@@ -76,9 +83,9 @@ def learn(
         optimizer.zero_grad()
         took_s, left_s = time.monotonic() - step_s, (time.monotonic() - began_s) / (number + 1) * (steps - number - 1)
         rate = optimizer.param_groups[0]["lr"]
-        speed = tokens / took_s, supervised / took_s
+        speed = found.tokens / took_s, found.supervised / took_s
         say(Stepped(number + 1, steps, loss, rate, norm, *speed, memory.peak_bytes(device), left_s))
-        enough = enough + 1 if worst < pace.enough_nats else 0
+        enough = enough + 1 if found.worst < pace.enough_nats and found.held - first_held < pace.held_nats else 0
         if enough > material.rounds:
             break
     trainee.eval()
@@ -90,25 +97,49 @@ def _rate(pace: Pace, step: int, steps: int) -> float:
     return pace.learning_rate * rising * (1 - 0.9 * step / steps)
 
 
-def _gradients(
-    trainee: Trainee, taught: list[Row], anchors: list[Row], hold: float, device: torch.device
-) -> tuple[float, float, int, int]:
-    """Add up gradients; (the corrections' mean loss, that of the worst row, tokens, supervised tokens)."""
-    items = [[row] for row in [*taught, *anchors]]
-    tokens_taught, tokens_held = (sum(row.supervised for row in some) for some in (taught, anchors))
-    weights = torch.tensor([1 / tokens_taught] * len(taught) + [hold / max(1, tokens_held)] * len(anchors))
-    sums, tokens = torch.zeros(len(items)), 0
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """Of one step, in nats a token. `worst`: of the new row with the highest."""
+
+    new: float
+    old: float
+    held: float
+    text: float
+    worst: float
+    tokens: int
+    supervised: int
+
+
+def _gradients(trainee: Trainee, step: Step, pace: Pace, device: torch.device) -> _Losses:
+    """Add up the gradients of a step."""
+    parts = (step.new, step.old, step.held, step.text)
+    rows = [row for part in parts for row in part]
+    supervised = [sum(row.supervised for row in part) for part in parts]
+    scales = (1.0, 1.0, pace.hold, pace.hold_text)
+    weights = torch.tensor(
+        [scale / max(1, count) for scale, count, part in zip(scales, supervised, parts, strict=True) for _ in part]
+    )
+    sums, tokens = -torch.tensor([entropy(row) for row in rows]), 0
+    items = [[row] for row in rows]
     for some in pack.grouped(pack.pack(items, BLOCK_TOKENS, "step"), 2 * BLOCK_TOKENS):
         logprobs, owners = _logprobs(trainee, some, device)
-        loss = -(logprobs * weights.to(device)[owners]).sum()
-        loss.backward()
+        (-(logprobs * weights.to(device)[owners]).sum()).backward()
         sums.index_add_(0, owners.cpu(), -logprobs.detach().cpu())
         tokens += sum(block.tokens for block in some)
     if not bool(torch.isfinite(sums).all()):
         raise TrainingError("The loss of a correction is no number. Nothing was changed: teach fewer at once.")
-    means = sums[: len(taught)] / torch.tensor([row.supervised for row in taught])
-    mean = float(sums[: len(taught)].sum()) / tokens_taught
-    return mean, float(means.max()), tokens, tokens_taught + tokens_held
+    each = torch.split(sums, [len(part) for part in parts])
+    new, old, held, text = (float(one.sum()) / max(1, count) for one, count in zip(each, supervised, strict=True))
+    worst = each[0] / torch.tensor([row.supervised for row in step.new])
+    return _Losses(new, old, held, text, float(worst.max()), tokens, sum(supervised))
+
+
+def entropy(row: Row) -> float:
+    """Of the row's soft targets, in nats, over all its tokens; 0 where its targets are the tokens themselves."""
+    if row.soft is None:
+        return 0.0
+    weights = row.soft.weights[row.soft.weights > 0]
+    return float(-(weights * np.log(weights)).sum())
 
 
 def _logprobs(trainee: Trainee, blocks: list[Block], device: torch.device) -> tuple[Any, torch.Tensor]:

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -28,7 +28,7 @@ LONGEST_ROW, LONGEST_TAUGHT, LONGEST_PROMPT = 768, 256, 160
 """Tokens of a row, of a correction, and of the prompt of an anchor."""
 PIECE = 96
 """Tokens of an anchor of general text."""
-NEW_TOKENS, OLD_TOKENS, ANCHOR_TOKENS = 600, 400, 700
+NEW_TOKENS, OLD_TOKENS, HELD_TOKENS, TEXT_TOKENS = 600, 400, 700, 200
 """About how many tokens of each a step has."""
 FORMS = 7
 """In how many of its words a new correction is learned in a step."""
@@ -49,29 +49,37 @@ class Taught:
         return [*self.always, *drawn.sample(self.others, min(count, len(self.others)))]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The rows of one step: of new corrections, of those before, replies and general text that are held."""
+
+    new: list[Row]
+    old: list[Row]
+    held: list[Row]
+    text: list[Row]
+
+
 @dataclass(frozen=True)
 class Material:
-    """All that there is to learn. `anchors` have the distributions of the model as it was for targets."""
+    """All that there is to learn. `held` (replies to other questions) and `text` have the distributions of the model as
+    it was for targets.
+    """
 
     new: Sequence[Taught]
     old: Sequence[Taught]
-    anchors: Sequence[Row]
+    held: Sequence[Row]
+    text: Sequence[Row]
     seed: int = 0
 
-    def step(self, number: int) -> tuple[list[Row], list[Row]]:
-        """(rows of corrections, anchors) of a step. What doesn't fit into a step comes in the next ones."""
+    def step(self, number: int) -> Step:
+        """What doesn't fit into a step comes in the next ones."""
         drawn = random.Random(f"{self.seed} {number}")
-        taught = [
-            *_filled(self.new, NEW_TOKENS, FORMS, number, drawn),
-            *_filled(self.old, OLD_TOKENS, 1, number, drawn),
-        ]
-        return taught, drawn.sample(self.anchors, min(self.anchors_at_once, len(self.anchors)))
-
-    @property
-    def anchors_at_once(self) -> int:
-        """How many anchors a step has."""
-        tokens = sum(len(one.ids) for one in self.anchors)
-        return max(1, round(len(self.anchors) * ANCHOR_TOKENS / max(1, tokens)))
+        return Step(
+            _filled(self.new, NEW_TOKENS, FORMS, number, drawn),
+            _filled(self.old, OLD_TOKENS, 1, number, drawn),
+            _drawn(self.held, HELD_TOKENS, drawn),
+            _drawn(self.text, TEXT_TOKENS, drawn),
+        )
 
     @property
     def rounds(self) -> int:
@@ -82,6 +90,12 @@ class Material:
 def _tokens(one: Taught, forms: int) -> int:
     rows = [*one.always, *one.others[:forms]]
     return sum(len(row.ids) for row in rows)
+
+
+def _drawn(some: Sequence[Row], tokens: int, drawn: random.Random) -> list[Row]:
+    """As many by chance as have about so many tokens, at least one."""
+    all_ = sum(len(one.ids) for one in some)
+    return drawn.sample(some, min(len(some), max(1, round(len(some) * tokens / max(1, all_)))))
 
 
 def _filled(some: Sequence[Taught], tokens: int, forms: int, step: int, drawn: random.Random) -> list[Row]:
@@ -159,13 +173,6 @@ def _general(system: Sequence[Message], seed: int) -> Iterator[list[Message]]:
 @cache
 def _shipped() -> tuple[str, ...]:
     return tuple(json.loads(PROMPTS.read_text(encoding="utf-8")))
-
-
-def whole(row: Row) -> Row:
-    """The row with every token but the first learned: of an anchor the prompt too."""
-    learned = row.learned.copy()
-    learned[1:] = True
-    return replace(row, learned=learned)
 
 
 def general_text(base: Base, count: int, seed: int) -> list[Row]:

@@ -1,8 +1,9 @@
 """The model in memory with the adapter that is taught: asked, made into anchors, trained and asked again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -23,10 +24,14 @@ from finetune.teach.lesson import Lesson
 from finetune.tokens import Row
 from prompts.message import Message
 
-REPLY_TOKENS = 40
-"""Of a reply that is compared, and of an anchor."""
+REPLY_TOKENS = 32
+"""Of a reply that is compared."""
+HELD_TOKENS = 12
+"""Of a reply that is held: how it begins decides how it goes on."""
 MORE_TOKENS = 8
 """Than the longest correction has, in replies to their questions."""
+LIKELIEST = 64
+"""Tokens of a distribution that is held."""
 GENERAL_TOKENS = 4096
 EARLIER_ASKED = 8
 """Corrections of before that are asked again."""
@@ -81,15 +86,25 @@ class Session:
         by_correction = [said[at : at + each] for at in range(0, len(asked), each)]
         return Look(by_correction, said[len(asked) :], self._replies(others, REPLY_TOKENS), self._general_sums())
 
-    def anchors(self, prompts: Sequence[Prompt], pieces: int, seed: int) -> list[Row]:
-        """Rows whose targets are what the model says now: its replies to the prompts, and pieces of general text."""
+    def held(self, prompts: Sequence[Prompt]) -> list[Row]:
+        """The beginnings of the replies to the prompts, with what the model says now for targets."""
         rows = []
-        for prompt, reply in zip(prompts, self._reply_ids(prompts, REPLY_TOKENS), strict=True):
-            ids = [*self.base.chat_format.encode(prompt), *reply]
-            rows.append(Row.of(ids, [(1, len(ids))]))
-        items = [[one] for one in [*rows, *material.general_text(self.base, pieces, seed)]]
+        for prompt, reply in zip(prompts, self._reply_ids(prompts, HELD_TOKENS, ends=True), strict=True):
+            ids = self.base.chat_format.encode(prompt)
+            rows.append(Row.of([*ids, *reply], [(len(ids), len(ids) + len(reply))]))
+        return self._softened(rows)
+
+    def text(self, pieces: int, seed: int) -> list[Row]:
+        """Pieces of general text, with what the model says now for targets."""
+        return self._softened(material.general_text(self.base, pieces, seed))
+
+    def _targets(self, items: Sequence[Sequence[Row]], blocks: Iterable[pack.Block]) -> list[list[Row]]:
+        return softened(self.trainee, items, blocks, 2 * BLOCK_TOKENS, self.device, count=LIKELIEST)
+
+    def _softened(self, rows: Sequence[Row]) -> list[Row]:
+        items = [[one] for one in rows]
         blocks = pack.pack(items, BLOCK_TOKENS, "anchors")
-        return [row for (row,) in softened(self.trainee, items, blocks, 2 * BLOCK_TOKENS, self.device)]
+        return [row for (row,) in self._targets(items, blocks)]
 
     @property
     def general_tokens(self) -> list[int]:
@@ -109,12 +124,13 @@ class Session:
         ids = self._reply_ids(prompts, tokens)
         return [str(self.base.tokenizer.decode(one, skip_special_tokens=True)).strip() for one in ids]
 
-    def _reply_ids(self, prompts: Sequence[Prompt], tokens: int) -> list[list[int]]:
-        """Greedy, without the token that ends a reply."""
+    def _reply_ids(self, prompts: Sequence[Prompt], tokens: int, *, ends: bool = False) -> list[list[int]]:
+        """Greedy. `ends`: with the token that ends a reply, where it came."""
         room = max(1, self.base.context_tokens - tokens)
         self.model.eval()
         encoded = [self.base.chat_format.encode(prompt)[-room:] for prompt in prompts]
-        return continuations(self.model, encoded, tokens, self._ends) if encoded else []
+        found = continuations(self.model, encoded, tokens, self._ends) if encoded else []
+        return found if ends else [list(takewhile(lambda one: one not in self._ends, ids)) for ids in found]
 
     @cached_property
     def _ends(self) -> frozenset[int]:
