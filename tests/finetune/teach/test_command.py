@@ -6,7 +6,6 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.cli.group import run
-from assistant.paths import Paths
 from assistant.store import adapters, runs
 from finetune.cli.group import top
 from tests.finetune.conftest import TINY
@@ -22,7 +21,7 @@ def last_json(printed: str) -> dict[str, object]:
     return found
 
 
-def test_taught_shown_and_kept(talks: Database, home: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+def test_taught_shown_and_kept(talks: Database, capsys: pytest.CaptureFixture[str]) -> None:
     reply, _ = corrected(talks, "the quick fox", "no", "jumps over")
     assert finetune("teach", reply, "--yes") == 0
     printed = capsys.readouterr().out
@@ -38,9 +37,7 @@ def test_taught_shown_and_kept(talks: Database, home: Paths, capsys: pytest.Capt
     assert used is not None and used.name == "taught-1"
 
 
-def test_json_leaves_it_undecided_until_it_is_dropped(
-    talks: Database, home: Paths, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_leaves_it_undecided_until_it_is_dropped(talks: Database, capsys: pytest.CaptureFixture[str]) -> None:
     reply, correction = corrected(talks, "the quick fox", "no", "jumps over")
     assert finetune("teach", reply, "--json") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -54,7 +51,7 @@ def test_json_leaves_it_undecided_until_it_is_dropped(
 
 
 def test_kept_later_it_is_in_use_and_kept_once_more_it_stays(
-    talks: Database, home: Paths, capsys: pytest.CaptureFixture[str]
+    talks: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reply, _ = corrected(talks, "the quick fox", "no", "jumps over")
     assert finetune("teach", reply) == 0  # nobody is there to be asked
@@ -73,10 +70,9 @@ WRONG = [
 ]
 
 
+@pytest.mark.usefixtures("talks")
 @pytest.mark.parametrize(("arguments", "code", "sentence"), WRONG)
 def test_what_makes_no_sense_is_one_sentence(
-    talks: Database,
-    home: Paths,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
     code: int,
