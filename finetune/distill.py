@@ -28,18 +28,19 @@ def softened(
     tokens_at_once: int,
     device: torch.device,
     share: float = 1.0,
-    count: int = LIKELIEST,
+    whole: bool = False,
 ) -> list[list[Row]]:
     """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself.
 
-    `count`: how many of the likeliest tokens a distribution keeps.
+    `whole`: a token drawn from all others has the mass that the likeliest leave. Without it the model learns to say
+    nothing but the likeliest: perplexity of general text rose by 12 % within 16 steps.
     """
     found = [list(rows) for rows in items]
     was_training = trainee.training
     trainee.eval()
     for some in grouped(blocks, tokens_at_once):
         one = batch(some).to(device)
-        ids, weights = (part.cpu().numpy() for part in trainee.likeliest(one, count))
+        ids, weights = (part.cpu().numpy() for part in (trainee.spread if whole else trainee.likeliest)(one, LIKELIEST))
         owners = one.owners.cpu().numpy()
         for number, (item, place) in enumerate(one.rows):
             mine = owners == number

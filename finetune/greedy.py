@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -84,43 +83,6 @@ def continuation(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[in
     with torch.inference_mode():
         found = model.generate(input_ids=prompt, max_new_tokens=tokens, eos_token_id=sorted(ends) or None, **asked)
     return list(found[0, len(ids) :].tolist())
-
-
-def continuations(
-    model: Any, prompts: Sequence[Sequence[int]], tokens: int, ends: frozenset[int], at_once: int = 64
-) -> list[list[int]]:
-    """As `continuation` of each prompt, `at_once` together. Prompts of about one length are computed side by side.
-
-    Not for an adapter with tokens of its own before the prompt.
-    """
-    found: list[list[int]] = [[] for _ in prompts]
-    places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-    for begin in range(0, len(places), at_once):
-        some = places[begin : begin + at_once]
-        width = max(len(prompts[place]) for place in some)
-        ids = torch.zeros(len(some), width, dtype=torch.long)
-        seen = torch.zeros_like(ids)
-        for row, place in enumerate(some):
-            ids[row, width - len(prompts[place]) :] = torch.tensor(list(prompts[place]))
-            seen[row, width - len(prompts[place]) :] = 1
-        with torch.inference_mode():
-            made = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=seen.to(model.device),
-                do_sample=False,
-                pad_token_id=0,
-                max_new_tokens=tokens,
-                eos_token_id=sorted(ends) or None,
-            )
-        for place, row_ids in zip(some, made[:, width:].tolist(), strict=True):
-            found[place] = _up_to_end(row_ids, ends)
-    return found
-
-
-def _up_to_end(ids: Sequence[int], ends: frozenset[int]) -> list[int]:
-    """The tokens up to the first that ends a reply."""
-    before = list(takewhile(lambda one: one not in ends, ids))
-    return list(ids[: len(before) + 1])
 
 
 def _uncached(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:

@@ -22,12 +22,13 @@ from finetune.run import made_with
 from finetune.run_folder import RunFolder, only_training
 from finetune.teach import corrections, decide, loop, material
 from finetune.teach.alike import is_right, is_same
+from finetune.teach.asking import Prompt
 from finetune.teach.lesson import Lesson, lesson
 from finetune.teach.loop import Learned, Pace
 from finetune.teach.material import LONGEST_PROMPT, LONGEST_ROW, Material, Taught
 from finetune.teach.outcome import Answer, Asked, Change, Outcome
 from finetune.teach.report import report
-from finetune.teach.session import Look, Prompt, Session, prompts_of
+from finetune.teach.session import Look, Session, prompts_of
 
 HELD, PIECES, CHECKED = 64, 24, 24
 """Anchors: other questions, and pieces of general text. Other questions that are asked before and after."""
@@ -108,16 +109,18 @@ def _done(
     say(Advanced("loading the model"))
     session = Session.load(plan.lesson, paths, plan.config)
     say(Advanced("asking before"))
-    before = session.look(plan.lesson, plan.checked)
+    before = session.look(plan.lesson, plan.checked, session.start)
     held, text = session.held(plan.held), session.text(PIECES, plan.config.seed)
     todo = Material(plan.new, plan.old, held, text, plan.config.seed)
     learned = loop.learn(session.trainee, todo, pace, session.device, say, stop_wanted)
     if learned is None or stop_wanted():
         return None
     say(Advanced("asking again"))
-    after = session.look(plan.lesson, plan.checked)
+    best = RunFolder(paths, run.name).create().best
+    adapters.save(session.model, best)
+    after = session.look(plan.lesson, plan.checked, best)
     general = _general(session, before, after)
-    hash_ = _saved(paths, run, session)
+    hash_ = adapters.keep(best, paths.adapters / run.name)
     seconds = time.monotonic() - began_s
     found = _outcome(run, hash_, plan, learned, before, after, general.difference, seconds)
     _registered(db, run, plan, learned, report(plan.lesson, found, before, after, general, run.dataset_hash))
@@ -164,12 +167,6 @@ def _outcome(
         round(seconds, 1),
         tuple(one.id for one in about.replaced),
     )
-
-
-def _saved(paths: Paths, run: Run, session: Session) -> str:
-    folder = RunFolder(paths, run.name).create()
-    adapters.save(session.model, folder.best)
-    return adapters.keep(folder.best, paths.adapters / run.name)
 
 
 def _registered(db: Database, run: Run, plan: Plan, learned: Learned, told: Mapping[str, Any]) -> None:

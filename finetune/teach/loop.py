@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from assistant.errors import TrainingError
@@ -22,7 +21,6 @@ from finetune.pack import Block
 from finetune.plan import BLOCK_TOKENS
 from finetune.progress import Progress, Stepped
 from finetune.teach.material import Material, Step
-from finetune.tokens import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def learn(
     optimizer = torch.optim.AdamW(parameters, lr=pace.learning_rate, weight_decay=0.0)
     steps, enough, began_s = pace.steps * material.rounds, 0, time.monotonic()
     trainee.train()
-    loss, first_held = math.inf, 0.0
+    loss = math.inf
     for number in range(steps):
         if stop_wanted():
             return None
@@ -75,7 +73,7 @@ def learn(
             group["lr"] = _rate(pace, number, steps)
         step_s = time.monotonic()
         found = _gradients(trainee, material.step(number), pace, device)
-        loss, first_held = found.new, found.held if number == 0 else first_held
+        loss = found.new
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, pace.clip))
         if not math.isfinite(norm):
             raise TrainingError(f"The gradient of step {number + 1} is no number. Nothing was changed.")
@@ -85,7 +83,7 @@ def learn(
         rate = optimizer.param_groups[0]["lr"]
         speed = found.tokens / took_s, found.supervised / took_s
         say(Stepped(number + 1, steps, loss, rate, norm, *speed, memory.peak_bytes(device), left_s))
-        enough = enough + 1 if found.worst < pace.enough_nats and found.held - first_held < pace.held_nats else 0
+        enough = enough + 1 if found.worst < pace.enough_nats and found.held < pace.held_nats else 0
         if enough > material.rounds:
             break
     trainee.eval()
@@ -99,7 +97,7 @@ def _rate(pace: Pace, step: int, steps: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """Of one step, in nats a token. `worst`: of the new row with the highest."""
+    """Of one step, in nats a token; `held` and `text` over what they were. `worst`: of the new row with the highest."""
 
     new: float
     old: float
@@ -112,14 +110,16 @@ class _Losses:
 
 def _gradients(trainee: Trainee, step: Step, pace: Pace, device: torch.device) -> _Losses:
     """Add up the gradients of a step."""
-    parts = (step.new, step.old, step.held, step.text)
+    anchors = [*step.held, *step.text]
+    parts = (step.new, step.old, [one.row for one in step.held], [one.row for one in step.text])
     rows = [row for part in parts for row in part]
     supervised = [sum(row.supervised for row in part) for part in parts]
     scales = (1.0, 1.0, pace.hold, pace.hold_text)
     weights = torch.tensor(
         [scale / max(1, count) for scale, count, part in zip(scales, supervised, parts, strict=True) for _ in part]
     )
-    sums, tokens = -torch.tensor([entropy(row) for row in rows]), 0
+    floors = [0.0] * (len(rows) - len(anchors)) + [one.floor for one in anchors]
+    sums, tokens = -torch.tensor(floors), 0
     items = [[row] for row in rows]
     for some in pack.grouped(pack.pack(items, BLOCK_TOKENS, "step"), 2 * BLOCK_TOKENS):
         logprobs, owners = _logprobs(trainee, some, device)
@@ -132,14 +132,6 @@ def _gradients(trainee: Trainee, step: Step, pace: Pace, device: torch.device) -
     new, old, held, text = (float(one.sum()) / max(1, count) for one, count in zip(each, supervised, strict=True))
     worst = each[0] / torch.tensor([row.supervised for row in step.new])
     return _Losses(new, old, held, text, float(worst.max()), tokens, sum(supervised))
-
-
-def entropy(row: Row) -> float:
-    """Of the row's soft targets, in nats, over all its tokens; 0 where its targets are the tokens themselves."""
-    if row.soft is None:
-        return 0.0
-    weights = row.soft.weights[row.soft.weights > 0]
-    return float(-(weights * np.log(weights)).sum())
 
 
 def _logprobs(trainee: Trainee, blocks: list[Block], device: torch.device) -> tuple[Any, torch.Tensor]:

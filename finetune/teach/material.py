@@ -50,25 +50,31 @@ class Taught:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """A row whose targets are the distributions of the model as it was, and what their loss was then, in nats."""
+
+    row: Row
+    floor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """The rows of one step: of new corrections, of those before, replies and general text that are held."""
 
     new: list[Row]
     old: list[Row]
-    held: list[Row]
-    text: list[Row]
+    held: list[Anchor]
+    text: list[Anchor]
 
 
 @dataclass(frozen=True)
 class Material:
-    """All that there is to learn. `held` (replies to other questions) and `text` have the distributions of the model as
-    it was for targets.
-    """
+    """All that there is to learn. `held`: replies to other questions; `text`: general text."""
 
     new: Sequence[Taught]
     old: Sequence[Taught]
-    held: Sequence[Row]
-    text: Sequence[Row]
+    held: Sequence[Anchor]
+    text: Sequence[Anchor]
     seed: int = 0
 
     def step(self, number: int) -> Step:
@@ -92,9 +98,9 @@ def _tokens(one: Taught, forms: int) -> int:
     return sum(len(row.ids) for row in rows)
 
 
-def _drawn(some: Sequence[Row], tokens: int, drawn: random.Random) -> list[Row]:
+def _drawn(some: Sequence[Anchor], tokens: int, drawn: random.Random) -> list[Anchor]:
     """As many by chance as have about so many tokens, at least one."""
-    all_ = sum(len(one.ids) for one in some)
+    all_ = sum(len(one.row.ids) for one in some)
     return drawn.sample(some, min(len(some), max(1, round(len(some) * tokens / max(1, all_)))))
 
 

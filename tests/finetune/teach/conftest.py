@@ -8,15 +8,19 @@ from assistant.store.messages import Outcome, Provenance
 from finetune.teach import course, material, session
 from tests.finetune.conftest import TINY
 
-SMALL = ((course, "HELD", 4), (course, "PIECES", 2), (course, "CHECKED", 3), (material, "NEW_TOKENS", 200),
-         (session, "GENERAL_TOKENS", 256), (session, "REPLY_TOKENS", 6), (session, "MORE_TOKENS", 1))  # fmt: skip
+SMALL = [
+    (course, {"HELD": 4, "PIECES": 2, "CHECKED": 3}),
+    (material, {"NEW_TOKENS": 200}),
+    (session, {"GENERAL_TOKENS": 256, "REPLY_TOKENS": 6, "MORE_TOKENS": 1, "HELD_TOKENS": 4}),
+]
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer other questions, shorter replies: the same code in a second."""
-    for module, name, value in SMALL:
-        monkeypatch.setattr(module, name, value)
+    for module, values in SMALL:
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
 
 
 def exchange(db: Database, question: str, reply: str, *, model: str = TINY, after: int | None = None) -> int:
