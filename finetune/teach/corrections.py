@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.errors import StoreError, TrainingRefused
-from assistant.store import datasets, messages, runs
+from assistant.store import adapters, datasets, messages, runs
 from assistant.store.adapters import StoredAdapter
 from assistant.store.database import select
 from assistant.store.datasets import Dataset, StoredExample
@@ -136,6 +136,23 @@ def taught_before(db: Database, adapter: StoredAdapter | None) -> list[Correctio
             found.setdefault(example.messages[:-1], Correction(one.message_id or 0, example, one.conversation))
         run = runs.find(db, str((run.config.get("start") or {}).get("name", "")))
     return list(found.values())
+
+
+def only_taught(db: Database, adapter: StoredAdapter | None) -> bool:
+    """Whether an adapter learned nothing but taught corrections, from the base on; the base alone did."""
+    seen = set[str]()
+    while adapter is not None and adapter.hash not in seen:
+        seen.add(adapter.hash)
+        run = runs.by_id(db, adapter.run_id)
+        if run is None or not is_taught(run):
+            return False
+        start = run.config.get("start")
+        if not start:
+            return True
+        adapter = adapters.find(db, start["hash"])
+        if adapter is None:
+            return False
+    return adapter is None
 
 
 def is_taught(run: Run) -> bool:

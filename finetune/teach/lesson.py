@@ -29,6 +29,10 @@ class Lesson:
     replaced: Sequence[Correction]
     start: StoredAdapter | None
     """The adapter in use, which teaching goes on from; None: the base alone."""
+    like_base: bool = True
+    """Whether everything else is held as the base says it, so that many teachings don't add up to a drift; where an
+    adapter was trained before, as that one says it.
+    """
 
 
 def lesson(db: Database, paths: Paths, ids: Sequence[int], model: str) -> Lesson:
@@ -45,7 +49,8 @@ def lesson(db: Database, paths: Paths, ids: Sequence[int], model: str) -> Lesson
     before = corrections.taught_before(db, start)
     answers = {one.prompt: one.text for one in new}
     replaced = [one for one in before if one.text != answers.get(one.prompt, one.text)]
-    return Lesson(model, base, new, [one for one in before if one.prompt not in answers], replaced, start)
+    old = [one for one in before if one.prompt not in answers]
+    return Lesson(model, base, new, old, replaced, start, corrections.only_taught(db, start))
 
 
 def _made_by(new: Sequence[Correction]) -> str:

@@ -27,14 +27,14 @@ from finetune.teach.material import Material, Step
 class Pace:
     """How corrections are trained."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     warmup: int = 4
     """Steps in which the learning rate rises."""
     steps: int = 24
     """Most steps for each round of the corrections."""
-    hold: float = 5.0
+    hold: float = 30.0
     """Weight of the replies that are held."""
-    hold_text: float = 5.0
+    hold_text: float = 20.0
     """Weight of the general text that is held."""
     enough_nats: float = 0.05
     """A correction is learned where its tokens' mean loss is lower, in all forms of a step."""

@@ -28,9 +28,9 @@ LONGEST_ROW, LONGEST_TAUGHT, LONGEST_PROMPT = 768, 256, 160
 """Tokens of a row, of a correction, and of the prompt of an anchor."""
 PIECE = 96
 """Tokens of an anchor of general text."""
-NEW_TOKENS, OLD_TOKENS, HELD_TOKENS, TEXT_TOKENS = 600, 400, 700, 200
+NEW_TOKENS, OLD_TOKENS, HELD_TOKENS, TEXT_TOKENS = 600, 400, 600, 300
 """About how many tokens of each a step has."""
-FORMS = 7
+FORMS = 6
 """In how many of its words a new correction is learned in a step."""
 ROWS_READ = 400
 """Conversations of the log among which anchors are looked for."""

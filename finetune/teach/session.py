@@ -1,6 +1,7 @@
 """The model in memory twice: in training, with the adapter that is taught, and as the chat runs it, to be asked."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +56,8 @@ class Session:
     device: torch.device
     start: Path | None
     """Folder of the adapter that training begins with; None: a new one."""
+    like_base: bool = True
+    """Whether everything else is held as the base says it."""
 
     @classmethod
     def load(cls, lesson: Lesson, paths: Paths, config: TrainConfig) -> "Session":
@@ -70,7 +73,7 @@ class Session:
         model = lesson.base.load(precision_of(config.precision, device), device)
         start = paths.adapters / lesson.start.name if lesson.start else None
         model = adapters.prepare(model, config, 1, lesson.model, start=start)
-        return cls(lesson.base, model, device, start)
+        return cls(lesson.base, model, device, start, lesson.like_base)
 
     @cached_property
     def trainee(self) -> Trainee:
@@ -98,26 +101,27 @@ class Session:
         return [one.text.strip() for one in replies(self.engine, prompts, tokens, adapter)]
 
     def held(self, prompts: Sequence[Prompt]) -> list[Anchor]:
-        """The beginnings of the replies to the prompts, with what the model says now for targets."""
+        """The beginnings of the replies to the prompts, with distributions for targets."""
         rows, end = [], self.base.tokenizer_of_rows().end
-        for prompt, said in zip(prompts, replies(self.engine, prompts, HELD_TOKENS, self.start), strict=True):
+        teacher = None if self.like_base else self.start
+        for prompt, said in zip(prompts, replies(self.engine, prompts, HELD_TOKENS, teacher), strict=True):
             ids = self.base.chat_format.encode(prompt)
             reply = [*said.ids, *([end] if said.ended else [])]
             rows.append(Row.of([*ids, *reply], [(len(ids), len(ids) + len(reply))]))
         return self._anchors(rows)
 
     def text(self, pieces: int, seed: int) -> list[Anchor]:
-        """Pieces of general text, with what the model says now for targets."""
+        """Pieces of general text, with distributions for targets."""
         return self._anchors(material.general_text(self.base, pieces, seed))
 
     def _anchors(self, rows: Sequence[Row]) -> list[Anchor]:
         self.trainee.eval()
         items = [[one] for one in rows if one.supervised]
         blocks = pack.pack(items, BLOCK_TOKENS, "held")
-        made = softened(self.trainee, items, blocks, 2 * BLOCK_TOKENS, self.device, whole=True)
-        return [
-            Anchor(row, -sum_) for (row,), (sum_,) in zip(made, sums_of(self.trainee, made, self.device), strict=True)
-        ]
+        with self.trainee.base() if self.like_base else nullcontext():
+            made = softened(self.trainee, items, blocks, 2 * BLOCK_TOKENS, self.device, whole=True)
+            sums = sums_of(self.trainee, made, self.device)
+        return [Anchor(row, -sum_) for (row,), (sum_,) in zip(made, sums, strict=True)]
 
     @property
     def general_tokens(self) -> list[int]:

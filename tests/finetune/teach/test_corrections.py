@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from assistant.engine import catalogue
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import curation, datasets, messages
+from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.store.messages import Outcome, Provenance
 from finetune.teach import corrections, course, material
 from finetune.teach.lesson import lesson
@@ -113,3 +113,22 @@ def test_replies_of_two_models_need_a_name(talks: Database, home: Paths) -> None
     with pytest.raises(TrainingRefused, match=rf"{ids[0]}: tiny, {ids[1]}: other"):
         lesson(talks, home, ids, "")
     assert lesson(talks, home, ids, "tiny").model == "tiny"
+
+
+def test_only_what_was_taught_from_the_base_on_is_held_to_the_base(db: Database) -> None:
+    def made(name: str, start: str, **more: object) -> None:
+        config = {"start": {"name": start, "hash": start} if start else None, **more}
+        dataset = datasets.add(db, name, "supervised", "h", {}, {}, [])
+        run = runs.add(db, name, dataset.id, "h", "tiny", "b", config)
+        adapters.add(db, name, name, run.id, "tiny", "b", {})
+
+    made("one", "", taught=[1])
+    made("two", "one", taught=[2])
+    made("trained", "")
+    made("three", "trained", taught=[3])
+    made("four", "gone", taught=[4])
+    found = [
+        corrections.only_taught(db, adapters.find(db, name)) for name in ("one", "two", "trained", "three", "four")
+    ]
+    assert found == [True, True, False, False, False]
+    assert corrections.only_taught(db, None)
