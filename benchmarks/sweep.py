@@ -1,5 +1,6 @@
 """What settings suit: held-out perplexity and general text after trainings of so many tokens, by corpus, size and rate.
 
+python -m benchmarks.sweep --table --out results.jsonl
 python -m benchmarks.sweep --corpus FILE [--corpus FILE ...] [--sizes 30,300,0] [--tokens 54000,216000,810000]
     [--set learning_rate=1e-3,3e-3] [--set tokens_per_step=1024,2048] [--out results.jsonl]
 
@@ -17,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,38 +66,66 @@ def parts(corpus: str, size: int) -> dict[str, list[Any]]:
     return found
 
 
+@dataclass
+class Asked:
+    """What base and adapter are compared on: the rows of each example, and its group. The base is asked once."""
+
+    items: list[Any]
+    groups: list[int]
+    before: list[float] = field(default_factory=list)
+
+    def sums(self, trainee: Any) -> list[list[Any]]:
+        """Of each example the nats under base and adapter, the supervised tokens, and the group."""
+        after = losses(trainee, self.items)
+        if not self.before:
+            with trainee.base():
+                self.before = losses(trainee, self.items)
+        return [self.before, after, [sum(row.supervised for row in rows) for rows in self.items], self.groups]
+
+
+def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: int) -> Asked:
+    """The first examples, up to so many tokens."""
+    from finetune.on_test import rows_of_test
+
+    items, tokens = list[Any](), 0
+    for rows in rows_of_test("supervised", examples, tokenizer).items:
+        if tokens < most_tokens:
+            items.append(rows)
+            tokens += sum(len(row.ids) for row in rows)
+    return Asked(items, groups[: len(items)])
+
+
 class Bench:
-    """One corpus of one size: the lessons, and what the base thinks of its test part."""
+    """The lessons of one corpus of one size, and its test part."""
 
-    def __init__(self, corpus: str, size: int) -> None:
-        from finetune import forgetting
+    def __init__(self, base: Any, examples: dict[str, list[Any]]) -> None:
         from finetune.lessons import lessons
-        from finetune.model import Base
-        from finetune.on_test import rows_of_test
 
-        self.base = Base.open(model_path())
-        tokenizer, examples = self.base.tokenizer_of_rows(), parts(corpus, size)
-        self.train = lessons("supervised", examples["train"], tokenizer, 0)
+        self.base, tokenizer = base, base.tokenizer_of_rows()
+        self.train = {
+            only: lessons("supervised", examples["train"], replace(tokenizer, questions=not only), 0)
+            for only in (False, True)
+        }
+        """By whether the replies alone are learned."""
         self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
-        tested = rows_of_test("supervised", examples["test"], tokenizer)
-        tokens, self.items = 0, list[Any]()
-        for rows in tested.items:
-            if tokens < TESTED_TOKENS:
-                self.items.append(rows)
-                tokens += sum(len(row.ids) for row in rows)
-        self.groups = examples["groups"][: len(self.items)]
-        self.general = forgetting.rows(self.base.chat_format, self.base.context_tokens)
+        self.test = asked(examples["test"], examples["groups"], tokenizer, TESTED_TOKENS)
 
-    def run(self, settings: dict[str, Any], tokens: int) -> dict[str, Any]:
+    def run(self, settings: dict[str, Any], tokens: int, general: Asked) -> dict[str, Any]:
         """The figures of one training."""
+        from finetune.measure import perplexity
+
+        trainee, told = self.trained(settings, tokens)
+        named = {"held out": self.test, "general text": general}
+        return told | {name: perplexity(name, name, *one.sums(trainee)).as_json() for name, one in named.items()}
+
+    def trained(self, settings: dict[str, Any], tokens: int) -> tuple[Any, dict[str, Any]]:
+        """(the trained model, the figures of its training)."""
         import torch
         import transformers
         from accelerate import Accelerator
 
-        from finetune import adapters, plan
-        from finetune.both import Both
+        from finetune import adapters, defaults, plan
         from finetune.config import TrainConfig
-        from finetune.measure import perplexity
         from finetune.model import precision_of
         from finetune.run_folder import RunFolder
         from finetune.train import Trainer
@@ -104,19 +133,22 @@ class Bench:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         cpu = torch.device("cpu")
-        config = TrainConfig(patience=0, **settings)
-        shape = plan.shape(self.train, config, cpu)
+        width = self.base.config.get_text_config(decoder=True).hidden_size
+        config = defaults.suited(TrainConfig(patience=0, **settings), width, "supervised")
+        config = replace(config, tokens_per_step=defaults.tokens_per_step(config, tokens))
+        train = self.train[config.assistant_only_loss]
+        shape = plan.shape(train, config, cpu)
         steps = max(1, round(tokens / shape.tokens_per_step))
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
         model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
-        objective, folder = self.train.learned([], config), RunFolder
+        objective, folder = train.learned([], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),
             model,
             config,
             shape,
-            self.train,
+            train,
             objective,
             self.validation,
             objective,
@@ -124,19 +156,19 @@ class Bench:
         )
         trainer.trainee.train()
         began_s = time.monotonic()
-        for _, blocks in zip(range(steps), plan.steps_of_blocks(self.train, shape, 0, 0), strict=False):
+        for _, blocks in zip(range(steps), plan.steps_of_blocks(train, shape, 0, 0), strict=False):
             trainer._step(blocks)
-        took_s = time.monotonic() - began_s
-        both = Both(trainer.trainee.eval(), cpu)
-        measures = {}
-        for name, items, groups in (
-            ("held out", self.items, self.groups),
-            ("general text", self.general, range(len(self.general))),
-        ):
-            before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
-            counted = [sum(row.supervised for row in rows) for rows in items]
-            measures[name] = perplexity(name, name, before, after, counted, list(groups)).as_json()
-        return {"steps": steps, "train_s": round(took_s, 1), "conversations": len(self.train.examples), **measures}
+        told = {"steps": steps, "train_s": round(time.monotonic() - began_s, 1)}
+        return trainer.trainee.eval(), {**told, "conversations": len(train.examples)}
+
+
+def losses(trainee: Any, items: list[Any]) -> list[float]:
+    """Nats of each item."""
+    import torch
+
+    from finetune.both import sums_of
+
+    return [-sum(one) for one in sums_of(trainee, items, torch.device("cpu"))]
 
 
 def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
@@ -146,18 +178,52 @@ def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
     kinds = {name: type(value) for name, value in TrainConfig().as_json().items()}
     options = [(name, values.split(",")) for name, _, values in (one.partition("=") for one in given)]
     for chosen in itertools.product(*(values for _, values in options)):
-        yield {name: kinds[name](value) for (name, _), value in zip(options, chosen, strict=True)}
+        yield {name: _value(kinds[name], value) for (name, _), value in zip(options, chosen, strict=True)}
+
+
+def _value(kind: type, text: str) -> Any:
+    return text == "True" if kind is bool else kind(text)
+
+
+def table(file: Path) -> Iterator[str]:
+    """The lines of a Markdown table of the results in a file."""
+    yield "| corpus | conversations | tokens | settings | steps | held out | general text |"
+    yield "|---|--:|--:|---|--:|--:|--:|"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        found = json.loads(line)
+        of, held, general = found["of"], found["held out"], found["general text"]
+        settings = ", ".join(f"{name} {of[name]}" for name in of if name not in ("corpus", "size", "tokens"))
+        row = (
+            of["corpus"],
+            f"{found['conversations']:,}",
+            f"{of['tokens']:,}",
+            settings or "as they come",
+            found["steps"],
+            f"{held['base']:.1f} → {held['adapted']:.1f} ({held['difference']:+.1%})",
+            f"{general['difference']:+.1%}",
+        )
+        yield f"| {' | '.join(map(str, row))} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", action="append", required=True)
+    parser.add_argument("--corpus", action="append", default=[])
+    parser.add_argument("--table", action="store_true", help="Print the results in --out as Markdown, measure nothing.")
     parser.add_argument("--sizes", default="0")
     parser.add_argument("--tokens", default="216000")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path("sweep.jsonl"))
     given = parser.parse_args()
+    if given.table:
+        print("\n".join(table(given.out)))
+        return
+    from finetune import forgetting
+    from finetune.base import Base
+
     headline()
+    base = Base.open(model_path())
+    rows = forgetting.rows(base.chat_format, base.context_tokens)
+    general = Asked(rows, list(range(len(rows))))
     lines = given.out.read_text(encoding="utf-8").splitlines() if given.out.exists() else []
     done = {json.dumps(json.loads(line)["of"], sort_keys=True) for line in lines}
     for corpus, size in itertools.product(given.corpus, map(int, given.sizes.split(","))):
@@ -166,14 +232,14 @@ def main() -> None:
             of = {"corpus": Path(corpus).name, "size": size, "tokens": tokens, **settings}
             if json.dumps(of, sort_keys=True) in done:
                 continue
-            bench = bench or Bench(corpus, size)
-            found = bench.run(settings, tokens)
+            bench = bench or Bench(base, parts(corpus, size))
+            found = bench.run(settings, tokens, general)
             with given.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"of": of, **found}) + "\n")
-            held, general = found["held out"], found["general text"]
+            held, forgotten = found["held out"], found["general text"]
             print(
                 f"{of}: {held['base']:.2f} -> {held['adapted']:.2f} ({held['difference']:+.1%}), general "
-                f"{general['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
+                f"{forgotten['difference']:+.1%}, {found['steps']} steps in {found['train_s']:.0f} s",
                 flush=True,
             )
 

@@ -34,7 +34,7 @@ def prepare(
     """
     model.requires_grad_(False)
     if start is not None:
-        return _goes_on(model, start, name)
+        return _goes_on(model, start, name, config.dropout)
     if types and config.method not in BESIDE_HEAD:
         raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
     trained_whole = [tag_head.put_head(model, types)] if types else None
@@ -55,14 +55,17 @@ def prepare(
     return adapted
 
 
-def _goes_on(model: Any, start: Path, name: str) -> Any:
+def _goes_on(model: Any, start: Path, name: str, dropout: float) -> Any:
     """`model` with the adapter in `start`, to be trained further."""
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice for other models than this one
         try:
-            adapted: Any = PeftModel.from_pretrained(model, str(start), is_trainable=True)
+            config = LoraConfig.from_pretrained(str(start))
+            config.lora_dropout = dropout
+            config.inference_mode = False
+            adapted: Any = PeftModel.from_pretrained(model, str(start), config=config, is_trainable=True)
         except (ValueError, KeyError, RuntimeError, OSError) as error:
             raise TrainingRefused(f"The adapter in {start} doesn't fit the model: {error}") from error
     adapted.active_peft_config.base_model_name_or_path = name

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GROWN = 0.25
 """So many new conversations for each one of the dataset are worth a training, even where nothing drifts."""
 FEWEST_TO_TRAIN = FEWEST_GROUPS
-"""New conversations. Of fewer, one or none would come into the test part."""
+"""New conversations. Of fewer the test part would be too small for a verdict."""
 
 Action = Literal["train", "prove", "wait"]
 

@@ -33,7 +33,7 @@ def request_like(kept: Dataset, find_template: Callable[[str], Template]) -> Req
     replay = source.get("replay", "")
     return Request(
         selection_of(kept, find_template),
-        shares=Shares(*source["split"]) if "split" in source else usual.shares,
+        shares=Shares(*source["split"]) if source.get("split") else None,
         seed=source.get("seed", 0),
         replay=BUILTIN if replay == "builtin" else Path(replay) if replay else None,
         replay_share=source.get("replay_share") or usual.replay_share,

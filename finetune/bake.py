@@ -22,6 +22,7 @@ from assistant.store import conversations, datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.exchange import stored
 from finetune import dataset, prove, run
+from finetune.base import Base, base_of
 from finetune.both import Both
 from finetune.config import TrainConfig
 from finetune.dataset import Request
@@ -29,7 +30,6 @@ from finetune.example import Example
 from finetune.greedy import Reply
 from finetune.measure import Gap, Measure, share
 from finetune.measure import gap as measured_gap
-from finetune.model import Base, base_of
 from finetune.run_folder import only_training
 from finetune.select import Candidate, Selection
 from finetune.sources import known_by

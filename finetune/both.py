@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from assistant.adapters.folder import CHANGED
+from assistant.adapters.folder import CHANGED, WEIGHTS
 from assistant.errors import TrainingRefused
 from finetune import pack, tag_head, tagging
+from finetune.base import Base
 from finetune.batch import Batch, batch
 from finetune.greedy import InTransformers, Reply, continuation
 from finetune.losses import item_sums
-from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.pack import grouped
 from finetune.plan import BLOCK_TOKENS, CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE
 from finetune.tokens import Row
@@ -40,6 +41,15 @@ def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
     except (KeyError, OSError, SafetensorError) as error:
         raise TrainingRefused(f"What was trained, in {file}, doesn't fit the model: {error}") from error
     return trainee
+
+
+def _put(model: Any, folder: Path) -> None:
+    try:
+        loaded = set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise TrainingRefused(f"The adapter in {folder} has other ranks or targets: {error}") from error
+    if loaded.unexpected_keys:
+        raise TrainingRefused(f"The adapter in {folder} has other targets, such as {loaded.unexpected_keys[0]}.")
 
 
 def _blocks(items: Sequence[Sequence[Row]]) -> Iterator[pack.Block]:
@@ -92,6 +102,24 @@ class Both:
             with self.trainee.base():
                 base = sums_of(self.trainee, items, self.device)
             return base, sums_of(self.trainee, items, self.device)
+
+    def adapted(self, items: Sequence[Sequence[Row]]) -> Sums:
+        """As `sums`, under the adapter alone."""
+        with self._telling(items):
+            return sums_of(self.trainee, items, self.device)
+
+    @contextmanager
+    def wearing(self, folder: Path) -> Iterator[None]:
+        """Compute with the low-rank adapter in `folder` meanwhile. It has the same ranks and targets. Raises
+        `TrainingRefused` where it doesn't.
+        """
+        model: Any = self.trainee.model
+        own = {name: one.clone() for name, one in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+        try:
+            _put(model, folder)
+            yield
+        finally:
+            set_peft_model_state_dict(model, own)
 
     @contextmanager
     def _telling(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:

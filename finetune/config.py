@@ -18,6 +18,9 @@ Precision = Literal["auto", "bfloat16", "float32", "bf16", "fp32"]
 FORGETTING_LIMIT = 0.01
 """How much higher the perplexity of general text may get, relative."""
 
+MOST_REPLAY = 0.9
+"""Of the tokens of a step: the rest is left for what is new."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -29,6 +32,8 @@ class TrainConfig:
     objective: Objective = "auto"
     """`supervised` (say what was said), `dpo` (prefer one reply to another), `kto` (thumbs alone), `label` (name the
     class); `auto`: what the dataset is made for."""
+    assistant_only_loss: bool = False
+    """Learn the replies alone; else the question of each reply too, which says more of how people talk here."""
     rank: int = 16
     """Rank of a low-rank adapter; number of prefix or prompt tokens."""
     alpha: float = 0.0
@@ -38,21 +43,21 @@ class TrainConfig:
     targets: tuple[str, ...] = ()
     """Names of the linears that get an adapter; none: all of them but the head."""
     learning_rate: float = 0.0
-    """0: 2e-4 for adapters, 2e-5 where the model's own weights are trained."""
-    epochs: float = 2.0
-    """How often each example is seen."""
+    """0: what suits the method and the model's size."""
+    epochs: float = 0.0
+    """How often each example is seen; 0: twice, or with a budget up to eight times."""
     steps: int = 0
     """Optimiser steps; 0: as many as the epochs make."""
     budget_minutes: float = 0.0
     """Stop after so many minutes; 0: no limit. The schedule of the learning rate is laid out for it."""
-    tokens_per_step: int = 2048
-    """Tokens of one optimiser step, over all processes."""
+    tokens_per_step: int = 0
+    """Tokens of one optimiser step, over all processes; 0: from 1,024 in a short training to 4,096 in a long one."""
     tokens_at_once: int = 0
     """Tokens of one forward pass, a part of a step; 0: 2,048 on a CPU, 8,192 on a GPU, fewer where memory runs out."""
     block_tokens: int = 0
     """Most tokens of a row: a longer conversation becomes windows. 0: 3,072."""
     optimizer: Optimizer = "adamw"
-    schedule: Schedule = "linear"
+    schedule: Schedule = "cosine"
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.0
@@ -67,6 +72,12 @@ class TrainConfig:
     precision: Precision = "auto"
     """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where
     the machine multiplies faster in it."""
+    replay_share: float = 0.4
+    """Of the tokens that a training from an adapter (`--from`) reads, the share from the datasets behind the adapter,
+    against forgetting; 0: none."""
+    general_share: float = 0.0
+    """The same of general text, whose targets are what the base says; 0: a tenth from an adapter, none from the
+    base."""
     seed: int = 0
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""
@@ -96,6 +107,11 @@ class TrainConfig:
             raise TrainingRefused(f"tracker {unknown[0]!r} is unknown. There are: {', '.join(TRACKERS)}.")
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup <= 1:
             raise TrainingRefused("dropout and warmup are shares from 0 to 1.")
+        if min(self.replay_share, self.general_share) < 0 or self.replay_share + self.general_share > MOST_REPLAY:
+            raise TrainingRefused(
+                f"replay_share and general_share are shares from 0 to {MOST_REPLAY} together, not {self.replay_share} "
+                f"and {self.general_share}."
+            )
 
     @property
     def changes_base(self) -> bool:
@@ -124,7 +140,7 @@ _LOWEST = {
     "epochs": 0,
     "steps": 0,
     "budget_minutes": 0,
-    "tokens_per_step": 1,
+    "tokens_per_step": 0,
     "tokens_at_once": 0,
     "block_tokens": 0,
     "weight_decay": 0,

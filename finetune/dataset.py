@@ -3,9 +3,10 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from assistant.store.datasets import SPLITS, Dataset, StoredExample
 from assistant.store.filter import Filter
 from finetune import sources, statistics
 from finetune.canaries import planted
-from finetune.example import Example, Split
+from finetune.example import Example, Kind, Split, hash_of
+from finetune.progress import Did, Progress, Work, ignore
 from finetune.select import Candidate, Selection, from_log, used
-from finetune.split import Parts, Seen, Shares, split, words_of
-from finetune.tokens import Cuts, Row, Tokenizer
+from finetune.split import Parts, Placed, Seen, Shares, split, words_of
+from finetune.tokens import Tokenizer
 from prompts.message import Message
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ BUILTIN = Path(__file__).parent / "data" / "replay.txt"
 MOST_REPLAY = 0.5
 REPLAY, CANARY = "replay", "canary"
 """What stands for the conversation of examples that are nobody's."""
+REDACT, COMPARE, TOKENISE = 2, 1, 20
+"""Units of work for each character, in proportion to the time that they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Request:
 
     selection: Selection
     files: tuple[Path, ...] = ()
-    shares: Shares = field(default_factory=Shares)
+    shares: Shares | None = None
+    """None: parts that suit the number of conversations."""
     seed: int = 0
     replay: Path | None = None
     """General text that is mixed into the training part, against forgetting."""
@@ -73,7 +78,7 @@ class Request:
             "template_hash": template.hash if template else "",
             "values": dict(chosen.values),
             "baked": self.baked,
-            "split": list(self.shares.parts),
+            "split": list(self.shares.parts) if self.shares else None,
             "seed": self.seed,
             "replay": "builtin" if self.replay == BUILTIN else str(self.replay or ""),
             "replay_share": self.replay_share if self.replay else 0.0,
@@ -83,30 +88,43 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A dataset that is not frozen yet. `rows`: the tokens of each example."""
+    """A dataset that is not frozen yet. `placed`: each candidate with its part and the number of its group.
+
+    `hash`: SHA-256 of the kind and of each example's part and hash, in order.
+    """
 
     request: Request
-    examples: Sequence[StoredExample]
-    rows: Sequence[Sequence[Row]]
+    placed: Sequence[Placed]
+    hash: str
     statistics: dict[str, Any]
     redacted: bool
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the kind and of each example's hash and part, in order."""
-        told = "\n".join([self.request.selection.kind, *(f"{one.split} {one.hash}" for one in self.examples)])
-        return hashlib.sha256(told.encode()).hexdigest()
+    def examples(self) -> Iterator[StoredExample]:
+        """The examples as the log keeps them, each made when it is asked for: a large dataset is text enough once."""
+        return (_stored(*one) for one in self.placed)
 
 
-def prepare(db: Database, request: Request, tokenizer: Tokenizer, redactor: "Redactor | None") -> Prepared:
+def prepare(
+    db: Database,
+    request: Request,
+    tokenizer: Tokenizer,
+    redactor: "Redactor | None",
+    say: Callable[[Progress], None] = lambda _: None,
+) -> Prepared:
     """Select, redact, split and count; nothing is kept. Raises `TrainingRefused` where there is nothing to learn."""
     left: Counter[str] = Counter()
-    chosen = request.selection
-    found = sources.from_files(request.files, chosen, left) if request.files else from_log(db, chosen, left)
+    chosen, work = request.selection, Work(say)
+    if request.files:
+        work.begin("reading the files")
+        found = sources.from_files(request.files, chosen, left, work.reach)
+    else:
+        work.begin("reading the log")
+        found = from_log(db, chosen, left, work.reach)
     candidates = list(found)
     if not candidates:
         raise TrainingRefused(_nothing(request, left))
-    return made_of(db, request, candidates, left, tokenizer, redactor)
+    return made_of(db, request, candidates, left, tokenizer, redactor, say)
 
 
 def made_of(
@@ -116,29 +134,59 @@ def made_of(
     left: Counter[str],
     tokenizer: Tokenizer,
     redactor: "Redactor | None",
+    say: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
     """As `prepare`, of candidates that are there already. `left`: what was left out of them, by the reason."""
     chosen = request.selection
+    learned = used(candidates, chosen.kind)
     if chosen.kind == "entities":
         redactor = None  # a placeholder would stand where the entity is
+    work = _work(candidates, redactor, say)
     if redactor is not None:
-        candidates = redacted(candidates, redactor)
-    parts = split(candidates, request.shares, request.seed, tested(db))
-    replayed = _replayed(request, parts, tokenizer, redactor)
-    tokenizer.cuts = Cuts()
-    examples = [_stored(*one) for one in parts.placed]
-    number = parts.groups
-    examples += [_stored(Candidate(one, REPLAY), "train", number + place) for place, one in enumerate(replayed)]
-    secret = [one.example for one in planted(request.canaries, request.seed)]
-    number += len(replayed)
-    examples += [_stored(Candidate(one, CANARY), "train", number + place) for place, one in enumerate(secret)]
-    said = [one.example for one, _, _ in parts.placed] + replayed + secret
-    rows = [statistics.rows_of(chosen.kind, one, tokenizer) for one in said]
-    counted = _counted(parts, replayed, examples, rows, tokenizer, redactor, left)
-    counted["canaries"] = len(secret)
-    counted["used"] = used(candidates, chosen.kind)
-    _refuse_unlearnable(examples, rows)
-    return Prepared(request, examples, rows, counted, redactor is not None)
+        work.begin("replacing personal data")
+        candidates = redacted(candidates, redactor, lambda count: work.did(REDACT * count))
+    work.begin("looking for near-duplicates")
+    parts = split(candidates, request.shares, request.seed, tested(db), lambda count: work.did(COMPARE * count))
+    work.begin("counting tokens")
+    _refuse_unlearnable(chosen.kind, parts, tokenizer)
+    replayed = [Candidate(one, REPLAY) for one in _replayed(request, parts, tokenizer, redactor)]
+    secret = [Candidate(one.example, CANARY) for one in planted(request.canaries, request.seed)]
+    more: list[Placed] = [(one, "train", parts.groups + place) for place, one in enumerate([*replayed, *secret])]
+    placed = [*parts.placed, *more]
+
+    def tokenised(count: int) -> None:
+        work.did(TOKENISE * count)
+
+    counted = {
+        "examples": {part: sum(one == part for _, one, _ in placed) for part in SPLITS},
+        "conversations": len({one.conversation for one, _, _ in parts.placed}),
+        "groups": parts.groups,
+        **statistics.of_tokens(chosen.kind, [one.example for one, _, _ in placed], tokenizer, tokenised),
+        "languages": statistics.languages(one.said or words_of(one.example) for one, _, _ in parts.placed),
+        "doubles_removed": parts.doubles,
+        "tested_before": parts.kept_for_test,
+        "personal_values": len(redactor.used) if redactor else 0,
+        "personal_places": redactor.count if redactor else 0,
+        "replayed": len(replayed),
+        "left_out": {what: count for what, count in left.most_common() if count},
+        "canaries": len(secret),
+        "used": learned,
+    }
+    work.end()
+    return Prepared(request, placed, _hash(chosen.kind, placed), counted, redactor is not None)
+
+
+def _work(candidates: Sequence[Candidate], redactor: "Redactor | None", say: Callable[[Progress], None]) -> Work:
+    """What there is to do. Each conversation is compared as a whole and by its exchanges."""
+    characters = sum(one.example.characters for one in candidates)
+    redacting = 0 if redactor is None else REDACT * characters
+    tokenising = TOKENISE * min(characters, statistics.COUNTED_CHARACTERS)
+    return Work(say, total=redacting + 2 * COMPARE * characters + tokenising)
+
+
+def _hash(kind: str, placed: Iterable[Placed]) -> str:
+    said = "\n".join([kind, *(f"{part} {one.example.hash}" for one, part, _ in placed)])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def freeze(db: Database, name: str, prepared: Prepared) -> Dataset:
@@ -178,21 +226,16 @@ def _nothing(request: Request, left: Counter[str]) -> str:
     return f"Nothing was selected for the kind {kind} with these filters.{seen} {why}."
 
 
-def redacted(candidates: Sequence[Candidate], redactor: "Redactor") -> list[Candidate]:
-    """With placeholders for personal data."""
+def redacted(candidates: Iterable[Candidate], redactor: "Redactor", did: Did = ignore) -> list[Candidate]:
+    """With placeholders for personal data. `did` is called with the characters of each."""
     clean: Callable[[str], str] = lru_cache(maxsize=4096)(redactor)
-    return [
-        replace(
-            one,
-            said=clean(one.said),
-            example=replace(
-                one.example,
-                messages=tuple(Message(said.role, clean(said.content)) for said in one.example.messages),
-                rejected=clean(one.example.rejected),
-            ),
-        )
-        for one in candidates
-    ]
+    found = []
+    for one in candidates:
+        messages = tuple(Message(said.role, clean(said.content)) for said in one.example.messages)
+        example = replace(one.example, messages=messages, rejected=clean(one.example.rejected))
+        found.append(replace(one, said=clean(one.said), example=example))
+        did(one.example.characters)
+    return found
 
 
 def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "Redactor | None") -> list[Example]:
@@ -205,57 +248,26 @@ def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "R
     if redactor is not None and request.replay != BUILTIN:
         some = redacted(some, redactor)
     random.Random(request.seed).shuffle(some)
-    wanted = request.replay_share / (1 - request.replay_share) * _tokens(trained, tokenizer)
+    wanted = request.replay_share / (1 - request.replay_share) * statistics.about_tokens(trained, tokenizer)
     chosen: list[Example] = []
     for one in some:
         if wanted <= 0:
             break
         if one.example not in elsewhere:
             chosen.append(one.example)
-            wanted -= _tokens([one.example], tokenizer)
+            wanted -= statistics.about_tokens([one.example], tokenizer)
     return chosen
 
 
-def _tokens(examples: Iterable[Example], tokenizer: Tokenizer) -> int:
-    return sum(len(row.ids) for one in examples for row in tokenizer.rows(one))
-
-
 def _stored(one: Candidate, part: Split, group: int) -> StoredExample:
-    body, digest = one.example.as_json(), one.example.hash
-    return StoredExample(part, group, one.message_id, digest, body, one.rejected_id, one.conversation, one.said)
+    body = one.example.as_json()
+    return StoredExample(part, group, one.message_id, hash_of(body), body, one.rejected_id, one.conversation, one.said)
 
 
-def _counted(
-    parts: Parts,
-    replayed: Sequence[Example],
-    examples: Sequence[StoredExample],
-    rows: Sequence[Sequence[Row]],
-    tokenizer: Tokenizer,
-    redactor: "Redactor | None",
-    left: Counter[str],
-) -> dict[str, Any]:
-    said = [one for one, _, _ in parts.placed]
-    return {
-        "examples": {part: sum(one.split == part for one in examples) for part in SPLITS},
-        "conversations": len({one.conversation for one in said}),
-        "groups": parts.groups,
-        **statistics.of_rows(rows),
-        "languages": statistics.languages(one.said or words_of(one.example) for one in said),
-        "doubles_removed": parts.doubles,
-        "tested_before": parts.kept_for_test,
-        "personal_values": len(redactor.used) if redactor else 0,
-        "personal_places": redactor.count if redactor else 0,
-        **asdict(tokenizer.cuts),
-        "replayed": len(replayed),
-        "left_out": {what: count for what, count in left.most_common() if count},
-    }
-
-
-def _refuse_unlearnable(examples: Sequence[StoredExample], rows: Sequence[Sequence[Row]]) -> None:
-    learned = sum(
-        row.supervised for one, some in zip(examples, rows, strict=True) if one.split == "train" for row in some
-    )
-    if not learned:
+def _refuse_unlearnable(kind: Kind, parts: Parts, tokenizer: Tokenizer) -> None:
+    trained = (one.example for one, part, _ in parts.placed if part == "train")
+    rows = chain.from_iterable(statistics.rows_of(kind, one, tokenizer) for one in trained)
+    if not any(row.supervised for row in rows):
         raise TrainingRefused(
             "Nothing of the training part fits the model's context, so that no token would be learned. "
             "Select shorter replies (--max-length), or a model with a longer context."

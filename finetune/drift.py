@@ -13,10 +13,11 @@ import transformers
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
 from assistant.store.datasets import StoredExample
+from finetune.base import Base
 from finetune.both import Both, Sums, sums_of
 from finetune.example import Example, Kind
 from finetune.fresh import Fresh
-from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.on_test import rows_of_test
 from finetune.tokens import Row, Tokenizer
 from finetune.two_samples import Change, Sample, change

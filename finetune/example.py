@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from prompts.message import Message
+from prompts.reasoning import answer
 
 Kind = Literal["supervised", "preference", "kto", "label", "entities"]
 """What a dataset is for: imitate replies, prefer one to another, judge single ones, name a class, or find entities."""
@@ -51,6 +52,10 @@ class Example:
             fields["entities"] = self.entities
         return json.dumps(fields, ensure_ascii=False)
 
+    def before(self, place: int) -> list[Message]:
+        """What a model reads before the reply at `place`: the older replies without their reasoning."""
+        return without_reasoning(self.messages[:place])
+
     @classmethod
     def from_json(cls, line: str) -> "Example":
         """What `as_json` wrote."""
@@ -68,4 +73,19 @@ class Example:
     @property
     def hash(self) -> str:
         """SHA-256 of `as_json`."""
-        return hashlib.sha256(self.as_json().encode("utf-8", "surrogatepass")).hexdigest()
+        return hash_of(self.as_json())
+
+    @property
+    def characters(self) -> int:
+        """How long its text is."""
+        return sum(len(one.content) for one in self.messages) + len(self.rejected)
+
+
+def without_reasoning(messages: Sequence[Message]) -> list[Message]:
+    """A conversation as it is read when it goes on: of each reply the answer alone."""
+    return [Message(one.role, answer(one.content)) if one.role == "assistant" else one for one in messages]
+
+
+def hash_of(body: str) -> str:
+    """SHA-256 of an example's JSON."""
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

@@ -26,12 +26,13 @@ from assistant.store import datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import adapters, forgetting, greedy, loaded_again, merge, model_card
+from finetune.base import LONGEST_TOKENS, Base, base_of
 from finetune.checkpoint import whole_folder
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.greedy import InTransformers, Reply
 from finetune.loaded_again import Checked
-from finetune.model import LONGEST_TOKENS, Base, base_of, device_of
+from finetune.model import device_of
 from finetune.modelfile import modelfile
 from finetune.tagging import has_head
 from prompts.message import Message

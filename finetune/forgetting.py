@@ -12,9 +12,9 @@ ROW_TOKENS = 256
 MOST_TOKENS = 16_384
 
 
-def rows(form: ChatFormat, limit: int, file: Path = PROBE) -> list[list[Row]]:
+def rows(form: ChatFormat, limit: int, file: Path = PROBE, most_tokens: int = MOST_TOKENS) -> list[list[Row]]:
     """Paragraphs of the text, joined to rows of some hundred tokens each, at most `limit`; every token but the first is
-    predicted.
+    predicted. `most_tokens`: about how many at most; 0: all.
 
     Raises `TrainingRefused` for a file that can't be read or holds nothing.
     """
@@ -32,7 +32,7 @@ def rows(form: ChatFormat, limit: int, file: Path = PROBE) -> list[list[Row]]:
         if len(ids) >= ROW_TOKENS or (not paragraph and len(ids) > 1):
             found += [[_row(ids[at : at + longest])] for at in range(0, len(ids), longest)]
             pending = []
-        if sum(len(row.ids) for (row,) in found) >= MOST_TOKENS:
+        if sum(len(row.ids) for (row,) in found) >= most_tokens > 0:
             break
     kept = [one for one in found if one[0].supervised]
     if not kept:

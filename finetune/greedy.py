@@ -118,5 +118,5 @@ def compare(replies: Sequence[Reply], choices: Sequence[Sequence[int]]) -> Agree
 
 def prompts(form: ChatFormat, examples: Sequence[Example], limit: int) -> list[list[int]]:
     """What comes before the last reply of some examples, where that leaves room for a reply in `limit` tokens."""
-    found = (form.encode(one.messages[:-1]) for one in examples if len(one.messages) > 1)
+    found = (form.encode(one.before(len(one.messages) - 1)) for one in examples if len(one.messages) > 1)
     return [ids for ids in found if len(ids) + REPLY_TOKENS <= limit][:PROMPTS]

@@ -10,6 +10,7 @@ from finetune import tagging
 from finetune.config import TrainConfig
 from finetune.example import Example
 from finetune.losses import Classes, Objective, Preference, Supervised, Thumbs
+from finetune.pack import Stream
 from finetune.tokens import Row, Tokenizer
 from prompts.labels import forms
 
@@ -20,8 +21,8 @@ OBJECTIVES = {"supervised": "supervised", "preference": "dpo", "kto": "kto", "la
 class Rows(Sequence[list[Row]]):
     """The rows of each example, made when they are first asked for."""
 
-    def __init__(self, examples: Sequence[Example], make: Callable[[int], list[Row]]) -> None:
-        self._made: list[list[Row] | None] = [None] * len(examples)
+    def __init__(self, count: int, make: Callable[[int], list[Row]]) -> None:
+        self._made: list[list[Row] | None] = [None] * count
         self._make = make
 
     def __len__(self) -> int:
@@ -41,6 +42,10 @@ class Rows(Sequence[list[Row]]):
             rows = self._made[place] = self._make(place)
         return rows
 
+    def __setitem__(self, place: int, rows: list[Row]) -> None:
+        """Other rows for an example, such as with soft targets."""
+        self._made[place] = rows
+
 
 @dataclass(frozen=True)
 class Lessons:
@@ -49,6 +54,14 @@ class Lessons:
     objective: str
     examples: Sequence[Example]
     items: Sequence[Sequence[Row]]
+    streams: Sequence[Stream] = ()
+    """Where a training reads several kinds of items side by side: the parts of `items`, in order. The first of them is
+    what is new, and only it has `examples`."""
+
+    @property
+    def replayed(self) -> int:
+        """How many of the last items are replayed, of what the model could say before."""
+        return len(self.items) - self.streams[0].items.stop if self.streams else 0
 
     @property
     def together(self) -> bool:
@@ -110,7 +123,7 @@ def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, s
                 return tagging.rows(one, tokenizer)
         return tokenizer.rows(one)
 
-    found = Lessons(objective, examples, Rows(examples, rows))
+    found = Lessons(objective, examples, Rows(len(examples), rows))
     if examples and not found.has_any():
         raise TrainingRefused(
             "None of the examples has a token to learn: their replies are empty, marked as read only, or longer than "

@@ -14,8 +14,9 @@ from assistant.engine import gguf
 from assistant.engine.gguf_writer import PROBE
 from assistant.errors import TrainingError, TrainingRefused
 from finetune import greedy, in_llama_cpp, merge
+from finetune.base import Base
 from finetune.greedy import Agreement, InTransformers, Reply
-from finetune.model import Base, device_of
+from finetune.model import device_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from assistant.redaction import find
 from assistant.store import messages
 from assistant.store.datasets import Dataset, StoredExample
 from finetune.both import Compared
-from finetune.example import Example
+from finetune.example import Example, without_reasoning
 from prompts.message import Message
 
 MOST_PROBES = 40
@@ -119,7 +119,7 @@ def _personal(db: Database, stored: StoredExample) -> list[Probe]:
     for place in sorted(known):
         if place >= len(said):
             continue
-        reply, before = said[place].content, tuple(said[:place])
+        reply, before = said[place].content, tuple(without_reasoning(said[:place]))
         told = "\n".join(one.content for one in before).casefold()
         for hit in find(reply):
             prefix = reply[: hit.start].rstrip()

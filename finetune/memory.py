@@ -7,9 +7,10 @@ import torch
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
 from finetune import llama
+from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.head import AT_ONCE
-from finetune.model import Base, precision_of
+from finetune.model import precision_of
 from finetune.plan import Shape
 
 PROGRAM_BYTES = 700_000_000

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from assistant.adapters.folder import CHANGED
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
-from finetune.model import Base
+from finetune.base import Base
 
 VIRTUAL = ("prefix", "prompt")
 """Methods that train tokens before the prompt, not weights: nothing can be added into the base."""

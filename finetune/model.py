@@ -1,94 +1,20 @@
 """The model as it is trained: blocks of tokens in, log-probabilities of the supervised ones out."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from assistant.engine import catalogue, model_folder, product_speed, weights
-from assistant.engine.chat_format import ChatFormat
-from assistant.errors import ModelUnsupported, TrainingRefused
-from assistant.events import Loading
-from assistant.paths import Paths, cache_folder
-from assistant.store.runs import Run
+from assistant.engine import machine, product_speed, weights
+from assistant.errors import ModelUnsupported
+from assistant.paths import cache_folder
 from finetune import llama
 from finetune.batch import Batch, Padded
 from finetune.head import likeliest, logprobs, spread
-from finetune.tokens import Tokenizer
-
-log = logging.getLogger(__name__)
-
-LONGEST_TOKENS = 3072
-"""Of one row, or the model's context where that is shorter: 1,024 tokens before each reply of a longer conversation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A model's folder made ready, its weights not loaded."""
-
-    folder: Path
-    config: Any
-    tokenizer: Any
-    chat_format: ChatFormat
-
-    @classmethod
-    def open(cls, folder: Path) -> "Base":
-        """Converts a GGUF file the first time. Raises a `ModelError`."""
-        ready = model_folder.ready(folder, _log_progress)
-        weights.check(ready)
-        tokenizer = model_folder.load_tokenizer(ready)
-        return cls(ready, weights.read_config(ready), tokenizer, ChatFormat(tokenizer))
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the weights, as the engine tells it with each reply."""
-        return weights.sha256(self.folder)
-
-    @property
-    def context_tokens(self) -> int:
-        """The longest sequence that the model was made for."""
-        return int(getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", 0) or 2048)
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the model has, as its files say."""
-        return weights.stored(self.folder, own_forward=True).parameters
-
-    def tokenizer_of_rows(self, longest: int = 0) -> Tokenizer:
-        """What makes rows of at most `longest` tokens, or 0: of as many as are usual and the context holds."""
-        limit = min(self.context_tokens, longest or LONGEST_TOKENS)
-        return Tokenizer.of(self.chat_format, limit, self.tokenizer.eos_token_id)
-
-    def load(self, dtype: torch.dtype, device: torch.device) -> Any:
-        """Transformers' model, nothing of it trained yet."""
-        return weights.load(self.folder, dtype, device)
-
-
-def base_of(paths: Paths, run: Run) -> Base:
-    """The model that a run was trained on. Raises `TrainingRefused` where it is another one by now."""
-    base = opened_base(paths, run.model)
-    if base.hash != run.base_hash:
-        raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
-    return base
-
-
-def opened_base(paths: Paths, model: str) -> Base:
-    """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
-    found = catalogue.find(paths, model)
-    if isinstance(found, catalogue.Remote):
-        raise TrainingRefused(f"{model} runs on another server. Only a model on this machine can be trained.")
-    return Base.open(found.folder)
-
-
-def _log_progress(loading: Loading) -> None:
-    log.info("%s", loading)
 
 
 def device_of(name: str = "auto") -> torch.device:
@@ -106,7 +32,7 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
         ]
     if device.type != "cpu":
         return torch.bfloat16
-    return product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+    return product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
 
 
 class Trainee(nn.Module):
@@ -126,7 +52,12 @@ class Trainee(nn.Module):
     @property
     def language_model(self) -> Any:
         """Transformers' model, within PEFT's."""
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        return self.model.get_base_model() if self.is_adapted else self.model
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether PEFT's adapter is around the language model."""
+        return hasattr(self.model, "peft_config")
 
     def forward(self, batch: Batch) -> Tensor:
         """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft
@@ -224,7 +155,7 @@ class Trainee(nn.Module):
             finally:
                 self._exchange(self._aside)
             return
-        if not hasattr(self.model, "peft_config"):
+        if not self.is_adapted:
             raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
         self._without = True
         try:

@@ -13,7 +13,6 @@ from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune.config import TrainConfig
 from finetune.report import tables
-from finetune.train import learning_rate
 
 LIBRARIES = {"peft": "peft", "safetensors": "transformers", "gguf": "gguf"}
 
@@ -86,7 +85,7 @@ def _data(run: Run, dataset: Dataset | None, counts: Mapping[str, int]) -> dict[
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """What was trained with, what was left to us filled in."""
-    return {**config.as_json(), "learning_rate": learning_rate(config), "alpha": config.alpha or 2 * config.rank}
+    return {**config.as_json(), "alpha": config.alpha or 2 * config.rank}
 
 
 def _results(evaluation: Mapping[str, Any] | None) -> str:

@@ -11,6 +11,9 @@ from assistant.store.doubles import NEAR, PERMUTATIONS, pairs
 
 BANDS = 30
 
+BATCH_CHARACTERS = 1_000_000
+"""Of texts whose signatures are made at once, in several threads; their pairs of words take some 20 MB."""
+
 
 class Groups:
     """Sets that grow together (union-find)."""
@@ -38,15 +41,35 @@ def near(texts: Sequence[str], groups: Groups) -> Iterator[tuple[int, int]]:
     """
     from rensa import RMinHash, RMinHashLSH
 
-    index = RMinHashLSH(NEAR, PERMUTATIONS, BANDS)
+    index, places = RMinHashLSH(NEAR, PERMUTATIONS, BANDS), list[int]()
     again = lru_cache(256)(lambda place: pairs("", texts[place]))
-    for place, text in enumerate(texts):
-        if not (said := pairs("", text)):
-            continue
-        (signature,) = RMinHash.from_token_sets([list(said)], PERMUTATIONS, 1)
-        for other in sorted(index.query(signature)):
-            if groups.of(other) == groups.of(place):
+    for some in _batches(texts):
+        matrix = RMinHash.digest_matrix_from_token_sets([list(said) for said in some.values()], PERMUTATIONS, 1)
+        flags = index.insert_matrix_and_query_duplicate_flags(matrix, len(places))
+        places += some
+        for place, flag in zip(some, flags, strict=True):
+            if not flag:
                 continue
-            if len(said & again(other)) >= NEAR * len(said | again(other)):
-                yield other, place
-        index.insert(place, signature)
+            said = some[place]
+            (signature,) = RMinHash.from_token_sets([list(said)], PERMUTATIONS, 1)
+            for other in sorted(places[key] for key in index.query(signature)):
+                if other >= place:
+                    break
+                if groups.of(other) == groups.of(place):
+                    continue
+                if len(said & again(other)) >= NEAR * len(said | again(other)):
+                    yield other, place
+
+
+def _batches(texts: Sequence[str]) -> Iterator[dict[int, set[str]]]:
+    """Place -> pairs of words, of as many texts at a time as have `BATCH_CHARACTERS`."""
+    batch, characters = dict[int, set[str]](), 0
+    for place, text in enumerate(texts):
+        if said := pairs("", text):
+            batch[place] = said
+            characters += len(text)
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = {}, 0
+    if batch:
+        yield batch

@@ -27,7 +27,11 @@ def verdicts(
     report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT, texts: Texts = ENGLISH
 ) -> list[str]:
     """As `objections`, from a report alone."""
-    found = [*_about_main(report), *_about_forgetting(report, forgetting_limit)]
+    found = [
+        *_about_main(report),
+        *_about_forgetting(report, forgetting_limit),
+        *_about_earlier(report, forgetting_limit),
+    ]
     measures = {one["key"]: one for one in report["measures"]}
     if (voted := measures.get("votes")) and voted["verdict"] == "worse":
         found.append(("votes", voted))
@@ -56,3 +60,16 @@ def _about_forgetting(report: Mapping[str, Any], limit: float) -> list[Reason]:
     if forgotten is None:
         return [("unmeasured", {})]
     return [("forgets", {**forgotten, "limit": limit})] if forgotten["difference"] > limit else []
+
+
+def _about_earlier(report: Mapping[str, Any], limit: float) -> list[Reason]:
+    """What was learned before and got worse by more than the limit; or that it isn't known."""
+    earlier = report.get("earlier") or {}
+    if earlier.get("trouble"):
+        return [("unasked", earlier)]
+    found: list[Reason] = []
+    for one in earlier.get("measures", ()):
+        worse = one["difference"] if one["lower_is_better"] else -one["difference"]
+        if worse > limit:
+            found.append(("loses", {**one, "worse": worse, "limit": limit}))
+    return found

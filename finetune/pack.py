@@ -11,6 +11,7 @@ Packing takes a few hundred items at a time, so that its memory doesn't grow wit
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -45,6 +46,20 @@ class _Node:
     begin: int
     ids: np.ndarray
     children: "dict[int, _Node]" = field(default_factory=dict)
+
+
+Teacher = Literal["", "start", "base"]
+"""Whose distributions are the targets: those of the model that the training begins with, or of the base. Empty: the
+targets are the tokens themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Items that are read beside others, with their share of the tokens."""
+
+    items: range
+    share: float
+    teacher: Teacher = ""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,23 @@ class Planned:
     """Replies learned in pieces, or after the end of their question alone."""
     too_long: int = 0
     """Examples left out, as their reply is longer than a row."""
+    start: str = ""
+    """Name of the adapter that the training goes on from; empty: the base."""
+    replayed: int = 0
+    """Examples of earlier datasets that are replayed, beside `examples`."""
+    deleted: str = ""
+    """Names of earlier datasets that can't be replayed, as they were deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """About what will be done, before the model is loaded. `seconds`: None where the machine's speed isn't known."""
+
+    event: ClassVar[str] = "expected"
+    examples: int
+    tokens: int
+    steps: int
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,15 @@ class Advanced:
     seconds_left: float | None = None
 
 
-Progress = Planned | Stepped | Validated | Paused | Ended | Advanced
+Did = Callable[[int], None]
+"""Called with the units of a piece of work that were done since the last call."""
+
+
+def ignore(_: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+Progress = Expected | Planned | Stepped | Validated | Paused | Ended | Advanced
 
 
 @dataclass
@@ -123,6 +148,15 @@ class Work:
         self.done = min(self.total, self.done + units)
         if self.clock() - self._said_s >= _SAY_EVERY_S or self.done == self.total:
             self._say()
+
+    def reach(self, done: int, total: int) -> None:
+        """As much is done of a work whose size is known as it goes on."""
+        self.total = total
+        self.did(done - self.done)
+
+    def end(self) -> None:
+        """All is done: what was expected were estimates."""
+        self.did(self.total - self.done)
 
     def _say(self) -> None:
         self._said_s = self.clock()
@@ -160,6 +194,17 @@ def cut_lines(windows: int, shortened: int, too_long: int) -> list[str]:
     return [f"{count:,} {what}" for count, what in said if count]
 
 
+def start_lines(planned: Planned) -> list[str]:
+    """A line for people on the adapter that a training goes on from, and on what of its data is gone; none from the
+    base.
+    """
+    if not planned.start:
+        return []
+    replayed = f", replaying {planned.replayed:,} earlier examples" if planned.replayed else ", replaying nothing"
+    gone = [f"Deleted, so that it can't be replayed: {planned.deleted}"] if planned.deleted else []
+    return [f"Goes on from {planned.start}{replayed}.", *gone]
+
+
 def as_line(progress: Progress) -> str:
     """One line of JSON, without its end."""
     return json.dumps({"event": progress.event, **asdict(progress)}, ensure_ascii=False)
@@ -169,7 +214,8 @@ def from_line(line: str) -> Progress | None:
     """What `as_line` wrote; None for a line that says something else."""
     try:
         fields: dict[str, Any] = json.loads(line)
-        kind = {one.event: one for one in (Planned, Stepped, Validated, Paused, Ended, Advanced)}[fields.pop("event")]
-        return kind(**fields)
+        kind = {one.event: one for one in get_args(Progress)}[fields.pop("event")]
+        told: Progress = kind(**fields)
+        return told
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

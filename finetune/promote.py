@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.adapters.folder import trouble
-from assistant.engine import catalogue, model_folder, weights
+from assistant.engine import catalogue, model_folder, weight_files
 from assistant.engine.catalogue import Remote
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, runs
+from assistant.store import adapters
 from assistant.store.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
+from finetune.lineage import named
 from finetune.objections import objections
 from finetune.progress import Advanced, Progress
 
@@ -41,7 +42,7 @@ def promote(
     Raises `TrainingRefused` where something speaks against it, or, with `anyway`, where replies couldn't be made with
     it at all.
     """
-    adapter = found(db, name)
+    adapter = named(db, name)
     say(Advanced("checking the adapter's files and the model's weights"))
     refuse_unusable(paths, adapter)
     reasons = objections(db, adapter, forgetting_limit)
@@ -49,24 +50,6 @@ def promote(
         raise TrainingRefused(f"{' '.join(reasons)} To use it all the same: `finetune promote {name} --anyway`.")
     adapters.promote(db, adapter.hash, anyway=bool(reasons), reasons=" ".join(reasons))
     return Promoted(adapter, tuple(reasons))
-
-
-def found(db: Database, name: str) -> StoredAdapter:
-    """The adapter of a run, a folder or a hash. Raises `TrainingRefused` where there is none."""
-    run = runs.find(db, name)
-    if run is not None and not run.adapter_hash:
-        old = run.state == "finished" and "weights" in run.result
-        raise TrainingRefused(
-            f"{name} was trained by an earlier version, which kept the model's own weights for export alone: "
-            f"`finetune export {name}`, or train again to chat with it."
-            if old
-            else f"{name} has no adapter: it is {run.state}."
-        )
-    adapter = adapters.find(db, run.adapter_hash if run else name)
-    if adapter is None:
-        known = ", ".join(one.name for one in adapters.every(db)[:8]) or "none"
-        raise TrainingRefused(f"There is no adapter {name!r}. There are: {known}.")
-    return adapter
 
 
 def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
@@ -86,4 +69,4 @@ def weights_hash(paths: Paths, model: str) -> str:
     found = catalogue.find(paths, model)
     if isinstance(found, Remote):
         raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
-    return weights.sha256(model_folder.ready(found.folder, lambda _: None))
+    return weight_files.sha256(model_folder.ready(found.folder, lambda _: None))

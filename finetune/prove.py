@@ -3,12 +3,12 @@
 The report holds figures alone, no text of the log: what is deleted there leaves nothing in it.
 """
 
-import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sqlite_utils import Database
@@ -16,19 +16,22 @@ from sqlite_utils import Database
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs, votes
-from assistant.store.datasets import Dataset
+from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
 from finetune import adapters, forgetting, memorised, objections
+from finetune.base import Base, base_of
 from finetune.both import Both, Compared
 from finetune.config import TrainConfig
+from finetune.earlier import Earlier
 from finetune.example import Entity, Example
 from finetune.lessons import Lessons
+from finetune.lineage import Start
 from finetune.measure import Measure, perplexity, share, wins
 from finetune.memorised import Probe
-from finetune.model import Base, base_of
 from finetune.on_test import measured, rows_of_test
 from finetune.progress import Advanced, Progress, Work
 from finetune.run import made_with
+from finetune.sample import sampled, tokens_of
 from finetune.tagger import Tagger
 from finetune.tokens import Row, Tokenizer
 from prompts import metrics
@@ -77,11 +80,9 @@ def evaluate(
     base = base_of(paths, about.run)
     config = TrainConfig.from_json(about.run.config.get("settings", {}))
     tokenizer = base.tokenizer_of_rows(config.block_tokens)
-    stored = list(datasets.examples(db, about.dataset.id, "test"))
-    if not stored:
-        raise TrainingRefused(
-            f"The dataset {about.dataset.name} has no test part. Make one with `finetune data` from more conversations."
-        )
+    start = Start.from_json(about.run.config.get("start"))
+    before = Earlier.read(db, paths, start, tokenizer, seed) if start else None
+    stored = _unseen(list(datasets.examples(db, about.dataset.id, "test")), about, before)
     test = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
     whole, places = len(stored), sampled(test.items, most_tokens, seed)
     stored = [stored[place] for place in places]
@@ -100,12 +101,16 @@ def evaluate(
         train = datasets.examples(db, about.dataset.id, "train")
         asked = memorised.affordable(memorised.probes(db, about.dataset, train, seed), base.chat_format)
         probing = sum(one.cost(base.chat_format) for one in asked)
-        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + probing)
+        earlier_tokens = before.tokens if before else 0
+        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + probing + earlier_tokens)
         work.begin("test part")
         measures = measured(about.dataset.kind, test, groups, both, seed=seed)
         work.begin("general text")
         measures.append(forgotten(general, both, seed))
         measures += [*voted(db, about, seed), *more]
+        if before:
+            work.begin("earlier datasets")
+            told["earlier"] = before.asked(both, seed)
         work.begin("personal data and canaries")
         told["memorised"] = given_away(asked, base, both, work.did)
     report = {
@@ -120,6 +125,7 @@ def evaluate(
             "of": whole,
             "groups": len({one.group_id for one in stored}),
             "tokens": sum(row.supervised for rows in test.items for row in rows),
+            "median_tokens": _median_tokens(test.items, groups),
             "shortened": tokenizer.cuts.shortened,
             "left_out": sum(not rows for rows in test.items),
         },
@@ -132,6 +138,30 @@ def evaluate(
     report["reasons"] = objections.verdicts(report)
     runs.add_evaluation(db, about.run.id, about.hash, report)
     return report
+
+
+def _median_tokens(items: Sequence[Sequence[Row]], groups: Sequence[object]) -> float:
+    """Supervised tokens of a group."""
+    tokens = Counter[object]()
+    for rows, group in zip(items, groups, strict=True):
+        tokens[group] += sum(row.supervised for row in rows)
+    return median(tokens.values())
+
+
+def _unseen(stored: list[StoredExample], about: Subject, before: Earlier | None) -> list[StoredExample]:
+    """The examples of the test part that no earlier training learned. Raises `TrainingRefused` where there is none."""
+    name = about.dataset.name
+    if not stored:
+        raise TrainingRefused(
+            f"The dataset {name} has no test part. Make one with `finetune data` from more conversations."
+        )
+    unseen = [one for one in stored if not (before and before.holds(one))]
+    if not unseen:
+        raise TrainingRefused(
+            f"All of the test part of {name} was learned before, by what {about.run.name} goes on from: it can't prove "
+            "anything. Make a dataset of newer conversations with `finetune data`."
+        )
+    return unseen
 
 
 def entities(
@@ -147,22 +177,6 @@ def entities(
     return [share("entities", "entity F1", none, some, groups, main=True, seed=seed)], metrics.entities(
         texts, truth, found
     )
-
-
-def sampled(items: Sequence[Sequence[Row]], most_tokens: int, seed: int) -> list[int]:
-    """Which items are asked, in order: by chance as many as have `most_tokens` together, at least one; with 0 all."""
-    places = list(range(len(items)))
-    if not most_tokens:
-        return places
-    random.Random(seed).shuffle(places)
-    spent = accumulate(tokens_of([items[place]]) for place in places)
-    within = [place for place, tokens in zip(places, spent, strict=True) if tokens <= most_tokens]
-    return sorted(within or places[:1])
-
-
-def tokens_of(items: Sequence[Sequence[Row]]) -> int:
-    """Tokens of all rows together."""
-    return sum(len(row.ids) for rows in items for row in rows)
 
 
 def given_away(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:

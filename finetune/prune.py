@@ -23,11 +23,12 @@ from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.runs import Run
 from finetune import merge
+from finetune.base import Base, opened_base
 from finetune.both import sums_of
 from finetune.checkpoint import whole_folder
 from finetune.example import Example
 from finetune.export import save_model, subject, vacant
-from finetune.model import Base, Trainee, device_of, opened_base, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.on_test import rows_of_test
 from finetune.tokens import Row
 

@@ -3,9 +3,9 @@
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -23,59 +23,24 @@ from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
-from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
-from finetune import adapters, llama, memory, pack, plan, processes
+from finetune import adapters, average, defaults, lineage, llama, memory, pack, plan, processes, replay
 from finetune.checkpoint import restore
 from finetune.config import TrainConfig
-from finetune.example import Example
-from finetune.lessons import Lessons, lessons, objective_of
+from finetune.course import Course, course, going_on, replaying, to_replay
+from finetune.lessons import Lessons
+from finetune.lineage import Start
 from finetune.losses import Objective, item_sums
-from finetune.model import Base, Trainee, device_of, opened_base, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.plan import Measured, Shape
-from finetune.progress import Ended, Planned, Progress, Stepped, Validated, figures_of
+from finetune.progress import Advanced, Ended, Planned, Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder, lower_priority, only_training
-from finetune.tokens import Cuts
+from finetune.sample import sampled
 from finetune.trackers import Trackers, refuse_missing
 from finetune.train import Trainer
 
 COMPARED = ("dpo", "kto")
 """Objectives that look at how far the model has gone from its base."""
-HEAD_RATE = 1e-3
-"""Learning rate beside a head that begins at nothing, where none is given."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """What a dataset gives to learn and to look at, for one model."""
-
-    dataset: Dataset
-    model: str
-    base: Base
-    train: Lessons
-    validation: Lessons
-    cuts: Cuts
-    """Of both parts: what didn't fit the context."""
-
-
-def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
-    """Read a frozen dataset for a model. Raises `TrainingRefused` where nothing can be learned from it."""
-    dataset = datasets.get(db, dataset_name)
-    base = opened_base(paths, model)
-    tokenizer = base.tokenizer_of_rows(config.block_tokens)
-    objective = objective_of(dataset.kind, config)
-
-    def part(name: str) -> Lessons:
-        stored = datasets.examples(db, dataset.id, name)
-        return lessons(objective, [Example.from_json(one.body) for one in stored], tokenizer, 0)
-
-    train, validation = part("train"), part("validation")
-    if not train.examples:
-        raise TrainingRefused(
-            f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
-            "`finetune data`, from more conversations."
-        )
-    return Course(dataset, model, base, train, validation, tokenizer.cuts)
 
 
 def begin(
@@ -87,8 +52,13 @@ def begin(
     say: Callable[[Progress], None],
     *,
     only_plan: bool = False,
+    start: str = lineage.BASE,
+    given: Collection[str] = (),
 ) -> Run | None:
     """Train on a dataset; the run as it ended. With `only_plan` nothing but the plan is said, and None returned.
+
+    `start`: what to go on from, as `lineage.start_of` takes it. `given`: names of settings that were asked for
+    explicitly, and that an adapter to go on from must not contradict.
 
     Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
     """
@@ -98,21 +68,29 @@ def begin(
     with only_training(paths) if main else nullcontext():
         if main:
             _close_killed(db)
+        from_adapter = lineage.start_of(db, paths, model, start)
+        if from_adapter:
+            config = lineage.settings(db, paths, from_adapter, config, given)
         learned = course(db, paths, dataset_name, model, config)
         config = suited(config, learned)
         shape = plan.shape(learned.train, config, device, own=llama.computes(learned.base.config, config))
+        if from_adapter:
+            learned = going_on(db, paths, learned, from_adapter)
+        learned = replaying(db, learned, to_replay(db, learned, config, shape), config)
+        shape = plan.beside(shape, learned.train, config)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned("", trainer, _settled(trainer, config), learned.cuts))
+            say(_planned("", trainer, _settled(trainer, config), learned))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
 
 
 def suited(config: TrainConfig, learned: Course) -> TrainConfig:
-    """The settings, with the learning rate of a head for entities where one is trained and none is given."""
-    return replace(config, learning_rate=HEAD_RATE) if learned.train.types and not config.learning_rate else config
+    """The settings with what was left open, for this model and what is learned."""
+    width = learned.base.config.get_text_config(decoder=True).hidden_size
+    return defaults.suited(config, width, learned.train.objective)
 
 
 def refuse_settings(config: TrainConfig) -> None:
@@ -139,25 +117,31 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
         config = TrainConfig.from_json(run.config["settings"])
         refuse_missing(config)
         learned = course(db, paths, dataset.name, run.model, config)
-        if _fingerprint(learned) != run.config["examples"]:
+        if start := Start.from_json(run.config.get("start")):
+            learned = going_on(db, paths, learned, start)
+        learned = replaying(db, learned, run.config.get("replayed", ()), config)
+        if _fingerprint(learned)[: len(run.config["examples"])] != run.config["examples"]:
             raise TrainingRefused(
                 f"Examples of {dataset.name} were deleted since {run.name} began, so that it can't go on as it was. "
                 "Begin another training on what is left."
             )
         if learned.base.hash != run.base_hash:
             raise TrainingRefused(f"{run.model} is another model than when {run.name} began. Begin another training.")
-        return _work(db, paths, run, learned, config, Shape.from_json(run.config["shape"]), say)
+        return _work(db, paths, run, learned, suited(config, learned), Shape.from_json(run.config["shape"]), say)
 
 
 def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> Run:
     told = {"settings": config.as_json(), "shape": shape.as_json(), "examples": _fingerprint(learned)}
+    if learned.start:
+        told |= {"start": learned.start.as_json(), "replayed": list(learned.replayed)}
     dataset = learned.dataset
     return runs.add(db, dataset.name, dataset.id, dataset.hash, learned.model, learned.base.hash, told)
 
 
 def _fingerprint(learned: Course) -> list[int]:
     """Tells whether examples are still what they were: a dataset never changes but by deletion."""
-    return [len(learned.train.examples), len(learned.validation.examples)]
+    earlier = sum(len(one.items) for one in learned.train.streams if one.teacher == "start")
+    return [len(learned.train.examples), len(learned.validation.examples), earlier]
 
 
 def _close_killed(db: Database) -> None:
@@ -196,9 +180,10 @@ def _work(
             trainer = trainer_of(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
             measured = _settled(trainer, config)
+            _soften(trainer, folder)
             if main and trainer.shape != shape:
                 runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
-            told(_planned(run.name, trainer, measured, learned.cuts))
+            told(_planned(run.name, trainer, measured, learned))
             names, step = config.trackers if main else (), trainer.standing.step
             with tracked.started(names, folder, run.name, step, _origin(learned, trainer)):
                 reason = trainer.train()
@@ -237,7 +222,7 @@ def trainer_of(
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
     torch.manual_seed(config.seed)  # what adapters begin with
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
-    model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types)
+    model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types, learned.start_folder)
     trainee = Trainee(model)
     objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)
     return Trainer(
@@ -258,13 +243,16 @@ def trainer_of(
 def _objectives(
     trainee: Trainee, learned: Course, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
 ) -> list[Objective]:
-    """The losses of both parts; where they compare with the base, that is asked once and kept for a resumed run."""
+    """The losses of both parts; where they compare with what the training begins with, the base or an adapter, that is
+    asked once and kept for a resumed run.
+    """
     parts = {"train": learned.train, "validation": learned.validation}
     known: dict[str, torch.Tensor] = {}
     if learned.train.objective in COMPARED:
         with PartialState().main_process_first():
             if not folder.reference.is_file():
-                found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
+                with nullcontext() if learned.start else trainee.base():
+                    found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
                 folder.create()
                 save_file(found, folder.reference)
         known = load_file(folder.reference)
@@ -273,8 +261,7 @@ def _objectives(
 
 def _reference(trainee: Trainee, part: Lessons, shape: Shape, device: torch.device) -> torch.Tensor:
     blocks = pack.pack(part.items, shape.block_tokens, "reference", together=True)
-    with trainee.base():
-        sums = item_sums(trainee, part.items, blocks, shape.tokens_at_once, device)
+    sums = item_sums(trainee, part.items, blocks, shape.tokens_at_once, device)
     return torch.tensor([value for one in sums for value in one], dtype=torch.float64)
 
 
@@ -288,13 +275,28 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
 def _settled(trainer: Trainer, config: TrainConfig) -> Measured:
     """What a step takes; a training that begins gets as many steps as its budget has room for."""
     measured = trainer.measure()
+    if trainer.lessons.replayed:  # a forward pass of it before the training is a third of a step
+        asked = 1 + (1 - trainer.lessons.streams[0].share) / 3
+        measured = replace(measured, tokens_per_s=measured.tokens_per_s / asked)
     if config.budget_minutes and trainer.standing.step == 0:
-        trainer.shape = processes.from_main(partial(_within_budget, trainer.shape, config, measured))
+        trainer.shape = processes.from_main(partial(plan.within_budget, trainer.shape, measured, config))
         trainer.lay_out_rate()
     return measured
 
 
-def _planned(name: str, trainer: Trainer, measured: Measured, cuts: Cuts) -> Planned:
+def _soften(trainer: Trainer, folder: RunFolder) -> None:
+    """Ask the model that the training begins with for what is replayed, once: a resumed run reads it again."""
+    if not trainer.lessons.replayed:
+        return
+    trainee, device = trainer.accelerator.unwrap_model(trainer.trainee), trainer.accelerator.device
+    with PartialState().main_process_first():
+        if PartialState().is_main_process and not trainer.standing.step:
+            trainer.say(Advanced("asking the model for what is replayed"))
+            replay.ask(trainee, trainer.lessons, trainer.shape, trainer.config.seed, folder.replay, device)
+        replay.take(trainer.lessons, trainer.shape, trainer.config.seed, folder.replay)
+
+
+def _planned(name: str, trainer: Trainer, measured: Measured, learned: Course) -> Planned:
     shape = trainer.shape
     tokens = shape.tokens_per_step * shape.steps
     return Planned(
@@ -306,13 +308,11 @@ def _planned(name: str, trainer: Trainer, measured: Measured, cuts: Cuts) -> Pla
         (1 + plan.LOOK_SHARE) * (shape.steps - trainer.standing.step) * shape.tokens_per_step / measured.tokens_per_s,
         memory.peak_bytes(trainer.accelerator.device),
         sum(one.numel() for one in adapters.trained(trainer.model).values()),
-        **asdict(cuts),
+        **asdict(learned.cuts),
+        start=learned.start.adapter if learned.start else "",
+        replayed=len(learned.replayed),
+        deleted=", ".join(learned.deleted),
     )
-
-
-def _within_budget(shape: Shape, config: TrainConfig, measured: Measured) -> Shape:
-    steps = plan.steps_within(shape, measured, config.budget_minutes)
-    return plan.with_looks(replace(shape, steps=steps), config)
 
 
 def _keep(
@@ -321,6 +321,7 @@ def _keep(
     """Put the best adapter where the chat finds it, and into the log with its lineage."""
     if not trainer.validation.examples:  # nothing to choose by: the last one
         adapters.save(trainer.model, folder.best)
+    share = _averaged(db, trainer, folder, learned)
     standing = trainer.standing
     result: dict[str, Any] = {
         "steps": standing.step,
@@ -329,6 +330,7 @@ def _keep(
         "validation_loss": standing.best_loss if trainer.validation.examples else None,
         "reason": reason,
         "processes": trainer.accelerator.num_processes,
+        **({"average": share} if learned.start else {}),
         **asdict(learned.cuts),
     }
     hash_ = adapters.keep(folder.best, paths.adapters / run.name)
@@ -337,13 +339,31 @@ def _keep(
     runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
 
 
+def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course) -> float:
+    """Average the best adapter with the one that the training went on from, where it lost too much of what that had
+    learned; the share of the new weights.
+    """
+    if learned.start is None or learned.start_folder is None:
+        return 1.0
+    trainer.say(Advanced("comparing with what was learned before"))
+    config = trainer.config
+    parts = average.validation_parts(
+        db, learned.start, learned.base.tokenizer_of_rows(config.block_tokens), config.seed
+    )
+    items, device = trainer.validation.items, trainer.accelerator.device
+    new = [items[place] for place in sampled(items, average.MOST_TOKENS, config.seed)] if len(items) else []
+    return average.settle(trainer.model, learned.start_folder, folder.best, new, parts, device)
+
+
 def _origin(learned: Course, trainer: Trainer) -> dict[str, Any]:
     """What a run's adapter comes from."""
+    start = {"start": learned.start.as_json(), "replayed": len(learned.replayed)} if learned.start else {}
     return {
         "base": {"model": learned.model, "sha256": learned.base.hash},
         "dataset": {"name": learned.dataset.name, "sha256": learned.dataset.hash},
         "settings": trainer.config.as_json(),
         "shape": trainer.shape.as_json(),
+        **start,
     }
 
 

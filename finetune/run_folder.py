@@ -22,6 +22,8 @@ class RunFolder:
         """The adapter with the lowest validation loss."""
         self.reference = self.path / "reference.safetensors"
         """What the base thinks of the examples, where the loss compares with it."""
+        self.replay = self.path / "replay.safetensors"
+        """Soft targets of what is replayed, in a training that goes on from an adapter."""
 
     def create(self) -> "RunFolder":
         """Make it, readable by its owner alone."""

@@ -23,13 +23,13 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from finetune import memory, plan
+from finetune import defaults, memory, plan
 from finetune.config import TrainConfig
+from finetune.course import Course, course
 from finetune.model import device_of
 from finetune.progress import Progress, Validated
-from finetune.run import Course, course, stop_asked, suited, trainer_of
+from finetune.run import stop_asked, suited, trainer_of
 from finetune.run_folder import RunFolder, only_training
-from finetune.train import learning_rate
 
 LOOKS_PER_EPOCH = 4
 """At the validation loss, at the same steps in every trial, so that they can be compared."""
@@ -103,7 +103,7 @@ def space(config: TrainConfig) -> dict[str, Any]:
     """What is searched, as Optuna's distributions."""
     from optuna import distributions
 
-    usual = learning_rate(config)
+    usual = config.learning_rate
     found: dict[str, Any] = {
         "learning_rate": distributions.FloatDistribution(usual / 10, usual * 10, log=True),
         "epochs": distributions.IntDistribution(1, 4),
@@ -212,7 +212,7 @@ def _study(paths: Paths, learned: Course, config: TrainConfig) -> Iterator[Any]:
 def _usual(config: TrainConfig) -> dict[str, Any]:
     """The settings that a training takes where none are given."""
     known = {name: getattr(config, name) for name in space(config)}
-    return {**known, "learning_rate": learning_rate(config), "epochs": max(1, round(config.epochs))}
+    return {**known, "epochs": max(1, round(defaults.epochs(config)))}
 
 
 def _name(learned: Course, config: TrainConfig) -> str:

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from statistics import median
 
 from sqlite_utils import Database
 
@@ -18,6 +19,7 @@ from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import StoredMessage
 from finetune.example import Example, Kind
 from finetune.labelled import labelled
+from prompts import reasoning
 from prompts import template as templates
 from prompts.errors import PromptError
 from prompts.message import Message
@@ -57,11 +59,11 @@ class Selection:
 # Why a reply is left out, as the user reads it after a number: "2 skipped".
 BAD, SKIPPED, CORRECTED, EMPTY = "rated bad", "skipped", "corrected", "empty"
 OTHER_VERSION, NO_QUESTION, JOINED = "in other versions", "without a question", "joined to another reply"
-SEVERAL_CLASSES = "tagged with several classes"
+SEVERAL_CLASSES, UNENDED = "tagged with several classes", "with reasoning that never ended"
 STATES = {"cut": "cut off", "stopped": "stopped", "failed": "failed", "interrupted": "interrupted"}
 """State of a reply that did not end -> the reason."""
 REASONS = frozenset(
-    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, *STATES.values()}
+    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED, *STATES.values()}
 )
 
 _FIRST = {"preference": "pairs", "kto": "rated", "label": "tagged"}
@@ -74,6 +76,10 @@ class Counts:
 
     used: int
     left: Mapping[str, int]
+    conversations: frozenset[str] = frozenset()
+    """Those that the replies which are used come from."""
+    tokens: float = 0.0
+    """About so many are learned of a conversation, the median."""
 
     @property
     def total(self) -> int:
@@ -92,7 +98,21 @@ class Counts:
 def count(db: Database, wanted: Selection) -> Counts:
     """What `from_log` takes of a log and what not, without keeping it: about 1.5 s for 129,000 messages."""
     left: Counter[str] = Counter()
-    return Counts(used(from_log(db, wanted, left), wanted.kind), left)
+    replies, tokens = Counter[str](), Counter[str]()
+    for one in from_log(db, wanted, left):
+        replies[one.conversation] += used([one], wanted.kind)
+        tokens[one.conversation] += sum(
+            tokens_about(one.example.messages[place].content) for place in one.example.trained
+        )
+    return Counts(replies.total(), left, frozenset(replies), median(tokens.values()) if tokens else 0.0)
+
+
+def tokens_about(text: str) -> int:
+    """An estimate without a tokenizer. The default model's has 4 letters of English in a token, and 1.75 tokens in a
+    Chinese character.
+    """
+    ascii_ = len(text.encode("ascii", "ignore"))
+    return round(ascii_ / 4 + 1.75 * (len(text) - ascii_))
 
 
 def used(candidates: Iterable[Candidate], kind: Kind) -> int:
@@ -100,10 +120,16 @@ def used(candidates: Iterable[Candidate], kind: Kind) -> int:
     return sum(len(one.example.trained) if kind == "supervised" else 1 for one in candidates)
 
 
-def from_log(db: Database, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason."""
+def from_log(
+    db: Database, wanted: Selection, left: Counter[str], progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[Candidate]:
+    """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason. `progress`
+    is called with the conversations that were read and with all that may hold some.
+    """
     among = search.all_replies(db, wanted.words, wanted.filter) if wanted.words else None
-    for conversation in stored.read(db, _conversations(db, wanted), filter_=wanted.filter, among=among):
+    ids = _conversations(db, wanted)
+    for done, conversation in enumerate(stored.read(db, ids, filter_=wanted.filter, among=among)):
+        progress(done, len(ids))
         for one in _OF_KIND[wanted.kind](conversation, wanted, left):
             if all(map(partial(_asked_before, one.example.messages), one.example.trained)):
                 yield one
@@ -140,13 +166,8 @@ def _supervised(conversation: Stored, wanted: Selection, left: Counter[str]) -> 
     for path in conversation.paths_to(learned):
         new = [row for row in path if row.id in learned and row.id not in taught]
         taught.update(row.id for row in new)
-        reasoned = [row for row in new if _reasons(row)]
-        plain = [row for row in new if not _reasons(row)]
-        # Later turns don't read a reply's reasoning, so that a reply with it is learned by itself.
-        for row in reasoned:
-            yield _reply(conversation, row)
-        if plain:
-            yield from _replies(conversation, path[: path.index(plain[-1]) + 1], {row.id for row in plain}, left)
+        if new:
+            yield from _replies(conversation, path[: path.index(new[-1]) + 1], {row.id for row in new}, left)
 
 
 def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set[int]:
@@ -183,12 +204,10 @@ def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reacha
         return OTHER_VERSION
     if row.state != "complete":
         return STATES[row.state]
-    return "" if row.content.strip() else EMPTY
-
-
-def _reasons(row: StoredMessage) -> bool:
-    (told,) = turns([row]) or [Message("assistant", "")]
-    return told.content != row.content
+    _, said, closed = reasoning.split(row.content)
+    if not closed:
+        return UNENDED
+    return "" if said.strip() else EMPTY
 
 
 def _replies(
@@ -206,6 +225,7 @@ def _replies(
             left[NO_QUESTION] += 1
         elif wanted:
             places.add(place)
+            messages[place] = Message("assistant", rows[0].content)  # with its reasoning, which no later reply reads
     if places:
         yield Candidate(Example(tuple(messages), frozenset(places)), _key(conversation), path[-1].id, said=said)
 

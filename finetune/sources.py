@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
-from assistant.store.database import open_memory, select
+from assistant.store.database import open_scratch, select
+from assistant.store.derived import rebuilt_after
 from assistant.store.exchange.importer import import_files
 from finetune.example import Entity, Example
 from finetune.labelled import labelled
@@ -38,8 +39,11 @@ def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Can
     return from_files([path], wanted, left)
 
 
-def from_files(paths: Sequence[Path], wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """The candidates of files, and of the files in folders and zips.
+def from_files(
+    paths: Sequence[Path], wanted: Selection, left: Counter[str], progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[Candidate]:
+    """The candidates of files, and of the files in folders and zips. `progress` is called with the bytes that were read
+    and with all.
 
     Where no reply in them is rated good, kept or a correction, every reply is meant to be learned but those that are
     rated bad or have a weight of 0. Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with
@@ -53,8 +57,9 @@ def from_files(paths: Sequence[Path], wanted: Selection, left: Counter[str]) -> 
         for path in paths:
             yield from _rows(path, wanted.template, wanted.values)
         return
-    with closing(open_memory()) as db:
-        report = import_files(db, paths)
+    with closing(open_scratch()) as db:
+        with rebuilt_after(db):
+            report = import_files(db, paths, progress=lambda one: progress(one.done_bytes, one.total_bytes))
         left.update(report.left)
         left["conversations that can't be read"] += report.left_out
         left["conversations that are there twice"] += report.doubles

@@ -17,6 +17,7 @@ from assistant.store import adapters, datasets, runs
 from assistant.store.adapters import StoredAdapter
 from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
+from finetune import enough
 from finetune.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
 from finetune.again import selection_of
 from finetune.config import TrainConfig
@@ -24,7 +25,8 @@ from finetune.dataset import CANARY, REPLAY
 from finetune.example import Kind
 from finetune.fresh import Fresh, fresh
 from finetune.objections import objections
-from finetune.select import Selection
+from finetune.power import Estimate
+from finetune.select import Selection, count
 from finetune.shift import Shift, shift
 from finetune.two_samples import FEWEST_GROUPS
 from prompts.template import Template
@@ -50,6 +52,8 @@ class Status:
     """Why there is none, in a sentence."""
     shift: Shift | None
     advice: Advice
+    estimate: Estimate | None
+    """What a dataset of the whole log, made like this one, can show; None for a kind that perplexity doesn't decide."""
     next_dataset: str = ""
     """Name for the dataset of a next training; empty where there is too little to train on, or what was trained waits
     to be proved."""
@@ -67,6 +71,7 @@ class Status:
             "no_drift": self.no_drift,
             "shift": self.shift.as_json() if self.shift else None,
             "advice": asdict(self.advice),
+            "enough": self.estimate.as_json() if self.estimate else None,
         }
 
 
@@ -95,6 +100,7 @@ def status(
     say("what is new in the log")
     apart = fresh(db, wanted, held, clean)
     new = apart if learned or not beside else fresh(db, wanted, [], clean)
+    shows = enough.estimate(db, count(db, wanted), wanted)
     shifted = shift(db, held, apart, seed) if apart.candidates and held else None
     drifted, why = None, "it was not asked for."
     if with_drift:
@@ -117,7 +123,7 @@ def status(
     name = _free_name(db, beside)
     told = advice(found, _again(name, beside, options))
     trainable = told.commands and told.action != "prove"
-    return Status(model, used, beside, new, drifted, why, shifted, told, name if trainable else "")
+    return Status(model, used, beside, new, drifted, why, shifted, told, shows, name if trainable else "")
 
 
 def _learned_from(db: Database, used: StoredAdapter | None) -> Dataset | None:
@@ -142,8 +148,8 @@ def _drift(
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
+    from finetune.base import opened_base
     from finetune.drift import drift
-    from finetune.model import opened_base
 
     base = opened_base(paths, model)
     if used is not None:

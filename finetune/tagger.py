@@ -7,10 +7,10 @@ from typing import Self
 
 from assistant.errors import TrainingRefused
 from finetune import tagging
+from finetune.base import Base
 from finetune.both import Both
 from finetune.config import TrainConfig
 from finetune.example import Entity
-from finetune.model import Base
 from finetune.tokens import Row, Tokenizer
 
 

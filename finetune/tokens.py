@@ -10,17 +10,18 @@ Replies that a chat template rewrites later, such as by dropping old reasoning, 
 window begin alike, and `pack` computes what they share once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
+from types import MappingProxyType
 
 import numpy as np
 
 from assistant.engine.chat_format import ChatFormat, TurnLengths
 from assistant.errors import TrainingRefused
-from finetune.example import Example
+from finetune.example import Example, without_reasoning
 from prompts.message import Message
-from prompts.reasoning import answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +84,8 @@ class Tokenizer:
     limit: int
     end: int
     """The token that ends a turn, learned with each reply."""
+    questions: bool = False
+    """Whether `rows` learns the question of each reply too."""
     cuts: Cuts = field(default_factory=Cuts)
 
     @classmethod
@@ -107,7 +110,8 @@ class Tokenizer:
         if not places:
             return []
         messages = example.messages[: places[-1] + 1]
-        turns, pending, rows = Turns(messages, self.format.turn_lengths(messages)), places, list[Row]()
+        turns = self._turns(messages, places)
+        pending, rows = places, list[Row]()
         while pending:
             start, last = turns.window(pending, self.context, self.limit)
             if last < pending[0]:
@@ -115,7 +119,7 @@ class Tokenizer:
                 rows += self._pieces(turns, start, pending[0])
                 pending = pending[1:]
                 continue
-            inside = [place for place in pending if place <= last]
+            inside = pending[: bisect_right(pending, last)]
             made = self._of_window(turns.part(start, last + 1), [turns.moved(place, start) for place in inside])
             if max(len(row.ids) for row in made) > self.limit:  # the lengths of turns were estimates
                 turns = turns.longer()
@@ -124,6 +128,17 @@ class Tokenizer:
             pending = pending[len(inside) :]
         self.cuts.windows += len(rows) > 1
         return rows
+
+    def _turns(self, messages: Sequence[Message], places: Iterable[int]) -> "Turns":
+        """The turns as later replies read them, and of those at `places` the tokens of the reasoning."""
+        read = without_reasoning(messages)
+        thoughts = {
+            place: len(self.format.encode_following(messages[place].content))
+            - len(self.format.encode_following(read[place].content))
+            for place in places
+            if read[place] != messages[place]
+        }
+        return Turns(messages, self.format.turn_lengths(read), thoughts)
 
     def pair(self, example: Example) -> list[Row]:
         """The chosen and the rejected reply after the same prompt; none where one doesn't fit."""
@@ -160,20 +175,26 @@ class Tokenizer:
 
     def _of_window(self, messages: Sequence[Message], places: Sequence[int]) -> list[Row]:
         """Rows that hold the replies at `places`, all with the whole of what stands before them."""
-        seen = [Message(one.role, answer(one.content)) if one.role == "assistant" else one for one in messages]
+        seen = without_reasoning(messages)
         rows: list[Row] = []
         pending = list(places)
         while pending:
             last = pending.pop()
             as_said = [place for place in pending if seen[place].content == messages[place].content]
-            made = self.format.transcript(seen[:last], as_said, messages[last].content, self.end)
-            rows.append(Row.of(made.ids, made.replies.values()))
+            asked = self._asked([*as_said, last], messages)
+            made = self.format.transcript(seen[:last], as_said, messages[last].content, self.end, asked)
+            questions = [span for place, span in made.questions.items() if place + 1 in made.replies]
+            rows.append(Row.of(made.ids, [*made.replies.values(), *questions]))
             pending = [place for place in pending if place not in made.replies]
         return rows[::-1]
 
+    def _asked(self, replies: Sequence[int], messages: Sequence[Message]) -> list[int]:
+        """The places of the questions that are learned with these replies."""
+        return [place - 1 for place in replies if self.questions and place and messages[place - 1].role == "user"]
+
     def _pieces(self, turns: "Turns", start: int, place: int) -> Iterator[Row]:
         """A reply that doesn't fit after its question: learned piece by piece, each after the text before it."""
-        prompt = self.format.encode(turns.part(start, place))
+        prompt = self.format.encode(without_reasoning(turns.part(start, place)))
         ids = [*prompt, *self._reply(prompt, turns.messages[place].content)]
         head = ids[: turns.head] if turns.head < self.context else []
         body, at, room = ids[len(head) :], len(prompt) - len(head), self.limit - len(head)
@@ -186,12 +207,21 @@ class Tokenizer:
 
 
 class Turns:
-    """A conversation with the tokens of each of its messages. A system message belongs to every part of it."""
+    """A conversation with the tokens of each of its messages. A system message belongs to every part of it.
 
-    def __init__(self, messages: Sequence[Message], lengths: TurnLengths, margin: float = 0.0) -> None:
+    `thoughts`: tokens of the reasoning of a reply, which is in the row that ends with it and in no later one.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        lengths: TurnLengths,
+        thoughts: Mapping[int, int] = MappingProxyType({}),
+        margin: float = 0.0,
+    ) -> None:
         system = 1 if messages and messages[0].role == "system" else 0
         self.system, self.messages, self._lengths, self._margin = list(messages[:system]), messages, lengths, margin
-        self.head = lengths.head
+        self.head, self._thoughts = lengths.head, thoughts
         scaled = [int(length * (1 + margin)) for length in lengths.turns]
         skipped = [0] * (len(messages) - len(scaled))  # system messages
         self._before = list(accumulate([*skipped, *scaled], initial=0))
@@ -202,11 +232,15 @@ class Turns:
 
     def longer(self) -> "Turns":
         """The same with longer turns."""
-        return Turns(self.messages, self._lengths, self._margin + 0.1)
+        return Turns(self.messages, self._lengths, self._thoughts, self._margin + 0.1)
 
     def tokens(self, start: int, end: int) -> int:
         """Of the part from message `start` to before `end`, with the system message."""
         return self.head + self._before[end] - self._before[start]
+
+    def row(self, start: int, place: int) -> int:
+        """Of a row from message `start` that ends with the reply at `place`."""
+        return self.tokens(start, place + 1) + self._thoughts.get(place, 0)
 
     def part(self, start: int, end: int) -> list[Message]:
         """Those messages, after the system message."""
@@ -220,14 +254,14 @@ class Turns:
         """(first message, last reply) of the next window. The last reply is before the first pending one where not even
         that one fits with its question.
         """
-        first, all_ = pending[0], pending[-1] + 1
-        if self.tokens(0, all_) <= limit:
+        first = pending[0]
+        if self.tokens(0, pending[-1] + 1) <= limit and all(self.row(0, place) <= limit for place in pending):
             return 0, pending[-1]
-        before = [start for start in self.starts if start < first] or self.starts[:1]
-        enough = [start for start in before if self.tokens(start, first) >= context]
-        start = enough[-1] if enough else before[0]
-        later = [one for one in before if one >= start and self.tokens(one, first + 1) <= limit]
-        if not later:
+        before = self.starts[: bisect_left(self.starts, first)] or self.starts[:1]
+        far = range(len(before) - 1, -1, -1)
+        at = next((one for one in far if self.tokens(before[one], first) >= context), 0)
+        start = next((one for one in before[at:] if self.row(one, first) <= limit), None)
+        if start is None:
             return before[-1], first - 1
-        start = later[0]
-        return start, next(place for place in reversed(pending) if self.tokens(start, place + 1) <= limit)
+        *_, last = takewhile(lambda place: self.row(start, place) <= limit, pending)
+        return start, last

@@ -35,8 +35,6 @@ T = TypeVar("T")
 SAVE_EVERY_S = 120.0
 """Seconds of work that a kill can cost at most, beside one step."""
 PAUSE_LOOK_S = 0.2
-RATES = {"adapter": 2e-4, "ia3": 5e-3, "prefix": 1e-2, "prompt": 1e-2, "top-layers": 2e-5, "full": 2e-5}
-"""Learning rates where none is given."""
 
 
 @dataclass
@@ -152,7 +150,7 @@ class Trainer:
                 f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
                 f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
             )
-        rate = learning_rate(self.config) * self._rate(self.standing.step + 1)
+        rate = self.config.learning_rate * self._rate(self.standing.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -310,13 +308,8 @@ class Trainer:
         return f"the examples of that step ({listed}{' and more' if len(items) > 5 else ''} of the training part)"
 
 
-def learning_rate(config: TrainConfig) -> float:
-    """The one given, or what suits the method."""
-    return config.learning_rate or RATES.get(config.method, RATES["adapter"])
-
-
 def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"lr": learning_rate(config), "weight_decay": config.weight_decay}
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     match config.optimizer:
         case "sgd":
             return torch.optim.SGD(parameters, momentum=0.9, **options)

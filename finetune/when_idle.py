@@ -12,9 +12,9 @@ from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from finetune import dataset, run
 from finetune.again import request_like
+from finetune.base import opened_base
 from finetune.config import TrainConfig
 from finetune.dataset import Request
-from finetune.model import opened_base
 from finetune.presence import LOOK_S, Presence, watching
 from finetune.progress import Planned, Progress
 from finetune.run_folder import RunFolder

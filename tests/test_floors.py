@@ -100,6 +100,8 @@ def test_imports_go_down() -> None:
         "assistant.dialogue",
         "assistant.store",
         "assistant.adapters.speakers",
+        "finetune.cli.data",
+        "finetune.dataset",
     ],
 )
 def test_torch_stays_unloaded(module: str) -> None:

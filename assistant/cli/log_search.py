@@ -146,15 +146,16 @@ def _time(time_ms: int) -> str:
 def next_(doubles: bool, filter_: Filter, as_json: bool) -> None:
     """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
     from assistant.store import curation_queue
+    from finetune import enough
 
     with opened_log() as db:
         rows = curation_queue.doubles_up_next(db, filter_) if doubles else curation_queue.up_next(db, filter_)
-        progress = curation_queue.progress(db, filter_)
+        progress, shows = curation_queue.progress(db, filter_), enough.sentence(db)
     if as_json:
-        print_json({**asdict(progress), "exchanges": [asdict(row) for row in rows]})
+        print_json({**asdict(progress), "enough": shows, "exchanges": [asdict(row) for row in rows]})
         return
     for row in rows:
         click.echo(f"{row.message_id}  {_time(row.created_ms)}  {printable(shorten(row.title, 50), newlines=False)}")
         for text in (row.prompt, row.reply):
             click.echo(f"    {printable(shorten(' '.join(text.split()), 300), newlines=False)}")
-    click.echo(f"{progress.done:,} of {progress.total:,} judged", err=True)
+    click.echo(f"{progress.done:,} of {progress.total:,} judged · {shows}", err=True)

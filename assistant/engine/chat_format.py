@@ -47,10 +47,12 @@ class Transcript:
 
     `replies[p]` is the (begin, end) of the reply at place p of the messages, including the token that ends its turn. A
     reply is absent where the template now writes it, or what stands before it, differently from its own prompt.
+    `questions[p]`: the same of a question, absent where the template doesn't write it as it was typed.
     """
 
     ids: list[int]
     replies: dict[int, tuple[int, int]] = field(default_factory=dict)
+    questions: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,11 @@ class ChatFormat:
         prompt = self.encode(messages[:-1])
         return prompt + self.encode_reply(prompt, messages[-1].content)
 
-    def transcript(self, messages: Sequence[Message], places: Iterable[int], reply: str, end: int) -> Transcript:
-        """`messages` and the `reply` to them, which the token `end` ends, and where the replies at `places` stand.
+    def transcript(
+        self, messages: Sequence[Message], places: Iterable[int], reply: str, end: int, questions: Iterable[int] = ()
+    ) -> Transcript:
+        """`messages` and the `reply` to them, which the token `end` ends, and where the replies at `places` and the
+        `questions` stand.
 
         The ids are those of `encode` and `encode_reply`. The cost is that of tokenising the conversation once, and of
         applying the template a few times where it only adds turns, else once a place. Raises `ModelUnsupported` where
@@ -123,6 +128,9 @@ class ChatFormat:
             span = self._in_turn(turns, whole[place], messages[place], end) if whole and adds else None
             if span := span or self._after_prompt(found.ids, messages, place, end):
                 found.replies[place] = span
+        for place in questions:
+            if whole and adds and (span := self._in_turn(turns, whole[place], messages[place], end)):
+                found.questions[place] = span
         return found
 
     def turn_lengths(self, messages: Sequence[Message]) -> TurnLengths:
@@ -249,7 +257,7 @@ class ChatFormat:
     def _encoded_turns(self, turns: Sequence[str]) -> "list[array[int]]":
         known = self._known
         new = [turn for turn in dict.fromkeys(turns) if turn not in known]
-        made = dict(zip(new, self._tokenised(new), strict=True))
+        made = dict(zip(new, self._tokenised(new), strict=True)) if new else {}
         found = [made[turn] if turn in made else known[turn] for turn in turns]
         if self._turns:
             if self._known_characters + (more := sum(map(len, new))) > KEPT_CHARACTERS:

@@ -1,12 +1,16 @@
 """What this machine has, without loading torch."""
 
 import ctypes
+import json
 import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+SPEEDS = "product-speed.json"
+"""In the cache folder: what was measured of this CPU's products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,24 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
+
+
+def cpu_name() -> str:
+    """What /proc calls the CPU; empty where there is no /proc."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return ""
+
+
+def remembered_flops_per_s(speeds: Path) -> float:
+    """How fast this CPU multiplies matrices, as `product_speed` has measured it and remembers in the file `speeds`; 0
+    where it hasn't.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = json.loads(speeds.read_text(encoding="utf-8"))
+        return max(float(entry["flops_per_s"]) for name, entry in known.items() if cpu_name() in name)
+    return 0.0
 
 
 def release_memory() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine import placement, product_speed, quantised, weights
+from assistant.engine import machine, placement, product_speed, quantised, weight_files, weights
 from assistant.engine.llama import model as llama
 from assistant.engine.llama import native
 from assistant.engine.llama.adapted import Reader
@@ -37,7 +37,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
 
     Raises a `ModelError` that says what is wrong with the model or too small in the machine.
     """
-    weights.check(folder)
+    weight_files.check(folder)
     config = weights.read_config(folder)
     stored = weights.stored(folder, own_forward=not llama.unsupported(config))
     at = placement.place(stored, device, dtype)
@@ -70,7 +70,7 @@ class _Stored(Mapping[str, Weight]):
 
     def __init__(self, folder: Path, at: placement.Placement) -> None:
         self._folder, self._at = folder, at
-        self.shapes = weights.shapes(folder)
+        self.shapes = weight_files.shapes(folder)
 
     def __getitem__(self, name: str) -> Weight:
         if name not in self.shapes:
@@ -109,14 +109,14 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
     """
     if not isinstance(linear, native.NativeLinear) or (linear.c.kind != native.B16 and not native.has_amx()):
         return None
-    fastest = product_speed.fastest_dtype(cache_folder() / "product-speed.json")
+    fastest = product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
     return torch.bfloat16 if fastest == torch.bfloat16 else None
 
 
 def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
     """The weights in the precision that is asked for, by Hugging Face's names."""
     return _kept(
-        weights.weight_files(folder),
+        weight_files.files(folder),
         at,
         lambda: {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()},
     )

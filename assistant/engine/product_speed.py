@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from assistant.engine.machine import cpu_flags
+from assistant.engine.machine import cpu_flags, cpu_name
 
 CANDIDATES = (torch.float32, torch.bfloat16)
 ROWS, WIDTH = 512, 1024
@@ -94,14 +94,7 @@ def _remember(memory: Path, entry: Mapping[str, Any] | None) -> None:
 
 
 def _machine() -> str:
-    return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()} {_cpu()} {torch.get_num_threads()}"
-
-
-def _cpu() -> str:
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return ""
+    return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()} {cpu_name()} {torch.get_num_threads()}"
 
 
 def _by_name(name: str) -> torch.dtype:

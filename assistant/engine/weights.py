@@ -3,13 +3,9 @@
 Never pickle, never code of the model's own.
 """
 
-import hashlib
 import inspect
-import json
 import math
-import struct
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +18,18 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assistant.engine.ggml import dequantise
-from assistant.engine.gguf import GGML, WEIGHTS, stamp
+from assistant.engine.gguf import WEIGHTS
 from assistant.engine.llama.blocks import BYTES, Blocks
 from assistant.engine.placement import Stored
+from assistant.engine.weight_files import check, files, header, read_ggml, read_json, shapes
 from assistant.errors import ModelIncomplete, ModelUnsupported
-
-INDEX = "model.safetensors.index.json"
-_HASH = ".sha256.json"
-"""Where the hash of a folder's weights is kept, with the sizes and times of the files it was made of."""
 
 
 def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """transformers' model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
     config = read_config(folder)
     check(folder)
-    if tensors := _read_ggml(folder).get("tensors"):
+    if tensors := read_ggml(folder).get("tensors"):
         model = _load_blocks(folder, config, tensors, dtype, device)
     else:
         model = _load_hugging_face(folder, config, dtype, device)
@@ -49,12 +42,12 @@ def tensors(folder: Path, only: str = "") -> dict[str, Tensor | Blocks]:
     Memory is used as they are read: what lies in a file is mapped.
     """
     found: dict[str, Tensor | Blocks] = {}
-    if tables := _read_ggml(folder).get("tensors"):
+    if tables := read_ggml(folder).get("tensors"):
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             for name in [only] if only else file.keys():
                 found[name] = _raw(file.get_tensor(name), tables[name]["type"], tables[name]["shape"])
         return found
-    for path in weight_files(folder):
+    for path in files(folder):
         found |= tensors_of(path, only)
     return found
 
@@ -65,14 +58,6 @@ def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
         return {name: file.get_tensor(name) for name in file.keys() if only in ("", name)}  # noqa: SIM118
 
 
-def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each weight by Hugging Face's names, as the files' headers say."""
-    tables = _read_ggml(folder).get("tensors") or {
-        name: table for file in weight_files(folder) for name, table in _header(file).items()
-    }
-    return {name: tuple(table["shape"]) for name, table in tables.items()}
-
-
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
     if kind in BYTES:
         return Blocks(kind, stored.reshape(shape[0], -1))
@@ -81,7 +66,7 @@ def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
 
 def read_config(folder: Path) -> Any:
     """transformers' configuration of the model in `folder`."""
-    table = _json(folder / "config.json")
+    table = read_json(folder / "config.json")
     kind = table.get("model_type")
     if quantization := table.get("quantization_config"):
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
@@ -106,60 +91,18 @@ def cache_argument(model: Any) -> str:
     return next((name for name in ("cache", "past_key_values") if name in known), "")
 
 
-def check(folder: Path) -> None:
-    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors."""
-    files = weight_files(folder)
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise ModelIncomplete(f"{folder} lacks {', '.join(missing)}. Pull the model again.")
-    if damaged := [file.name for file in files if not _is_whole(file)]:
-        raise ModelIncomplete(f"Files in {folder} are damaged or cut: {', '.join(damaged)}. Pull the model again.")
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of the model, whether they are there or not."""
-    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
-        if not (folder / WEIGHTS).exists() and (pickles := sorted(folder.glob("*.bin"))):
-            raise ModelUnsupported(f"{folder} has only {pickles[0].name}, which is pickle. Get it as safetensors.")
-        return [folder / WEIGHTS]
-    names = _json(folder / INDEX).get("weight_map")
-    if not isinstance(names, dict) or not names or any(Path(str(name)).name != name for name in names.values()):
-        raise ModelIncomplete(f"{folder / INDEX} is damaged: it names no files. Pull the model again.")
-    return [folder / name for name in sorted(set(names.values()))]
-
-
 def stored(folder: Path, own_forward: bool) -> Stored:
     """How much there is of the weights, as the headers of their files say."""
-    files = weight_files(folder)
-    headers = [table for file in files for table in _header(file).values()]
-    blocks = _read_ggml(folder).get("tensors") or {}
-    size = sum(file.stat().st_size for file in files)
+    found = files(folder)
+    headers = [table for file in found for table in header(file).values()]
+    blocks = read_ggml(folder).get("tensors") or {}
+    size = sum(file.stat().st_size for file in found)
     kinds = Counter[str]()
     for table in headers:
         kinds[table["dtype"]] += math.prod(table["shape"])
     common = kinds.most_common(1)[0][0] if kinds else ""
     precision = "blocks" if blocks else {"BF16": "bfloat16", "F16": "float16"}.get(common, "float32")
     return Stored(sum(map(math.prod, shapes(folder).values())), size, precision, own_forward)
-
-
-def sha256(folder: Path) -> str:
-    """SHA-256 of the weights: of the one file, of the list of hashes where there are more, or of the GGUF itself.
-
-    Kept beside them, since hashing many gigabytes takes a minute.
-    """
-    if "sha256" in (ggml := _read_ggml(folder)):
-        return str(ggml["sha256"])
-    files = weight_files(folder)
-    stamps = [stamp(file) for file in files]
-    with suppress(ModelIncomplete):
-        if (kept := _json(folder / _HASH)).get("files") == stamps:
-            return str(kept["sha256"])
-    hashes = [_file_sha256(file) for file in files]
-    lines = "".join(f"{one}  {file.name}\n" for one, file in zip(hashes, files, strict=True))
-    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256(lines.encode()).hexdigest()
-    with suppress(OSError):  # a folder that can't be written to is hashed each time
-        (folder / _HASH).write_text(json.dumps({"sha256": whole, "files": stamps}), encoding="utf-8")
-    return whole
 
 
 def _load_blocks(folder: Path, config: Any, tensors: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
@@ -204,44 +147,3 @@ def _refuse_missing(folder: Path, names: set[str]) -> None:
     if names:
         listed = ", ".join(sorted(names)[:3])
         raise ModelIncomplete(f"{folder} lacks {len(names)} tensors, such as {listed}. Pull the model again.")
-
-
-def _read_ggml(folder: Path) -> dict[str, Any]:
-    return _json(folder / GGML) if (folder / GGML).exists() else {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelIncomplete(f"{file.parent} lacks {file.name}. Pull the model again.") from error
-    except (OSError, ValueError) as error:
-        raise ModelIncomplete(f"{file} is damaged: {error}. Pull the model again.") from error
-    if not isinstance(table, dict):
-        raise ModelIncomplete(f"{file} is damaged: it holds no table. Pull the model again.")
-    return table
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """Name -> {dtype, shape, data_offsets} of a safetensors file."""
-    with file.open("rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        table = json.loads(opened.read(min(length, 100_000_000)))  # the format's own limit
-    table.pop("__metadata__", None)
-    return dict(table)
-
-
-def _is_whole(file: Path) -> bool:
-    """Whether the file has the bytes that its header says."""
-    try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-        end = max((table["data_offsets"][1] for table in _header(file).values()), default=0)
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return False
-    return bool(file.stat().st_size == 8 + length + end)
-
-
-def _file_sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

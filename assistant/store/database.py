@@ -55,6 +55,18 @@ def open_memory() -> Database:
     return db
 
 
+def open_scratch() -> Database:
+    """A log of the same schema for one piece of work: in memory as far as `CACHE_KIB` reach, beyond that in an unnamed
+    file, which is gone when it is closed.
+    """
+    db = Database(sqlite3.connect("", isolation_level=None))
+    db.conn.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    _prepare(db, None)
+    for setting in ("journal_mode = MEMORY", "synchronous = OFF", "secure_delete = OFF"):
+        db.conn.execute(f"PRAGMA {setting}")
+    return db
+
+
 def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that it is never readable by others; its -wal and -shm copy its mode."""
     if not path.exists():
@@ -191,7 +203,16 @@ def _storable(values: Sequence[Any]) -> list[Any]:
 
 def path_of(db: Database) -> str:
     """The file behind `db`, for messages."""
-    return db.conn.execute("PRAGMA database_list").fetchone()[2] or "in memory"
+    return _file(db) or "in memory"
+
+
+def is_private(db: Database) -> bool:
+    """Whether no other program can open it."""
+    return not _file(db)
+
+
+def _file(db: Database) -> str:
+    return str(db.conn.execute("PRAGMA database_list").fetchone()[2])
 
 
 def changes_elsewhere(db: Database) -> int:

@@ -5,7 +5,7 @@ from when that is deleted.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -49,6 +49,8 @@ class StoredExample:
 
 
 _COLUMNS = "id, name, kind, hash, source, statistics, created_ms"
+_AT_ONCE = 500
+"""Ids in one query."""
 _EXAMPLE = ", ".join(one.name for one in fields(StoredExample))
 
 
@@ -63,8 +65,7 @@ def add(
 ) -> Dataset:
     """Freeze a dataset. Raises `StoreError` where there is one of that name."""
     with transaction(db):
-        if select(db, "SELECT 1 FROM datasets WHERE name = ?", (name,)):
-            raise StoreError(f"There is a dataset {name!r} already. Choose another name, or delete that one.")
+        refuse_taken(db, name)
         told = (name, kind, hash_, json.dumps(source), json.dumps(statistics), now_ms())
         cursor = execute(
             db,
@@ -79,6 +80,12 @@ def add(
     return get(db, name)
 
 
+def refuse_taken(db: Database, name: str) -> None:
+    """Raise `StoreError` where there is a dataset of that name."""
+    if select(db, "SELECT 1 FROM datasets WHERE name = ?", (name,)):
+        raise StoreError(f"There is a dataset {name!r} already. Choose another name, or delete that one.")
+
+
 def get(db: Database, name: str) -> Dataset:
     """Raises `StoreError` where there is none of that name."""
     rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE name = ?", (name,))
@@ -91,6 +98,12 @@ def get(db: Database, name: str) -> Dataset:
 def by_id(db: Database, dataset_id: int | None) -> Dataset | None:
     """The one a run names; None where it is deleted."""
     rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE id = ?", (dataset_id,))
+    return _dataset(rows[0]) if rows else None
+
+
+def by_hash(db: Database, hash_: str, name: str = "") -> Dataset | None:
+    """A dataset of that content, of several the one of that name; None where it is deleted."""
+    rows = select(db, f"SELECT {_COLUMNS} FROM datasets WHERE hash = ? ORDER BY name <> ?, id", (hash_, name))
     return _dataset(rows[0]) if rows else None
 
 
@@ -111,9 +124,34 @@ def examples(db: Database, dataset_id: int, split: str | None = None) -> Iterato
     return (StoredExample(*row) for row in rows)
 
 
+def sizes(db: Database, dataset_id: int, split: str) -> list[tuple[int, int, str, str]]:
+    """(id, characters, hash, conversation) of each example of a part, without its text."""
+    return select(
+        db,
+        "SELECT id, length(body), hash, conversation FROM examples WHERE dataset_id = ? AND split = ? ORDER BY id",
+        (dataset_id, split),
+    )
+
+
+def of_ids(db: Database, ids: Sequence[int]) -> list[StoredExample]:
+    """The examples in the order of their ids, as `sizes` gives these; those that were deleted are left out."""
+    found: dict[int, StoredExample] = {}
+    for at in range(0, len(ids), _AT_ONCE):
+        some = ids[at : at + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = select(db, f"SELECT id, {_EXAMPLE} FROM examples WHERE id IN ({marks})", tuple(some))
+        found |= {row[0]: StoredExample(*row[1:]) for row in rows}
+    return [found[one] for one in ids if one in found]
+
+
 def tested(db: Database) -> list[StoredExample]:
     """Everything that any dataset keeps for the test: it must never be trained on."""
     return [StoredExample(*row) for row in select(db, f"SELECT {_EXAMPLE} FROM examples WHERE split = 'test'")]
+
+
+def tested_conversations(db: Database) -> set[str]:
+    """What conversations in the test part of any dataset are known by."""
+    return {row[0] for row in select(db, "SELECT DISTINCT conversation FROM examples WHERE split = 'test'")}
 
 
 def counts(db: Database, dataset_id: int) -> dict[str, int]:

@@ -2,6 +2,8 @@
 date; here they are made anew, checked and cleaned."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlite_utils import Database
 
@@ -27,6 +29,21 @@ def rebuild(db: Database) -> None:
             db,
             "INSERT INTO messages_words (rowid, text) SELECT id, words(content) FROM messages WHERE state <> 'growing'",
         )
+
+
+@contextmanager
+def rebuilt_after(db: Database) -> Iterator[None]:
+    """Messages that are added meanwhile are put into both at the end, all at once: twice as fast as one by one.
+
+    For a log that nobody else reads: until then it says less than it holds.
+    """
+    (trigger,) = select(db, "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = 'messages_added'")
+    execute(db, "DROP TRIGGER messages_added")
+    try:
+        yield
+    finally:
+        execute(db, *trigger)
+        rebuild(db)
 
 
 MERGED_PAGES = 500

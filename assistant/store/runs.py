@@ -148,6 +148,16 @@ def evaluation(db: Database, run_id: int) -> Evaluation | None:
     return next((Evaluation(row[0], row[1], json.loads(row[2]), row[3]) for row in rows), None)
 
 
+def last_evaluations(db: Database) -> list[Evaluation]:
+    """The last report on each dataset, whichever run it was on."""
+    rows = select(
+        db,
+        "SELECT run_id, adapter_hash, report, done_ms FROM evaluations WHERE id IN "
+        "(SELECT max(e.id) FROM evaluations e JOIN runs r ON r.id = e.run_id GROUP BY r.dataset_hash) ORDER BY id",
+    )
+    return [Evaluation(row[0], row[1], json.loads(row[2]), row[3]) for row in rows]
+
+
 def proof(db: Database, run_id: int | None, adapter_hash: str) -> dict[str, Any] | None:
     """The main measure of the last report, where that is on this very adapter; None where there is none."""
     found = None if run_id is None else evaluation(db, run_id)

@@ -170,6 +170,7 @@ TRAIN: list[BindingType] = [
     Binding("d", "data", "data", tooltip="choose the data", id="train.data"),
     Binding("m", "method", "method", tooltip="choose the method", id="train.method"),
     Binding("t", "time", "time", tooltip="choose how long it may take", id="train.time"),
+    Binding("b", "start_from", "from", tooltip="go on from the adapter in use, or from the base", id="train.from"),
     Binding("o", "model", "model", tooltip="choose the model that is trained", show=False, id="train.model"),
     Binding("z", "roll_back", "roll back", tooltip="use the adapter before this one again", id="train.roll_back"),
 ]

@@ -120,7 +120,7 @@ def _dataset(
 ) -> "Dataset":
     """The replies, frozen; those that are there already under this name."""
     from finetune import bake
-    from finetune.model import opened_base
+    from finetune.base import opened_base
 
     if there := bake.there_already(db, name, recipe, request):
         click.echo(f"The replies of {name} are there: they are learned again.", err=True)

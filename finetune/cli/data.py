@@ -17,7 +17,7 @@ from assistant.safe_text import printable
 from assistant.store.filter import Filter
 from finetune.cli.events import events
 from finetune.example import Kind
-from finetune.progress import Advanced, cut_lines
+from finetune.progress import cut_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from finetune.split import Shares
 
 
-def _shares(_ctx: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
+def _shares(_ctx: click.Context, parameter: click.Parameter, given: str | None) -> tuple[int, ...] | None:
+    if given is None:
+        return None
     parts = given.split("/")
     if len(parts) != 3 or not all(one.strip().isdecimal() for one in parts):
         raise click.BadParameter(f"{given!r} is not of the form 80/10/10.", param=parameter)
@@ -65,8 +67,9 @@ def replay_file(given: str | None) -> Path | None:
 @click.option("--all", "everything", is_flag=True, help="Replies that nobody judged too; never those bad or skipped.")
 @click.option("--search", "search_words", default="", metavar="WORDS", help="Replies, or their prompts, that say this.")
 @click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
-@click.option("--split", "shares", default="80/10/10", callback=_shares, show_default=True, metavar="T/V/T",
-              help="Percent for training, validation and test.")  # fmt: skip
+@click.option("--split", "shares", callback=_shares, metavar="T/V/T",
+              help="Percent for training, validation and test, such as 80/10/10. By default a third of 30 "
+                   "conversations is for the test, a tenth of 333 or more.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @replay_options
 @click.option("--canaries", type=click.IntRange(0, 100), default=0, metavar="N",
@@ -78,7 +81,7 @@ def replay_file(given: str | None) -> Path | None:
     "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
 )
 @click.option("--count", "only_count", is_flag=True,
-              help="Only say how many replies it takes, and why others are left out.")  # fmt: skip
+              help="Only say how many replies it takes, why others are left out, and what that can show.")  # fmt: skip
 @click.option("--list", "list_", is_flag=True, help="List the datasets.")
 @click.option("--show", metavar="NAME", help="Tell of a dataset; with --preview its examples.")
 @click.option("--delete", metavar="NAME", help="Delete a dataset. What was trained on it stays.")
@@ -127,18 +130,18 @@ def command(
 
 def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as_json: bool) -> None:
     from assistant.cli.log_redact import redactor
+    from assistant.store import datasets
     from finetune import dataset
 
+    if name := given["name"]:
+        datasets.refuse_taken(db, name)
     request = _like(db, given["like"]) if given["like"] else _request(given)
     tokenizer, decode = _tokenizer(db, model)
     redact = None if given["keep_personal"] else redactor(db, given["words"])
-    if as_json:
-        events(as_json)(Advanced("reading the files" if request.files else "reading the log"))
-    prepared = dataset.prepare(db, request, tokenizer, redact)
-    name = given["name"]
+    prepared = dataset.prepare(db, request, tokenizer, redact, events(as_json))
     if name:
         dataset.freeze(db, name, prepared)
-    shown = _previewed(prepared, preview, decode)
+    shown = _previewed(prepared, preview, tokenizer, decode)
     if as_json:
         told = {"name": name, "kind": request.selection.kind, "hash": prepared.hash, **prepared.statistics}
         _print_line({**told, **({"preview": shown} if preview else {})})
@@ -149,15 +152,16 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
 
 
 def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
-    from finetune import select
+    from finetune import enough, select
 
     request = _like(db, given["like"]) if given["like"] else _request(given)
     counted_ = select.count(db, request.selection)
-    words = counted_.words(request.selection)
+    words, shows = counted_.words(request.selection), enough.sentence(db, request.selection, counted_)
     if as_json:
-        _print_line({"used": counted_.used, "left_out": dict(counted_.left), "words": words})
+        told = {"used": counted_.used, "left_out": dict(counted_.left), "conversations": len(counted_.conversations)}
+        _print_line({**told, "words": words, "enough": shows})
     else:
-        click.echo(words)
+        click.echo("\n".join(filter(None, (words, shows))))
 
 
 WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes", "only_count", "as_json"}
@@ -197,10 +201,10 @@ def _request(given: dict[str, Any]) -> "Request":
     return Request(selection, given["files"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
 
 
-def _parts(shares: tuple[int, int, int]) -> "Shares":
+def _parts(shares: tuple[int, int, int] | None) -> "Shares | None":
     from finetune.split import Shares
 
-    return Shares(*shares)
+    return None if shares is None else Shares(*shares)
 
 
 def _label_template(name: str | None) -> Any:
@@ -219,7 +223,7 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
     from assistant import settings
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from finetune.model import opened_base
+    from finetune.base import opened_base
 
     paths = Paths.from_environment().create()
     base = opened_base(paths, model_name(db, paths, settings.load(paths.config_file), model))
@@ -311,10 +315,13 @@ def _print_line(value: dict[str, Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _previewed(prepared: "Prepared", count: int, decode: Any) -> list[dict[str, Any]]:
+def _previewed(prepared: "Prepared", count: int, tokenizer: Any, decode: Any) -> list[dict[str, Any]]:
+    from finetune.statistics import rows_of
+
+    kind = prepared.request.selection.kind
     return [
-        {"split": one.split, "rows": _marked(rows, decode)}
-        for one, rows, _ in zip(prepared.examples, prepared.rows, range(count), strict=False)
+        {"split": part, "rows": _marked(rows_of(kind, one.example, tokenizer), decode)}
+        for one, part, _ in prepared.placed[:count]
     ]
 
 
@@ -368,13 +375,14 @@ def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
         + f"; from {counted(told['conversations'], 'conversation')}, {told['groups']:,} that differ."
     )
     lengths = ", ".join(f"{name} {count:,}" for name, count in told["lengths"].items())
+    about = "" if told.get("counted_share", 1) == 1 else "About "  # of a large dataset a sample is tokenised
     click.echo(
-        f"{told['tokens']:,} tokens, {told['supervised_tokens']:,} of them learned "
+        f"{about}{told['tokens']:,} tokens, {told['supervised_tokens']:,} of them learned "
         f"({told['supervised_share']:.0%}). Lengths: {lengths}."
     )
     click.echo("Languages: " + ", ".join(f"{name} {count:,}" for name, count in told["languages"].items()) + ".")
     for line in cut_lines(told.get("windows", 0), told["shortened"], told["too_long"]):
-        click.echo(line)
+        click.echo(about + line)
     for count, what in (
         (told["doubles_removed"], "left out, word for word like another"),
         (told["tested_before"], "in the test because an earlier dataset tests them"),

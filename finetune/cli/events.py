@@ -6,7 +6,19 @@ from collections.abc import Callable
 import click
 
 from assistant.cli.output import duration
-from finetune.progress import Advanced, Ended, Paused, Planned, Progress, Stepped, Validated, as_line, cut_lines
+from finetune.progress import (
+    Advanced,
+    Ended,
+    Expected,
+    Paused,
+    Planned,
+    Progress,
+    Stepped,
+    Validated,
+    as_line,
+    cut_lines,
+    start_lines,
+)
 
 
 def events(as_json: bool) -> Callable[[Progress], None]:
@@ -28,11 +40,15 @@ class _Text:
 
     def __call__(self, progress: Progress) -> None:
         match progress:
+            case Expected():
+                click.echo(expectation(progress))
             case Planned():
                 click.echo(
                     f"{progress.examples:,} examples, {progress.steps:,} steps, {progress.trained_parameters:,} "
                     f"parameters: about {duration(progress.seconds)} and {progress.memory_bytes / 1e9:.1f} GB."
                 )
+                for line in start_lines(progress):
+                    click.echo(line)
                 self._cut = cut_lines(progress.windows, progress.shortened, progress.too_long)
                 self._tell_cut()
             case Stepped():
@@ -84,6 +100,12 @@ def _end(ended: Ended) -> str:
         return f"Stopped at step {ended.step}. `finetune train --resume {ended.run}` goes on."
     why = {"early": ", as held-out loss no longer fell", "budget": ", as the time was up"}.get(ended.reason, "")
     return f"{ended.run} ended at step {ended.step}{why}. `finetune eval {ended.run}` compares it with its base."
+
+
+def expectation(one: Expected) -> str:
+    """`about 477 examples in 1,526 steps, 3 min 36 s`."""
+    took = "" if one.seconds is None else f", {duration(one.seconds)}"
+    return f"about {one.tokens:,} tokens in {one.steps:,} steps{took}"
 
 
 def parts(one: Advanced) -> list[str]:

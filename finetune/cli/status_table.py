@@ -29,7 +29,11 @@ VERDICTS = {"unclear": "not shown", "too few": "too few to say"}
 def show(told: "Status") -> None:
     """Print it. `before` is the test part, for unknown words with the validation part; of a distance that by chance."""
     click.echo(f"{told.model}, {told.adapter.name if told.adapter else 'no adapter'} in use.")
-    click.echo(f"New: {_new(told)}.\n")
+    click.echo(f"New: {_new(told)}.")
+    if told.estimate:
+        talks = counted(told.estimate.conversations, "conversation")
+        click.echo(f"To learn from: {talks}; {told.estimate.sentence}.")
+    click.echo()
     rows = [*_drift(told.drift), *_shift(told.shift)]
     if rows:
         print_table(rows, HEADINGS)

@@ -46,8 +46,8 @@ def _tagged(paths: "Paths", run: str, given: list[dict[str, Any]], column: str) 
 
     with opened_log() as db:
         from finetune import prove
+        from finetune.base import base_of
         from finetune.config import TrainConfig
-        from finetune.model import base_of
         from finetune.tagger import Tagger
 
         about = prove.subject(db, paths, run)

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
 import click
+from click.core import ParameterSource
 
 from finetune.cli.events import events
 from finetune.config import TrainConfig
@@ -42,21 +43,39 @@ def _listed(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, 
     return tuple(dict.fromkeys(one.strip() for some in given for one in some.split(",") if one.strip()))
 
 
+def _explicit(names: Iterable[str]) -> set[str]:
+    """Those of the options that are on the command line."""
+    source = click.get_current_context().get_parameter_source
+    return {one for one in names if source(one) is ParameterSource.COMMANDLINE}
+
+
 @click.command()
 @click.option("--data", "data", default="", help="Name of a dataset, as `finetune data --list` shows.")
 @click.option("--resume", "resume_run", default="", help="Go on with this run from its last checkpoint.")
+@click.option(
+    "--from",
+    "start",
+    default="",
+    metavar="base|in-use|NAME",
+    help="What to go on from: the model alone (base, unless given), the adapter in use, or an adapter by name. What "
+    "the adapter has learned is replayed meanwhile.",
+)
 @click.option("-m", "--model", default="", help="Model to train; the one of new conversations where none is given.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what it would take, and train nothing.")
 @click.option("--prove", is_flag=True, help="Then compare it with its base as `finetune eval` does, on a sample.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then one with the result.")
 @settings
-def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool, as_json: bool, **given: Any) -> None:
+def command(
+    data: str, resume_run: str, start: str, model: str, only_plan: bool, prove: bool, as_json: bool, **given: Any
+) -> None:
     """Train on a dataset.
 
     Ctrl-C stops at a checkpoint; `--resume` goes on from there, bit for bit.
     """
     if bool(data) == bool(resume_run):
         raise click.UsageError("Give --data NAME to begin a training, or --resume RUN to go on with one.")
+    if resume_run and start:
+        raise click.UsageError("A run goes on from its own checkpoint: give --from only with --data.")
     from assistant import settings as user_settings
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
@@ -69,6 +88,10 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool
     say = events(as_json)
     with opened_log() as db:
         name = "" if resume_run else model_name(db, paths, user_settings.load(paths.config_file), model)
+        if not resume_run:
+            from finetune.expected import expected
+
+            say(expected(db, paths, data, name, config))
         say(Advanced("loading torch"))
         from finetune import run
 
@@ -76,7 +99,9 @@ def command(data: str, resume_run: str, model: str, only_plan: bool, prove: bool
         if resume_run:
             done = run.resume(db, paths, resume_run, say)
         else:
-            begun = run.begin(db, paths, data, name, config, say, only_plan=only_plan)
+            begun = run.begin(
+                db, paths, data, name, config, say, only_plan=only_plan, start=start or "base", given=_explicit(given)
+            )
             if begun is None:
                 return
             done = begun

@@ -55,7 +55,7 @@ def write(db: Database, paths: Paths, run_name: str, texts: Texts, file: Path | 
 def page(about: Subject, texts: Texts) -> str:
     """The HTML."""
     report = about.report
-    measures = report["measures"] if report else []
+    measures = tables.measures(report) if report else []
     return _PAGE.render(
         texts=texts,
         title=texts.title.format(run=about.run.name, model=about.run.model),
@@ -65,6 +65,7 @@ def page(about: Subject, texts: Texts) -> str:
         rows=[(one["main"], tables.row(one, texts)) for one in measures],
         types=tables.types_found(report) if report else [],
         differences=plots.differences(measures, texts),
+        deleted=tables.deleted(report, texts) if report else "",
         given_away=_given_away(report, texts) if report else "",
         reasons=verdicts(report, texts=texts) if report else [],
         course=plots.course(about.points, texts),
@@ -93,6 +94,7 @@ def facts(about: Subject, texts: Texts) -> list[tuple[str, str]]:
     values = {
         "model": run.model,
         "dataset": about.dataset,
+        "start": run.config.get("start", {}).get("adapter", ""),
         "method": config.method if config.changes_base else f"{config.method}, r = {config.rank}",
         "steps": texts.ends.get(ended, texts.ends["stopped"]).format(steps=done, planned=planned) if done else "",
         "time": f"{run.result['seconds']:,.0f} s" if "seconds" in run.result else "",
@@ -127,7 +129,7 @@ svg text { font-family: system-ui, sans-serif !important } .good { color: var(--
 <tr{% if main %} class="main"{% endif %}>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </table>
-<p>{{ kept_apart }} {{ given_away }}</p>
+<p>{{ kept_apart }} {{ given_away }} {{ deleted }}</p>
 {% if types %}
 <table><tr>{% for name in texts.entities %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for cells in types %}

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from finetune.report.tables import name_of
 from finetune.report.texts import Texts
 
 Point = tuple[int, Mapping[str, float]]
@@ -102,7 +103,7 @@ def differences(measures: Sequence[Mapping[str, Any]], texts: Texts) -> str:
             colour = {"better": GOOD, "worse": BAD}.get(one["verdict"], TEXT)
             axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
             axes.plot([100 * at], [place], color=colour, marker="o", markersize=6)
-        names = [texts.measures.get(one["key"], one["name"]) for one in measures]
+        names = [name_of(one, texts) for one in measures]
         axes.set_yticks(range(len(measures)), names)
         axes.set_ylim(len(measures) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)

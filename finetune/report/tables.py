@@ -17,9 +17,10 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",
-        *(f"| {' | '.join(marked(one))} |" for one in report["measures"]),
+        *(f"| {' | '.join(marked(one))} |" for one in measures(report)),
         "",
         *_by_type(report),
+        *([gone, ""] if (gone := deleted(report)) else []),
         f"Given away: {len(told['leaked'])} of {told['probes']} ({told['canaries']} canaries).",
         "",
         *([f"- {reason}" for reason in report["reasons"]] or [ENGLISH.good]),
@@ -57,6 +58,24 @@ def _kept(about: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     )
 
 
+def measures(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All measures of a report, those of the datasets that were learned before last."""
+    return [*report["measures"], *(report.get("earlier") or {}).get("measures", ())]
+
+
+def deleted(report: Mapping[str, Any], texts: Texts = ENGLISH) -> str:
+    """A sentence on datasets that were learned before and are gone; empty where there is none."""
+    names = (report.get("earlier") or {}).get("deleted")
+    return texts.deleted.format(names=", ".join(names)) if names else ""
+
+
+def name_of(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> str:
+    """Of a measure, in the language of the texts."""
+    if measure["key"] == "earlier":
+        return texts.earlier.format(name=measure["name"])
+    return texts.measures.get(measure["key"], str(measure["name"]))
+
+
 def marked(measure: Mapping[str, Any]) -> list[str]:
     """As `row` in English, the name of the main measure in Markdown's bold."""
     name, *rest = row(measure)
@@ -65,8 +84,12 @@ def marked(measure: Mapping[str, Any]) -> list[str]:
 
 def row(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
     """Name, base, adapter, difference with its interval, examples, verdict."""
-    name = texts.measures.get(measure["key"], measure["name"])
-    return [name, *figures(measure, texts), f"{measure['items']:,}", texts.verdicts[verdict(measure)]]
+    return [
+        name_of(measure, texts),
+        *figures(measure, texts),
+        f"{measure['items']:,}",
+        texts.verdicts[verdict(measure)],
+    ]
 
 
 def figures(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
@@ -75,11 +98,13 @@ def figures(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
     values = [f"{measure[one]:.2f}" if relative else f"{measure[one]:.1%}" for one in ("base", "adapted")]
     low, high = (f"{100 * one:+.1f}" for one in sorted((measure["low"], measure["high"])))
     unit = "%" if relative else texts.points
-    return [*values, f"{100 * measure['difference']:+.1f} {unit} ({texts.interval.format(low=low, high=high)})"]
+    difference = f"{100 * measure['difference']:+.1f} {unit} ({texts.interval.format(low=low, high=high)})"
+    since = f" {texts.since.format(**measure)}" if "since" in measure else ""
+    return [*values, difference + since]
 
 
 def verdict(measure: Mapping[str, Any]) -> str:
-    """Its key in `Texts.verdicts`; general text needn't become better, only stay."""
-    if measure["key"] == "forgetting" and measure["verdict"] in ("better", "unclear"):
+    """Its key in `Texts.verdicts`; general text and what was learned before needn't become better, only stay."""
+    if measure["key"] in ("forgetting", "earlier") and measure["verdict"] in ("better", "unclear"):
         return "kept"
     return str(measure["verdict"])

@@ -33,6 +33,11 @@ class Texts:
     """Why a training ended, by the run's reason."""
     columns: tuple[str, ...]
     entities: tuple[str, ...]
+    earlier: str
+    """Name of a dataset that was learned before."""
+    since: str
+    """After a difference from the adapter that the training went on from."""
+    deleted: str
     measures: Mapping[str, str]
     """By the measure's key; a measure that isn't here keeps its own name."""
     verdicts: Mapping[str, str]
@@ -65,6 +70,7 @@ ENGLISH = Texts(
         "steps": "steps",
         "time": "time",
         "best": "best held-out loss",
+        "start": "goes on from",
         "base": "base, SHA-256",
         "adapter": "adapter",
         "versions": "made with",
@@ -77,6 +83,9 @@ ENGLISH = Texts(
     },
     columns=("measure", "base", "retrained", "difference (95 %)", "examples", "verdict"),
     entities=("entity", "precision", "recall", "F1", "of them"),
+    earlier="{name}, learned before",
+    since="since {since}",
+    deleted="Deleted, so that it can't be asked: {names}.",
     measures={},
     verdicts={
         "better": "better",
@@ -93,6 +102,9 @@ ENGLISH = Texts(
         "entities": "It finds entities and can't reply: `finetune tag` uses it.",
         "unmeasured": "What it forgot was not measured.",
         "forgets": "It forgets: perplexity of general text went up by {difference:.1%}, more than {limit:.1%}.",
+        "loses": "It loses what was learned before: the test of {name} got worse by {worse:.1%} since {since}, more "
+        "than {limit:.1%}.",
+        "unasked": "It goes on from {start}, which can't be compared with it: {trouble}",
         "votes": "You preferred the base in blind votes: the adapter won {adapted:.0%} of {items}.",
         "leaks": "It gives away what it should not: {leaked} of {probes} probes.",
     },
@@ -122,6 +134,7 @@ CHINESE = Texts(
         "steps": "步数",
         "time": "用时",
         "best": "最低验证损失",
+        "start": "起点",
         "base": "基础模型 SHA-256",
         "adapter": "适配器",
         "versions": "所用软件",
@@ -134,6 +147,9 @@ CHINESE = Texts(
     },
     columns=("指标", "基础", "再训练", "差异（95 %）", "样本", "结论"),
     entities=("实体", "精确率", "召回率", "F1", "数量"),
+    earlier="{name}（以前学过）",
+    since="自 {since} 以来",
+    deleted="已删除，无法再测：{names}。",
     measures={
         "perplexity": "困惑度",
         "likelier": "更偏好你的回复",
@@ -159,6 +175,8 @@ CHINESE = Texts(
         "entities": "它查找实体，不能回复：请用 `finetune tag`。",
         "unmeasured": "没有测量它遗忘了什么。",
         "forgets": "它有遗忘：通用文本的困惑度上升 {difference:.1%}，超过 {limit:.1%}。",
+        "loses": "它丢失了以前学到的内容：在 {name} 的测试上，自 {since} 以来变差 {worse:.1%}，超过 {limit:.1%}。",
+        "unasked": "它以 {start} 为起点，但无法与之比较：{trouble}",
         "votes": "盲评中你更喜欢基础模型：适配器在 {items} 次中赢得 {adapted:.0%}。",
         "leaks": "它泄露了不应泄露的内容：{probes} 次探测中有 {leaked} 次。",
     },

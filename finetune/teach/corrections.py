@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.errors import StoreError, TrainingRefused
-from assistant.store import adapters, datasets, messages, runs
-from assistant.store.adapters import StoredAdapter
+from assistant.store import datasets, messages
 from assistant.store.database import select
 from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
 from finetune.example import Example
+from finetune.lineage import Start
 from finetune.select import reply
 from finetune.teach.words import short
 from prompts.message import Message
@@ -121,38 +121,25 @@ def freeze(db: Database, found: Sequence[Correction]) -> Dataset:
     return datasets.add(db, free, "supervised", digest, {"taught": [one.id for one in found]}, counted, rows)
 
 
-def taught_before(db: Database, adapter: StoredAdapter | None) -> list[Correction]:
+def taught_before(db: Database, start: Start | None) -> list[Correction]:
     """What an adapter and those it goes on from were taught, the newest first, each question once.
 
     What was deleted from the log since isn't among it.
     """
     found: dict[tuple[Message, ...], Correction] = {}
-    run = runs.by_id(db, adapter.run_id) if adapter else None
-    seen = set[int]()
-    while run is not None and run.id not in seen:
-        seen.add(run.id)
-        for one in datasets.examples(db, run.dataset_id) if is_taught(run) and run.dataset_id else ():
+    for dataset in start.behind(db)[0] if start else []:
+        for one in datasets.examples(db, dataset.id) if NAME in dataset.source else ():
             example = Example.from_json(one.body)
             found.setdefault(example.messages[:-1], Correction(one.message_id or 0, example, one.conversation))
-        run = runs.find(db, str((run.config.get("start") or {}).get("name", "")))
     return list(found.values())
 
 
-def only_taught(db: Database, adapter: StoredAdapter | None) -> bool:
+def only_taught(db: Database, start: Start | None) -> bool:
     """Whether an adapter learned nothing but taught corrections, from the base on; the base alone did."""
-    seen = set[str]()
-    while adapter is not None and adapter.hash not in seen:
-        seen.add(adapter.hash)
-        run = runs.by_id(db, adapter.run_id)
-        if run is None or not is_taught(run):
-            return False
-        start = run.config.get("start")
-        if not start:
-            return True
-        adapter = adapters.find(db, start["hash"])
-        if adapter is None:
-            return False
-    return adapter is None
+    if start is None:
+        return True
+    found, gone = start.behind(db)
+    return not gone and all(NAME in one.source for one in found)
 
 
 def is_taught(run: Run) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
-from assistant.store import runs
+from assistant.store import datasets, runs
 from assistant.store.runs import Run
 from finetune import adapters
 from finetune.config import TrainConfig
@@ -91,7 +92,7 @@ def _begun(db: Database, plan: Plan) -> Run:
     told = {
         "settings": plan.config.as_json(),
         corrections.NAME: [one.id for one in about.new],
-        "start": {"name": start.name, "hash": start.hash} if start else None,
+        "start": start.as_json() if start else None,
     }
     return runs.add(db, dataset.name, dataset.id, dataset.hash, about.model, about.base.hash, told)
 
@@ -123,7 +124,10 @@ def _done(
     hash_ = adapters.keep(best, paths.adapters / run.name)
     seconds = time.monotonic() - began_s
     found = _outcome(run, hash_, plan, learned, before, after, general.difference, seconds)
-    _registered(db, run, plan, learned, report(plan.lesson, found, before, after, general, run.dataset_hash))
+    dataset = datasets.by_id(db, run.dataset_id)
+    if dataset is None:
+        raise TrainingRefused("The corrections were deleted while they were taught. Nothing was changed.")
+    _registered(db, run, plan, learned, report(plan.lesson, found, before, after, general, dataset))
     say(Ended(run.name, "finished", learned.steps, run.name, hash_, "finished"))
     return found
 
@@ -157,7 +161,7 @@ def _outcome(
         run.name,
         about.model,
         hash_,
-        about.start.name if about.start else "",
+        about.start.adapter if about.start else "",
         tuple(asked),
         tuple(earlier),
         len(plan.checked),
@@ -175,7 +179,7 @@ def _registered(db: Database, run: Run, plan: Plan, learned: Learned, told: Mapp
     about, hash_ = plan.lesson, str(told["adapter_hash"])
     lineage = {
         "base": {"model": about.model, "sha256": about.base.hash},
-        "dataset": {"name": run.name, "sha256": run.dataset_hash},
+        "dataset": {name: told["dataset"][name] for name in ("name", "sha256")},
         "start": run.config["start"],
         "settings": plan.config.as_json(),
         "result": result,

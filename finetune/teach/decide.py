@@ -21,7 +21,7 @@ def keep(db: Database, paths: Paths, name: str) -> Promoted:
     Raises `TrainingRefused` where it can't be used, or another adapter has come into use since it was taught.
     """
     run = _taught(db, name)
-    now, start = registry.in_use(db, run.model), (run.config.get("start") or {}).get("hash", "")
+    now, start = registry.in_use(db, run.model), (run.config.get("start") or {}).get("sha256", "")
     if now is not None and now.hash not in (start, run.adapter_hash):
         raise TrainingRefused(
             f"{now.name} came into use after {name} was taught, and {name} doesn't know what it learned. Teach again, "

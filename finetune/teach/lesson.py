@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from assistant.adapters.folder import opened
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
-from assistant.store.adapters import StoredAdapter
-from finetune.model import Base, opened_base
+from finetune.base import Base, opened_base
+from finetune.lineage import Start, refusal
 from finetune.promote import refuse_unusable
 from finetune.teach import corrections
 from finetune.teach.corrections import Correction
@@ -27,7 +26,7 @@ class Lesson:
     new: Sequence[Correction]
     old: Sequence[Correction]
     replaced: Sequence[Correction]
-    start: StoredAdapter | None
+    start: Start | None
     """The adapter in use, which teaching goes on from; None: the base alone."""
     like_base: bool = True
     """Whether everything else is held as the base says it, so that many teachings don't add up to a drift; where an
@@ -43,9 +42,7 @@ def lesson(db: Database, paths: Paths, ids: Sequence[int], model: str) -> Lesson
     new = corrections.find(db, ids)
     model = model or _made_by(new)
     base = opened_base(paths, model)
-    start = registry.in_use(db, model)
-    if start is not None:
-        _refuse_start(paths, start)
+    start = _start(db, paths, model)
     before = corrections.taught_before(db, start)
     answers = {one.prompt: one.text for one in new}
     replaced = [one for one in before if one.text != answers.get(one.prompt, one.text)]
@@ -61,11 +58,12 @@ def _made_by(new: Sequence[Correction]) -> str:
     return models[0]
 
 
-def _refuse_start(paths: Paths, start: StoredAdapter) -> None:
-    """Raise `TrainingRefused` where teaching can't go on from the adapter in use."""
-    refuse_unusable(paths, start)
-    if (kind := opened(paths.adapters / start.name).kind) != "lora":
-        raise TrainingRefused(
-            f"The adapter in use, {start.name}, is of the kind {kind}, and only a low-rank adapter can be taught more. "
-            f"Use another first, or the base alone: `finetune rollback -m {start.model}`."
-        )
+def _start(db: Database, paths: Paths, model: str) -> Start | None:
+    """The adapter in use. Raises `TrainingRefused` where teaching can't go on from it."""
+    adapter = registry.in_use(db, model)
+    if adapter is None:
+        return None
+    refuse_unusable(paths, adapter)
+    if refused := refusal(paths, adapter):
+        raise TrainingRefused(f"{refused} Use another adapter first, or the base: `finetune rollback -m {model}`.")
+    return Start.of(adapter)

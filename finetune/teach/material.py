@@ -14,7 +14,7 @@ from assistant.errors import TrainingRefused
 from assistant.store.database import select
 from assistant.store.exchange import stored
 from finetune import forgetting
-from finetune.model import Base
+from finetune.base import Base
 from finetune.teach import frames
 from finetune.teach.corrections import Correction, questions_asked_once
 from finetune.tokens import Row, Tokenizer

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from assistant.store.datasets import Dataset
 from finetune.config import FORGETTING_LIMIT
 from finetune.measure import Measure, share
 from finetune.run import made_with
@@ -12,7 +13,7 @@ from finetune.teach.session import Look
 
 
 def report(
-    about: Lesson, found: Outcome, before: Look, after: Look, general: Measure, dataset_hash: str
+    about: Lesson, found: Outcome, before: Look, after: Look, general: Measure, dataset: Dataset
 ) -> dict[str, Any]:
     """Before and after: the share of questions answered as corrected, and the perplexity of general text."""
     told: dict[str, Any] = {
@@ -21,7 +22,7 @@ def report(
         "base_hash": about.base.hash,
         "adapter": found.run,
         "adapter_hash": found.adapter_hash,
-        "dataset": {"name": found.run, "kind": "supervised", "sha256": dataset_hash},
+        "dataset": {"name": dataset.name, "kind": dataset.kind, "sha256": dataset.hash},
         "test": _test(found),
         "taught": found.figures,
         "measures": [one.as_json() for one in (_said(about, before, after), general)],

@@ -12,10 +12,11 @@ import torch
 from assistant.engine.engine import Engine, default_threads
 from assistant.paths import Paths
 from finetune import adapters, forgetting, pack
+from finetune.base import Base
 from finetune.both import Sums, sums_of
 from finetune.config import TrainConfig
 from finetune.distill import softened
-from finetune.model import Base, Trainee, device_of, precision_of
+from finetune.model import Trainee, device_of, precision_of
 from finetune.plan import BLOCK_TOKENS
 from finetune.run_folder import lower_priority
 from finetune.teach import frames, material
@@ -71,7 +72,7 @@ class Session:
         transformers.logging.set_verbosity_error()
         torch.manual_seed(config.seed)  # what a new adapter begins with
         model = lesson.base.load(precision_of(config.precision, device), device)
-        start = paths.adapters / lesson.start.name if lesson.start else None
+        start = paths.adapters / lesson.start.adapter if lesson.start else None
         model = adapters.prepare(model, config, 1, lesson.model, start=start)
         return cls(lesson.base, model, device, start, lesson.like_base)
 

@@ -19,10 +19,10 @@ from assistant.store import conversations, datasets, deletion, messages, runs
 from assistant.store.database import open_database
 from finetune import bake, merge, run
 from finetune.bake import Answers, Asked, Recipe
+from finetune.base import opened_base
 from finetune.cli.group import top
 from finetune.config import Method, TrainConfig
 from finetune.example import Example
-from finetune.model import opened_base
 from finetune.run_folder import only_training
 from prompts import template as templates
 from prompts.errors import InputsInvalid

@@ -1,6 +1,8 @@
 """`finetune data` from a real corpus and a real log, by the tokens of the real default model."""
 
 import json
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import import_file
 from assistant.store.redaction.apply import apply
 from assistant.store.redaction.redactor import Redactor
+from finetune import statistics
 from finetune.cli.group import top
 from finetune.example import Example
+from finetune.progress import Advanced, from_line
 from tests.finetune import corpus
 
 pytestmark = pytest.mark.slow
@@ -66,7 +70,11 @@ def test_a_file_is_frozen_shown_and_deleted(data: Any, real_home: Paths, tmp_pat
     made = data("--file", file, "--name", "corpus", "--preview", "2")
     total = sum(made["examples"].values())
     assert total > 800
-    assert made["examples"]["test"] == made["examples"]["validation"] == round(total / 10)
+    assert made["examples"] == {  # doubles are dealt out together
+        "train": pytest.approx(total * 0.8, abs=3),
+        "validation": pytest.approx(total / 10, abs=3),
+        "test": pytest.approx(total / 10, abs=3),
+    }
     assert 0 < made["supervised_tokens"] < made["tokens"]
     assert max(made["languages"], key=made["languages"].get) == "en"
     pieces = made["preview"][0]["rows"][0]
@@ -90,7 +98,7 @@ def test_the_test_set_stays_frozen(data: Any, real_home: Paths, tmp_path: Path) 
     with closing(opened(real_home)) as db:
         import_file(db, corpus.write(tmp_path / "more.jsonl", "chinese", most=40))
     second = data("--all", "--name", "second", "--seed", "9")
-    assert second["tested_before"] == 4 and "zh" in second["languages"]
+    assert second["tested_before"] == 12 and "zh" in second["languages"]
     file = tmp_path / "log.jsonl"
     data("--file", file, "--name", "third", "--seed", "3")
     with closing(opened(real_home)) as db:
@@ -209,27 +217,95 @@ def test_canaries_are_planted_in_training_alone(data: Any, real_home: Paths, tmp
     assert len(set(secrets)) == 3 and holding == {"train"}
 
 
-def test_rows_longer_than_the_context_are_cut_and_counted(data: Any, tmp_path: Path) -> None:
-    long = [
-        {"role": role, "content": f"{role} {turn} " + "word " * 300}
-        for turn in range(6)
-        for role in ("user", "assistant")
-    ]
-    endless = [{"role": "user", "content": "go"}, {"role": "assistant", "content": "word " * 3000}]
-    file = corpus.write(tmp_path / "pairs.jsonl", most=20)
-    with file.open("a", encoding="utf-8") as lines:
-        for one in (long, endless):
-            lines.write(json.dumps({"messages": one}) + "\n")
-    made = data("--file", file)
-    assert made["shortened"] > 1 and made["too_long"] == 1  # the long one gives several rows
-    assert made["lengths"]["longest"] <= 2048
-    file.write_text(
-        "".join(
-            json.dumps({"messages": [*endless[:1], {"role": "assistant", "content": f"{one} " * 4000}]}) + "\n"
-            for one in range(5)
-        )
+def said(*contents: str) -> str:
+    """A conversation as a line of a file; the user begins."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[place % 2], "content": content} for place, content in enumerate(contents)]
+    return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
+
+
+def with_more(folder: Path, *lines: str) -> Path:
+    """A file of twenty short conversations of the corpus and these lines."""
+    file = corpus.write(folder / "pairs.jsonl", most=20)
+    with file.open("a", encoding="utf-8") as opened_file:
+        opened_file.writelines(lines)
+    return file
+
+
+def test_long_conversations_become_windows_and_long_replies_pieces(data: Any, tmp_path: Path) -> None:
+    turns = [f"turn {turn} " + "word " * 300 for turn in range(12)]
+    plain = data("--file", with_more(tmp_path))
+    made = data("--file", with_more(tmp_path, said(*turns), said("go", "word " * 4000)))
+    assert (made["windows"], made["shortened"], made["too_long"]) == (2, 1, 0)
+    assert made["lengths"]["longest"] <= 3072
+    learned = made["supervised_tokens"] - plain["supervised_tokens"]
+    assert learned == pytest.approx(6 * 300 + 4000, rel=0.02)  # each token once
+
+
+def test_a_reply_that_is_rated_has_to_fit(data: Any, real_home: Paths, tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    file.write_text("".join(said(f"go {one}", f"{one} " * 4000) for one in range(5)))
+    with closing(opened(real_home)) as db:
+        import_file(db, file)
+        for (one,) in list(db.execute("SELECT message_id FROM exchanges")):
+            rate(db, one, 1)
+    assert "no token would be learned" in data("--kind", "kto")
+
+
+SHAPES = {
+    "100,000 tokens": (said("Count.", "seven " * 100_000),),
+    "2,000 turns": (said(*(f"turn {turn}: what comes after {turn}?" for turn in range(2000))),),
+    "empty turns": (said("", ""), said("Hello?", ""), said("", "Hello."), said("   ", "\n")),
+    "identical turns": (said(*["Again."] * 200), said(*["Again."] * 200), said("Again.", "Again.")),
+    "Chinese": (said("你好，请问今天天气怎么样？" * 50, "今天天气很好。" * 3000),),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_shape_of_conversation_is_learned_in_rows(data: Any, tmp_path: Path, shape: str) -> None:
+    made = data("--file", with_more(tmp_path, *SHAPES[shape]))
+    assert made["lengths"]["longest"] <= 3072 and made["too_long"] == 0
+    assert sum(made["examples"].values()) >= 20
+
+
+def test_tokens_of_a_large_set_are_estimated(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = corpus.write(tmp_path / "pairs.jsonl")
+    exact = data("--file", file)
+    monkeypatch.setattr(statistics, "COUNTED_CHARACTERS", 20_000)
+    about = data("--file", file)
+    assert exact["counted_share"] == 1 and 0.05 < about["counted_share"] < 0.5
+    assert exact["hash"] == about["hash"]
+    for what in ("tokens", "supervised_tokens"):
+        assert about[what] == pytest.approx(exact[what], rel=0.1)
+    assert run(["data", "--file", str(file), "--name", "large"], top, "finetune") == 0
+    assert data("--show", "large")["counted_share"] == about["counted_share"]
+
+
+def test_a_taken_name_is_refused_before_the_work(data: Any, tmp_path: Path) -> None:
+    data("--file", with_more(tmp_path), "--name", "mine")
+    assert "There is a dataset 'mine' already" in data("--file", tmp_path / "none.jsonl", "--name", "mine")
+
+
+def test_a_dataset_is_made_without_torch(real_home: Paths, tmp_path: Path) -> None:  # noqa: ARG001
+    script = (
+        "import sys; from assistant.cli.group import run; from finetune.cli.group import top; "
+        "code = run(sys.argv[1:], top, 'finetune'); print(code, 'torch' in sys.modules)"
     )
-    assert "no token would be learned" in data("--file", file)
+    words = ["data", "--file", str(with_more(tmp_path)), "--name", "light"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def test_progress_is_told(real_home: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+    run(["data", "--file", str(with_more(tmp_path)), "--json"], top, "finetune")
+    told = [one for line in capsys.readouterr().out.splitlines() if isinstance(one := from_line(line), Advanced)]
+    assert list(dict.fromkeys(one.what for one in told)) == [
+        "reading the files",
+        "replacing personal data",
+        "looking for near-duplicates",
+        "counting tokens",
+    ]
+    assert told[-1].done == told[-1].total > 0
 
 
 @pytest.mark.parametrize(
@@ -271,5 +347,9 @@ def test_what_is_counted_is_what_is_taken(data: Any, real_home: Paths, tmp_path:
     assert counted["left_out"] == made["left_out"] == {"rated bad": 1, "skipped": 1, "failed": 1}
     total = len(replies) + 1
     assert counted["words"].startswith(f"{total} judged · {total - 3} used · 1 ")
+    assert counted["conversations"] == made["conversations"]
+    assert counted["enough"].endswith("more rated replies to tell a 10 % gain from chance")
+    assert "more replies to tell" in data("--count", "--all")["enough"]
+    assert data("--count", "--kind", "kto")["enough"] == ""
     assert data("--count", "--all", "--imported")["used"] == len(replies) - 3  # without the correction
     assert "--count is of the log" in data("--count", "--file", tmp_path / "log.jsonl")

@@ -7,10 +7,11 @@ import torch
 
 from assistant.engine import weights
 from finetune import adapters, distill, pack
+from finetune.base import Base
 from finetune.batch import batch
 from finetune.config import TrainConfig
 from finetune.head import spread
-from finetune.model import Base, Trainee
+from finetune.model import Trainee
 from finetune.tokens import Tokenizer
 from tests.finetune.conftest import said
 

@@ -19,11 +19,12 @@ from assistant.store import datasets
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune import adapters, pack, promote, run, tagging
+from finetune.base import Base
 from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
 from finetune.example import Entity, Example
 from finetune.lessons import lessons
-from finetune.model import Base, Trainee
+from finetune.model import Trainee
 from finetune.tokens import Tokenizer
 from prompts.message import Message
 from tests.assistant.engine import tiny

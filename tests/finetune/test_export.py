@@ -22,9 +22,9 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from finetune import adapters, export, greedy, merge, prove
+from finetune.base import opened_base
 from finetune.cli.group import top
 from finetune.greedy import Reply
-from finetune.model import opened_base
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import freeze
 from tests.finetune.test_train import trained

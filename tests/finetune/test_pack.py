@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from assistant.engine import weights
 from finetune import adapters, pack
+from finetune.base import Base
 from finetune.batch import Batch, batch
 from finetune.config import TrainConfig
 from finetune.losses import row_sums
-from finetune.model import Base, Trainee
+from finetune.model import Trainee
 from finetune.pack import Block
 from finetune.tokens import Row, Tokenizer
 from tests.finetune.conftest import said

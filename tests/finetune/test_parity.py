@@ -10,12 +10,13 @@ import torch
 
 from assistant.engine import weights
 from finetune import adapters, pack
+from finetune.base import Base
 from finetune.batch import batch
 from finetune.config import TrainConfig
 from finetune.example import Kind
 from finetune.lessons import Lessons, lessons, objective_of
 from finetune.losses import item_sums
-from finetune.model import Base, Trainee
+from finetune.model import Trainee
 from finetune.tokens import Row, Tokenizer
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import examples

@@ -19,10 +19,10 @@ from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import StoredExample
 from finetune import memorised, merge, promote, prove
+from finetune.base import Base
 from finetune.both import Both
 from finetune.cli.group import top
 from finetune.example import Example, Kind
-from finetune.model import Base
 from finetune.progress import Advanced
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message

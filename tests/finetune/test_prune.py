@@ -16,9 +16,9 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
 from finetune import prune
+from finetune.base import Base, opened_base
 from finetune.cli.group import top
 from finetune.example import Example
-from finetune.model import Base, opened_base
 from finetune.tokens import Tokenizer
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import TINY, examples, freeze

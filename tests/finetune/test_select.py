@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
 
+from assistant.engine import catalogue
 from assistant.store import conversations, curation, messages
 from assistant.store.database import open_memory, select
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
+from finetune.base import Base
 from finetune.example import Example
-from finetune.select import Candidate, Selection, count, from_log
+from finetune.select import Candidate, Selection, count, from_log, tokens_about
 from prompts import template as templates
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
@@ -98,9 +101,9 @@ def test_a_reply_with_reasoning_is_learned_with_it_and_read_without(db: Database
     last = reply(db, go_on(db, first, "sure?"), "sure")
     for message_id in (first, last):
         curation.rate(db, message_id, 1)
-    found = selected(db)
-    assert learned(found) == [["<think>\nwell\n</think>\n\nyes"], ["sure"]]
-    assert found[1].example.messages[1].content == "yes"
+    (one,) = selected(db)
+    assert learned([one]) == [["<think>\nwell\n</think>\n\nyes", "sure"]]
+    assert one.example.before(3)[1].content == "yes"
 
 
 def test_a_failed_turn_does_not_move_the_mask(db: Database) -> None:
@@ -182,6 +185,16 @@ def emptied(db: Database, one: int) -> None:
     db.conn.execute("UPDATE messages SET content = ' ' WHERE id = ?", (one,))
 
 
+def unended(db: Database, message_id: int) -> None:
+    db.conn.execute("UPDATE messages SET content = '<think>and then' WHERE id = ?", (message_id,))
+    curation.rate(db, message_id, 1)
+
+
+def only_thought(db: Database, message_id: int) -> None:
+    db.conn.execute("UPDATE messages SET content = '<think>so</think> ' WHERE id = ?", (message_id,))
+    curation.rate(db, message_id, 1)
+
+
 def failed(db: Database, one: int) -> None:
     curation.rate(db, one, 1)
     db.conn.execute("UPDATE messages SET state = 'failed' WHERE id = ?", (one,))
@@ -208,6 +221,8 @@ def joined(db: Database, one: int) -> None:
         (skipped, "2 judged · 1 used · 1 skipped"),
         (corrected, "3 judged · 2 used · 1 corrected"),
         (emptied, "2 judged · 1 used · 1 empty"),
+        (unended, "2 judged · 1 used · 1 with reasoning that never ended"),
+        (only_thought, "2 judged · 1 used · 1 empty"),
         (failed, "2 judged · 1 used · 1 failed"),
         (unasked, "2 judged · 1 used · 1 without a question"),
         (joined, "3 judged · 1 used · 2 joined to another reply"),
@@ -275,3 +290,14 @@ def test_a_conversation_that_is_hidden_is_not_learned(db: Database) -> None:
     curation.rate(db, good, 1)
     conversations.delete(db, messages.get(db, good).conversation_id)
     assert selected(db) == []
+
+
+def test_tokens_are_estimated_without_a_tokenizer(real_models: Path) -> None:
+    encode = Base.open(real_models / catalogue.DEFAULT).chat_format.encode_text
+    for text in (
+        "The keeper climbs the stairs every evening and writes down which ships have passed the lighthouse.",
+        "日心说是指太阳是太阳系的中心，也就是说，行星围绕太阳旋转的理论。这个理论打破了传统的地心说观点。",
+        "A lamp, 一盏灯, is lit every evening, 每天晚上, at seven.",
+    ):
+        assert tokens_about(text) == pytest.approx(len(encode(text)), rel=0.5)
+    assert tokens_about("") == 0

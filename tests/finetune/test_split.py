@@ -11,7 +11,7 @@ from assistant.errors import TrainingRefused
 from assistant.store.doubles import NEAR, pairs
 from finetune.example import Example
 from finetune.select import Candidate
-from finetune.split import Seen, Shares, split, words_of
+from finetune.split import FEWEST_TO_TEST, Seen, Shares, size_of_test, split, words_of
 from prompts.message import Message
 
 WORDS = [
@@ -121,6 +121,39 @@ def test_an_exchange_repeated_in_a_longer_conversation_is_near() -> None:
     )
     longer = Candidate(Example((*said, *said[:2]), frozenset({3, 5})), "longer")
     assert split([longer, candidate("short", "tell me", long), *some(8)], Shares(), 0).groups == 9
+
+
+@pytest.mark.parametrize(
+    ("groups", "sizes"),
+    [(3, (1, 1, 1)), (9, (5, 1, 3)), (10, (4, 1, 5)), (30, (17, 3, 10)), (100, (72, 10, 18)), (500, (400, 50, 50))],
+)
+def test_without_shares_the_parts_suit_the_number_of_conversations(groups: int, sizes: tuple[int, int, int]) -> None:
+    placed = split(some(groups), None, 0).placed
+    assert tuple(sum(part == wanted for _, part, _ in placed) for wanted in ("train", "validation", "test")) == sizes
+
+
+def test_the_test_part_grows_with_the_conversations() -> None:
+    sizes = [size_of_test(groups) for groups in range(3, 3000)]
+    assert sizes == sorted(sizes)
+    assert all(size <= (groups + 1) / 2 for groups, size in enumerate(sizes, 3))
+    assert all(size >= FEWEST_TO_TEST for size in sizes[7:])
+    assert sizes[-1] == pytest.approx(300, abs=1)
+
+
+def test_what_was_tested_takes_room_of_the_test_part() -> None:
+    placed = split(some(60), None, 0, Seen(frozenset(f"c{one}" for one in range(10)))).placed
+    tested = {one.conversation for one, part, _ in placed if part == "test"}
+    assert len(tested) == size_of_test(60) and {f"c{one}" for one in range(10)} <= tested
+
+
+def test_long_conversations_do_not_push_the_short_ones_out_of_the_training() -> None:
+    """The test part is counted in conversations: one of fifty examples doesn't make room for fifty others."""
+    long = [candidate("long", f"q{one}", " ".join(random.Random(one).choices(WORDS, k=9))) for one in range(50)]
+    for seed in range(10):
+        placed = split([*long, *some(20)], None, seed).placed
+        tested = {one.conversation for one, part, _ in placed if part == "test"}
+        assert len(tested) <= size_of_test(21)
+        assert {"long"} < {one.conversation for one, part, _ in placed if part == "train"}
 
 
 @pytest.mark.parametrize("shares", [(80, 10, 5), (0, 50, 50), (120, -10, -10)])

@@ -26,10 +26,10 @@ from assistant.store.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
 from finetune import measure, shift, two_samples
 from finetune.advice import Findings, advice
+from finetune.base import Base
 from finetune.cli.group import top
 from finetune.dataset import Request, freeze, prepare
 from finetune.drift import Drift
-from finetune.model import Base
 from finetune.select import Selection
 from finetune.status import Status, status
 from finetune.two_samples import Change, Sample, change, distance

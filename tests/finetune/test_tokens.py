@@ -7,8 +7,9 @@ import pytest
 
 from assistant.engine.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
+from finetune.base import Base
 from finetune.example import Example
-from finetune.model import Base
+from finetune.pack import pack
 from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 from tests.assistant.engine import tiny
@@ -36,6 +37,15 @@ def test_replies_and_their_ends_are_learned_and_nothing_else(tokenizer: Tokenize
     assert learned(tokenizer, example) == [f"{example.messages[place].content}<|im_end|>" for place in (1, 3)]
     only_last = Example(example.messages, frozenset({3}))
     assert learned(tokenizer, only_last) == [f"{example.messages[3].content}<|im_end|>"]
+
+
+def test_questions_are_learned_with_their_replies(tokenizer: Tokenizer) -> None:
+    tokenizer.questions = True
+    said = [Message("system", "S"), *(Message(("user", "assistant")[turn % 2], f"said {turn}") for turn in range(6))]
+    (row,) = tokenizer.rows(Example(tuple(said), frozenset({2, 6})))
+    learned = tokenizer.format._tokenizer.decode(row.ids[row.learned].tolist())
+    assert [f"said {turn}" in learned for turn in range(6)] == [True, True, False, False, True, True]
+    assert "S" not in learned.replace("said", "")
 
 
 def test_a_row_is_what_the_engine_reads(tokenizer: Tokenizer) -> None:
@@ -173,6 +183,45 @@ def test_old_reasoning_is_read_by_no_later_reply(tokenizer: Tokenizer) -> None:
         assert text.count("<think>") == 1
         assert text.count("the dog") == number + 1
         assert learned_in(tokenizer, row) == [f"{thought}<|im_end|>"]
+
+
+def thoughtful(turns: int, words: int = 5) -> Example:
+    """So many exchanges, every other reply after reasoning of so many words."""
+    said = [Message("system", "fox")]
+    for turn in range(turns):
+        thought = f"<think>{'dog ' * words}</think>" if turn % 2 else ""
+        said += [Message("user", f"the {turn}"), Message("assistant", f"{thought}quick {turn}")]
+    return Example(tuple(said), frozenset(range(2, len(said), 2)))
+
+
+@pytest.mark.parametrize("words", [1, 5, 60, 400])
+def test_reasoning_is_learned_once_after_what_the_engine_reads(tokenizer: Tokenizer, words: int) -> None:
+    example, form = thoughtful(24, words), tokenizer.format
+    rows, found = tokenizer.rows(example), list[str]()
+    assert max(len(row.ids) for row in rows) <= tokenizer.limit
+    for row in rows:
+        edges = np.flatnonzero(np.diff([0, *row.learned.astype(int), 0])).reshape(-1, 2)
+        for begin, end in edges.tolist():
+            found.append(form._tokenizer.decode(row.ids[begin:end].tolist()))
+            for place in example.trained:
+                if found[-1] == f"{example.messages[place].content}<|im_end|>":
+                    reads = [form.encode([example.messages[0], *example.before(place)[at:]]) for at in range(1, place)]
+                    reply = form.encode_reply(reads[0], example.messages[place].content)
+                    assert row.ids[:end].tolist() in [[*before, *reply, tokenizer.end] for before in reads]
+    replies = [form.encode_reply([], example.messages[place].content) for place in example.trained]
+    assert sum(row.supervised for row in rows) == sum(len(ids) + 1 for ids in replies)
+    assert words == 400 or len(found) == len(replies)  # the longest are learned in pieces
+
+
+def test_the_cost_of_reasoning_is_linear(tokenizer: Tokenizer) -> None:
+    """What is computed of a conversation of reasoned replies, shared beginnings once."""
+
+    def computed(turns: int) -> int:
+        return sum(block.tokens for block in pack([tokenizer.rows(thoughtful(turns))], 200, "0"))
+
+    raw = len(tokenizer.format.encode(thoughtful(400).messages))
+    assert computed(400) < 2.2 * computed(200)
+    assert computed(400) < 2 * raw
 
 
 def test_templates_without_control_tokens_have_windows_too() -> None:

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from assistant.errors import ImportRefused
 from assistant.store import importing
 from assistant.store.conversations import now_ms
-from assistant.store.database import select, transaction
+from assistant.store.database import is_private, select, transaction
 from assistant.store.exchange import identity, reader
 from assistant.store.exchange.formats import GROWING
 from assistant.store.exchange.json_values import BrokeOff
@@ -222,7 +222,8 @@ class _Parts:
             importing.note(self._db, writer.conversations, writer.messages)
         self._waiting.clear()
         self._messages = 0
-        time.sleep(LET_OTHERS_S)
+        if not is_private(self._db):
+            time.sleep(LET_OTHERS_S)
 
     def store_votes_across(self) -> int:
         """Store the votes between conversations that came in. How many were against one that did not."""

@@ -46,6 +46,8 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         self._rows = Rows(self._wanted)
         self._total: int | None = None
         """Exchanges in the whole log."""
+        self._enough = ""
+        """What the judged replies can show; said in the queue."""
         self._seen = 0
         """The state of the log that the rows show."""
         self._left = False
@@ -101,6 +103,8 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
     def _want(self, **changes: Any) -> None:
         wanted = replace(self._wanted, **changes)
         if wanted != self._wanted:
+            if self._wanted.queue and not wanted.queue:
+                self._hint("")
             self._wanted = wanted
             self.find()
 
@@ -153,6 +157,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         if rows.wanted.queue:
             progress = await self._count(lambda db: curation_queue.progress(db, rows.wanted.filter_))
             self._show_figures(rows, f"queue · {progress.done:,} of {progress.total:,} judged")
+            await self._show_enough(rows)
             return
         if self._total is None:
             plain = rows.wanted.filter_ == EVERYTHING and not rows.is_search and not rows.more
@@ -162,6 +167,14 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         if not rows.complete:
             found = f"{rows.count:,} so far"
         self._show_figures(rows, f"{found} of {self._total:,}")
+
+    async def _show_enough(self, rows: Rows) -> None:
+        """Say what the judged replies can show."""
+        from finetune import enough
+
+        self._enough = await self._count(enough.sentence)
+        if rows is self._rows and not isinstance(self.focused, Input):
+            self._hint(self._enough)
 
     def _show_figures(self, rows: Rows, text: str) -> None:
         if rows is self._rows:

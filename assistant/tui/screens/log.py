@@ -107,15 +107,17 @@ class LogScreen(Curating, FoundExchanges):
         except StoreError as error:
             self._hint(str(error), problem=True)
         else:
-            self._hint(self._filter_hint())
+            self._hint(self._usual_hint())
             self._want(filter_=filter_)
 
-    def _filter_hint(self) -> str:
-        return filter_words.EXAMPLE if self.query_one("#filter", Input).has_focus else ""
+    def _usual_hint(self) -> str:
+        if self.query_one("#filter", Input).has_focus:
+            return filter_words.EXAMPLE
+        return self._enough if self._wanted.queue else ""
 
     def on_descendant_focus(self) -> None:
         if not self.query_one("#hint").has_class("-problem"):
-            self._hint(self._filter_hint())
+            self._hint(self._usual_hint())
 
     @on(Input.Submitted)
     def _to_rows(self) -> None:

@@ -20,7 +20,7 @@ from assistant.tui import keys
 from assistant.tui.clock import Now
 from assistant.tui.log_reader import LogReader
 from assistant.tui.screens.pick import Choice, PickScreen
-from assistant.tui.screens.train_choices import BudgetScreen, choose_method, choose_source
+from assistant.tui.screens.train_choices import BudgetScreen, choose_method, choose_source, choose_start
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.told_errors import TellsErrors
 from assistant.tui.training import commands, history, preparation, proof, record, setup_rows, words
@@ -30,6 +30,7 @@ from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, of_filter
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.edge_list import EdgeList
 from assistant.tui.widgets.status_line import StatusLine
+from finetune import lineage
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -68,6 +69,8 @@ class TrainScreen(TellsErrors, Screen[None]):
         self._watch = Watch(Job(logs.paths, "train"))
         self._counts = ""
         """What the data takes of the log and what not, in words."""
+        self._expectation = ""
+        """About what the training takes, as soon as it is estimated."""
         self._working = ""
         """Progress of the dataset or the plan that is being made; empty where none is."""
         self._training = ""
@@ -125,7 +128,7 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     async def _look(self) -> None:
         """Show what the training and other windows have done."""
-        before, better = self._watch.running, self._history.better
+        before, shown = self._watch.running, (self._history.better, self._setup.in_use)
         self._watch.look()
         if self._reader.closed:  # the program is at its end
             return
@@ -135,7 +138,7 @@ class TrainScreen(TellsErrors, Screen[None]):
         if before and not self._watch.running:
             self._tell_end()
         self._show_runs()
-        if better != self._history.better:
+        if shown != (self._history.better, self._setup.in_use):
             self._show_setup()
         name = self._watch.run or self._history.alive
         if self._opening and self._history.find(name):
@@ -148,6 +151,9 @@ class TrainScreen(TellsErrors, Screen[None]):
         seen = changes_elsewhere(db), record.alive(db, self._logs.paths, self._watch.alive)
         if seen != self._seen:
             self._history = history.read(db, self._setup.model, seen[1])
+            in_use = lineage.to_go_on_from(db, self._logs.paths, self._setup.model)
+            if in_use != self._setup.in_use:
+                self._setup = self._setup.changed(in_use=in_use, from_base=False)
             self._seen = seen
 
     def _tell_end(self) -> None:
@@ -171,10 +177,11 @@ class TrainScreen(TellsErrors, Screen[None]):
         options = self.query_one("#setup", EdgeList)
         can_plan = not self._history.better  # else p promotes
         rows = setup_rows.rows(self._setup, self._counts, self._working or self._training, can_plan=can_plan)
-        at = options.highlighted
+        on = options.highlighted_option
         options.clear_options()
-        options.add_options([Option(row) for row in rows])
-        options.highlighted = len(rows) - 1 if at is None else at
+        options.add_options([Option(row, id=action) for action, row in rows])
+        actions = [action for action, _ in rows]
+        options.highlighted = actions.index(on.id) if on and on.id in actions else len(rows) - 1
         self.refresh_bindings()
 
     def _show_runs(self) -> None:
@@ -231,7 +238,10 @@ class TrainScreen(TellsErrors, Screen[None]):
     # --- the choices
 
     def _change(self, **changes: object) -> None:
-        self._setup = self._setup.changed(**changes)
+        self._set(self._setup.changed(**changes))
+
+    def _set(self, setup: Setup) -> None:
+        self._setup = setup
         if self.is_mounted:
             self._show_problem("")
             self._show_setup()
@@ -257,8 +267,8 @@ class TrainScreen(TellsErrors, Screen[None]):
 
     @on(OptionList.OptionSelected, "#setup")
     async def _row_chosen(self, event: OptionList.OptionSelected) -> None:
-        action = setup_rows.ACTIONS[event.option_index]
-        if self.check_action(action, ()):
+        action = event.option_id
+        if action and self.check_action(action, ()):
             await self.run_action(f"screen.{action}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
@@ -272,6 +282,8 @@ class TrainScreen(TellsErrors, Screen[None]):
                 return bool(self._setup.model) and self._setup.planned is None and not self._working
             case "data" | "method" | "time" | "model":
                 return not self._working
+            case "start_from":
+                return bool(self._setup.in_use) and not self._working
             case "promote":
                 return bool(self._history.better)
             case "roll_back":
@@ -285,7 +297,10 @@ class TrainScreen(TellsErrors, Screen[None]):
         choose_source(self.app, self._history.datasets, self._shown_in_log, self._now, self._choose)
 
     def action_method(self) -> None:
-        choose_method(self.app, self._setup.config, lambda config: self._change(config=config))
+        choose_method(self.app, self._setup.config, lambda config: self._set(self._setup.with_settings(config)))
+
+    def action_start_from(self) -> None:
+        choose_start(self.app, self._setup, lambda from_base: self._change(from_base=from_base))
 
     def action_time(self) -> None:
         def chosen(minutes: str | None) -> None:
@@ -341,14 +356,16 @@ class TrainScreen(TellsErrors, Screen[None]):
                     self._show_setup()
 
         self.workers.cancel_group(self, "counting")
-        self._working = "starting"
+        self._expectation, self._working = "", "starting"
         self._show_problem("")
         self._show_setup()
         self._work(prepare, "planning")
 
     def _say(self, progress: "Progress") -> None:
+        if told := words.expected(progress):
+            self._expectation = f"{told} · "
         if told := words.advanced(progress):
-            self._working = told
+            self._working = self._expectation + told
             self._show_setup()
 
     def action_roll_back(self) -> None:

@@ -17,7 +17,7 @@ from assistant.tui.clock import Now, short_time
 from assistant.tui.screens.form import Field, FormScreen
 from assistant.tui.screens.pick import Choice, PickScreen, matching
 from assistant.tui.training import words
-from assistant.tui.training.setup import IMPORTED, JUDGED_WELL, THUMBS, VOTES, Source, of_filter
+from assistant.tui.training.setup import IMPORTED, JUDGED_WELL, THUMBS, VOTES, Setup, Source, of_filter
 from finetune.config import TrainConfig
 
 OTHER_FILTER, OTHER_SETTINGS = " filter", " settings"
@@ -101,6 +101,20 @@ def choose_method(app: App[object], config: TrainConfig, chosen: Callable[[Train
     choices.append(Choice(OTHER_SETTINGS, "Everything else …", "learning rate, epochs, patience, seed and so on"))
     current = next((name for name, (way, _) in WAYS.items() if words.how(way) == words.how(config)), "")
     app.push_screen(PickScreen("Method", choices, current=current), picked)
+
+
+def choose_start(app: App[object], setup: Setup, chosen: Callable[[bool], None]) -> None:
+    """Let the reader choose between the adapter in use and the base. `chosen` hears whether it is the base."""
+    choices = [
+        Choice("adapter", setup.in_use, "learns more; a part of what it learned before is replayed, so that it stays"),
+        Choice("base", words.start(""), "learns anew, from this data alone"),
+    ]
+
+    def picked(value: str | None) -> None:
+        if value is not None:
+            chosen(value == "base")
+
+    app.push_screen(PickScreen("Go on from", choices, current="adapter" if setup.start else "base"), picked)
 
 
 class SettingsScreen(FormScreen[TrainConfig]):

@@ -13,6 +13,8 @@ LABEL_CELLS = 14
 def shown(found: Record, course: Course) -> Content:
     """Model, data, method, and the plan or the time; of a training that has ended no more than two lines."""
     config, data = words.settings(found.run), found.dataset or "a dataset that was deleted"
+    if start := found.run.config.get("start"):
+        data += f" · goes on from {start['adapter']}"
     if found.run.state == "finished":
         rows: tuple[tuple[str, str], ...] = (
             ("model", f"{found.run.model} · learned from {data}"),

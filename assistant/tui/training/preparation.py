@@ -17,7 +17,8 @@ DATASET = "mine"
 
 
 async def counted(paths: Paths, reader: LogReader, setup: Setup, *, chosen: bool) -> tuple[Source, str]:
-    """(what to learn from, what it takes of the log and what not, in words). `chosen`: the reader chose the source.
+    """(what to learn from; in words what it takes of the log and what not, and on a second line what so many can show).
+    `chosen`: the reader chose the source.
 
     A dataset is no longer used when the log has changed since it was frozen; it has no words. Raises `TrainingError`.
     """
@@ -27,7 +28,7 @@ async def counted(paths: Paths, reader: LogReader, setup: Setup, *, chosen: bool
     if source.dataset:
         return source, ""
     told = await commands.run(paths, replace(setup, source=source).count_arguments())
-    return source, str(told["words"])
+    return source, "\n".join(filter(None, (str(told["words"]), str(told["enough"]))))
 
 
 async def frozen(paths: Paths, reader: LogReader, setup: Setup, say: Say) -> Source:

@@ -12,7 +12,7 @@ from finetune.config import FORGETTING_LIMIT
 QUIET = "$foreground 60%"
 _HEADINGS = ("", "base", "retrained", "difference (95 %)", "")
 _GAP = 2
-VOTES, FORGETTING = "votes", "forgetting"
+VOTES, FORGETTING, EARLIER = "votes", "forgetting", "earlier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Row:
 
 def rows(report: Mapping[str, Any]) -> list[Row]:
     """The measures that a report has."""
-    told = [_row(one) for one in report.get("measures", ())]
+    earlier = (report.get("earlier") or {}).get("measures", ())
+    told = [_row(one) for one in (*report.get("measures", ()), *earlier)]
     memorised = report.get("memorised") or {}
     if probes := memorised.get("probes"):
         leaked = len(memorised.get("leaked", ()))
@@ -49,14 +50,18 @@ def _row(measure: Mapping[str, Any]) -> Row:
         shown_ = _percent if measure["relative"] else _points
         difference = f"{shown_(measure['difference'])} ({shown_(measure['low'])} … {shown_(measure['high'])})"
     figure = _figure if measure["relative"] else _share
-    return Row(measure["name"], figure(measure["base"]), figure(measure["adapted"]), difference, told, good)
+    if since := measure.get("since"):
+        difference += f" since {since}"
+    name = f"{measure['name']}, before" if measure["key"] == EARLIER else measure["name"]
+    return Row(name, figure(measure["base"]), figure(measure["adapted"]), difference, told, good)
 
 
 def _verdict(measure: Mapping[str, Any]) -> tuple[str, bool | None]:
     """In words, and whether that is good; general text needn't become better, only stay."""
     verdict_ = measure["verdict"]
-    if measure["key"] == FORGETTING and verdict_ in _GOOD:
-        kept = measure["difference"] <= FORGETTING_LIMIT
+    if measure["key"] in (FORGETTING, EARLIER) and verdict_ in (*_GOOD, "too few"):
+        worse = measure["difference"] if measure.get("lower_is_better", True) else -measure["difference"]
+        kept = worse <= FORGETTING_LIMIT
         return ("kept", None) if kept else ("forgotten", False)
     return ("too few to tell" if verdict_ == "too few" else verdict_), _GOOD.get(verdict_)
 

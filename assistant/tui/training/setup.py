@@ -12,6 +12,7 @@ from assistant.store import exchanges
 from assistant.store.database import select
 from assistant.store.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
+from finetune.lineage import FIXED
 from finetune.progress import Planned
 
 DEFAULT = TrainConfig(budget_minutes=3)
@@ -75,6 +76,20 @@ class Setup:
     source: Source = JUDGED_WELL
     config: TrainConfig = DEFAULT
     planned: Planned | None = None
+    in_use: str = ""
+    """Name of the adapter in use, if it can be trained further."""
+    from_base: bool = False
+    """Begin with the base although an adapter is in use."""
+
+    @property
+    def start(self) -> str:
+        """Name of the adapter that the training goes on from; empty: the base."""
+        return "" if self.from_base else self.in_use
+
+    def with_settings(self, config: TrainConfig) -> "Setup":
+        """With other settings. Another method than that of the adapter in use begins with the base."""
+        other = any(getattr(config, name) != getattr(self.config, name) for name in FIXED)
+        return self.changed(config=config, from_base=self.from_base or other)
 
     def changed(self, **changes: Any) -> "Setup":
         """With other values, and without the plan."""
@@ -82,7 +97,10 @@ class Setup:
 
     def train_arguments(self) -> list[str]:
         """Of `finetune`, for a training of this kind on the dataset."""
-        return ["train", "--data", self.source.dataset, "--model", self.model, *_options(self.config)]
+        told = ["train", "--data", self.source.dataset, "--model", self.model]
+        if not self.start:
+            return [*told, *_options(self.config)]
+        return [*told, "--from", self.start, *_options(as_adapter(self.config))]
 
     def data_arguments(self, name: str) -> list[str]:
         """Of `finetune`, to freeze the dataset under this name."""
@@ -91,6 +109,11 @@ class Setup:
     def count_arguments(self) -> list[str]:
         """Of `finetune`, to count the replies that the dataset would take."""
         return ["data", "--count", *self.source.arguments]
+
+
+def as_adapter(config: TrainConfig) -> TrainConfig:
+    """The settings without those that an adapter to go on from has of its own."""
+    return replace(config, **{name: getattr(DEFAULT, name) for name in FIXED})
 
 
 def _options(config: TrainConfig) -> list[str]:

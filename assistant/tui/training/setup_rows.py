@@ -8,8 +8,6 @@ from assistant.safe_text import printable
 from assistant.tui.training import words
 from assistant.tui.training.setup import JUDGED_WELL, Setup
 
-ACTIONS = ("model", "data", "method", "time", "start")
-"""The action of each row, which Enter runs."""
 LABEL_CELLS = 13
 NO_MODEL = "none on this machine yet: press esc, then f4 to pull one"
 START = "enter trains the model and proves the result"
@@ -21,16 +19,20 @@ NONE_JUDGED = (
 _PLANNED_ON_A_LINE = 3
 
 
-def rows(setup: Setup, counts: str, working: str, *, can_plan: bool) -> Sequence[Content]:
-    """A row for each of `ACTIONS`. `counts`: what the data takes of the log; `working`: progress of its making."""
-    told = (
-        ("model", setup.model or NO_MODEL),
-        ("learn from", _data(setup, counts)),
-        ("method", words.method(setup.config)),
-        ("time", words.budget(setup.config)),
-        ("start", working or _start(setup, can_plan)),
-    )
-    return [_labelled(label, text) for label, text in told]
+def rows(setup: Setup, counts: str, working: str, *, can_plan: bool) -> Sequence[tuple[str, Content]]:
+    """(the action that Enter runs, text) of each row. `counts`: what the data takes of the log; `working`: progress of
+    its making. What to go on from is only asked where an adapter is in use.
+    """
+    told = [
+        ("model", "model", setup.model or NO_MODEL),
+        ("data", "learn from", _data(setup, counts)),
+        ("method", "method", words.method(setup.config, setup.start)),
+        ("time", "time", words.budget(setup.config)),
+        ("start", "start", working or _start(setup, can_plan)),
+    ]
+    if setup.in_use:
+        told.insert(1, ("start_from", "goes on from", words.start(setup.start)))
+    return [(action, _labelled(label, text)) for action, label, text in told]
 
 
 def _data(setup: Setup, counts: str) -> str:

@@ -7,9 +7,10 @@ from assistant.cli.output import counted, duration, human_bytes
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from assistant.tui.training.course import Course
-from finetune.cli.events import parts
+from finetune.cli.events import expectation, parts
 from finetune.config import TrainConfig
-from finetune.progress import Advanced, Planned, Progress
+from finetune.defaults import epochs
+from finetune.progress import Advanced, Expected, Planned, Progress
 
 METHODS = {
     "lora": "LoRA",
@@ -42,13 +43,16 @@ def how(config: TrainConfig) -> str:
     return f"the last {config.layers} layers" if config.method == "top-layers" else METHODS[config.method]
 
 
-def method(config: TrainConfig) -> str:
-    """`LoRA, rank 16, all layers · 2 epochs, may end early`."""
-    length = counted(config.steps, "step") if config.steps else f"{config.epochs:g} epochs"
-    if config.epochs == 1 and not config.steps:
-        length = "1 epoch"
-    early = ", may end early" if config.patience else ""
-    return f"{how(config)} · {length}{early}"
+def method(config: TrainConfig, start: str = "") -> str:
+    """`LoRA, rank 16, all layers · up to 8 epochs`; the method is that of the adapter `start`, if there is one."""
+    most = epochs(config)
+    length = counted(config.steps, "step") if config.steps else f"{most:g} epoch{'' if most == 1 else 's'}"
+    return f"{f'as {start}' if start else how(config)} · {'up to ' if config.patience else ''}{length}"
+
+
+def start(adapter: str) -> str:
+    """What a training goes on from. `adapter`: its name; empty: the base."""
+    return f"{adapter}, in use · some of what it learned is replayed" if adapter else "the base model"
 
 
 def budget(config: TrainConfig) -> str:
@@ -79,6 +83,8 @@ def plan(planned: Planned, config: TrainConfig) -> str:
     tokens, steps = counted(planned.tokens, "token"), counted(planned.steps, "step")
     cut = planned.shortened + planned.too_long
     told = f" · {counted(cut, 'row')} cut to the context" if cut else ""
+    told += f" · {counted(planned.replayed, 'earlier example')} replayed" if planned.replayed else ""
+    told += f" · deleted, not replayed: {planned.deleted}" if planned.deleted else ""
     return f"{tokens} in {steps} · {took} · {human_bytes(planned.memory_bytes)}{told}"
 
 
@@ -98,6 +104,11 @@ def progress(course: Course) -> list[str]:
 def advanced(progress: Progress) -> str:
     """`reading the log · 40 % · 3 s left`; empty for another kind of progress."""
     return " · ".join(parts(progress)) if isinstance(progress, Advanced) else ""
+
+
+def expected(progress: Progress) -> str:
+    """`about 30,000 tokens in 30 steps, 25 s`; empty for another kind of progress."""
+    return expectation(progress) if isinstance(progress, Expected) else ""
 
 
 def held_out(result: Mapping[str, Any]) -> str:

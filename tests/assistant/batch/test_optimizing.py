@@ -88,9 +88,9 @@ async def test_a_judge_asks_once_and_never_with_the_answer(real_home: Paths, mon
     said: list[list[str]] = []
     score = Client.score
 
-    async def noted(self: Client, model: str, messages: Any, continuations: Any, *, adapter: str = "") -> Any:
+    async def noted(self: Client, model: str, messages: Any, continuations: Any, **options: Any) -> Any:
         said.append([one.content for one in messages])
-        return await score(self, model, messages, continuations, adapter=adapter)
+        return await score(self, model, messages, continuations, **options)
 
     monkeypatch.setattr(Client, "score", noted)
     async with Client(real_home, Settings()) as client:

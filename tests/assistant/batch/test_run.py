@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from assistant.engine.catalogue import DEFAULT
 from assistant.paths import Paths
 
 pytestmark = pytest.mark.slow
@@ -82,7 +83,15 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_reviews_are_told_apart(folder: Path) -> None:
     out = folder / "out.jsonl"
     ran = run("mood", "-i", str(folder / "reviews.csv"), "--column", "text", "-o", str(out), "--json")
-    assert json.loads(ran.stdout) == {"rows": 10, "failed": 0, "resumed": 0, "calibration": "batch", "output": str(out)}
+    assert json.loads(ran.stdout) == {
+        "rows": 10,
+        "failed": 0,
+        "resumed": 0,
+        "model": DEFAULT,
+        "adapter": "",
+        "calibration": "batch",
+        "output": str(out),
+    }
     found = read(out)
     assert [(row["text"], row["truth"]) for row in found] == REVIEWS, "the order is kept"
     assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in found)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from assistant.engine import gguf, weights
+from assistant.engine import gguf, model_folder, weights
 from assistant.errors import ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
 from tests.assistant.engine import gguf_file, tiny
@@ -61,7 +61,8 @@ def test_tokenizer_and_template_come_along(tmp_path: Path, tokenizer: PreTrained
     original = model_of("llama", vocab_size=len(tokenizer))
     gguf_file.write(tmp_path / "file.gguf", original, tokenizer)
     gguf.convert(tmp_path / "file.gguf", tmp_path / "own", silent)
-    own = AutoTokenizer.from_pretrained(tmp_path / "own")
+    own = model_folder.load_tokenizer(tmp_path / "own")
+    assert type(own) is type(AutoTokenizer.from_pretrained(tmp_path / "own"))
     chat = [{"role": "user", "content": "the quick 你好 <think> fox 1234"}]
     assert own.apply_chat_template(chat, tokenize=False) == tokenizer.apply_chat_template(chat, tokenize=False)
     assert own.apply_chat_template(chat)["input_ids"] == tokenizer.apply_chat_template(chat)["input_ids"]

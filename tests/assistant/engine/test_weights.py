@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import weights
+from assistant.engine import weight_files, weights
 from assistant.errors import ModelIncomplete, ModelUnsupported
 from tests.assistant.engine import tiny
 
@@ -95,7 +95,7 @@ def test_weights_of_another_size(folder: Path) -> None:
     "content", ["", "{", "[]", '{"weight_map": {}}', '{"weight_map": {"a": "../../b.safetensors"}}']
 )
 def test_a_damaged_index(sharded: Path, content: str) -> None:
-    (sharded / weights.INDEX).write_text(content)
+    (sharded / weight_files.INDEX).write_text(content)
     with pytest.raises(ModelIncomplete, match=r"model\.safetensors\.index\.json is damaged"):
         weights.load(sharded, torch.float32, CPU)
 
@@ -140,20 +140,20 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
 
 def test_hash_is_of_the_file_and_kept_until_it_changes(folder: Path) -> None:
     file = folder / "model.safetensors"
-    assert weights.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert weight_files.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
     kept = folder / ".sha256.json"
-    kept.write_text(kept.read_text().replace(weights.sha256(folder), "0" * 64))
-    assert weights.sha256(folder) == "0" * 64  # not computed again
+    kept.write_text(kept.read_text().replace(weight_files.sha256(folder), "0" * 64))
+    assert weight_files.sha256(folder) == "0" * 64  # not computed again
     file.write_bytes(file.read_bytes())
-    assert weights.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert weight_files.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
     kept.write_text("damaged")
-    assert weights.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert weight_files.sha256(folder) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_hash_of_several_files_tells_them_apart(sharded: Path) -> None:
-    before = weights.sha256(sharded)
+    before = weight_files.sha256(sharded)
     first, second, *_ = sorted(sharded.glob("*.safetensors"))
     one, two = first.read_bytes(), second.read_bytes()
     first.write_bytes(two)
     second.write_bytes(one)
-    assert weights.sha256(sharded) != before
+    assert weight_files.sha256(sharded) != before

@@ -15,6 +15,7 @@ from assistant.tui.log_rows import PAGE_ROWS
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.widgets.status_line import StatusLine
+from finetune import enough
 from tests.assistant.tui.conftest import MODEL, Window, said, window
 from tests.fake_engine import FakeEngine
 
@@ -302,10 +303,14 @@ async def test_the_queue_brings_the_most_surprising_conversation_first(
     async with log(model_home, engine) as shown:
         await shown.press("q")
         await shown.counted("queue · 0 of 3 judged")
+        hint = shown.screen.query_one("#hint", Static)
+        await shown.until(lambda: "more rated replies to tell a 10 % gain from chance" in str(hint.render()))
+        before = str(hint.render())
         assert shown.screen.table.count == 2
         await shown.at("Odd, first")
         await shown.press("plus")
         await shown.counted("queue · 1 of 3 judged")
+        await shown.until(lambda: before != str(hint.render()) == enough.sentence(db))
         await shown.at("Odd, second")
         assert "+" in shown.lines[1]
         await shown.press("s")
@@ -318,6 +323,7 @@ async def test_the_queue_brings_the_most_surprising_conversation_first(
         await shown.counted("queue · 2 of 3 judged")
         await shown.press("q")
         await shown.counted("3 of 3")
+        assert str(hint.render()) == ""
         await shown.at("Dull")  # the newest first again
 
 

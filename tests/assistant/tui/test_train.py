@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from sqlite_utils import Database
 from textual.widgets import Input, Label, OptionList, Static, TextArea
 
+from assistant.adapters.folder import hash_of
 from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.tui.screens.ask import AskScreen
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
+from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.training import commands, job
@@ -96,6 +100,61 @@ async def test_from_the_plan_to_the_end(model_home: Paths, engine: FakeEngine, d
         await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
         line = str(shown.app.screen.query_one("#runs", OptionList).options[0].prompt)
         assert "mine-1" in line and "finished" in line and "3.20" in line
+
+
+def adapter_in_use(home: Paths, db: Database, kind: str = "LORA") -> None:
+    """A low-rank adapter `before` of the model, in use."""
+    folder = home.adapters / "before"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": kind, **({"r": 2} if kind == "LORA" else {"num_virtual_tokens": 2})})
+    )
+    parts = {
+        f"base_model.model.model.layers.0.mlp.up_proj.lora_{part}.weight": np.ones((2, 2), np.float32) for part in "AB"
+    }
+    virtual = {"prompt_embeddings": np.ones((2, 2), np.float32)}
+    save_file(parts if kind == "LORA" else virtual, folder / "adapter_model.safetensors")
+    hash_ = hash_of(folder)
+    adapters.add(db, hash_, "before", None, MODEL, "b" * 64, {})
+    adapters.promote(db, hash_)
+
+
+async def test_it_goes_on_from_the_adapter_in_use_or_from_the_base(
+    model_home: Paths, engine: FakeEngine, db: Database
+) -> None:
+    adapter_in_use(model_home, db)
+    async with train_screen(model_home, engine) as shown:
+        await shown.until(lambda: "goes on from before, in use" in setup(shown), "the adapter isn't offered")
+        assert "as before" in setup(shown)
+        await shown.pilot.press("b")
+        await shown.until(lambda: isinstance(shown.app.screen, PickScreen))
+        await shown.pilot.press("down", "enter")
+        await shown.until(lambda: isinstance(shown.app.screen, TrainScreen))
+        assert "goes on from the base model" in setup(shown) and "LoRA, rank 16" in setup(shown)
+        await shown.pilot.press("b", "up", "enter")
+        await shown.until(lambda: "goes on from before, in use" in setup(shown))
+        await started(shown)
+        await shown.until(lambda: "finished" in text(shown, "name"), "it never ended", 60)
+        assert "goes on from before" in text(shown, "facts")
+    assert runs.every(db)[0].config["start"] == {"adapter": "before"}
+
+
+async def test_another_method_begins_with_the_base(model_home: Paths, engine: FakeEngine, db: Database) -> None:
+    adapter_in_use(model_home, db)
+    async with train_screen(model_home, engine) as shown:
+        await shown.until(lambda: "goes on from before, in use" in setup(shown), "the adapter isn't offered")
+        await shown.pilot.press("m")
+        await shown.until(lambda: isinstance(shown.app.screen, PickScreen))
+        await shown.pilot.press("down", "down", "enter")
+        await shown.until(lambda: "goes on from the base model" in setup(shown))
+        assert "DoRA" in setup(shown)
+
+
+async def test_what_cant_go_on_is_not_offered(model_home: Paths, engine: FakeEngine, db: Database) -> None:
+    adapter_in_use(model_home, db, "PROMPT_TUNING")
+    async with train_screen(model_home, engine) as shown:
+        await shown.until(lambda: "58 used" in setup(shown), "nothing was counted", 60)
+        assert "goes on from" not in setup(shown)
 
 
 async def test_pause_and_stop_and_resume(
@@ -259,6 +318,7 @@ async def test_without_a_plan_it_is_made_started_and_proved(
     monkeypatch.setenv("FAKE_PROOF_S", "0.7")
     async with train_screen(model_home, engine) as shown:
         await shown.until(lambda: "60 judged · 58 used · 1 failed · 1 skipped" in setup(shown), "nothing was counted")
+        assert "about 40 more rated replies to tell a 10 % gain from chance" in setup(shown)
         await shown.pilot.press("enter")
         await shown.until(lambda: isinstance(shown.app.screen, TrainingScreen), "it was never shown", 60)
         await shown.until(

@@ -11,7 +11,7 @@ from assistant.tui.training import words
 from assistant.tui.training.course import Course
 from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, current, free_name, log_state, suggested
 from finetune.config import TrainConfig
-from finetune.progress import Advanced, Planned, Stepped, Validated
+from finetune.progress import Advanced, Expected, Planned, Stepped, Validated
 from tests.assistant.tui.conftest import said
 
 PLANNED = Planned("a-1", 412, 51_200, 20_000, 150, 250.0, 2_100_000_000, 4_900_000)
@@ -24,10 +24,10 @@ def run(name: str, config: TrainConfig, data: str = "d") -> Run:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (TrainConfig(), "LoRA, rank 16, all layers · 2 epochs, may end early"),
+        (TrainConfig(), "LoRA, rank 16, all layers · up to 2 epochs"),
         (TrainConfig(method="ia3", epochs=1, patience=0), "IA3 · 1 epoch"),
-        (TrainConfig(method="top-layers", layers=2, steps=300), "the last 2 layers · 300 steps, may end early"),
-        (TrainConfig(targets=("q_proj",), epochs=0.5), "LoRA, rank 16, q_proj · 0.5 epochs, may end early"),
+        (TrainConfig(method="top-layers", layers=2, steps=300), "the last 2 layers · up to 300 steps"),
+        (TrainConfig(targets=("q_proj",), epochs=0.5), "LoRA, rank 16, q_proj · up to 0.5 epochs"),
     ],
 )
 def test_a_method_is_told(config: TrainConfig, told: str) -> None:
@@ -75,7 +75,9 @@ def test_work_without_steps_is_told_with_its_share_and_time() -> None:
     course.take(Advanced("loading the model"))
     assert words.progress(course) == ["loading the model"]
     assert words.advanced(Advanced("test part", 40, 100, 12.3)) == "test part · 40 % · 12 s left"
-    assert words.advanced(PLANNED) == ""
+    assert words.advanced(PLANNED) == words.expected(PLANNED) == ""
+    assert words.expected(Expected(412, 51_200, 150, 250.0)) == "about 51,200 tokens in 150 steps, 4 min 10 s"
+    assert words.expected(Expected(412, 51_200, 150, None)) == "about 51,200 tokens in 150 steps"
 
 
 @pytest.mark.parametrize(

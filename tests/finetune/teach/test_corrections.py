@@ -8,8 +8,9 @@ from sqlite_utils import Database
 from assistant.engine import catalogue
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, curation, datasets, messages, runs
+from assistant.store import curation, datasets, messages
 from assistant.store.messages import Outcome, Provenance
+from finetune.lineage import Learned, Start
 from finetune.teach import corrections, course, material
 from finetune.teach.lesson import lesson
 from prompts.message import Message
@@ -116,19 +117,14 @@ def test_replies_of_two_models_need_a_name(talks: Database, home: Paths) -> None
 
 
 def test_only_what_was_taught_from_the_base_on_is_held_to_the_base(db: Database) -> None:
-    def made(name: str, start: str, **more: object) -> None:
-        config = {"start": {"name": start, "hash": start} if start else None, **more}
-        dataset = datasets.add(db, name, "supervised", "h", {}, {}, [])
-        run = runs.add(db, name, dataset.id, "h", "tiny", "b", config)
-        adapters.add(db, name, name, run.id, "tiny", "b", {})
-
-    made("one", "", taught=[1])
-    made("two", "one", taught=[2])
-    made("trained", "")
-    made("three", "trained", taught=[3])
-    made("four", "gone", taught=[4])
-    found = [
-        corrections.only_taught(db, adapters.find(db, name)) for name in ("one", "two", "trained", "three", "four")
-    ]
-    assert found == [True, True, False, False, False]
+    for name, source in (("taught", {"taught": [1]}), ("taught-2", {"taught": [2]}), ("mine", {})):
+        datasets.add(db, name, "supervised", name, source, {}, [])
+    for names, expected in (
+        (["taught"], True),
+        (["taught-2", "taught"], True),
+        (["taught", "mine"], False),
+        (["taught", "gone"], False),
+    ):
+        start = Start("some", "hash", tuple(Learned(name, name) for name in names))
+        assert corrections.only_taught(db, start) is expected
     assert corrections.only_taught(db, None)

@@ -6,6 +6,7 @@ from sqlite_utils import Database
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, runs
+from finetune.lineage import Start
 from finetune.progress import Progress, Stepped
 from finetune.run_folder import only_training
 from finetune.teach import corrections, course, decide, loop
@@ -50,9 +51,11 @@ def test_the_next_goes_on_from_the_one_in_use_and_replays_it(talks: Database, ho
     assert second.start == first.run
     assert [one.question for one in second.earlier] == ["the quick fox"]
     start = runs.get(talks, second.run).config["start"]
-    assert start == {"name": first.run, "hash": first.adapter_hash}
+    assert (start["adapter"], start["sha256"]) == (first.run, first.adapter_hash)
     decide.keep(talks, home, second.run)
-    known = corrections.taught_before(talks, adapters.in_use(talks, TINY))
+    used = adapters.in_use(talks, TINY)
+    assert used is not None
+    known = corrections.taught_before(talks, Start.of(used))
     assert [one.text for one in known] == ["sleeps", "jumps over"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from assistant.engine import compiler
 from assistant.engine.llama import native, packed
 from assistant.engine.llama.blocks import Blocks, quantise
 from assistant.engine.llama.model import build
@@ -188,7 +189,8 @@ def test_a_row_is_the_same_bit_for_bit_whatever_is_beside_it(name: str) -> None:
 
 def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path):
     monkeypatch.setenv("ASSISTANT_HOME", str(tmp_path))
-    monkeypatch.setattr(native.shutil, "which", lambda _: None)
+    monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
+    monkeypatch.delenv("CC", raising=False)
     native.library.cache_clear()
     assert native.library() is None
     native.library.cache_clear()

@@ -1,0 +1,57 @@
+"""Settings that suit a training, where they are left open: by the model's size, the method, the data and the budget.
+
+docs/settings.md has the measurements that the figures come from.
+"""
+
+from dataclasses import replace
+
+from finetune.config import TrainConfig
+
+LOW_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
+LORA_RATE, LORA_WIDTH, WIDTH_EXPONENT = 2e-3, 576, 0.78
+"""Learning rate of a low-rank adapter at a model's width, and how it falls with the width. The exponent is that of the
+Llama family in Schulman et al., LoRA Without Regret, 2025 (thinkingmachines.ai/blog/lora)."""
+RATES = {"ia3": 5e-3, "prefix": 1e-2, "prompt": 1e-2}
+FULL_SHARE = 0.1
+"""Of a low-rank adapter's rate, where the model's own weights are trained (the same source)."""
+COMPARED_RATE = 2e-4
+"""Of a low-rank adapter where replies are compared (DPO, KTO, labels): one step moves more than a reply's tokens do."""
+HEAD_RATE = 1e-3
+"""Beside a head that begins at nothing."""
+
+FEWEST_STEPS = 100
+"""Steps that a training has at least, while each has FEWEST_TOKENS_PER_STEP or more."""
+FEWEST_TOKENS_PER_STEP, MOST_TOKENS_PER_STEP = 1024, 4096
+
+EPOCHS, MOST_EPOCHS = 2.0, 8.0
+"""How often each example is seen, without a budget and at most with one."""
+
+
+def suited(config: TrainConfig, width: int, objective: str) -> TrainConfig:
+    """The settings with a learning rate, if none is given. `width`: of the model's hidden states."""
+    return config if config.learning_rate else replace(config, learning_rate=_rate(config, width, objective))
+
+
+def _rate(config: TrainConfig, width: int, objective: str) -> float:
+    if objective == "entities":
+        return HEAD_RATE
+    if config.method in RATES:
+        return RATES[config.method]
+    usual = LORA_RATE if objective == "supervised" else COMPARED_RATE
+    wide = usual * (LORA_WIDTH / width) ** WIDTH_EXPONENT
+    return float(f"{wide * (1 if config.method in LOW_RANK else FULL_SHARE):.2g}")
+
+
+def epochs(config: TrainConfig) -> float:
+    """How often each example is seen at most: a budget is used, and the validation part says when to end."""
+    return config.epochs or (MOST_EPOCHS if config.budget_minutes else EPOCHS)
+
+
+def tokens_per_step(config: TrainConfig, tokens: int) -> int:
+    """Tokens of one step of a training that computes `tokens`: a power of two."""
+    if config.tokens_per_step:
+        return config.tokens_per_step
+    suits = FEWEST_TOKENS_PER_STEP
+    while suits < MOST_TOKENS_PER_STEP and tokens >= 2 * suits * FEWEST_STEPS:
+        suits *= 2
+    return suits

@@ -1,0 +1,88 @@
+"""What a training will take, estimated before torch is loaded, and what of it can be refused by then.
+
+The plan follows when the model is loaded and a step was measured. Loads no torch.
+"""
+
+import math
+from dataclasses import replace
+from statistics import median
+
+from sqlite_utils import Database
+
+from assistant.engine import machine, weight_files
+from assistant.errors import TrainingRefused
+from assistant.paths import Paths, cache_folder
+from assistant.store import datasets, runs
+from assistant.store.datasets import Dataset
+from finetune import defaults, plan
+from finetune.base import opened_folder
+from finetune.config import TrainConfig
+from finetune.plan import Measured, Shape
+from finetune.progress import Expected
+from finetune.run_folder import only_training
+
+PASSES = 4
+"""Floating-point operations for each frozen parameter and token: forward, and back through the activations."""
+OF_PRODUCTS = 0.4
+"""Share of the speed of matrix products that a training reaches."""
+LEAST_BYTES = 2
+"""Of each parameter, in bfloat16."""
+
+
+def expected(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Expected:
+    """About what a training takes, by the dataset's own figures and what is known of this machine.
+
+    Raises `TrainingRefused` where another training goes on, nothing can be learned, the model can't be trained, its
+    weights alone are more than the memory; `StoreError` for no such dataset.
+    """
+    with only_training(paths):
+        pass
+    dataset = datasets.get(db, dataset_name)
+    counts = datasets.counts(db, dataset.id)
+    refuse_empty(dataset, counts["train"])
+    parameters = sum(map(math.prod, weight_files.shapes(opened_folder(paths, model)).values()))
+    _refuse_too_large(parameters)
+    told = dataset.statistics
+    tokens = round(told["tokens"] * counts["train"] / max(1, sum(told["examples"].values())))
+    whole = round(defaults.epochs(config) * tokens)
+    per_step = defaults.tokens_per_step(config, whole)
+    shape = Shape(0, 0, per_step, config.steps or max(1, round(whole / per_step)), 1)
+    speed = _speed(db, model, config, parameters)
+    if speed and config.budget_minutes:
+        try:
+            shape = plan.within_budget(shape, Measured(speed, told["supervised_share"]), config)
+        except TrainingRefused:  # only a speed that was measured now refuses
+            shape = replace(shape, steps=1)
+    seconds = (1 + plan.LOOK_SHARE) * shape.steps * shape.tokens_per_step / speed if speed else None
+    return Expected(counts["train"], shape.steps * shape.tokens_per_step, shape.steps, seconds)
+
+
+def refuse_empty(dataset: Dataset, examples: int) -> None:
+    """Raise `TrainingRefused` for a dataset without examples in its training part."""
+    if not examples:
+        raise TrainingRefused(
+            f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
+            "`finetune data`, from more conversations."
+        )
+
+
+def _refuse_too_large(parameters: int) -> None:
+    here = machine.look()
+    needed, free = LEAST_BYTES * parameters, max(here.free_ram_bytes, here.gpu_bytes)
+    if needed > free:
+        raise TrainingRefused(
+            f"The model's weights alone take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Try a smaller "
+            "model."
+        )
+
+
+def _speed(db: Database, model: str, config: TrainConfig, parameters: int) -> float:
+    """Tokens a second: as in the last training of this model with this method, else by this CPU's products; 0: not
+    known.
+    """
+    like = (one for one in runs.every(db) if one.model == model and one.config["settings"]["method"] == config.method)
+    for run in like:
+        if seen := [figures["tokens_per_s"] for _, figures in runs.points(db, run.id) if "tokens_per_s" in figures]:
+            return median(seen)
+    flops_per_s = machine.remembered_flops_per_s(cache_folder() / machine.SPEEDS)
+    return OF_PRODUCTS * flops_per_s / (PASSES * max(1, parameters))
