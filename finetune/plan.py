@@ -112,7 +112,7 @@ def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
     return Epoch(round(sum(tokens) * sum(lengths) / max(1, counted)), max(tokens, default=0))
 
 
-def beside(shape_: Shape, lessons: Lessons, config: TrainConfig) -> Shape:
+def beside(shape_: Shape, lessons: "Lessons", config: TrainConfig) -> Shape:
     """The shape with more steps where other items are read beside the new ones, so that these are read as often."""
     if config.steps or not lessons.streams:
         return shape_
@@ -172,7 +172,7 @@ def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]
         owed -= block.tokens
 
 
-def _blocks(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[Block]:
+def _blocks(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[Block]:
     """Without end. Of several streams the next block is of the one that lacks most of its share of the tokens.
 
     Their blocks are smaller, by their share, so that a step reads all of them.
@@ -188,7 +188,7 @@ def _blocks(lessons: Lessons, shape_: Shape, seed: int) -> Iterator[Block]:
         yield block
 
 
-def _epochs(lessons: Lessons, stream: pack.Stream, tokens: int, seed: int) -> Iterator[Block]:
+def _epochs(lessons: "Lessons", stream: pack.Stream, tokens: int, seed: int) -> Iterator[Block]:
     """The blocks of a stream, epoch after epoch, without end. What is replayed stays about in its order."""
     items, epoch = stream.items, 0
     at_once = pack.AMONG if stream.teacher else len(items)

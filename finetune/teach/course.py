@@ -91,6 +91,7 @@ def _begun(db: Database, plan: Plan) -> Run:
     dataset = corrections.freeze(db, about.new)
     told = {
         "settings": plan.config.as_json(),
+        "shape": {},
         corrections.NAME: [one.id for one in about.new],
         "start": start.as_json() if start else None,
     }
