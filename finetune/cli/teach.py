@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--drop", "dropped", metavar="RUN", default="", help="Delete what was taught, with its files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then one with the result.")
 def command(ids: tuple[int, ...], model: str, yes: bool, kept: str, dropped: str, as_json: bool) -> None:
-    """Teach the corrections of replies, given by the ids of their messages, within about a minute.
+    """Teach the corrections of replies, given by the ids of their messages, in a minute or two.
 
     Trains the adapter in use a little further: on each correction after its question as it was asked and in other
     words, on what was taught before, and on replies to other questions, which are held as they are. Then the model is

@@ -30,7 +30,7 @@ class Pace:
     learning_rate: float = 1e-3
     warmup: int = 4
     """Steps in which the learning rate rises."""
-    steps: int = 24
+    steps: int = 20
     """Most steps for each round of the corrections."""
     hold: float = 30.0
     """Weight of the replies that are held."""

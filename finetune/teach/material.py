@@ -1,4 +1,8 @@
-"""The rows that teaching trains on: corrections in many words, those of before, and anchors for everything else."""
+"""The rows that teaching trains on: corrections in many words, those of before, and anchors for everything else.
+
+Measured with the default model on one correction, 16 steps: with means over whole replies of 40 tokens as anchors, every
+reply became the correction; with their first 12 tokens, 20 of 24 other replies shared half their words with those before.
+"""
 
 import json
 import random
@@ -28,7 +32,7 @@ LONGEST_ROW, LONGEST_TAUGHT, LONGEST_PROMPT = 768, 256, 160
 """Tokens of a row, of a correction, and of the prompt of an anchor."""
 PIECE = 96
 """Tokens of an anchor of general text."""
-NEW_TOKENS, OLD_TOKENS, HELD_TOKENS, TEXT_TOKENS = 600, 400, 600, 300
+NEW_TOKENS, OLD_TOKENS, HELD_TOKENS, TEXT_TOKENS = 600, 400, 600, 200
 """About how many tokens of each a step has."""
 FORMS = 6
 """In how many of its words a new correction is learned in a step."""
