@@ -1,7 +1,8 @@
 """The rows that teaching trains on: corrections in many words, those of before, and anchors for everything else.
 
-Measured with the default model on one correction, 16 steps: with means over whole replies of 40 tokens as anchors, every
-reply became the correction; with their first 12 tokens, 20 of 24 other replies shared half their words with those before.
+Measured with the default model on one correction, 16 steps: with means over whole replies of 40 tokens as anchors,
+every reply became the correction; with their first 12 tokens, 20 of 24 other replies shared half their words with those
+before.
 """
 
 import json
