@@ -56,7 +56,7 @@ def spread(
 ) -> tuple[Tensor, Tensor]:
     """(tokens (S, count + 1), probabilities (S, count + 1) that add up to 1) of the distribution after each state.
 
-    The `count` likeliest have their own probabilities; one of the others, drawn by theirs, has the rest. So the mean
+    The `count` likeliest, all but one of a smaller vocabulary, have their own probabilities; one of the others, drawn by theirs, has the rest. So the mean
     over many draws of a cross-entropy with it is that with the whole distribution.
     """
     found = []
@@ -65,7 +65,7 @@ def spread(
         if cap:
             logits = torch.tanh(logits / cap) * cap
         probabilities = logits.softmax(-1)
-        top = probabilities.topk(count, dim=-1)
+        top = probabilities.topk(min(count, probabilities.shape[1] - 1), dim=-1)
         others = probabilities.scatter(1, top.indices, 0.0)
         drawn = torch.multinomial(others + torch.finfo(torch.float32).tiny, 1)
         found.append((torch.cat([top.indices, drawn], 1), torch.cat([top.values, others.sum(1, keepdim=True)], 1)))
