@@ -56,9 +56,8 @@ def spread(
 ) -> tuple[Tensor, Tensor]:
     """(tokens (S, count + 1), probabilities (S, count + 1) that add up to 1) of the distribution after each state.
 
-    The `count` likeliest (all but one of a smaller vocabulary) have their own probabilities; one of the others, drawn by
-    theirs, has the rest. So the mean
-    over many draws of a cross-entropy with it is that with the whole distribution.
+    The `count` likeliest (all but one of a smaller vocabulary) have their own probabilities; one of the others, drawn
+    by theirs, has the rest. So the mean over many draws of a cross-entropy with it is that with the whole distribution.
     """
     found = []
     for begin in range(0, len(states), AT_ONCE):
