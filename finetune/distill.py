@@ -18,6 +18,9 @@ from finetune.tokens import Row, SoftTargets
 
 LIKELIEST = 16
 """Tokens of a distribution that are kept; the rest of its mass is shared out among them."""
+OF_WHOLE = 512
+"""Tokens that are kept where one more, drawn from all others, has the rest of the mass. With 16 the drawn tokens were
+learned by heart: perplexity of general text rose by 2 to 5 % within 32 steps."""
 
 
 @torch.no_grad()
@@ -28,14 +31,20 @@ def softened(
     tokens_at_once: int,
     device: torch.device,
     share: float = 1.0,
+    whole: bool = False,
 ) -> list[list[Row]]:
-    """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself."""
+    """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself.
+
+    `whole`: a token drawn from all others has the mass that the likeliest leave. Without it the model learns to say
+    nothing but the likeliest: perplexity of general text rose by 12 % within 16 steps.
+    """
     found = [list(rows) for rows in items]
     was_training = trainee.training
     trainee.eval()
     for some in grouped(blocks, tokens_at_once):
         one = batch(some).to(device)
-        ids, weights = (part.cpu().numpy() for part in trainee.likeliest(one, LIKELIEST))
+        distribution = trainee.spread(one, OF_WHOLE) if whole else trainee.likeliest(one, LIKELIEST)
+        ids, weights = (part.cpu().numpy() for part in distribution)
         owners = one.owners.cpu().numpy()
         for number, (item, place) in enumerate(one.rows):
             mine = owners == number

@@ -50,6 +50,29 @@ def likeliest(
     return torch.cat(ids), torch.cat(probabilities)
 
 
+@torch.no_grad()
+def spread(
+    head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(tokens (S, count + 1), probabilities (S, count + 1) that add up to 1) of the distribution after each state.
+
+    The `count` likeliest (all but one of a smaller vocabulary) have their own probabilities; one of the others, drawn
+    by theirs, has the rest. So the mean over many draws of a cross-entropy with it is that with the whole distribution.
+    """
+    found = []
+    for begin in range(0, len(states), AT_ONCE):
+        logits = head(states[begin : begin + AT_ONCE]).float() / divisor
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        probabilities = logits.softmax(-1)
+        top = probabilities.topk(min(count, probabilities.shape[1] - 1), dim=-1)
+        others = probabilities.scatter(1, top.indices, 0.0)
+        drawn = torch.multinomial(others + torch.finfo(torch.float32).tiny, 1)
+        found.append((torch.cat([top.indices, drawn], 1), torch.cat([top.values, others.sum(1, keepdim=True)], 1)))
+    ids, weights = zip(*found, strict=True)
+    return torch.cat(ids), torch.cat(weights)
+
+
 class _Frozen(torch.autograd.Function):
     """For a head that isn't trained."""
 

@@ -14,7 +14,7 @@ from assistant.errors import ModelUnsupported
 from assistant.paths import cache_folder
 from finetune import llama
 from finetune.batch import Batch, Padded
-from finetune.head import likeliest, logprobs
+from finetune.head import likeliest, logprobs, spread
 
 
 def device_of(name: str = "auto") -> torch.device:
@@ -69,6 +69,10 @@ class Trainee(nn.Module):
     def likeliest(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
         """(tokens (S, K), their probabilities among one another): what the model would say in each supervised place."""
         return likeliest(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
+
+    def spread(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """(tokens (S, K), probabilities (S, K)): the whole distribution in each supervised place; see `head.spread`."""
+        return spread(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
 
     @cached_property
     def _scale(self) -> tuple[float, float]:

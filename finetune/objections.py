@@ -45,6 +45,8 @@ Reason = tuple[str, Mapping[str, Any]]
 
 
 def _about_main(report: Mapping[str, Any]) -> list[Reason]:
+    if (taught := report.get("taught")) is not None:
+        return [("taught", taught)] if taught["right"] < taught["taught"] else []
     main = next((one for one in report["measures"] if one["main"]), None)
     if main is None:
         return [("nothing", {})]

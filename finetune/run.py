@@ -107,6 +107,8 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
     with only_training(paths) if main else nullcontext():
         if main:
             _close_killed(db)
+        if "taught" in run.config:
+            raise TrainingRefused(f"{run.name} taught corrections, which begins anew: `finetune teach`.")
         if run.state == "finished":
             raise TrainingRefused(f"{run.name} is finished. Begin another training on its dataset instead.")
         dataset = datasets.by_id(db, run.dataset_id)

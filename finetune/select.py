@@ -10,7 +10,7 @@ from statistics import median
 from sqlite_utils import Database
 
 from assistant.dialogue import turns, turns_with_rows
-from assistant.store import conversations, search
+from assistant.store import conversations, messages, search
 from assistant.store.curation import Judgement
 from assistant.store.database import select
 from assistant.store.exchange import kto, preference, stored
@@ -137,6 +137,13 @@ def from_log(
                 left[NO_QUESTION] += 1
 
 
+def reply(db: Database, message_id: int) -> Candidate:
+    """One reply with the conversation before it, whatever was judged. Raises `StoreError` where there is none."""
+    row = messages.get(db, message_id)
+    (conversation,) = stored.read(db, [row.conversation_id])
+    return _reply(conversation, row)
+
+
 def _conversations(db: Database, wanted: Selection) -> list[int]:
     """Ids of the conversations that may hold candidates. One judged reply among a million messages is found at once."""
     if wanted.kind == "supervised" and not wanted.everything:
@@ -238,7 +245,7 @@ def _asked(
     """A path as the engine reads it, by the template that the last of `made` was made with; and its bare words, where
     the template says more than a system message."""
     said = turns(path)
-    text = next((conversation.made_under[row.id] for row in reversed(made) if row.id in conversation.made_under), "")
+    text = next(filter(None, map(conversation.template_of, reversed(made))), "")
     template = None if conversation.fields["system"] or not text else _template(text)
     if template is not None:
         inputs = json.loads(conversation.fields["inputs"])

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from assistant import __version__
 from assistant.errors import DatabaseDamaged, StoreError
 from assistant.paths import Paths
+from assistant.safe_text import printable
 from assistant.settings import Settings
 from assistant.tui import keys, theme
 from assistant.tui.clock import Now, local_now
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
     from assistant.tui.screens.log import LogScreen
     from assistant.tui.screens.models import Taken
     from assistant.tui.screens.prompts import PromptsScreen
+    from assistant.tui.screens.teach import TeachWanted
     from assistant.tui.screens.train import TrainScreen
+    from assistant.tui.training.teaching import Teaching
     from prompts.template import Template
+
+LOOK_EVERY_S = 1.0
+"""At a teaching in the background."""
 
 
 class AssistantApp(TellsErrors, App[None]):
@@ -62,6 +68,7 @@ class AssistantApp(TellsErrors, App[None]):
         self._log_screen: LogScreen | None = None
         self._train_screen: TrainScreen | None = None
         self._prompts_screen: PromptsScreen | None = None
+        self._teaching: Teaching | None = None
         self._quit_asked = False
         """Quit was asked for while the log was still being opened."""
         self.register_theme(theme.DARK)
@@ -211,6 +218,36 @@ class AssistantApp(TellsErrors, App[None]):
         if self._log_screen is not None:
             self._train_screen.take_filter(*self._log_screen.shown_filter)
         return self._train_screen
+
+    def on_teach_wanted(self, event: "TeachWanted") -> None:
+        """Teach these corrections; where something that was taught is undecided yet, show that first."""
+        from assistant.tui.screens.teach import TeachScreen
+        from assistant.tui.training.teaching import Teaching, is_undecided
+
+        assert self._logs is not None, "what is corrected is in a log"
+        if self._teaching is None:
+            self._teaching = Teaching.of(self._paths)
+        self._teaching.watch.look()
+        waiting = self._teaching.watch.running or is_undecided(self._logs.saved.db, self._teaching.outcome)
+        self.push_screen(TeachScreen(self._teaching, [] if waiting else event.ids), self._taught)
+
+    def _taught(self, told: str | None) -> None:
+        """Say how teaching ended; `told` None: watch it on in the background."""
+        if told:
+            self.notify(printable(told), markup=False)
+        elif told is None and self._teaching is not None:
+            self.run_worker(self._teaching_ends(), group="teaching", exclusive=True)
+        self.chat.refresh_all()
+
+    async def _teaching_ends(self) -> None:
+        """Say when the teaching in the background has ended."""
+        assert self._teaching is not None
+        watch = self._teaching.watch
+        while watch.running:
+            await asyncio.sleep(LOOK_EVERY_S)
+            watch.look()
+        ended = "It is learned. Press l on the correction to see it, and to keep or drop it."
+        self.notify(printable(watch.failure) if watch.failure else ended, markup=False, timeout=10)
 
     def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
         from assistant.tui.screens.tokens import TokensScreen

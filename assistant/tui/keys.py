@@ -42,6 +42,7 @@ MESSAGE: list[BindingType] = [
     Binding("r,f5", "regenerate", "regenerate", tooltip="regenerate the reply", id="chat.regenerate"),
     Binding("e", "edit", "edit", tooltip="edit the message, as another version", id="chat.edit"),
     Binding("e", "correct", "correct", tooltip="correct the reply, as another version", id="chat.correct"),
+    Binding("l", "teach", "learn", tooltip="learn the correction now, and ask again", id="chat.teach"),
     Binding("plus", "rate(1)", "good", tooltip="rate good (again to clear)", id="chat.good"),
     Binding("minus", "rate(-1)", "bad", tooltip="rate bad (again to clear)", id="chat.bad"),
     Binding("k", "decide('keep')", "keep", tooltip="keep for training (again to clear)", id="chat.keep"),
@@ -128,6 +129,7 @@ LOG: list[BindingType] = [
     Binding("minus", "rate(-1)", "bad", tooltip="rate bad (again to clear)", id="log.bad"),
     Binding("k", "decide('keep')", "keep", tooltip="keep for training (again to clear)", id="log.keep"),
     Binding("e", "correct", "correct", tooltip="correct the reply, as another version", id="log.correct"),
+    Binding("l", "teach", "learn", tooltip="learn the correction now, and ask again", id="log.teach"),
     Binding("q", "queue", "queue", tooltip="judge one conversation after the other, or end that", id="log.queue"),
     Binding("t", "tag", "tag", tooltip="tag (the same tag again takes it off)", id="log.tag"),
     Binding("z", "undo", "undo", tooltip="undo the last judgement", id="log.undo"),
@@ -211,6 +213,12 @@ PROMPTS: list[BindingType] = [
     Binding("space", "page", "read on below", show=False, id="prompts.read_on"),
 ]
 
+TEACH: list[BindingType] = [
+    Binding("enter", "keep", "keep", tooltip="use what was taught for new replies", id="teach.keep"),
+    Binding("escape", "drop", "drop", tooltip="stop it, or delete what was taught", id="teach.drop"),
+    Binding("b", "hide", "background", tooltip="go on chatting while it learns", id="teach.hide"),
+]
+
 DIALOG: list[BindingType] = [Binding("escape", "dismiss_none", "cancel", id="dialog.cancel")]
 FORM: list[BindingType] = [*DIALOG, Binding("ctrl+g", "accept", "accept", id="dialog.accept")]
 
@@ -225,6 +233,7 @@ SECTIONS: dict[str, list[BindingType]] = {
     "Rows of the log": EXCHANGES,
     "Training": TRAIN,
     "One training": TRAINING,
+    "Teaching": TEACH,
     "Prompts": PROMPTS,
     "Models": MODELS,
     "Tokens": [*TOKEN_TEXT, *TOKENS],

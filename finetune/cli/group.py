@@ -18,6 +18,7 @@ COMMANDS = {
     "search": "Find good settings for a training by trying.",
     "status": "What is new in the log, whether the model drifts, and whether to train again.",
     "tag": "Find entities in the texts of a file, with a run that learned to.",
+    "teach": "Learn corrected replies now, and ask again.",
     "train": "Train on a dataset: a plan first, then the run.",
 }
 """Name -> help line; the command itself is `finetune.cli.<name>.command`."""

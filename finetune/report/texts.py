@@ -97,6 +97,7 @@ ENGLISH = Texts(
     reasons={
         "nothing": "Nothing could be measured on the test part.",
         "unclear": "It is not shown to be better: {name} changed by {low:+.1%} to {high:+.1%}.",
+        "taught": "{right} of {taught} corrections are said when asked the same way.",
         "few": "The test part has {groups} conversations, too few to show a difference. Train on more.",
         "entities": "It finds entities and can't reply: `finetune tag` uses it.",
         "unmeasured": "What it forgot was not measured.",
@@ -169,6 +170,7 @@ CHINESE = Texts(
     reasons={
         "nothing": "测试部分没有可测量的内容。",
         "unclear": "未显示更好：{name} 的变化为 {low:+.1%} 到 {high:+.1%}。",
+        "taught": "以同样方式提问时，{taught} 条更正中只有 {right} 条被说出。",
         "few": "测试部分只有 {groups} 个对话，太少，无法显示差异。请用更多对话训练。",
         "entities": "它查找实体，不能回复：请用 `finetune tag`。",
         "unmeasured": "没有测量它遗忘了什么。",

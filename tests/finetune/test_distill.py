@@ -10,6 +10,7 @@ from finetune import adapters, distill, pack
 from finetune.base import Base
 from finetune.batch import batch
 from finetune.config import TrainConfig
+from finetune.head import spread
 from finetune.model import Trainee
 from finetune.tokens import Tokenizer
 from tests.finetune.conftest import said
@@ -46,3 +47,16 @@ def test_what_a_model_says_itself_teaches_it_nothing(
             assert torch.allclose(logprobs, plain, atol=1e-5)
     assert largest[1.0] < 1e-3 * largest[0.0]
     assert largest[0.5] == pytest.approx(largest[0.0] / 2, rel=0.01)
+
+
+def test_a_spread_is_the_whole_distribution_on_average() -> None:
+    """The mean of many draws is the distribution, also where most of it is in no one token."""
+    torch.manual_seed(0)
+    head, state = torch.nn.Linear(8, 50, bias=False), torch.randn(1, 8)
+    expected = head(state).softmax(-1)[0]
+    ids, weights = spread(head, state.expand(4000, 8), 3, divisor=1.0)
+    assert ids.shape == weights.shape == (4000, 4)
+    assert torch.allclose(weights.sum(1), torch.ones(4000), atol=1e-5)
+    assert not (ids[:, :3] == ids[:, 3:]).any()
+    mean = torch.zeros(50).index_add_(0, ids.flatten(), weights.flatten().detach()) / 4000
+    assert torch.allclose(mean, expected, atol=0.01)

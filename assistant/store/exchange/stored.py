@@ -65,8 +65,13 @@ class Stored:
             return self.given_system
         if self.fields["system"]:
             return str(self.fields["system"])
-        made = [self.made_under[row.id] for row in self.path if row.id in self.made_under]
-        return _system_of(made[-1], self.fields["inputs"]) if made else ""
+        made = next(filter(None, map(self.template_of, reversed(self.path))), "")
+        return _system_of(made, self.fields["inputs"]) if made else ""
+
+    def template_of(self, row: StoredMessage) -> str:
+        """The text of the template that a reply was made with, or the reply that it corrects; empty for none."""
+        known = (self.made_under.get(one, "") for one in (row.id, row.corrects_id) if one is not None)
+        return next(filter(None, known), "")
 
     @cached_property
     def paths(self) -> list[list[StoredMessage]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from assistant.tui.acts import Undone
 
 T = TypeVar("T")
-JUDGING = ("rate", "decide", "tag", "note")
+JUDGING = ("rate", "decide", "tag", "note", "teach")
 """Leave the open path as it is, so that they work while a reply grows."""
 CHANGING = ("correct", "undo", "redo")
 """May open another path."""
@@ -27,6 +27,8 @@ class CuratedConversation(Curating, ShownConversation):
         """Whether an action of `JUDGING` or `CHANGING` makes sense for a message."""
         if action in ("tag", "note", "undo", "redo"):
             return True
+        if action == "teach":
+            return "correction" in view.marks
         return view.role == "assistant" and view.state != "growing"
 
     @property
@@ -40,6 +42,12 @@ class CuratedConversation(Curating, ShownConversation):
 
     def tell(self, text: str) -> None:
         self.screen.query_one(StatusLine).tell(text)
+
+    def action_teach(self) -> None:
+        if self.open_log is not None and self.open_log.private:
+            self.tell("A private conversation isn't in the log, so that nothing of it can be learned.")
+        else:
+            super().action_teach()
 
     def show_act(self, *, judged: bool = False) -> None:  # noqa: ARG002
         """Show the messages as they are now; the selection keeps its place where another version came there."""

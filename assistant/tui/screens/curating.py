@@ -124,6 +124,28 @@ class Curating(TellsErrors):
 
         self.app.push_screen(CorrectDialog(reply), written)
 
+    # --- learn it now
+
+    @property
+    def taught_ids(self) -> list[int]:
+        """The messages whose corrections are taught."""
+        return [] if self.judged_id is None else [self.judged_id]
+
+    def action_teach(self) -> None:
+        from assistant.tui.screens.teach import TeachWanted
+        from assistant.tui.training.teaching import teachable
+
+        def then(ids: list[int]) -> None:
+            if ids:
+                self.post_message(TeachWanted(ids))
+            else:
+                self.tell("There is no correction here to learn. Press e to write one.")
+
+        if some := self.taught_ids:
+            self.consult(lambda db: teachable(db, some), then)
+        else:
+            self.tell_why_not()
+
     # --- and back
 
     def action_undo(self) -> None:

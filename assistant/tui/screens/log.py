@@ -341,6 +341,10 @@ class LogScreen(Curating, FoundExchanges):
 
         self._in_background(asked, "acts" if act else "dialog", exclusive=not act)
 
+    @property
+    def taught_ids(self) -> list[int]:
+        return sorted(self.marking.ids) or super().taught_ids
+
     def tell(self, text: str) -> None:
         self.query_one(StatusLine).tell(text)
 
