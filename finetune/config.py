@@ -45,7 +45,7 @@ class TrainConfig:
     learning_rate: float = 0.0
     """0: what suits the method and the model's size."""
     epochs: float = 0.0
-    """How often each example is seen; 0: twice, or with a budget up to eight times."""
+    """How often each example is seen; 0: twice, or with a budget up to three times."""
     steps: int = 0
     """Optimiser steps; 0: as many as the epochs make."""
     budget_minutes: float = 0.0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from finetune.config import TrainConfig
 
 LOW_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
-LORA_RATE, LORA_WIDTH, WIDTH_EXPONENT = 2e-3, 576, 0.78
+LORA_RATE, LORA_WIDTH, WIDTH_EXPONENT = 1e-3, 576, 0.78
 """Learning rate of a low-rank adapter at a model's width, and how it falls with the width. The exponent is that of the
 Llama family in Schulman et al., LoRA Without Regret, 2025 (thinkingmachines.ai/blog/lora)."""
 RATES = {"ia3": 5e-3, "prefix": 1e-2, "prompt": 1e-2}
@@ -23,7 +23,7 @@ FEWEST_STEPS = 100
 """Steps that a training has at least, while each has FEWEST_TOKENS_PER_STEP or more."""
 FEWEST_TOKENS_PER_STEP, MOST_TOKENS_PER_STEP = 1024, 4096
 
-EPOCHS, MOST_EPOCHS = 2.0, 8.0
+EPOCHS, MOST_EPOCHS = 2.0, 3.0
 """How often each example is seen, without a budget and at most with one."""
 
 

@@ -14,10 +14,10 @@ SHAPE = Shape(1024, 2048, 2048, 400, 50)
 @pytest.mark.parametrize(
     ("settings", "width", "objective", "rate"),
     [
-        ({}, 576, "supervised", 2e-3),
-        ({}, 2048, "supervised", 7.4e-4),
+        ({}, 576, "supervised", 1e-3),
+        ({}, 2048, "supervised", 3.7e-4),
         ({}, 576, "dpo", 2e-4),
-        ({"method": "full"}, 576, "supervised", 2e-4),
+        ({"method": "full"}, 576, "supervised", 1e-4),
         ({"method": "ia3"}, 576, "kto", 5e-3),
         ({}, 64, "entities", 1e-3),
         ({"learning_rate": 5e-5}, 576, "supervised", 5e-5),
