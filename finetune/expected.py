@@ -25,6 +25,8 @@ PASSES = 4
 """Floating-point operations for each frozen parameter and token: forward, and back through the activations."""
 OF_PRODUCTS = 0.4
 """Share of the speed of matrix products that a training reaches."""
+CHARACTERS_A_TOKEN = 5
+"""Of an example as it is stored, where a dataset doesn't say how many tokens it has."""
 LEAST_BYTES = 2
 """Of each parameter, in bfloat16."""
 
@@ -42,19 +44,25 @@ def expected(db: Database, paths: Paths, dataset_name: str, model: str, config: 
     refuse_empty(dataset, counts["train"])
     parameters = sum(map(math.prod, weight_files.shapes(opened_folder(paths, model)).values()))
     _refuse_too_large(parameters)
-    told = dataset.statistics
-    tokens = round(told["tokens"] * counts["train"] / max(1, sum(told["examples"].values())))
-    whole = round(defaults.epochs(config) * tokens)
+    whole = round(defaults.epochs(config) * _tokens(db, dataset))
     per_step = defaults.tokens_per_step(config, whole)
     shape = Shape(0, 0, per_step, config.steps or max(1, round(whole / per_step)), 1)
     speed = _speed(db, model, config, parameters)
     if speed and config.budget_minutes:
         try:
-            shape = plan.within_budget(shape, Measured(speed, told["supervised_share"]), config)
+            shape = plan.within_budget(shape, Measured(speed, 1.0), config)
         except TrainingRefused:  # only a speed that was measured now refuses
             shape = replace(shape, steps=1)
     seconds = (1 + plan.LOOK_SHARE) * shape.steps * shape.tokens_per_step / speed if speed else None
     return Expected(counts["train"], shape.steps * shape.tokens_per_step, shape.steps, seconds)
+
+
+def _tokens(db: Database, dataset: Dataset) -> float:
+    """About how many tokens the training part has."""
+    counted, parts = dataset.statistics.get("tokens"), dataset.statistics.get("examples", {})
+    if counted and parts:
+        return float(counted * parts["train"] / sum(parts.values()))
+    return sum(size for _, size, _, _ in datasets.sizes(db, dataset.id, "train")) / CHARACTERS_A_TOKEN
 
 
 def refuse_empty(dataset: Dataset, examples: int) -> None:

@@ -337,8 +337,8 @@ def test_what_is_cut_to_a_row_is_told(db: Database, home: Paths) -> None:
     assert (told[0].windows, told[0].shortened, told[0].too_long) == (3, 2, 0)
     assert (done.result["windows"], done.result["shortened"]) == (3, 2)
     asked = ["train", "--data", "data", "-m", TINY, "--block-tokens", str(LIMIT), "--steps", "1"]
-    lines = CliRunner().invoke(top, asked).stdout.splitlines()
-    assert lines[1:3] == cut_lines(3, 2, 0)
+    printed = CliRunner().invoke(top, asked).stdout
+    assert "\n".join(cut_lines(3, 2, 0)) in printed
 
 
 def test_a_budget_decides_the_steps(db: Database, home: Paths) -> None:
