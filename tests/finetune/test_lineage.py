@@ -40,7 +40,8 @@ def freeze(db: Database, kind: Kind = "supervised", count: int = 24, name: str =
         for place, one in enumerate(datasets.examples(db, made.id))
     ]
     datasets.delete(db, made.name)
-    return datasets.add(db, name, kind, f"hash of {name}", {}, {}, rows)
+    told = {"tokens": 40 * count, "examples": {"train": count}, "supervised_share": 0.5}
+    return datasets.add(db, name, kind, f"hash of {name}", {}, told, rows)
 
 
 def trained(
