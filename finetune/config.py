@@ -76,8 +76,7 @@ class TrainConfig:
     """Of the tokens that a training from an adapter (`--from`) reads, the share from the datasets behind the adapter,
     against forgetting; 0: none."""
     general_share: float = 0.0
-    """The same of general text, whose targets are what the base says; 0: a tenth from an adapter, none from the
-    base."""
+    """The same of general text; 0: a tenth from an adapter, none from the base."""
     seed: int = 0
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""

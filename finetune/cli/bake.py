@@ -49,7 +49,7 @@ def command(
     values: dict[str, str],
     resume_run: str,
     replay: str | None,
-    replay_share: float,
+    text_share: float,
     keep_personal: bool,
     words: tuple[str, ...],
     model: str,
@@ -89,7 +89,7 @@ def command(
         else:
             asked = model_name(db, paths, user_settings.load(paths.config_file), model)
             redact = None if keep_personal else redactor(db, words)
-            request = bake.request_of(recipe, file, asked, config.seed, replay_file(replay), replay_share)
+            request = bake.request_of(recipe, file, asked, config.seed, replay_file(replay), text_share)
             of = _dataset(db, paths, name, recipe, request, column, redact)
             told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places", "replayed")}
             if not as_json:

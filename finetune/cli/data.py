@@ -40,9 +40,9 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str | None) 
 
 
 def replay_options(command: Any) -> Any:
-    """`replay`, which `replay_file` reads, and `replay_share`."""
+    """`replay`, which `replay_file` reads, and `text_share`."""
     command = click.option(
-        "--replay-share", default=0.1, show_default=True, help="Share of it in the training part's tokens."
+        "--replay-share", "text_share", default=0.1, show_default=True, help="Its share of the training part's tokens."
     )(command)
     return click.option(
         "--replay", metavar="FILE", help="Mix general text in, against forgetting; `builtin`: what comes with us."
@@ -198,7 +198,7 @@ def _request(given: dict[str, Any]) -> "Request":
         raise click.UsageError("--value goes with --kind label.")
     selection = Selection(given["kind"], filter_, given["everything"], template, given["values"], given["search_words"])
     shares, seed, replay = _parts(given["shares"]), given["seed"], replay_file(given["replay"])
-    return Request(selection, given["files"], shares, seed, replay, given["replay_share"], canaries=given["canaries"])
+    return Request(selection, given["files"], shares, seed, replay, given["text_share"], canaries=given["canaries"])
 
 
 def _parts(shares: tuple[int, int, int] | None) -> "Shares | None":

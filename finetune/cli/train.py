@@ -16,7 +16,7 @@ from finetune.progress import Advanced
 F = TypeVar("F", bound=Callable[..., Any])
 PROVE_TOKENS = 24_000
 """Of the test part: more takes longer than a minute on two cores, and narrows the interval little."""
-SHORT = {"budget_minutes": "--budget"}
+SHORT = {"budget_minutes": "--budget", "replay_share": "--earlier-share"}
 """Settings whose option is called otherwise."""
 
 

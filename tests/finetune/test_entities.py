@@ -20,6 +20,7 @@ from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune import adapters, pack, promote, run, tagging
 from finetune.base import Base
+from finetune.batch import batch
 from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
 from finetune.example import Entity, Example
@@ -87,7 +88,7 @@ def test_classes_that_make_no_sense_still_make_entities() -> None:
 def test_what_does_not_fit_is_left_out_and_counted() -> None:
     words = tokenizer(40)
     assert tagging.rows(tagging.untagged("dog " * 30, TYPES), words) == []
-    assert words.cuts.left_out == 1
+    assert words.cuts.too_long == 1
 
 
 def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
@@ -99,14 +100,14 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
         for one in adapters.trained(model).values():
             one.normal_(std=0.05)
     learned = lessons("entities", [example(number) for number in range(12)], base.tokenizer_of_rows(), 0)
-    blocks = pack.pack(learned.items, 512, "0")
-    batch = pack.batch(blocks, 512)
+    blocks = list(pack.pack(learned.items, 512, "0"))
+    together = batch(blocks)
     objective = learned.learned([], TrainConfig())
-    ours = objective.loss(batch, Trainee(model)(batch)) / sum(map(objective.count, blocks))
+    ours = objective.loss(together, Trainee(model)(together)) / sum(map(objective.count, blocks))
     theirs, count = torch.zeros(()), 0
     for (row,) in learned.items:
-        logits = model(torch.tensor([row.ids])).logits[0]
-        classes = torch.tensor([tag if on else -100 for tag, on in zip(row.tags, row.learned, strict=True)])
+        logits = model(torch.from_numpy(row.ids)[None].long()).logits[0]
+        classes = torch.tensor([int(tag) if on else -100 for tag, on in zip(row.tags, row.learned, strict=True)])
         theirs = theirs + cross_entropy(logits, classes, reduction="sum")
         count += int((classes >= 0).sum())
     torch.testing.assert_close(ours, theirs / count, rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import run, search
+from finetune import defaults, run, search
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.run_folder import RunFolder
@@ -36,8 +36,8 @@ def test_the_best_is_no_worse_than_the_usual_and_can_be_trained(db: Database, ho
     found = searched(db, home, 6)
     usual = found.trials[0]
     assert len(found.trials) == 6
-    assert (usual.settings["rank"], usual.settings["schedule"], usual.settings["epochs"]) == (16, "linear", 2)
-    assert usual.settings["learning_rate"] == pytest.approx(2e-4)
+    assert (usual.settings["rank"], usual.settings["schedule"], usual.settings["epochs"]) == (16, "cosine", 2)
+    assert usual.settings["learning_rate"] == defaults.suited(CONFIG, 32, "supervised").learning_rate
     assert len({json.dumps(dict(one.settings)) for one in found.trials}) == 6
     assert found.best and found.config and usual.loss
     assert found.best.loss == min(one.loss for one in found.trials if one.state == "complete" and one.loss)
