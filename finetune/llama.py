@@ -252,7 +252,7 @@ class Llama:
         self._decoder = model.get_decoder()
         self.layers = [Layer(one, shape) for one in self._decoder.layers]
         self._heads, self._shared = shape.kv_heads, shape.heads // shape.kv_heads
-        self._rotated = shape.rotated
+        self._rotated = [shape.rotated[one.self_attn.layer_idx] for one in self._decoder.layers]
 
     def states(self, batch: Batch, *, recompute: bool = False) -> Tensor:
         """What the head reads (S, C) at each token that predicts a supervised one.

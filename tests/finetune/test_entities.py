@@ -162,7 +162,7 @@ def test_the_default_model_learns_to_find_them(real_home: Paths, tmp_path: Path)
     """The whole round by commands: better than nothing where it was not trained, and no reply is made with it."""
     model = ["-m", catalogue.DEFAULT]
     by_command("data", "--file", str(written(tmp_path / "a.jsonl", 60)), "--kind", "entities", "-n", "names", *model)
-    by_command("train", "--data", "names", "--steps", "12", "--tokens-per-step", "1024", *model)
+    by_command("train", "--data", "names", "--steps", "24", "--tokens-per-step", "1024", *model)
     report = by_command("eval", "names-1")
     (measure,) = report["measures"]
     assert measure["main"] and measure["adapted"] > measure["base"] + 0.3

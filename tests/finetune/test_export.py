@@ -64,7 +64,7 @@ def test_merged_weights_are_the_adapted_model(
 ) -> None:
     run = done_run(db, home, method)
     (check,) = export.export(db, home, run.name, "safetensors", tmp_path / "out")
-    assert check.passed and check.agreement.tokens >= 40
+    assert check.passed and check.agreement.tokens >= 30
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.dtype == torch.bfloat16
     adapted, base = logits(tiny_folder, home, run), logits(tiny_folder, home, None)

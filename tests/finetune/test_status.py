@@ -207,7 +207,7 @@ def test_the_command_and_a_dataset_like_another(db: Database, home: Paths, capsy
     for name, words in (("data", ()), ("half", other)):
         assert call("data", "--name", name, "-m", TINY, *words)[0] == 0
         told = [call("data", "-m", TINY, "--json", *again)[1] for again in (words, ("--like", name))]
-        hashes += [json.loads(one)["hash"] for one in told]
+        hashes += [json.loads(one.splitlines()[-1])["hash"] for one in told]
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
     code, err = call("data", "--like", "data", "--all")
     assert code and "leave out --all" in err
