@@ -133,7 +133,7 @@ def test_curating_in_the_chat_and_in_the_log(real_home: Paths, columns: int, lin
         tmux.wait_for("+ good", gone="correction · 2 of 2")
         assert judged(real_home) == [(1, "undecided", "海洋", 0)]
         tmux.press("Z")
-        tmux.wait_for("done again: correction", "correction · 2 of 2")
+        tmux.wait_for("redone: correction", "correction · 2 of 2")
 
         tmux.press("Enter")
         tmux.wait_for("Type a message", "1 of 2", "+ good  #海洋")
