@@ -19,7 +19,7 @@ COMPARED_RATE = 2e-4
 HEAD_RATE = 1e-3
 """Beside a head that begins at nothing."""
 
-FEWEST_STEPS = 100
+FEWEST_STEPS = 200
 """Steps that a training has at least, while each has FEWEST_TOKENS_PER_STEP or more."""
 FEWEST_TOKENS_PER_STEP, MOST_TOKENS_PER_STEP = 1024, 4096
 

@@ -24,13 +24,13 @@ from finetune.both import Both, Compared
 from finetune.config import TrainConfig
 from finetune.earlier import Earlier
 from finetune.example import Entity, Example
+from finetune.kept import made_with
 from finetune.lessons import Lessons
 from finetune.lineage import Start
 from finetune.measure import Measure, perplexity, share, wins
 from finetune.memorised import Probe
 from finetune.on_test import measured, rows_of_test
 from finetune.progress import Advanced, Progress, Work
-from finetune.run import made_with
 from finetune.sample import sampled, tokens_of
 from finetune.tagger import Tagger
 from finetune.tokens import Row, Tokenizer

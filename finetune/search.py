@@ -28,8 +28,10 @@ from finetune.config import TrainConfig
 from finetune.course import Course, course
 from finetune.model import device_of
 from finetune.progress import Progress, Validated
-from finetune.run import stop_asked, suited, trainer_of
+from finetune.run import suited
 from finetune.run_folder import RunFolder, only_training
+from finetune.setup import trainer_of
+from finetune.stop import stop_asked
 
 LOOKS_PER_EPOCH = 4
 """At the validation loss, at the same steps in every trial, so that they can be compared."""

@@ -19,6 +19,7 @@ from finetune.presence import LOOK_S, Presence, watching
 from finetune.progress import Planned, Progress
 from finetune.run_folder import RunFolder
 from finetune.select import Selection
+from finetune.stop import stop_asked
 from prompts.template import Template
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def train_when_idle(
 ) -> Run | None:
     """The run as it ended; None where Ctrl-C came before it began. Raises what `finetune data` and `train` do."""
     with watching(paths, 60 * wanted.idle_minutes) as presence:
-        with run.stop_asked() as asked:
+        with stop_asked() as asked:
             if not _waited(presence, asked, tell):
                 tell("Stopped before anything was trained.")
                 return None

@@ -50,7 +50,7 @@ def _teach(db: "Database", paths: "Paths", ids: tuple[int, ...], model: str, yes
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     say = events(as_json)
     say(Advanced("loading torch"))
-    from finetune.run import stop_asked
+    from finetune.stop import stop_asked
     from finetune.teach import course
 
     with stop_asked() as stop_wanted:

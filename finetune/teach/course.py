@@ -17,9 +17,9 @@ from assistant.store import datasets, runs
 from assistant.store.runs import Run
 from finetune import adapters
 from finetune.config import TrainConfig
+from finetune.kept import made_with
 from finetune.measure import Measure, perplexity
 from finetune.progress import Advanced, Ended, Progress
-from finetune.run import made_with
 from finetune.run_folder import RunFolder, only_training
 from finetune.teach import corrections, decide, loop, material
 from finetune.teach.alike import is_right, is_same

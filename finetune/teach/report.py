@@ -4,8 +4,8 @@ from typing import Any
 
 from assistant.store.datasets import Dataset
 from finetune.config import FORGETTING_LIMIT
+from finetune.kept import made_with
 from finetune.measure import Measure, share
-from finetune.run import made_with
 from finetune.teach.alike import is_right
 from finetune.teach.lesson import Lesson
 from finetune.teach.outcome import Outcome
