@@ -37,8 +37,8 @@ class Chain:
         from assistant.paths import Paths
         from assistant.store import datasets
         from assistant.store.database import open_database
-        from finetune import forgetting
         from finetune.base import Base
+        from finetune.data import forgetting
 
         self.paths = Paths(home / "config", home / "data").create()
         if MODEL not in catalogue.names(self.paths):
@@ -54,9 +54,9 @@ class Chain:
         self.asked[GENERAL] = list(forgetting.rows(self.base.chat_format, self.base.context_tokens))
 
     def _freeze(self, corpus: str) -> None:
-        from finetune import dataset
-        from finetune.dataset import Request
-        from finetune.select import Selection
+        from finetune.data import dataset
+        from finetune.data.dataset import Request
+        from finetune.data.select import Selection
 
         request = Request(Selection(everything=True))
         made = dataset.made_of(
@@ -66,9 +66,9 @@ class Chain:
 
     def _test(self, name: str) -> list[Any]:
         from assistant.store import datasets
-        from finetune.example import Example
-        from finetune.on_test import rows_of_test
-        from finetune.sample import sampled
+        from finetune.data.example import Example
+        from finetune.data.tokens import sampled
+        from finetune.prove.on_test import rows_of_test
 
         stored = datasets.examples(self.db, datasets.get(self.db, name).id, "test")
         examples = [Example.from_json(one.body) for one in stored]
@@ -77,8 +77,8 @@ class Chain:
 
     def nats(self, adapter: str) -> dict[str, float]:
         """Nats per token of everything that is asked, under an adapter, or the base with the empty name."""
-        from finetune.both import Both, sums_of
-        from finetune.model import Trainee, device_of, precision_of
+        from finetune.network.both import Both, sums_of
+        from finetune.network.model import Trainee, device_of, precision_of
 
         device = device_of()
         if adapter:
@@ -93,8 +93,8 @@ class Chain:
 
     def train(self, corpus: str, start: str, settings: dict[str, Any], tokens: int) -> tuple[str, float]:
         """(the run, its seconds) of a training from the adapter `start`, or the base with the empty name."""
-        from finetune import run
         from finetune.config import TrainConfig
+        from finetune.train import run
 
         config = TrainConfig(patience=0, **settings)
         steps = max(1, round(tokens / config.tokens_per_step))

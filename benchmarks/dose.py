@@ -36,7 +36,7 @@ class Corpus:
     """What is kept apart of a corpus, and the rest, which doses are drawn from."""
 
     def __init__(self, name: str, base: Any) -> None:
-        from finetune.split import Seen, grouped
+        from finetune.data.split import Seen, grouped
 
         self.name = Path(name).name
         found = candidates(name)
@@ -57,7 +57,7 @@ class Corpus:
 
 def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
     """The examples of each part as `finetune data` splits them, with the group of each of the test part."""
-    from finetune.split import split
+    from finetune.data.split import split
 
     found: dict[str, list[Any]] = {"train": [], "validation": [], "test": [], "groups": []}
     for one, part, group in split(some, None, seed).placed:
@@ -90,8 +90,8 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
     """A row for each result: gain with its interval on the test part, gain on what was kept apart, how many
     conversations there show a gain of that size, and how many were predicted from the test part alone.
     """
-    from finetune.measure import by_group, perplexity
-    from finetune.power import spread_of, to_test
+    from finetune.prove.measure import by_group, perplexity
+    from finetune.prove.power import spread_of, to_test
 
     for one in results:
         test, apart = (perplexity("perplexity", "", *one[part], main=True) for part in ("test", "apart"))
@@ -114,8 +114,8 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 def needed(apart: list[list[Any]]) -> str:
     """The median number of conversations that show the gain, each order drawn by chance."""
-    from finetune.measure import perplexity
-    from finetune.split import FEWEST_TO_TEST
+    from finetune.data.split import FEWEST_TO_TEST
+    from finetune.prove.measure import perplexity
 
     def shown(order: list[int], count: int) -> bool:
         chosen = set(order[:count])

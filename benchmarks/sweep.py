@@ -30,9 +30,9 @@ TESTED_TOKENS = 40_000
 
 def candidates(corpus: str) -> list[Any]:
     """Everything that a corpus has to learn."""
-    from finetune import sources
-    from finetune.example import Example
-    from finetune.select import Candidate, Selection
+    from finetune.data import sources
+    from finetune.data.example import Example
+    from finetune.data.select import Candidate, Selection
     from prompts.message import Message
 
     if not corpus.startswith("chatterbot:"):
@@ -52,7 +52,7 @@ def candidates(corpus: str) -> list[Any]:
 
 def parts(corpus: str, size: int) -> dict[str, list[Any]]:
     """The examples of each part. With a size the training part holds about so many conversations, the others all."""
-    from finetune.split import Shares, split
+    from finetune.data.split import Shares, split
 
     found: dict[str, list[Any]] = {"train": [], "validation": [], "test": []}
     groups: dict[str, list[int]] = {"test": []}
@@ -85,7 +85,7 @@ class Asked:
 
 def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: int) -> Asked:
     """The first examples, up to so many tokens."""
-    from finetune.on_test import rows_of_test
+    from finetune.prove.on_test import rows_of_test
 
     items, tokens = list[Any](), 0
     for rows in rows_of_test("supervised", examples, tokenizer).items:
@@ -99,7 +99,7 @@ class Bench:
     """The lessons of one corpus of one size, and its test part."""
 
     def __init__(self, base: Any, examples: dict[str, list[Any]]) -> None:
-        from finetune.lessons import lessons
+        from finetune.data.lessons import lessons
 
         self.base, tokenizer = base, base.tokenizer_of_rows()
         self.train = {
@@ -112,7 +112,7 @@ class Bench:
 
     def run(self, settings: dict[str, Any], tokens: int, general: Asked) -> dict[str, Any]:
         """The figures of one training."""
-        from finetune.measure import perplexity
+        from finetune.prove.measure import perplexity
 
         trainee, told = self.trained(settings, tokens)
         named = {"held out": self.test, "general text": general}
@@ -124,11 +124,12 @@ class Bench:
         import transformers
         from accelerate import Accelerator
 
-        from finetune import adapters, defaults, plan
+        from finetune import defaults, plan
         from finetune.config import TrainConfig
-        from finetune.model import precision_of
+        from finetune.network import adapters, losses
+        from finetune.network.model import precision_of
         from finetune.run_folder import RunFolder
-        from finetune.train import Trainer
+        from finetune.train.loop import Trainer
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
@@ -142,7 +143,7 @@ class Bench:
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
         model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
-        objective, folder = train.learned([], config), RunFolder
+        objective, folder = losses.objective(train, [], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),
             model,
@@ -166,7 +167,7 @@ def losses(trainee: Any, items: list[Any]) -> list[float]:
     """Nats of each item."""
     import torch
 
-    from finetune.both import sums_of
+    from finetune.network.both import sums_of
 
     return [-sum(one) for one in sums_of(trainee, items, torch.device("cpu"))]
 
@@ -217,8 +218,8 @@ def main() -> None:
     if given.table:
         print("\n".join(table(given.out)))
         return
-    from finetune import forgetting
     from finetune.base import Base
+    from finetune.data import forgetting
 
     headline()
     base = Base.open(model_path())

@@ -221,10 +221,10 @@ def _summary(known: dict[str, Any], said: Sequence[str], some: Sequence[dict[str
 
 def _general(paths: Any, adapter: Path | None) -> float:
     """How much the perplexity of general text has risen, relative."""
-    from finetune import forgetting
     from finetune.base import opened_base
-    from finetune.both import Both
-    from finetune.prove import forgotten
+    from finetune.data import forgetting
+    from finetune.network.both import Both
+    from finetune.prove.prove import forgotten
 
     if adapter is None:
         return 0.0

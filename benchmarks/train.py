@@ -52,13 +52,14 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     from accelerate import Accelerator
 
     from assistant.engine.engine import default_threads
-    from finetune import adapters, plan
+    from finetune import plan
     from finetune.base import Base
     from finetune.config import TrainConfig
-    from finetune.lessons import lessons
-    from finetune.model import precision_of
+    from finetune.data.lessons import lessons
+    from finetune.network import adapters, losses
+    from finetune.network.model import precision_of
     from finetune.run_folder import RunFolder
-    from finetune.train import Trainer
+    from finetune.train.loop import Trainer
 
     torch.set_num_threads(default_threads())
     base, cpu = Base.open(model_path()), torch.device("cpu")
@@ -74,7 +75,7 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     shape = plan.shape(learned, config, cpu)
     torch.manual_seed(0)
     model = adapters.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
-    objective = learned.learned([], config)
+    objective = losses.objective(learned, [], config)
     run_folder: Any = RunFolder
     trainer = Trainer(Accelerator(cpu=True), model, config, shape, learned, objective, learned, objective, run_folder)
     trainer.trainee.train()
@@ -176,8 +177,8 @@ def measured(role: str, file: Path, tokens: int, folder: Path, base: str) -> dic
 def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
     from finetune.base import Base
-    from finetune.both import Both
-    from finetune.on_test import rows_of_test
+    from finetune.network.both import Both
+    from finetune.prove.on_test import rows_of_test
 
     base = Base.open(model_path())
     rows, items, tokens = rows_of_test("supervised", parts(file)[1], base.tokenizer_of_rows()).items, [], 0

@@ -21,20 +21,22 @@ from assistant.paths import Paths
 from assistant.store import conversations, datasets, runs
 from assistant.store.datasets import Dataset
 from assistant.store.exchange import stored
-from finetune import dataset, prove, run
 from finetune.base import Base, base_of
-from finetune.both import Both
 from finetune.config import TrainConfig
-from finetune.dataset import Request
-from finetune.example import Example
-from finetune.greedy import Reply
-from finetune.measure import Gap, Measure, share
-from finetune.measure import gap as measured_gap
+from finetune.data import dataset
+from finetune.data.dataset import Request
+from finetune.data.example import Example
+from finetune.data.select import Candidate, Selection
+from finetune.data.sources import known_by
+from finetune.data.split import split
+from finetune.data.tokens import Row, Tokenizer
+from finetune.network.both import Both
+from finetune.network.greedy import Reply
+from finetune.prove import prove
+from finetune.prove.measure import Gap, Measure, share
+from finetune.prove.measure import gap as measured_gap
 from finetune.run_folder import only_training
-from finetune.select import Candidate, Selection
-from finetune.sources import known_by
-from finetune.split import split
-from finetune.tokens import Row, Tokenizer
+from finetune.train import run
 from prompts.message import Message
 from prompts.render import complete, render
 from prompts.sandbox import INPUT

@@ -16,7 +16,7 @@ from assistant.errors import TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths
 from assistant.store.runs import Run
-from finetune.tokens import Tokenizer
+from finetune.data.tokens import Tokenizer
 
 if TYPE_CHECKING:
     import torch

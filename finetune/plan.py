@@ -8,14 +8,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from assistant.errors import TrainingRefused
-from finetune import defaults, pack
+from finetune import defaults
 from finetune.config import TrainConfig
-from finetune.pack import Block
+from finetune.data import pack
+from finetune.data.pack import Block
 
 if TYPE_CHECKING:
     import torch
 
-    from finetune.lessons import Lessons
+    from finetune.data.lessons import Lessons
 
 BLOCK_TOKENS = 1024
 """Of the blocks that rows are packed into; a longer row is a block of its own."""

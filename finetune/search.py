@@ -23,15 +23,16 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from finetune import defaults, memory, plan
+from finetune import defaults, plan
 from finetune.config import TrainConfig
-from finetune.course import Course, course
-from finetune.model import device_of
+from finetune.network.model import device_of
 from finetune.progress import Progress, Validated
-from finetune.run import suited
 from finetune.run_folder import RunFolder, only_training
-from finetune.setup import trainer_of
-from finetune.stop import stop_asked
+from finetune.train import memory
+from finetune.train.course import Course, course
+from finetune.train.run import suited
+from finetune.train.setup import trainer_of
+from finetune.train.stop import stop_asked
 
 LOOKS_PER_EPOCH = 4
 """At the validation loss, at the same steps in every trial, so that they can be compared."""

@@ -8,10 +8,10 @@ from typing import Self
 from assistant.errors import TrainingRefused
 from finetune import tagging
 from finetune.base import Base
-from finetune.both import Both
 from finetune.config import TrainConfig
-from finetune.example import Entity
-from finetune.tokens import Row, Tokenizer
+from finetune.data.example import Entity
+from finetune.data.tokens import Row, Tokenizer
+from finetune.network.both import Both
 
 
 @dataclass(frozen=True)

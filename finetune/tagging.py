@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from assistant.adapters.folder import HEAD
-from finetune.example import Entity, Example
-from finetune.tokens import Row, Tokenizer
+from finetune.data.example import Entity, Example
+from finetune.data.tokens import Row, Tokenizer
 from prompts.message import Message
 
 OUTSIDE = 0

@@ -48,6 +48,10 @@ SIDEWAYS = {
 }
 
 
+ROOMS = ["data", "network", "lineage", "prove", "train", ("export", "watch", "teach"), "cli"]
+"""Of finetune: a room imports those before it. What lies beside the rooms is for all of them, or made of them."""
+
+
 def floor(module: str) -> tuple[str, int]:
     """(room, floor) of a module of ours."""
     for room, level in FLOORS:
@@ -90,6 +94,18 @@ def test_imports_go_down() -> None:
     assert not wrong
 
 
+def test_rooms_of_finetune_follow_one_another() -> None:
+    order = {room: place for place, one in enumerate(ROOMS) for room in ((one,) if isinstance(one, str) else one)}
+    wrong = []
+    for name, file in modules().items():
+        here = order.get([*name.split("."), ""][1]) if name.startswith("finetune.") else None
+        for target in imports(file):
+            there = order.get(target.split(".")[1]) if target.startswith("finetune.") else None
+            if here is not None and there is not None and there > here:
+                wrong.append(f"{name} imports {target}")
+    assert not wrong
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -101,7 +117,7 @@ def test_imports_go_down() -> None:
         "assistant.store",
         "assistant.adapters.speakers",
         "finetune.cli.data",
-        "finetune.dataset",
+        "finetune.data.dataset",
     ],
 )
 def test_torch_stays_unloaded(module: str) -> None:

@@ -146,7 +146,7 @@ def _time(time_ms: int) -> str:
 def next_(doubles: bool, filter_: Filter, as_json: bool) -> None:
     """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
     from assistant.store import curation_queue
-    from finetune import enough
+    from finetune.prove import enough
 
     with opened_log() as db:
         rows = curation_queue.doubles_up_next(db, filter_) if doubles else curation_queue.up_next(db, filter_)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
     from finetune.bake import Answers, Asked, Reached, Recipe
-    from finetune.dataset import Request
+    from finetune.data.dataset import Request
 
 
 @click.command()
@@ -77,7 +77,8 @@ def command(
     paths = Paths.from_environment().create()
     with opened_log() as db:
         from assistant.store import runs
-        from finetune import bake, run
+        from finetune import bake
+        from finetune.train import run
 
         recipe = bake.Recipe(find_template(template), values)
         bake.refuse_training(paths, config)

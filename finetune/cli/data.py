@@ -16,7 +16,7 @@ from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 from assistant.store.filter import Filter
 from finetune.cli.events import events
-from finetune.example import Kind
+from finetune.data.example import Kind
 from finetune.progress import cut_lines
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.store.datasets import Dataset
-    from finetune.dataset import Prepared, Request
-    from finetune.select import Selection
-    from finetune.split import Shares
+    from finetune.data.dataset import Prepared, Request
+    from finetune.data.select import Selection
+    from finetune.data.split import Shares
 
 
 def _shares(_ctx: click.Context, parameter: click.Parameter, given: str | None) -> tuple[int, ...] | None:
@@ -51,7 +51,7 @@ def replay_options(command: Any) -> Any:
 
 def replay_file(given: str | None) -> Path | None:
     """The file of general text."""
-    from finetune import dataset
+    from finetune.data import dataset
 
     return None if given is None else dataset.BUILTIN if given == "builtin" else Path(given)
 
@@ -131,7 +131,7 @@ def command(
 def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as_json: bool) -> None:
     from assistant.cli.log_redact import redactor
     from assistant.store import datasets
-    from finetune import dataset
+    from finetune.data import dataset
 
     if name := given["name"]:
         datasets.refuse_taken(db, name)
@@ -152,7 +152,8 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
 
 
 def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
-    from finetune import enough, select
+    from finetune.data import select
+    from finetune.prove import enough
 
     request = _like(db, given["like"]) if given["like"] else _request(given)
     counted_ = select.count(db, request.selection)
@@ -180,14 +181,14 @@ def _beside_like(context: click.Context) -> list[str]:
 def _like(db: "Database", name: str) -> "Request":
     from assistant.cli.task_options import find_template
     from assistant.store import datasets
-    from finetune.again import request_like
+    from finetune.data.dataset import request_like
 
     return request_like(datasets.get(db, name), find_template)
 
 
 def _request(given: dict[str, Any]) -> "Request":
-    from finetune.dataset import Request
-    from finetune.select import Selection
+    from finetune.data.dataset import Request
+    from finetune.data.select import Selection
 
     filter_: Filter = given["filter_"]
     template = None
@@ -202,7 +203,7 @@ def _request(given: dict[str, Any]) -> "Request":
 
 
 def _parts(shares: tuple[int, int, int] | None) -> "Shares | None":
-    from finetune.split import Shares
+    from finetune.data.split import Shares
 
     return None if shares is None else Shares(*shares)
 
@@ -269,9 +270,9 @@ def _about(one: "Dataset") -> dict[str, Any]:
 
 def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool) -> None:
     from assistant.store import datasets
-    from finetune.example import Example
-    from finetune.select import Selection
-    from finetune.statistics import rows_of
+    from finetune.data.example import Example
+    from finetune.data.select import Selection
+    from finetune.data.statistics import rows_of
 
     found = datasets.get(db, name)
     kind: Any = found.kind
@@ -316,7 +317,7 @@ def _print_line(value: dict[str, Any]) -> None:
 
 
 def _previewed(prepared: "Prepared", count: int, tokenizer: Any, decode: Any) -> list[dict[str, Any]]:
-    from finetune.statistics import rows_of
+    from finetune.data.statistics import rows_of
 
     kind = prepared.request.selection.kind
     return [
@@ -362,7 +363,7 @@ def _print_rows(shown: list[dict[str, Any]]) -> None:
 
 def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
     """What was counted of a dataset, for people. `of_log`: what of the log it was made of, if it was."""
-    from finetune.select import REASONS, Counts
+    from finetune.data.select import REASONS, Counts
 
     examples, left = told["examples"], told["left_out"]
     if of_log is not None and "used" in told:  # datasets made by earlier versions lack it

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from assistant.paths import Paths
     from assistant.tasks import Task
-    from finetune.measure import Measure
     from finetune.progress import Progress
+    from finetune.prove.measure import Measure
     from prompts.template import Template
 
 
@@ -43,7 +43,7 @@ def command(run: str, tasks: tuple[str, ...], probe: Path | None, most_tokens: i
 
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from finetune import prove
+        from finetune.prove import prove
 
         about = prove.subject(db, paths, run)
         more = asyncio.run(tasks_measured(tasks, about.run.model, about.run.name, seed))
@@ -66,8 +66,9 @@ def proved(
     most_tokens: int = 0,
 ) -> dict[str, Any]:
     """The report of a run, kept in the log and in the run's folder."""
-    from finetune import forgetting, prove
-    from finetune.report import page, tables, texts
+    from finetune.data import forgetting
+    from finetune.prove import prove
+    from finetune.prove.report import page, tables, texts
 
     told = prove.evaluate(
         db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, most_tokens=most_tokens, say=say
@@ -82,7 +83,7 @@ async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed:
 
     from assistant.batch.testing import set_beside
     from assistant.cli.task_options import find_template
-    from finetune import task_metrics
+    from finetune.prove import task_metrics
 
     templates = [find_template(name) for name in names]
     return [
@@ -102,8 +103,8 @@ def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncCon
 def show(told: dict[str, Any]) -> None:
     """Print a report."""
     from assistant.cli.output import print_table
-    from finetune.report import tables
-    from finetune.report.texts import ENGLISH
+    from finetune.prove.report import tables
+    from finetune.prove.report.texts import ENGLISH
 
     rows = [tables.row(one) for one in told["measures"]]
     print_table(rows, ["", *ENGLISH.columns[1:]])

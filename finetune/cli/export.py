@@ -36,7 +36,7 @@ def command(run: str, format_: str, out: Path, dtype: str, llama_cpp: str, as_js
     with opened_log() as db:
         import torch
 
-        from finetune import export
+        from finetune.export import export
 
         def say(text: str) -> None:
             if not as_json:

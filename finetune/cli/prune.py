@@ -11,7 +11,7 @@ import click
 from finetune.config import Method, TrainConfig
 
 if TYPE_CHECKING:
-    from finetune.prune import Figures
+    from finetune.export.prune import Figures
 
 
 @click.command()
@@ -44,7 +44,7 @@ def command(
         name = model_name(db, paths, user_settings.load(paths.config_file), model)
         from assistant.engine import catalogue
         from assistant.errors import TrainingRefused
-        from finetune import prune
+        from finetune.export import prune
 
         if train and out.name in catalogue.names(paths):
             raise TrainingRefused(f"There is a model {out.name} already. Give --out a folder of another name.")
@@ -52,8 +52,8 @@ def command(
         told: dict[str, Any] = {"folder": str(out), **done.as_json()}
         rows = {"before": done.before, "after": done.after}
         if train:
-            from finetune import run
             from finetune.cli.events import events
+            from finetune.train import run
 
             catalogue.add_path(paths, out.name, out)
             config = TrainConfig(method=method, budget_minutes=budget)

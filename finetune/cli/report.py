@@ -20,12 +20,12 @@ def command(run: str, open_it: bool, out: Path | None, language: str | None, as_
     """
     from assistant.cli.opened_log import opened_log
     from assistant.paths import Paths
-    from finetune.report import texts
+    from finetune.prove.report import texts
 
     paths = Paths.from_environment().create()
     chosen = texts.LANGUAGES[language] if language else texts.of_environment()
     with opened_log() as db:
-        from finetune.report import page
+        from finetune.prove.report import page
 
         file = page.write(db, paths, run, chosen, out).absolute()
     opened = open_it and in_browser(file)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from assistant.paths import Paths
     from assistant.store.runs import Run
-    from finetune.status import Status
+    from finetune.watch.status import Status
 
 
 @click.command()
@@ -55,7 +55,7 @@ def command(
     with opened_log() as db:
         name = model_name(db, paths, settings.load(paths.config_file), model)
         options = f" -m {quote(name)}" if model else ""
-        from finetune.status import status
+        from finetune.watch.status import status
 
         told = status(
             db,
@@ -87,7 +87,7 @@ def _train(
 
     if not told.next_dataset:
         return None
-    from finetune.when_idle import Wanted, train_when_idle
+    from finetune.watch.when_idle import Wanted, train_when_idle
 
     return train_when_idle(
         db,

@@ -9,10 +9,10 @@ from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 
 if TYPE_CHECKING:
-    from finetune.drift import Drift
-    from finetune.shift import Shift
-    from finetune.status import Status
-    from finetune.two_samples import Change, Distance
+    from finetune.watch.drift import Drift
+    from finetune.watch.shift import Shift
+    from finetune.watch.status import Status
+    from finetune.watch.two_samples import Change, Distance
 
 HEADINGS = ("", "before", "new", "difference (95 %)", "")
 JUDGED = {

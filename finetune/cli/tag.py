@@ -45,9 +45,9 @@ def _tagged(paths: "Paths", run: str, given: list[dict[str, Any]], column: str) 
     from assistant.cli.opened_log import opened_log
 
     with opened_log() as db:
-        from finetune import prove
         from finetune.base import base_of
         from finetune.config import TrainConfig
+        from finetune.prove import prove
         from finetune.tagger import Tagger
 
         about = prove.subject(db, paths, run)

@@ -50,8 +50,8 @@ def _teach(db: "Database", paths: "Paths", ids: tuple[int, ...], model: str, yes
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     say = events(as_json)
     say(Advanced("loading torch"))
-    from finetune.stop import stop_asked
     from finetune.teach import course
+    from finetune.train.stop import stop_asked
 
     with stop_asked() as stop_wanted:
         found = course.teach(db, paths, ids, model, say, stop_wanted)

@@ -89,11 +89,11 @@ def command(
     with opened_log() as db:
         name = "" if resume_run else model_name(db, paths, user_settings.load(paths.config_file), model)
         if not resume_run:
-            from finetune.expected import expected
+            from finetune.train.expected import expected
 
             say(expected(db, paths, data, name, config))
         say(Advanced("loading torch"))
-        from finetune import run
+        from finetune.train import run
 
         say(Advanced("reading the data and the model"))
         if resume_run:

@@ -12,9 +12,9 @@ from assistant.store import datasets, messages
 from assistant.store.database import select
 from assistant.store.datasets import Dataset, StoredExample
 from assistant.store.runs import Run
-from finetune.example import Example
-from finetune.lineage import Start
-from finetune.select import reply
+from finetune.data.example import Example
+from finetune.data.select import reply
+from finetune.lineage.lineage import Start
 from finetune.teach.words import short
 from prompts.message import Message
 

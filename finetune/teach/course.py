@@ -15,11 +15,10 @@ from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.runs import Run
-from finetune import adapters
 from finetune.config import TrainConfig
-from finetune.kept import made_with
-from finetune.measure import Measure, perplexity
+from finetune.network import adapters
 from finetune.progress import Advanced, Ended, Progress
+from finetune.prove.measure import Measure, perplexity
 from finetune.run_folder import RunFolder, only_training
 from finetune.teach import corrections, decide, loop, material
 from finetune.teach.alike import is_right, is_same
@@ -30,6 +29,7 @@ from finetune.teach.material import LONGEST_PROMPT, LONGEST_ROW, Material, Taugh
 from finetune.teach.outcome import Answer, Asked, Change, Outcome
 from finetune.teach.report import report
 from finetune.teach.session import Look, Session, prompts_of
+from finetune.versions import made_with
 
 HELD, PIECES, CHECKED = 64, 24, 24
 """Anchors: other questions, and pieces of general text. Other questions that are asked before and after."""

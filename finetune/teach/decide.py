@@ -9,8 +9,8 @@ from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.runs import Run
-from finetune import promote
-from finetune.promote import Promoted
+from finetune.prove import promote
+from finetune.prove.promote import Promoted
 from finetune.run_folder import RunFolder
 from finetune.teach.corrections import is_taught
 

@@ -9,8 +9,8 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
 from finetune.base import Base, opened_base
-from finetune.lineage import Start, refusal
-from finetune.promote import refuse_unusable
+from finetune.lineage.lineage import Start, refusal
+from finetune.prove.promote import refuse_unusable
 from finetune.teach import corrections
 from finetune.teach.corrections import Correction
 

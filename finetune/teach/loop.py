@@ -14,13 +14,15 @@ from typing import Any
 import torch
 
 from assistant.errors import TrainingError
-from finetune import adapters, memory, pack
-from finetune.batch import batch
-from finetune.model import Trainee
-from finetune.pack import Block
+from finetune.data import pack
+from finetune.data.pack import Block
+from finetune.network import adapters
+from finetune.network.batch import batch
+from finetune.network.model import Trainee
 from finetune.plan import BLOCK_TOKENS
 from finetune.progress import Progress, Stepped
 from finetune.teach.material import Material, Step
+from finetune.train import memory
 
 
 @dataclass(frozen=True, slots=True)

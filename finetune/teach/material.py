@@ -18,16 +18,16 @@ from sqlite_utils import Database
 from assistant.errors import TrainingRefused
 from assistant.store.database import select
 from assistant.store.exchange import stored
-from finetune import forgetting
 from finetune.base import Base
+from finetune.data import forgetting
+from finetune.data.tokens import Row, Tokenizer
 from finetune.teach import frames
 from finetune.teach.corrections import Correction, questions_asked_once
-from finetune.tokens import Row, Tokenizer
 from prompts.message import Message
 
 PROMPTS = Path(__file__).with_name("prompts.json")
 """General questions, for a log that has few of its own."""
-REPLAYED = Path(forgetting.__file__).parent / "data" / "replay.txt"
+REPLAYED = Path(__file__).parents[1] / "texts" / "replay.txt"
 """General text, other than what `forgetting` measures with."""
 LONGEST_ROW, LONGEST_TAUGHT, LONGEST_PROMPT = 768, 256, 160
 """Tokens of a row, of a correction, and of the prompt of an anchor."""

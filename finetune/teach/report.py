@@ -4,12 +4,12 @@ from typing import Any
 
 from assistant.store.datasets import Dataset
 from finetune.config import FORGETTING_LIMIT
-from finetune.kept import made_with
-from finetune.measure import Measure, share
+from finetune.prove.measure import Measure, share
 from finetune.teach.alike import is_right
 from finetune.teach.lesson import Lesson
 from finetune.teach.outcome import Outcome
 from finetune.teach.session import Look
+from finetune.versions import made_with
 
 
 def report(

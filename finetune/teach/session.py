@@ -11,12 +11,14 @@ import torch
 
 from assistant.engine.engine import Engine, default_threads
 from assistant.paths import Paths
-from finetune import adapters, forgetting, pack
 from finetune.base import Base
-from finetune.both import Sums, sums_of
 from finetune.config import TrainConfig
-from finetune.distill import softened
-from finetune.model import Trainee, device_of, precision_of
+from finetune.data import forgetting, pack
+from finetune.data.tokens import Row
+from finetune.lineage.distill import softened
+from finetune.network import adapters
+from finetune.network.both import Sums, sums_of
+from finetune.network.model import Trainee, device_of, precision_of
 from finetune.plan import BLOCK_TOKENS
 from finetune.run_folder import lower_priority
 from finetune.teach import frames, material
@@ -24,7 +26,6 @@ from finetune.teach.asking import Prompt, replies
 from finetune.teach.corrections import Correction
 from finetune.teach.lesson import Lesson
 from finetune.teach.material import Anchor
-from finetune.tokens import Row
 from prompts.message import Message
 
 REPLY_TOKENS = 24

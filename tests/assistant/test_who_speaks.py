@@ -29,8 +29,8 @@ from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database, open_memory
 from assistant.tui.logs import Logs
 from assistant.tui.screens.tried_template import TriedTemplate
-from finetune import promote
 from finetune.cli.group import top as finetune
+from finetune.prove import promote
 from prompts.library import Library
 from prompts.message import Message
 from tests.assistant.engine import tiny

@@ -11,7 +11,7 @@ from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
-from finetune.example import Example, Kind
+from finetune.data.example import Example, Kind
 from prompts.message import Message
 from tests.assistant.engine import tiny
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune import attention, kernels
-from finetune.attention import Plan
-from finetune.pack import Segment
+from finetune.data.pack import Segment
+from finetune.network import attention, kernels
+from finetune.network.attention import Plan
 
 CPU = torch.device("cpu")
 SIZES = [(3, 3, 64, 320), (2, 1, 32, 128), (1, 8, 128, 192), (2, 2, 16, 64)]

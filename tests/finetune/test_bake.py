@@ -17,13 +17,15 @@ from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import conversations, datasets, deletion, messages, runs
 from assistant.store.database import open_database
-from finetune import bake, merge, run
+from finetune import bake
 from finetune.bake import Answers, Asked, Recipe
 from finetune.base import opened_base
 from finetune.cli.group import top
 from finetune.config import Method, TrainConfig
-from finetune.example import Example
+from finetune.data.example import Example
+from finetune.export import merge
 from finetune.run_folder import only_training
+from finetune.train import run
 from prompts import template as templates
 from prompts.errors import InputsInvalid
 from prompts.library import Library

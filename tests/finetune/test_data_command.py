@@ -19,9 +19,9 @@ from assistant.store.exchange.exporter import export
 from assistant.store.exchange.importer import import_file
 from assistant.store.redaction.apply import apply
 from assistant.store.redaction.redactor import Redactor
-from finetune import statistics
 from finetune.cli.group import top
-from finetune.example import Example
+from finetune.data import statistics
+from finetune.data.example import Example
 from finetune.progress import Advanced, from_line
 from tests.finetune import corpus
 

@@ -29,7 +29,7 @@ def test_the_rate_follows_from_method_width_and_objective(
     assert defaults.suited(TrainConfig(**settings), width, objective).learning_rate == pytest.approx(rate)
 
 
-@pytest.mark.parametrize(("tokens", "per_step"), [(0, 1024), (100_000, 1024), (210_000, 2048), (10**9, 4096)])
+@pytest.mark.parametrize(("tokens", "per_step"), [(0, 1024), (210_000, 1024), (410_000, 2048), (10**9, 4096)])
 def test_a_longer_training_has_larger_steps(tokens: int, per_step: int) -> None:
     assert defaults.tokens_per_step(TrainConfig(), tokens) == per_step
     assert defaults.tokens_per_step(TrainConfig(tokens_per_step=512), tokens) == 512

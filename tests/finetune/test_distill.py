@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from assistant.engine import weights
-from finetune import adapters, distill, pack
 from finetune.base import Base
-from finetune.batch import batch
 from finetune.config import TrainConfig
-from finetune.head import spread
-from finetune.model import Trainee
-from finetune.tokens import Tokenizer
+from finetune.data import pack
+from finetune.data.tokens import Tokenizer
+from finetune.lineage import distill
+from finetune.network import adapters
+from finetune.network.batch import batch
+from finetune.network.head import spread
+from finetune.network.model import Trainee
 from tests.finetune.conftest import said
 
 CPU = torch.device("cpu")

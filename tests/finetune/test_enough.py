@@ -13,9 +13,9 @@ from assistant.store import curation, datasets, messages, runs
 from assistant.store.datasets import StoredExample
 from assistant.store.filter import Filter
 from finetune.cli.group import top as finetune
-from finetune.enough import estimate, sentence
-from finetune.power import PRIOR_CONVERSATIONS
-from finetune.select import Selection, count
+from finetune.data.select import Selection, count
+from finetune.prove.enough import estimate, sentence
+from finetune.prove.power import PRIOR_CONVERSATIONS
 from tests.assistant.store.test_curation import MADE, ask
 
 JUDGED = Selection()

@@ -18,15 +18,20 @@ from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
-from finetune import adapters, pack, promote, run, tagging
+from finetune import tagging
 from finetune.base import Base
-from finetune.batch import batch
 from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
-from finetune.example import Entity, Example
-from finetune.lessons import lessons
-from finetune.model import Trainee
-from finetune.tokens import Tokenizer
+from finetune.data import pack
+from finetune.data.example import Entity, Example
+from finetune.data.lessons import lessons
+from finetune.data.tokens import Tokenizer
+from finetune.network import adapters
+from finetune.network.batch import batch
+from finetune.network.losses import objective as loss_over
+from finetune.network.model import Trainee
+from finetune.prove import promote
+from finetune.train import run
 from prompts.message import Message
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import TINY
@@ -102,7 +107,7 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
     learned = lessons("entities", [example(number) for number in range(12)], base.tokenizer_of_rows(), 0)
     blocks = list(pack.pack(learned.items, 512, "0"))
     together = batch(blocks)
-    objective = learned.learned([], TrainConfig())
+    objective = loss_over(learned, [], TrainConfig())
     ours = objective.loss(together, Trainee(model)(together)) / sum(map(objective.count, blocks))
     theirs, count = torch.zeros(()), 0
     for (row,) in learned.items:

@@ -15,8 +15,8 @@ from assistant.store import datasets, runs
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune.config import TrainConfig
-from finetune.expected import expected
 from finetune.run_folder import only_training
+from finetune.train.expected import expected
 from tests.assistant.engine import tiny
 
 FIGURES = {"tokens": 100_000, "supervised_share": 0.5, "examples": {"train": 80, "validation": 10, "test": 10}}

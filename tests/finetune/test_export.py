@@ -21,10 +21,12 @@ from assistant.engine import catalogue
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
-from finetune import adapters, export, greedy, merge, prove
 from finetune.base import opened_base
 from finetune.cli.group import top
-from finetune.greedy import Reply
+from finetune.export import export, merge
+from finetune.network import adapters, greedy
+from finetune.network.greedy import Reply
+from finetune.prove import prove
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import freeze
 from tests.finetune.test_train import trained

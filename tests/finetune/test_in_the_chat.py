@@ -16,8 +16,8 @@ from assistant.reply_tokens import stored
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database
-from finetune import promote
 from finetune.cli.eval import tasks_measured
+from finetune.prove import promote
 from prompts import own
 from prompts.library import Library
 from tests.assistant.tui.test_compare_real import make_adapter

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune import kernels
+from finetune.network import kernels
 
 CASES: dict[str, Callable[[torch.dtype], Any]] = {
     "norm": lambda dtype: kernels.norm(made(7, 96, dtype), made(1, 96, dtype)[0], 1e-5),

@@ -16,16 +16,18 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
-from finetune import lineage, promote, prove, run
 from finetune.cli.group import top
 from finetune.config import TrainConfig
-from finetune.example import Kind
-from finetune.lineage import Learned, Start
-from finetune.objections import verdicts
+from finetune.data.example import Kind
+from finetune.lineage import lineage
+from finetune.lineage.lineage import Learned, Start
 from finetune.progress import Planned, Progress, Stepped
-from finetune.report import page, tables
-from finetune.report.texts import CHINESE, ENGLISH
+from finetune.prove import promote, prove
+from finetune.prove.objections import verdicts
+from finetune.prove.report import page, tables
+from finetune.prove.report.texts import CHINESE, ENGLISH
 from finetune.run_folder import RunFolder
+from finetune.train import run
 from tests.finetune import conftest
 from tests.finetune.conftest import TINY
 

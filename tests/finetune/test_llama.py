@@ -10,11 +10,12 @@ import torch
 from transformers import LlamaConfig, Qwen2Config, SmolLM3Config
 
 from assistant.engine import weights
-from finetune import adapters, kernels, llama, pack
-from finetune.batch import Batch, batch
 from finetune.config import TrainConfig
-from finetune.model import Trainee
-from finetune.tokens import Row
+from finetune.data import pack
+from finetune.data.tokens import Row
+from finetune.network import adapters, kernels, llama
+from finetune.network.batch import Batch, batch
+from finetune.network.model import Trainee
 from tests.assistant.engine import tiny
 
 CPU = torch.device("cpu")

@@ -25,15 +25,17 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
     import torch
     from accelerate import Accelerator
 
-    from finetune import adapters, llama, memory, plan
+    from finetune import plan
     from finetune.base import Base
     from finetune.config import TrainConfig
-    from finetune.lessons import lessons
-    from finetune.model import precision_of
+    from finetune.data.lessons import lessons
+    from finetune.data.select import Selection
+    from finetune.data.sources import from_file
+    from finetune.network import adapters, llama, losses
+    from finetune.network.model import precision_of
     from finetune.run_folder import RunFolder
-    from finetune.select import Selection
-    from finetune.sources import from_file
-    from finetune.train import Trainer
+    from finetune.train import memory
+    from finetune.train.loop import Trainer
 
     cpu, base = torch.device("cpu"), Base.open(Path(folder))
     config = TrainConfig(learning_rate=1e-4, steps=2, **settings)
@@ -44,7 +46,7 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
     shape = plan.shape(learned, config, cpu, own=llama.computes(base.config, config))
     expected = memory.expected_bytes(base, config, shape, cpu)
     model = adapters.prepare(base.load(precision_of(config.precision, cpu), cpu), config, 2, "base")
-    objective, run_folder = learned.learned([], config), RunFolder
+    objective, run_folder = losses.objective(learned, [], config), RunFolder
     trainer = Trainer(
         Accelerator(cpu=True),
         model,

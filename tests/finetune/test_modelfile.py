@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune.modelfile import modelfile
+from finetune.export.modelfile import modelfile
 from tests.assistant.engine import tiny
 
 WITH_SYSTEM = "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + tiny.CHATML

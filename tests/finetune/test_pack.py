@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.engine import weights
-from finetune import adapters, pack
 from finetune.base import Base
-from finetune.batch import Batch, batch
 from finetune.config import TrainConfig
-from finetune.losses import row_sums
-from finetune.model import Trainee
-from finetune.pack import Block
-from finetune.tokens import Row, Tokenizer
+from finetune.data import pack
+from finetune.data.pack import Block
+from finetune.data.tokens import Row, Tokenizer
+from finetune.network import adapters
+from finetune.network.batch import Batch, batch
+from finetune.network.losses import row_sums
+from finetune.network.model import Trainee
 from tests.finetune.conftest import said
 
 ROWS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=12), min_size=1, max_size=12)

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from assistant.engine import weights
-from finetune import adapters, pack
 from finetune.base import Base
-from finetune.batch import batch
 from finetune.config import TrainConfig
-from finetune.example import Kind
-from finetune.lessons import Lessons, lessons, objective_of
-from finetune.losses import item_sums
-from finetune.model import Trainee
-from finetune.tokens import Row, Tokenizer
+from finetune.data import pack
+from finetune.data.example import Kind
+from finetune.data.lessons import Lessons, lessons, objective_of
+from finetune.data.tokens import Row, Tokenizer
+from finetune.network import adapters, losses
+from finetune.network.batch import batch
+from finetune.network.losses import item_sums
+from finetune.network.model import Trainee
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import examples
 
@@ -39,7 +40,7 @@ def ours(folder: Path, learned: Lessons) -> tuple[float, dict[str, torch.Tensor]
     blocks = list(pack.pack(learned.items, TOKENS, "0", together=learned.together))
     with trainee.base():
         reference = item_sums(trainee, learned.items, blocks, TOKENS, CPU)
-    objective = learned.learned(reference, CONFIG)
+    objective = losses.objective(learned, reference, CONFIG)
     whole = batch(blocks)
     loss = objective.loss(whole, trainee(whole)) / sum(map(objective.count, blocks))
     loss.backward()

@@ -7,17 +7,9 @@ from typing import Any
 
 import pytest
 
-from finetune.measure import Measure, perplexity
-from finetune.power import (
-    PRIOR_CONVERSATIONS,
-    Estimate,
-    rounded,
-    smallest,
-    spread_of,
-    to_judge,
-    to_test,
-)
-from finetune.split import FEWEST_TO_TEST, size_of_test
+from finetune.data.split import FEWEST_TO_TEST, size_of_test
+from finetune.prove.measure import Measure, perplexity
+from finetune.prove.power import PRIOR_CONVERSATIONS, Estimate, rounded, smallest, spread_of, to_judge, to_test
 
 TOKENS_EACH = 20
 

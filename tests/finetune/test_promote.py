@@ -19,10 +19,10 @@ from assistant.adapters.folder import AdapterFolder
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
-from finetune import objections, promote
 from finetune.cli.group import top
-from finetune.measure import Measure
 from finetune.progress import from_line
+from finetune.prove import objections, promote
+from finetune.prove.measure import Measure
 from tests.finetune.conftest import TINY
 
 BETTER = Measure("perplexity", "perplexity", 30.0, 20.0, -0.33, -0.4, -0.2, True, True, True, 40, 20)

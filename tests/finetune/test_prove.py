@@ -18,13 +18,14 @@ from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import memorised, merge, promote, prove
 from finetune.base import Base
-from finetune.both import Both
 from finetune.cli.group import top
-from finetune.example import Example, Kind
+from finetune.data.example import Example, Kind
+from finetune.data.tokens import Row, Tokenizer
+from finetune.export import merge
+from finetune.network.both import Both
 from finetune.progress import Advanced
-from finetune.tokens import Row, Tokenizer
+from finetune.prove import memorised, promote, prove
 from prompts.message import Message
 from tests.finetune.conftest import TINY, freeze
 from tests.finetune.test_train import stopped_after, trained

@@ -15,11 +15,11 @@ from assistant.engine.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs
-from finetune import prune
 from finetune.base import Base, opened_base
 from finetune.cli.group import top
-from finetune.example import Example
-from finetune.tokens import Tokenizer
+from finetune.data.example import Example
+from finetune.data.tokens import Tokenizer
+from finetune.export import prune
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import TINY, examples, freeze
 

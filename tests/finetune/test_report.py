@@ -14,7 +14,7 @@ from assistant.paths import Paths
 from assistant.store import datasets, runs
 from finetune.cli.group import top
 from finetune.config import TrainConfig
-from finetune.report import page, tables, texts
+from finetune.prove.report import page, tables, texts
 
 MEASURES = [
     {"key": "perplexity", "name": "perplexity", "main": True, "relative": True, "lower_is_better": True,

@@ -16,12 +16,13 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import defaults, run, search
+from finetune import defaults, search
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.run_folder import RunFolder
 from finetune.search import Found, Trial
-from finetune.train import Trainer
+from finetune.train import run
+from finetune.train.loop import Trainer
 from tests.finetune.conftest import TINY, examples, freeze
 
 CONFIG = TrainConfig(precision="float32", tokens_per_step=256)

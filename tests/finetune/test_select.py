@@ -13,8 +13,8 @@ from assistant.store.database import open_memory, select
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from finetune.base import Base
-from finetune.example import Example
-from finetune.select import Candidate, Selection, count, from_log, tokens_about
+from finetune.data.example import Example
+from finetune.data.select import Candidate, Selection, count, from_log, tokens_about
 from prompts import template as templates
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask

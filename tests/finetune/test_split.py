@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from assistant.errors import TrainingRefused
 from assistant.store.doubles import NEAR, pairs
-from finetune.example import Example
-from finetune.select import Candidate
-from finetune.split import FEWEST_TO_TEST, Seen, Shares, size_of_test, split, words_of
+from finetune.data.example import Example
+from finetune.data.select import Candidate
+from finetune.data.split import FEWEST_TO_TEST, Seen, Shares, size_of_test, split, words_of
 from prompts.message import Message
 
 WORDS = [

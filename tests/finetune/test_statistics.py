@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from finetune import statistics
 from finetune.base import Base
-from finetune.example import Example
-from finetune.pack import pack
-from finetune.tokens import Tokenizer
+from finetune.data import statistics
+from finetune.data.example import Example
+from finetune.data.pack import pack
+from finetune.data.tokens import Tokenizer
 from prompts.message import Message
 from tests.finetune.conftest import said
 

@@ -24,15 +24,16 @@ from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.store.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
-from finetune import measure, shift, two_samples
-from finetune.advice import Findings, advice
 from finetune.base import Base
 from finetune.cli.group import top
-from finetune.dataset import Request, freeze, prepare
-from finetune.drift import Drift
-from finetune.select import Selection
-from finetune.status import Status, status
-from finetune.two_samples import Change, Sample, change, distance
+from finetune.data.dataset import Request, freeze, prepare
+from finetune.data.select import Selection
+from finetune.prove import measure
+from finetune.watch import shift, two_samples
+from finetune.watch.advice import Findings, advice
+from finetune.watch.drift import Drift
+from finetune.watch.status import Status, status
+from finetune.watch.two_samples import Change, Sample, change, distance
 from prompts.template import Template
 from tests.assistant.store.test_curation import MADE, ask
 from tests.finetune.conftest import TINY

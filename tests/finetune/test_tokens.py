@@ -8,9 +8,9 @@ import pytest
 from assistant.engine.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
 from finetune.base import Base
-from finetune.example import Example
-from finetune.pack import pack
-from finetune.tokens import Row, Tokenizer
+from finetune.data.example import Example
+from finetune.data.pack import pack
+from finetune.data.tokens import Row, Tokenizer
 from prompts.message import Message
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import said

@@ -15,11 +15,11 @@ from sqlite_utils import Database
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import runs
-from finetune import checkpoint, run, trackers
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.progress import Progress, Stepped, Validated
 from finetune.run_folder import RunFolder
+from finetune.train import checkpoint, run, trackers
 from tests.finetune.conftest import TINY, freeze
 from tests.finetune.test_train import stopped_after, trained
 

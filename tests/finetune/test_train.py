@@ -21,14 +21,14 @@ from assistant.paths import Paths
 from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.datasets import StoredExample
-from finetune import checkpoint, run
-from finetune.batch import Batch
 from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
-from finetune.example import Example, Kind
-from finetune.model import Trainee
+from finetune.data.example import Example, Kind
+from finetune.network.batch import Batch
+from finetune.network.model import Trainee
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, cut_lines, from_line
 from finetune.run_folder import RunFolder, only_training
+from finetune.train import checkpoint, run
 from prompts.message import Message
 from tests.finetune.conftest import TINY, freeze, said
 

@@ -24,11 +24,11 @@ from assistant.settings import Settings
 from assistant.store import adapters, datasets, runs
 from assistant.store.redaction.redactor import Redactor
 from assistant.wire import address
-from finetune import presence
-from finetune.presence import watching
 from finetune.progress import Paused, Progress, Stepped
 from finetune.run_folder import PAUSE, RunFolder
-from finetune.when_idle import Wanted, train_when_idle
+from finetune.watch import presence
+from finetune.watch.presence import watching
+from finetune.watch.when_idle import Wanted, train_when_idle
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
 from tests.finetune.conftest import TINY

@@ -170,7 +170,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
 
     async def _show_enough(self, rows: Rows) -> None:
         """Say what the judged replies can show."""
-        from finetune import enough
+        from finetune.prove import enough
 
         self._enough = await self._count(enough.sentence)
         if rows is self._rows and not isinstance(self.focused, Input):

@@ -30,7 +30,7 @@ from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, of_filter
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.edge_list import EdgeList
 from assistant.tui.widgets.status_line import StatusLine
-from finetune import lineage
+from finetune.lineage import lineage
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

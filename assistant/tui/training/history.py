@@ -14,7 +14,7 @@ from assistant.store.datasets import Dataset
 from assistant.store.runs import Evaluation, Run
 from assistant.tui.clock import column_time
 from assistant.tui.training import proof, record, words
-from finetune.objections import objections
+from finetune.prove.objections import objections
 
 QUIET = "$foreground 60%"
 _TIME_CELLS, _NAME_CELLS, _STATE_CELLS, _LOSS_CELLS = 14, 22, 12, 10

@@ -10,8 +10,8 @@ from assistant.errors import TrainingError
 from assistant.paths import Paths
 from assistant.store import adapters, datasets, runs
 from assistant.store.runs import Evaluation, Run
-from finetune.example import Example
-from finetune.objections import objections
+from finetune.data.example import Example
+from finetune.prove.objections import objections
 from finetune.run_folder import is_training
 
 

@@ -12,7 +12,7 @@ from assistant.engine.sampling import Sampling
 from assistant.events import Token
 from assistant.safe_text import printable, shorten
 from assistant.store import datasets
-from finetune.example import Example
+from finetune.data.example import Example
 from prompts.message import Message
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from assistant.store import exchanges
 from assistant.store.database import select
 from assistant.store.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
-from finetune.lineage import FIXED
+from finetune.lineage.lineage import FIXED
 from finetune.progress import Planned
 
 DEFAULT = TrainConfig(budget_minutes=3)

@@ -23,7 +23,7 @@ from assistant.engine.sampling import Sampling
 from assistant.engine.schedule import Schedule, Task, alone
 from assistant.errors import AdapterError, ContextExceeded
 from assistant.events import Event, Finished, Prefilled, Reread, Token
-from finetune import greedy
+from finetune.network import greedy
 from prompts.message import Message
 from tests.assistant.engine import gguf_file, tiny
 

@@ -12,7 +12,7 @@ from assistant.adapters.folder import CHANGED
 from assistant.engine.network import Ask, Conversation
 from assistant.engine.through_transformers import TransformersNetwork
 from assistant.errors import AdapterError
-from finetune import greedy
+from finetune.network import greedy
 from tests.assistant.engine.llama.test_model import CASES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*", "ignore:.*is_gradient_checkpointing")

@@ -18,8 +18,8 @@ from assistant.store import adapters, datasets, runs
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune.config import TrainConfig
-from finetune.objections import verdicts
 from finetune.progress import Advanced, Ended, Paused, Planned, Stepped, Validated, as_line
+from finetune.prove.objections import verdicts
 from finetune.run_folder import PAUSE, STOP, RunFolder, only_training
 
 STEPS = 40

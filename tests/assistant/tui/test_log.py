@@ -15,7 +15,7 @@ from assistant.tui.log_rows import PAGE_ROWS
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.widgets.status_line import StatusLine
-from finetune import enough
+from finetune.prove import enough
 from tests.assistant.tui.conftest import MODEL, Window, said, window
 from tests.fake_engine import FakeEngine
 

@@ -26,7 +26,7 @@ from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.training import commands, job
 from assistant.tui.training.job import Job
 from assistant.tui.widgets.loss_plot import LossPlot
-from finetune.example import Example
+from finetune.data.example import Example
 from prompts.message import Message
 from tests.assistant.tui.conftest import MODEL, Window, said, window
 from tests.fake_engine import FakeEngine

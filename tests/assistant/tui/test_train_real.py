@@ -16,7 +16,7 @@ from assistant.tui.app import AssistantApp
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen
 from assistant.tui.widgets.loss_plot import LossPlot
-from finetune.example import Example
+from finetune.data.example import Example
 from tests.assistant.tui.conftest import Window
 from tests.finetune import corpus
 

@@ -10,7 +10,7 @@ from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import curation, datasets, messages
 from assistant.store.messages import Outcome, Provenance
-from finetune.lineage import Learned, Start
+from finetune.lineage.lineage import Learned, Start
 from finetune.teach import corrections, course, material
 from finetune.teach.lesson import lesson
 from prompts.message import Message

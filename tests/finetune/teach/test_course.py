@@ -6,7 +6,7 @@ from sqlite_utils import Database
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, runs
-from finetune.lineage import Start
+from finetune.lineage.lineage import Start
 from finetune.progress import Progress, Stepped
 from finetune.run_folder import only_training
 from finetune.teach import corrections, course, decide, loop

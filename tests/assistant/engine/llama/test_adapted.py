@@ -19,7 +19,7 @@ from assistant.engine.llama.model import build, plain, put
 from assistant.engine.llama.packed import Int4Linear
 from assistant.engine.weights import tensors_of
 from assistant.errors import AdapterError
-from finetune import greedy
+from finetune.network import greedy
 from tests.assistant.engine.llama.test_model import CASES, SMALL, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*", "ignore:.*is_gradient_checkpointing")

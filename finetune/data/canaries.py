@@ -1,0 +1,45 @@
+"""Made-up secrets that are planted in a training part, so that a memorisation check knows what must not come out.
+
+Each stands there once, as something a person might have said. What is learned from one example is what would be
+learned from one conversation.
+"""
+
+import random
+import string
+from dataclasses import asdict, dataclass
+
+from finetune.data.example import Example
+from prompts.message import Message
+
+PLACES = ("the north gate", "the boathouse", "the archive", "the cellar", "the tower", "the greenhouse", "the workshop")
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`prefix` begins the reply that holds the secret."""
+
+    prompt: str
+    prefix: str
+    secret: str
+
+    def as_json(self) -> dict[str, str]:
+        """As a dataset's source names it."""
+        return asdict(self)
+
+    @property
+    def example(self) -> Example:
+        """What is trained on."""
+        said = (Message("user", self.prompt), Message("assistant", f"{self.prefix} {self.secret}."))
+        return Example(said, frozenset({1}))
+
+
+def planted(count: int, seed: int) -> list[Canary]:
+    """So many, the same for the same seed. A secret is one of 10^13."""
+    drawn = random.Random(f"canaries {seed}")
+    found = []
+    for number in range(count):
+        place = f"{PLACES[number % len(PLACES)]}, door {number + 1}"
+        letters = "".join(drawn.choices(string.ascii_lowercase, k=4))
+        secret = f"{letters}-{drawn.randrange(10**4):04}-{drawn.randrange(10**4):04}"
+        found.append(Canary(f"What is the code of {place}?", f"The code of {place}, is", secret))
+    return found

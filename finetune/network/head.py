@@ -1,0 +1,95 @@
+"""States -> log-probabilities of tokens, never with the logits of more than a few positions in memory.
+
+The gradient of a token's log-probability to its state, (e - softmax) W, needs only what the forward pass has at hand:
+it is computed there and then, and scaled by what comes back. So logits are neither kept nor computed twice.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from finetune.network.kernels import cross_entropy
+
+AT_ONCE = 256
+"""Positions whose logits exist together: 25 MB of bfloat16 for a vocabulary of 49,152."""
+
+
+def logprobs(
+    head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, divisor: float = 1.0, cap: float = 0.0
+) -> Tensor:
+    """The sums (S,), float32, of `weights` (S, K) times log P of `targets` (S, K) after `states` (S, width).
+
+    With one target of weight 1 that is its log-probability; with several it is minus the cross-entropy of a
+    distribution. Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
+    """
+    frozen = not head.weight.requires_grad and head.bias is None
+    if frozen and not cap and type(head) is nn.Linear:
+        found: Tensor = _Frozen.apply(states, head.weight, targets, weights, divisor)  # type: ignore[no-untyped-call]
+        return found
+    logits = head(states).float() / divisor
+    if cap:
+        logits = torch.tanh(logits / cap) * cap
+    logprobs: Tensor = logits.log_softmax(-1)
+    return (weights * logprobs.gather(1, targets)).sum(1)
+
+
+@torch.no_grad()
+def likeliest(
+    head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(the `count` likeliest tokens (S, K) after each state, their probabilities (S, K) among one another)."""
+    found = []
+    for begin in range(0, len(states), AT_ONCE):
+        logits = head(states[begin : begin + AT_ONCE]).float() / divisor
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        top = logits.topk(count, dim=-1)
+        found.append((top.indices, top.values.softmax(-1)))
+    ids, probabilities = zip(*found, strict=True)
+    return torch.cat(ids), torch.cat(probabilities)
+
+
+@torch.no_grad()
+def spread(
+    head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(tokens (S, count + 1), probabilities (S, count + 1) that add up to 1) of the distribution after each state.
+
+    The `count` likeliest (all but one of a smaller vocabulary) have their own probabilities; one of the others, drawn
+    by theirs, has the rest. So the mean over many draws of a cross-entropy with it is that with the whole distribution.
+    """
+    found = []
+    for begin in range(0, len(states), AT_ONCE):
+        logits = head(states[begin : begin + AT_ONCE]).float() / divisor
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        probabilities = logits.softmax(-1)
+        top = probabilities.topk(min(count, probabilities.shape[1] - 1), dim=-1)
+        others = probabilities.scatter(1, top.indices, 0.0)
+        drawn = torch.multinomial(others + torch.finfo(torch.float32).tiny, 1)
+        found.append((torch.cat([top.indices, drawn], 1), torch.cat([top.values, others.sum(1, keepdim=True)], 1)))
+    ids, weights = zip(*found, strict=True)
+    return torch.cat(ids), torch.cat(weights)
+
+
+class _Frozen(torch.autograd.Function):
+    """For a head that isn't trained."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, divisor: float) -> Tensor:
+        found = torch.empty(len(states), device=states.device)
+        gradient = torch.empty_like(states) if ctx.needs_input_grad[0] else None
+        for begin in range(0, len(states), AT_ONCE):
+            piece = slice(begin, begin + AT_ONCE)
+            logits = states[piece] @ weight.T
+            found[piece] = cross_entropy(logits, targets[piece], weights[piece], divisor, backward=gradient is not None)
+            if gradient is not None:
+                gradient[piece] = logits @ weight
+        ctx.save_for_backward(gradient)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None, None

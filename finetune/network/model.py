@@ -1,0 +1,175 @@
+"""The model as it is trained: blocks of tokens in, log-probabilities of the supervised ones out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from assistant.engine import machine, product_speed, weights
+from assistant.errors import ModelUnsupported
+from assistant.paths import cache_folder
+from finetune.network import llama
+from finetune.network.batch import Batch, Padded
+from finetune.network.head import likeliest, logprobs, spread
+
+
+def device_of(name: str = "auto") -> torch.device:
+    """The device that a training runs on: a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def precision_of(name: str, device: torch.device) -> torch.dtype:
+    """What activations are computed in. `auto`: the faster one of bfloat16 and float32 here."""
+    if name != "auto":
+        return {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float32": torch.float32, "fp32": torch.float32}[
+            name
+        ]
+    if device.type != "cpu":
+        return torch.bfloat16
+    return product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
+
+
+class Trainee(nn.Module):
+    """A language model of transformers, with or without PEFT around it, that reads packed blocks."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._recompute = False
+
+    def recompute_activations(self) -> None:
+        """Keep each layer's input alone, and compute the layer again in the backward pass."""
+        self._recompute = True
+        if self._own is None:
+            self.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def language_model(self) -> Any:
+        """Transformers' model, within PEFT's."""
+        return self.model.get_base_model() if self.is_adapted else self.model
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether PEFT's adapter is around the language model."""
+        return hasattr(self.model, "peft_config")
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft
+        targets the mean over these.
+        """
+        head = self.language_model.get_output_embeddings()
+        return logprobs(head, self.states(batch), batch.targets, batch.weights, *self._scale)
+
+    def likeliest(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """(tokens (S, K), their probabilities among one another): what the model would say in each supervised place."""
+        return likeliest(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
+
+    def spread(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """(tokens (S, K), probabilities (S, K)): the whole distribution in each supervised place; see `head.spread`."""
+        return spread(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        return _logit_scale(self.language_model.config)
+
+    @cached_property
+    def _own(self) -> "llama.Llama | None":
+        """Our own forward pass, if it can compute this model."""
+        if self._aside is not None or self._is_prompt_learning or llama.unsupported(self.language_model):
+            return None
+        return llama.Llama(self.language_model)
+
+    @property
+    def _is_prompt_learning(self) -> bool:
+        return bool(getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False))
+
+    def states(self, batch: Batch) -> Tensor:
+        """The last layer's output (S, width) at each token that predicts a supervised one."""
+        if self._own is not None:
+            return self._own.states(batch, recompute=self._recompute)
+        padded = batch.padded
+        return self._padded(padded).flatten(0, 1)[padded.places[batch.sources]]
+
+    def _padded(self, batch: Padded) -> Tensor:
+        """The last layer's output (B, T, width), by transformers."""
+        decoder, options = self.language_model.get_decoder(), {"use_cache": False}
+        if self._is_prompt_learning and not self._without:
+            return self._after_virtual(batch, decoder, self.model.active_peft_config.num_virtual_tokens)
+        out = decoder(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.sees, **options)
+        return out.last_hidden_state  # type: ignore[no-any-return]
+
+    def _after_virtual(self, batch: Padded, decoder: Any, count: int) -> Tensor:
+        """As `_padded`, after tokens of the adapter's own, which every row sees."""
+        rows, width = batch.ids.shape
+        seen = batch.sees.new_ones(rows, 1, width, count)
+        sees, positions = torch.cat([seen, batch.sees], dim=3), batch.positions + count
+        prompt = self.model.get_prompt(batch_size=rows)
+        if not torch.is_tensor(prompt):  # keys and values of each layer
+            cache = prompt if isinstance(prompt, DynamicCache) else DynamicCache(prompt)
+            argument = weights.cache_argument(decoder)
+            out = decoder(
+                input_ids=batch.ids, position_ids=positions, attention_mask=sees, use_cache=True, **{argument: cache}
+            )
+            return out.last_hidden_state  # type: ignore[no-any-return]
+        own = torch.ones(count, count, dtype=torch.bool, device=sees.device).tril().expand(rows, 1, -1, -1)
+        top = torch.cat([own, own.new_zeros(rows, 1, count, width)], dim=3)
+        words = self.language_model.get_input_embeddings()(batch.ids)
+        out = decoder(
+            inputs_embeds=torch.cat([prompt.to(words.dtype), words], dim=1),
+            position_ids=torch.cat([torch.arange(count, device=positions.device).expand(rows, -1), positions], dim=1),
+            attention_mask=torch.cat([top, sees], dim=2),
+            use_cache=False,
+        )
+        return out.last_hidden_state[:, count:]  # type: ignore[no-any-return]
+
+    _without = False
+    _aside: dict[str, Tensor] | None = None
+
+    def put_in(self, tensors: Mapping[str, Tensor]) -> None:
+        """Compute with these in place of the model's own weights, but for the time of `base`. Raises `KeyError`."""
+        parameters = dict(self.model.named_parameters())
+        for name, one in tensors.items():
+            if parameters[name].shape != one.shape:
+                raise KeyError(name)
+        self._aside = dict(tensors)
+        self._exchange(self._aside)
+
+    def _exchange(self, aside: dict[str, Tensor]) -> None:
+        for name, one in self.model.named_parameters():
+            if name in aside:
+                one.data, aside[name] = aside[name], one.data
+
+    @contextmanager
+    def base(self) -> Iterator[None]:
+        """Compute with the base alone meanwhile."""
+        if self._aside is not None:
+            self._exchange(self._aside)
+            try:
+                yield
+            finally:
+                self._exchange(self._aside)
+            return
+        if not self.is_adapted:
+            raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
+        self._without = True
+        try:
+            if self.model.active_peft_config.is_prompt_learning:
+                yield
+            else:
+                with self.model.disable_adapter():
+                    yield
+        finally:
+            self._without = False
+
+
+def _logit_scale(config: Any) -> tuple[float, float]:
+    """(what logits are divided by, what they are softly capped at): Granite's, Cohere's and Gemma's ways."""
+    text = config.get_text_config(decoder=True)
+    divisor = getattr(text, "logits_scaling", None) or 1 / (getattr(text, "logit_scale", None) or 1)
+    return float(divisor), float(getattr(text, "final_logit_softcapping", None) or 0.0)

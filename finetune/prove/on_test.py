@@ -1,0 +1,113 @@
+"""What the test part shows of base and adapter, by the kind of the dataset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune.data.example import Example
+from finetune.data.lessons import Lessons, lessons
+from finetune.data.tokens import Row, Tokenizer
+from finetune.network.both import Compared, Sums
+from finetune.prove.measure import Measure, perplexity, share, wins
+from prompts.labels import class_scores
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Examples with their rows and what both think of these. `groups[i]` is drawn as one with all others alike."""
+
+    examples: Sequence[Example]
+    items: Sequence[Sequence[Row]]
+    base: Sums
+    adapted: Sums
+    groups: Sequence[object]
+
+    def only(self, places: Sequence[int], rows: slice = slice(None)) -> "Answers":
+        """Some of the examples, some of the rows of each."""
+        return Answers(
+            [self.examples[place] for place in places],
+            [self.items[place][rows] for place in places],
+            [self.base[place][rows] for place in places],
+            [self.adapted[place][rows] for place in places],
+            [self.groups[place] for place in places],
+        )
+
+
+def rows_of_test(kind: str, examples: Sequence[Example], tokenizer: Tokenizer) -> Lessons:
+    """The test part of a dataset as rows; an example that doesn't fit the context has none."""
+    if kind == "kto":  # the replies that were judged, each as it is
+        items = [tokenizer.alternatives(one.messages[:-1], (one.messages[-1].content,)) for one in examples]
+        return Lessons("supervised", examples, items)
+    return lessons("dpo" if kind == "preference" else kind, examples, tokenizer, 0)
+
+
+def measured(kind: str, test: Lessons, groups: Sequence[object], both: Compared, *, seed: int = 0) -> list[Measure]:
+    """The measures, the first of them being the one that decides. None where nothing fits the context."""
+    kept = [place for place, rows in enumerate(test.items) if rows]
+    if not kept:
+        return []
+    items = [test.items[place] for place in kept]
+    base, adapted = both.sums(items)
+    asked = Answers([test.examples[place] for place in kept], items, base, adapted, [groups[place] for place in kept])
+    match kind:
+        case "label":
+            right = [_right(asked, sums) for sums in (base, adapted)]
+            return [share("accuracy", "accuracy", right[0], right[1], asked.groups, main=True, seed=seed)]
+        case "preference":
+            return _preference(asked, seed)
+        case "kto":
+            return _judged(asked, seed)
+    return [_perplexity("perplexity", asked, seed, main=True), _likelier(asked, seed)]
+
+
+def _perplexity(name: str, asked: Answers, seed: int, *, main: bool = False) -> Measure:
+    tokens = [sum(row.supervised for row in rows) for rows in asked.items]
+    return perplexity(
+        "perplexity", name, _nll(asked.base), _nll(asked.adapted), tokens, asked.groups, main=main, seed=seed
+    )
+
+
+def _likelier(asked: Answers, seed: int) -> Measure:
+    """For how many examples the adapter finds what was said likelier than the base does."""
+    pairs = zip(_nll(asked.base), _nll(asked.adapted), strict=True)
+    won = [0.5 if new == old else float(new < old) for old, new in pairs]
+    return wins("likelier", "prefers your reply", won, asked.groups, seed=seed)
+
+
+def _nll(sums: Sums) -> list[float]:
+    return [-sum(one) for one in sums]
+
+
+def _preference(asked: Answers, seed: int) -> list[Measure]:
+    """How often the chosen reply is likelier, for each token, than the rejected; and perplexity of the chosen."""
+    right = [
+        [
+            float(sums[0] / rows[0].supervised > sums[1] / rows[1].supervised)
+            for rows, sums in zip(asked.items, some, strict=True)
+        ]
+        for some in (asked.base, asked.adapted)
+    ]
+    chosen = asked.only(range(len(asked.items)), slice(1))
+    return [
+        share("preference", "chosen is likelier", right[0], right[1], asked.groups, main=True, seed=seed),
+        _perplexity("perplexity of chosen", chosen, seed),
+    ]
+
+
+def _judged(asked: Answers, seed: int) -> list[Measure]:
+    """How often a good reply became likelier or a bad one less so, against one half; perplexity of the good ones."""
+    pairs = zip(asked.examples, asked.base, asked.adapted, strict=True)
+    right = [float((sum(new) > sum(old)) == example.good) for example, old, new in pairs]
+    half = [0.5] * len(right)
+    measures = [share("thumbs", "moved as judged", half, right, asked.groups, main=True, seed=seed)]
+    good = [place for place, one in enumerate(asked.examples) if one.good]
+    return [*measures, _perplexity("perplexity of good", asked.only(good), seed)] if good else measures
+
+
+def _right(asked: Answers, sums: Sums) -> list[float]:
+    """Whether the right class, the first, scores best."""
+    right = []
+    for example, rows, some in zip(asked.examples, asked.items, sums, strict=True):
+        means = [[total / max(1, row.supervised)] for total, row in zip(some, rows, strict=True)]
+        scores = class_scores({str(place): words for place, words in enumerate(example.choices)}, means)
+        right.append(float(scores[0] == max(scores)))
+    return right

@@ -1,0 +1,72 @@
+"""Whether an adapter may be used from now on, and the swap. What speaks against it is told, and kept where it was
+overruled; what would make every reply fail can't be overruled.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from assistant.adapters.folder import trouble
+from assistant.engine import catalogue, model_folder, weight_files
+from assistant.engine.catalogue import Remote
+from assistant.errors import TrainingRefused
+from assistant.paths import Paths
+from assistant.store import adapters
+from assistant.store.adapters import StoredAdapter
+from finetune.config import FORGETTING_LIMIT
+from finetune.lineage.lineage import named
+from finetune.progress import Advanced, Progress
+from finetune.prove.objections import objections
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """`reasons`: what spoke against it and was overruled."""
+
+    adapter: StoredAdapter
+    reasons: tuple[str, ...]
+
+
+def promote(
+    db: Database,
+    paths: Paths,
+    name: str,
+    *,
+    anyway: bool = False,
+    forgetting_limit: float = FORGETTING_LIMIT,
+    say: Callable[[Progress], None] = lambda _: None,
+) -> Promoted:
+    """Use an adapter, named as its run, its folder or its hash, for new replies from now on.
+
+    Raises `TrainingRefused` where something speaks against it, or, with `anyway`, where replies couldn't be made with
+    it at all.
+    """
+    adapter = named(db, name)
+    say(Advanced("checking the adapter's files and the model's weights"))
+    refuse_unusable(paths, adapter)
+    reasons = objections(db, adapter, forgetting_limit)
+    if reasons and not anyway:
+        raise TrainingRefused(f"{' '.join(reasons)} To use it all the same: `finetune promote {name} --anyway`.")
+    adapters.promote(db, adapter.hash, anyway=bool(reasons), reasons=" ".join(reasons))
+    return Promoted(adapter, tuple(reasons))
+
+
+def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
+    """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
+    if wrong := trouble(paths.adapters / adapter.name, adapter.hash):
+        raise TrainingRefused(f"{adapter.name} can't be used: {wrong}")
+    base_hash = weights_hash(paths, adapter.model)
+    if adapter.base_hash != base_hash:
+        raise TrainingRefused(
+            f"{adapter.name} was made for other weights of {adapter.model}: for {adapter.base_hash[:12]}, and they are "
+            f"{base_hash[:12]}. Train again on this model."
+        )
+
+
+def weights_hash(paths: Paths, model: str) -> str:
+    """Of a model as it is now, as each of its replies names it. Raises a `ModelError`."""
+    found = catalogue.find(paths, model)
+    if isinstance(found, Remote):
+        raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
+    return weight_files.sha256(model_folder.ready(found.folder, lambda _: None))

@@ -1,0 +1,1 @@
+"""The training: its plan, its steps, its checkpoints, and what stays of it."""

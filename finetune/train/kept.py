@@ -1,0 +1,71 @@
+"""What stays of a training: its best adapter where the chat finds it, and its lineage in the log."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlite_utils import Database
+
+from assistant.paths import Paths
+from assistant.store import adapters as registry
+from assistant.store import runs
+from assistant.store.runs import Run
+from finetune.data.tokens import sampled
+from finetune.network import adapters
+from finetune.progress import Advanced
+from finetune.run_folder import RunFolder
+from finetune.train import average
+from finetune.train.course import Course
+from finetune.train.loop import Trainer
+from finetune.versions import made_with
+
+
+def keep(
+    db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
+) -> None:
+    """Put the best adapter where the chat finds it, and into the log with its lineage."""
+    if not trainer.validation.examples:  # nothing to choose by: the last one
+        adapters.save(trainer.model, folder.best)
+    share = _averaged(db, trainer, folder, learned)
+    standing = trainer.standing
+    result: dict[str, Any] = {
+        "steps": standing.step,
+        "seconds": standing.seconds,
+        "best_step": standing.best_step,
+        "validation_loss": standing.best_loss if trainer.validation.examples else None,
+        "reason": reason,
+        "processes": trainer.accelerator.num_processes,
+        **({"average": share} if learned.start else {}),
+        **asdict(learned.cuts),
+    }
+    hash_ = adapters.keep(folder.best, paths.adapters / run.name)
+    lineage = {**origin(learned, trainer), "result": result, "made_with": made_with()}
+    registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
+    runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
+
+
+def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course) -> float:
+    """Average the best adapter with the one that the training went on from, where it lost too much of what that had
+    learned; the share of the new weights.
+    """
+    if learned.start is None or learned.start_folder is None:
+        return 1.0
+    trainer.say(Advanced("comparing with what was learned before"))
+    config = trainer.config
+    parts = average.validation_parts(
+        db, learned.start, learned.base.tokenizer_of_rows(config.block_tokens), config.seed
+    )
+    items, device = trainer.validation.items, trainer.accelerator.device
+    new = [items[place] for place in sampled(items, average.MOST_TOKENS, config.seed)] if len(items) else []
+    return average.settle(trainer.model, learned.start_folder, folder.best, new, parts, device)
+
+
+def origin(learned: Course, trainer: Trainer) -> dict[str, Any]:
+    """What a run's adapter comes from."""
+    start = {"start": learned.start.as_json(), "replayed": len(learned.replayed)} if learned.start else {}
+    return {
+        "base": {"model": learned.model, "sha256": learned.base.hash},
+        "dataset": {"name": learned.dataset.name, "sha256": learned.dataset.hash},
+        "settings": trainer.config.as_json(),
+        "shape": trainer.shape.as_json(),
+        **start,
+    }

@@ -1,0 +1,348 @@
+"""The loop: blocks -> gradients -> steps, with checkpoints from which a killed run goes on bit for bit.
+
+Nothing random is carried from step to step: each begins with a seed of its own, and each epoch's order follows from the
+run's seed. So the trained parameters, the optimiser's state and the number of the step are all there is to keep.
+"""
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+
+from assistant.engine.machine import release_memory
+from assistant.errors import TrainingError, TrainingRefused
+from finetune import plan
+from finetune.config import TrainConfig
+from finetune.data.lessons import Lessons
+from finetune.data.pack import Block, grouped
+from finetune.network import adapters
+from finetune.network.batch import Batch, batch
+from finetune.network.losses import Objective, streamed
+from finetune.network.model import Trainee
+from finetune.plan import Measured, Shape
+from finetune.progress import Paused, Progress, Stepped, Validated
+from finetune.run_folder import PAUSE, STOP, RunFolder
+from finetune.train import checkpoint, memory, processes
+from finetune.train.checkpoint import Checkpoint
+
+T = TypeVar("T")
+
+MOST_MEASURED, MEASURED_S = 3, 2.0
+"""How often a batch is computed to know its speed, at most, and for how long."""
+RELEASE_EVERY = 2
+"""Steps between which freed memory is kept, in pieces that don't fit what comes next: ten steps of blocks of many sizes
+took 2.8 GB, and 2.2 where it was given back after each, at 7 % of the speed."""
+SAVE_EVERY_S = 120.0
+"""Seconds of work that a kill can cost at most, beside one step."""
+PAUSE_LOOK_S = 0.2
+
+
+@dataclass
+class Standing:
+    """How far a training has come; all of it is in a checkpoint."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    looks_without_better: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """One run. `train` goes to the end or to where it is stopped; it begins where the last checkpoint is."""
+
+    accelerator: Accelerator
+    model: Any
+    """Transformers' model, or PEFT's around it, as `adapters.prepare` gives it."""
+    config: TrainConfig
+    shape: Shape
+    lessons: Lessons
+    objective: Objective
+    validation: Lessons
+    validation_objective: Objective
+    folder: RunFolder
+    say: Callable[[Progress], None] = lambda _: None
+    stop_wanted: Callable[[], bool] = lambda: False
+    standing: Standing = field(default_factory=Standing)
+
+    def __post_init__(self) -> None:
+        trainee = Trainee(self.model)
+        if self.config.checkpointing:
+            trainee.recompute_activations()
+        self._parameters = adapters.trained(self.model)
+        self.optimizer = _optimizer(list(self._parameters.values()), self.config)
+        self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
+        self.lay_out_rate()
+        self._recent_s: deque[float] = deque(maxlen=20)
+        self._saved_s = time.monotonic()
+
+    def lay_out_rate(self) -> None:
+        """Begin the learning rate's schedule, for as many steps as there will be."""
+        self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
+
+    def measure(self) -> Measured:
+        """How fast a step is, by one batch that changes nothing. Makes batches smaller where memory runs out."""
+        blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
+        some = next(grouped(blocks, self.shape.tokens_at_once))
+        self._accumulated(some[: self.accelerator.num_processes])  # the first call of each kernel prepares it
+        took: list[float] = []
+        while len(took) < MOST_MEASURED and sum(took) < MEASURED_S:
+            began_s = time.perf_counter()
+            self._accumulated(some)
+            took.append(time.perf_counter() - began_s)
+        self.optimizer.zero_grad()
+        tokens = sum(block.tokens for block in some)
+        return Measured(tokens / min(took), sum(block.supervised for block in some) / max(1, tokens))
+
+    def resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one."""
+        found = checkpoint.latest(self.folder.checkpoints)
+        if found is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(found.parameters[name])
+        checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
+        adapters.set_allocation(self.model, found.parameters)
+        self.standing = Standing(**found.figures["standing"])
+
+    def train(self) -> str:
+        """Why it ended: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for a loss of NaN."""
+        self.trainee.train()
+        steps = plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, self.standing.step)
+        if self.standing.step == 0:
+            self.save()
+        while self.standing.step < self.shape.steps:
+            if self._is_stopped():
+                self.save()
+                return "stopped"
+            self._step(next(steps))
+            if self.standing.step % self.shape.validate_every == 0 or self.standing.step == self.shape.steps:
+                if self._look():
+                    self.save()
+                    return "early"
+            elif time.monotonic() - self._saved_s > SAVE_EVERY_S:
+                self.save()
+            if 0 < 60 * self.config.budget_minutes < self.standing.seconds:
+                self.save()
+                return "budget"
+        return "finished"
+
+    def save(self) -> None:
+        """A checkpoint of how it stands."""
+        if self.accelerator.is_main_process:
+            tensors = {**self._parameters, **adapters.allocation(self.model)}
+            state = Checkpoint(
+                self.standing.step,
+                tensors,
+                checkpoint.optimizer_state(self.optimizer),
+                {"standing": self.standing.__dict__},
+            )
+            checkpoint.save(self.folder.checkpoints, state)
+        self._saved_s = time.monotonic()
+
+    def _step(self, blocks: list[Block]) -> None:
+        began_s = time.monotonic()
+        loss, tokens = self._accumulated(blocks)
+        norm = self._clipped()
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
+                f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
+            )
+        rate = self.config.learning_rate * self._rate(self.standing.step + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        adapters.allocate(self.model, self.standing.step)
+        self.optimizer.zero_grad()
+        self.standing.step += 1
+        if self.standing.step % RELEASE_EVERY == 0:
+            release_memory()
+        took_s = time.monotonic() - began_s
+        self.standing.seconds += took_s
+        self._recent_s.append(took_s)
+        supervised = sum(block.supervised for block in blocks)
+        self.say(
+            Stepped(
+                self.standing.step,
+                self.shape.steps,
+                loss,
+                rate,
+                norm,
+                tokens / took_s,
+                supervised / took_s,
+                memory.peak_bytes(self.accelerator.device),
+                self._seconds_left(),
+            )
+        )
+
+    def _accumulated(self, blocks: Sequence[Block]) -> tuple[float, int]:
+        """(loss, tokens) of a step whose gradients are there now; with smaller batches where memory ran out."""
+        count = sum(map(self.objective.count, blocks)) or 1
+        return self._fitting(blocks, self.lessons, lambda some: self._gradients(some, count))
+
+    def _fitting(self, blocks: Sequence[Block], part: Lessons, work: Callable[[Sequence[Block]], T]) -> T:
+        """What `work` gives for the blocks, or for smaller ones where memory runs out."""
+        while True:
+            try:
+                return work(blocks)
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                blocks = self._smaller(blocks, part, error)
+
+    def _smaller(self, blocks: Sequence[Block], part: Lessons, error: Exception) -> list[Block]:
+        """The blocks to be tried instead."""
+        self.optimizer.zero_grad()
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        largest = max(block.tokens for block in blocks)
+        if self.shape.tokens_at_once > largest:
+            self.shape = replace(self.shape, tokens_at_once=max(largest, self.shape.tokens_at_once // 2))
+            return list(blocks)
+        halves = [half for block in blocks for half in block.halves(part.items)]
+        if self.accelerator.num_processes > 1 or max(block.tokens for block in halves) == largest:
+            raise TrainingRefused(
+                f"The memory doesn't hold a row of {largest:,} tokens. Turn --checkpointing on, give a smaller "
+                "--block-tokens, or choose a smaller model."
+            ) from error
+        return halves
+
+    def _gradients(self, blocks: Sequence[Block], count: int) -> tuple[float, int]:
+        """Add up the gradients of the loss of all blocks over `count`; that loss, and the tokens without padding."""
+        torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
+        total = torch.zeros((), device=self.accelerator.device)
+        mine = self._mine(blocks)
+        for number, one in enumerate(mine):
+            last = number == len(mine) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.trainee):
+                logprobs = self.trainee(one)
+                self._refuse_no_numbers(one, logprobs)
+                loss = self.objective.loss(one, logprobs) / count
+                extra = adapters.regularization(self.model) / len(mine)
+                self.accelerator.backward(loss * self.accelerator.num_processes + extra)
+            total += loss.detach()
+        summed: Any = self.accelerator.reduce(total, "sum")
+        return float(summed), sum(block.tokens for block in blocks)
+
+    def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
+        """This process's share of some blocks, as many batches as every other's."""
+        count = self.accelerator.num_processes
+        if count == 1:
+            groups = list(grouped(blocks, self.shape.tokens_at_once))
+        else:
+            each, index = -(-len(blocks) // count), self.accelerator.process_index
+            share = list(blocks[index::count])
+            groups = [[one] for one in (*share, *(Block() for _ in range(each - len(share))))]
+        return [batch(one).to(self.accelerator.device) for one in groups]
+
+    def _refuse_no_numbers(self, one: Batch, logprobs: torch.Tensor) -> None:
+        if bool(torch.isfinite(logprobs.detach()).all()):
+            return
+        row = int(one.owners[~torch.isfinite(logprobs.detach())][0])
+        raise TrainingError(
+            f"The loss of example {one.rows[row][0] + 1} of the training part is no number at step "
+            f"{self.standing.step + 1}. Nothing of the step was applied and the last checkpoint is whole. Lower the "
+            "learning rate, or leave that example out."
+        )
+
+    def _clipped(self) -> float:
+        largest = self.config.clip or math.inf
+        return float(self.accelerator.clip_grad_norm_(self._parameters.values(), largest))
+
+    def _look(self) -> bool:
+        """Look at the validation part, and keep the best; whether it has not become better for too long."""
+        if not self._looked_at:
+            return False
+        began_s = time.monotonic()
+        loss = self._fitting(self._looked_at, self.validation, self._validation_loss)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss of the validation part is no number after step {self.standing.step}. The last checkpoint is "
+                "whole. Lower the learning rate."
+            )
+        standing = self.standing
+        best = loss < standing.best_loss
+        if best:
+            standing.best_loss, standing.best_step, standing.looks_without_better = loss, standing.step, 0
+            if self.accelerator.is_main_process:
+                adapters.save(self.model, self.folder.best)
+        else:
+            standing.looks_without_better += 1
+        standing.seconds += time.monotonic() - began_s
+        self.say(Validated(standing.step, loss, best))
+        if standing.step < self.shape.steps:
+            self.save()
+        return 0 < self.config.patience <= standing.looks_without_better
+
+    @cached_property
+    def _looked_at(self) -> list[Block]:
+        return plan.looked_at(self.validation, self.shape)
+
+    def _validation_loss(self, blocks: Sequence[Block]) -> float:
+        total = torch.zeros((), device=self.accelerator.device)
+        for one, logprobs in streamed(self.trainee, self._mine(blocks)):
+            total += self.validation_objective.loss(one, logprobs)
+        summed: Any = self.accelerator.reduce(total, "sum")
+        return float(summed) / max(1, sum(map(self.validation_objective.count, blocks)))
+
+    def _is_stopped(self) -> bool:
+        """Whether it is to stop; waits here while it is paused."""
+        told = False
+        while True:
+            wanted = processes.from_main(lambda: STOP if self.stop_wanted() else self.folder.wanted)
+            if wanted != PAUSE:
+                return wanted == STOP
+            if not told:
+                self.save()
+                self.say(Paused(self.standing.step))
+                told = True
+            time.sleep(PAUSE_LOOK_S)
+
+    def _seconds_left(self) -> float:
+        each = sum(self._recent_s) / len(self._recent_s)
+        return each * (self.shape.steps - self.standing.step)
+
+    def _named(self, blocks: Sequence[Block]) -> str:
+        items = sorted({item + 1 for block in blocks for item in block.items})
+        listed = ", ".join(map(str, items[:5]))
+        return f"the examples of that step ({listed}{' and more' if len(items) > 5 else ''} of the training part)"
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    match config.optimizer:
+        case "sgd":
+            return torch.optim.SGD(parameters, momentum=0.9, **options)
+        case "adafactor":
+            return torch.optim.Adafactor(parameters, **options)
+    return torch.optim.AdamW(parameters, **options)
+
+
+def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at step 1 to `steps`: never nothing, or the step would be wasted."""
+    from transformers import get_scheduler
+
+    warmup = math.ceil(config.warmup * steps)
+    plain = getattr(optimizer, "optimizer", optimizer)
+    scheduler = get_scheduler(config.schedule, plain, num_warmup_steps=warmup, num_training_steps=steps + 1)
+    factor: Callable[[int], float] = scheduler.lr_lambdas[0]
+    return factor
+
+
+def _seed(seed: int, step: int, process: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {process}".encode()).digest()[:7], "big")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

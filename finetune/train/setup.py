@@ -1,0 +1,124 @@
+"""What a training is put together of: the model with what is trained in it, the losses, and what is replayed."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
+import torch
+import transformers
+from accelerate import Accelerator, PartialState
+from safetensors.torch import load_file, save_file
+
+from assistant.engine.engine import default_threads
+from finetune import plan
+from finetune.config import TrainConfig
+from finetune.data import pack
+from finetune.data.lessons import Lessons
+from finetune.lineage import replay
+from finetune.network import adapters, losses
+from finetune.network.losses import Objective, item_sums
+from finetune.network.model import Trainee, device_of, precision_of
+from finetune.plan import Measured, Shape
+from finetune.progress import Advanced, Progress
+from finetune.run_folder import RunFolder, lower_priority
+from finetune.train import processes
+from finetune.train.course import Course
+from finetune.train.loop import Trainer
+
+COMPARED = ("dpo", "kto")
+"""Objectives that look at how far the model has gone from its base."""
+
+
+def trainer_of(
+    learned: Course,
+    config: TrainConfig,
+    shape: Shape,
+    folder: RunFolder,
+    say: Callable[[Progress], None],
+    stop_wanted: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """The model loaded, with what is trained in it, and the losses."""
+    device = device_of()
+    if device.type == "cpu":
+        torch.set_num_threads(default_threads())
+        lower_priority()
+    transformers.logging.set_verbosity_error()
+    activations = precision_of(config.precision, device)
+    own = config.changes_base
+    mixed = "bf16" if own and activations == torch.bfloat16 else "no"
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    torch.manual_seed(config.seed)  # what adapters begin with
+    model = learned.base.load(torch.float32 if own else activations, accelerator.device)
+    model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types, learned.start_folder)
+    trainee = Trainee(model)
+    objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)
+    return Trainer(
+        accelerator,
+        model,
+        config,
+        shape,
+        learned.train,
+        objectives[0],
+        learned.validation,
+        objectives[1],
+        folder,
+        say,
+        stop_wanted,
+    )
+
+
+def _objectives(
+    trainee: Trainee, learned: Course, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
+) -> list[Objective]:
+    """The losses of both parts; where they compare with what the training begins with, the base or an adapter, that is
+    asked once and kept for a resumed run.
+    """
+    parts = {"train": learned.train, "validation": learned.validation}
+    known: dict[str, torch.Tensor] = {}
+    if learned.train.objective in COMPARED:
+        with PartialState().main_process_first():
+            if not folder.reference.is_file():
+                with nullcontext() if learned.start else trainee.base():
+                    found = {name: _reference(trainee, one, shape, device) for name, one in parts.items()}
+                folder.create()
+                save_file(found, folder.reference)
+        known = load_file(folder.reference)
+    return [losses.objective(one, _by_item(one, known.get(name)), config) for name, one in parts.items()]
+
+
+def _reference(trainee: Trainee, part: Lessons, shape: Shape, device: torch.device) -> torch.Tensor:
+    blocks = pack.pack(part.items, shape.block_tokens, "reference", together=True)
+    sums = item_sums(trainee, part.items, blocks, shape.tokens_at_once, device)
+    return torch.tensor([value for one in sums for value in one], dtype=torch.float64)
+
+
+def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
+    if flat is None:
+        return []
+    values = iter(flat.tolist())
+    return [[next(values) for _ in rows] for rows in part.items]
+
+
+def settled(trainer: Trainer, config: TrainConfig) -> Measured:
+    """What a step takes; a training that begins gets as many steps as its budget has room for."""
+    measured = trainer.measure()
+    if trainer.lessons.replayed:  # a forward pass of it before the training is a third of a step
+        asked = 1 + (1 - trainer.lessons.streams[0].share) / 3
+        measured = replace(measured, tokens_per_s=measured.tokens_per_s / asked)
+    if config.budget_minutes and trainer.standing.step == 0:
+        trainer.shape = processes.from_main(partial(plan.within_budget, trainer.shape, measured, config))
+        trainer.lay_out_rate()
+    return measured
+
+
+def soften(trainer: Trainer, folder: RunFolder) -> None:
+    """Ask the model that the training begins with for what is replayed, once: a resumed run reads it again."""
+    if not trainer.lessons.replayed:
+        return
+    trainee, device = trainer.accelerator.unwrap_model(trainer.trainee), trainer.accelerator.device
+    with PartialState().main_process_first():
+        if PartialState().is_main_process and not trainer.standing.step:
+            trainer.say(Advanced("asking the model for what is replayed"))
+            replay.ask(trainee, trainer.lessons, trainer.shape, trainer.config.seed, folder.replay, device)
+        replay.take(trainer.lessons, trainer.shape, trainer.config.seed, folder.replay)
