@@ -44,9 +44,9 @@ def told(cli: Cli, *words: str) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(command.commands))
-def test_every_command_has_help_and_stands_in_the_readme(cli: Cli, name: str) -> None:
+def test_every_command_has_help_and_is_in_the_documents(cli: Cli, name: str) -> None:
     assert cli("log", name, "--help").out.count("\n") > 4
-    assert f"assistant log {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"assistant log {name}" in (ROOT / "docs/commands.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["search", "list", "next"])
