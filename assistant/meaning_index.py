@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.catalogue import InstalledModel
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import InstalledModel
 from assistant.errors import AssistantError, ModelError, ModelUnknown, ModelUnsupported
 from assistant.locks import held
 from assistant.paths import Paths

@@ -33,7 +33,7 @@ class Chain:
     """A log of its own with a dataset for each corpus, and what is asked of every adapter."""
 
     def __init__(self, home: Path, corpora: list[str]) -> None:
-        from assistant.engine import catalogue
+        from assistant.engine.models import catalogue
         from assistant.paths import Paths
         from assistant.store import datasets
         from assistant.store.database import open_database

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assistant.client import Client
-from assistant.engine import catalogue, fetch
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue, fetch
 from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings

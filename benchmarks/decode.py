@@ -16,15 +16,16 @@ from typing import Any
 
 import torch
 
-from assistant.engine import model_folder, weights
 from assistant.engine.engine import Engine
-from assistant.engine.llama.blocks import Blocks, quantise
-from assistant.engine.llama.network import LlamaNetwork
-from assistant.engine.llama.packed import Int4Linear
-from assistant.engine.network import Ask, Conversation
-from assistant.engine.reply import Reply
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import Schedule, Task
+from assistant.engine.formats import weights
+from assistant.engine.generate.reply import Reply
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import Schedule, Task
+from assistant.engine.models import model_folder
+from assistant.engine.networks.llama.blocks import Blocks, quantise
+from assistant.engine.networks.llama.network import LlamaNetwork
+from assistant.engine.networks.llama.packed import Int4Linear
+from assistant.engine.networks.network import Ask, Conversation
 from assistant.events import Event, Token
 from benchmarks.engine_runs import headline, in_turn, llama_cpp, model_path, seconds, table, transformers_model
 from prompts.message import Message

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from assistant.engine import catalogue, fetch, model_folder, weights
+from assistant.engine.formats import weights
 from assistant.engine.machine import cpu_flags
+from assistant.engine.models import catalogue, fetch, model_folder
 from assistant.paths import Paths
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

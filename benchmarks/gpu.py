@@ -16,11 +16,11 @@ from typing import Any
 import torch
 import transformers as tf
 
-from assistant.engine.llama.blocks import quantise
-from assistant.engine.llama.graph import GraphLinear, GraphStepper
-from assistant.engine.llama.model import Model, build
-from assistant.engine.llama.network import LlamaNetwork
-from assistant.engine.network import Ask, Conversation
+from assistant.engine.networks.llama.blocks import quantise
+from assistant.engine.networks.llama.graph import GraphLinear, GraphStepper
+from assistant.engine.networks.llama.model import Model, build
+from assistant.engine.networks.llama.network import LlamaNetwork
+from assistant.engine.networks.network import Ask, Conversation
 from benchmarks.engine_runs import in_turn
 
 GPU = torch.device("cuda")

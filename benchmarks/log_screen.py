@@ -21,7 +21,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store.database import open_database

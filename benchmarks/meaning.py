@@ -89,8 +89,8 @@ def following(db: Database, vectors: Vectors) -> dict[str, float]:
 
 
 def model_speed(models: Path) -> dict[str, float]:
-    from assistant.engine.catalogue import MEANING
-    from assistant.engine.embedder import Embedder
+    from assistant.engine.models.catalogue import MEANING
+    from assistant.engine.networks.embedder import Embedder
 
     started = time.perf_counter()
     embedder = Embedder.load(models / MEANING)

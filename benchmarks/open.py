@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, messages

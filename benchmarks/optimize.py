@@ -11,14 +11,14 @@ import os
 import time
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.optimizing import Optimization
-from assistant.batch.rows import rows
 from assistant.cli.shot_options import NONE_SAID, opened_shots
 from assistant.client import Client
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import Task, task_sampling
+from assistant.tasks.optimizing import Optimization
+from assistant.tasks.rows import rows
+from assistant.tasks.task import Task, task_sampling
 from benchmarks.cold_start import new_home
 from prompts.library import Library
 from prompts.metrics import paired

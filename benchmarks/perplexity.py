@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assistant.engine import model_folder, networks, weights
-from assistant.engine.llama import model as llama
-from assistant.engine.llama.blocks import GROUP, Blocks
+from assistant.engine.formats import weights
+from assistant.engine.models import model_folder
+from assistant.engine.networks import loading
+from assistant.engine.networks.llama import model as llama
+from assistant.engine.networks.llama.blocks import GROUP, Blocks
 from assistant.engine.placement import Placement
 from benchmarks.engine_runs import headline, model_path
 
@@ -35,7 +37,7 @@ def perplexity(config: Any, tensors: dict[str, Tensor | Blocks], precision: str,
     at = Placement(torch.device("cpu"), precision, 0)
     plain = {}
     for name, one in tensors.items():
-        converted = networks._converted(name, one, at)
+        converted = loading._converted(name, one, at)
         plain[name] = converted.dequantise() if isinstance(converted, Blocks) else converted.float()
     model = llama.build(config, plain)
     total, count = 0.0, 0
@@ -58,7 +60,7 @@ def main() -> None:
     stored = weights.tensors(folder)
     torch.manual_seed(0)
     wide = {name: one.dequantise() if isinstance(one, Blocks) else one for name, one in stored.items()}
-    between = {n: moved(one) if one.ndim == 2 and n not in networks.READ_BY_ROWS else one for n, one in wide.items()}
+    between = {n: moved(one) if one.ndim == 2 and n not in loading.READ_BY_ROWS else one for n, one in wide.items()}
     models: dict[str, dict[str, Tensor | Blocks]] = {"as it comes": dict(stored), "weights moved": dict(between)}
     print(f"{len(ids):,} tokens{'':<12}{'bfloat16':>12}{'int8':>18}{'int4':>18}")
     for name, tensors in models.items():

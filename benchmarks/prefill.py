@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from assistant.engine.engine import Engine
-from assistant.engine.network import Ask, Conversation
-from assistant.engine.reply import PREFILL_TOKENS
+from assistant.engine.generate.reply import PREFILL_TOKENS
+from assistant.engine.networks.network import Ask, Conversation
 from benchmarks.engine_runs import headline, in_turn, llama_cpp, model_path, seconds, table, transformers_model
 
 

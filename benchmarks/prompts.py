@@ -13,15 +13,15 @@ import time
 from collections.abc import Sequence
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.evaluation import TRUTH, evaluate
-from assistant.batch.rows import rows
 from assistant.cli.shot_options import NONE_SAID, opened_shots
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import Task
+from assistant.tasks.evaluation import TRUTH, evaluate
+from assistant.tasks.rows import rows
+from assistant.tasks.task import Task
 from benchmarks.cold_start import new_home
 from prompts.library import Library
 from prompts.metrics import paired

@@ -7,7 +7,7 @@ import argparse
 import statistics
 
 from assistant.engine.engine import Engine
-from assistant.engine.network import Ask, Conversation
+from assistant.engine.networks.network import Ask, Conversation
 from benchmarks.engine_runs import headline, in_turn, model_path, seconds
 from prompts.message import Message
 

@@ -22,9 +22,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from assistant.client import Endpoint
-from assistant.engine import catalogue
-from assistant.engine.catalogue import InstalledModel, Remote
 from assistant.engine.machine import Machine
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import InstalledModel, Remote
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, curation, exchanges, messages, template_tests

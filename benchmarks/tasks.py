@@ -13,13 +13,13 @@ import sys
 import time
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.run import Batch
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import Task
+from assistant.tasks.run import Batch
+from assistant.tasks.task import Task
 from benchmarks.cold_start import new_home
 from benchmarks.made_text import COMMON
 from prompts import template

@@ -78,7 +78,7 @@ def logged(db: "Database", some: Sequence[tuple[str, str, str]]) -> list[int]:
 
 def says(engine: "Engine", questions: Sequence[str], adapter: Path | None) -> list[str]:
     """Greedy replies, as the chat makes them."""
-    from assistant.engine.sampling import Sampling
+    from assistant.engine.generate.sampling import Sampling
     from assistant.events import Token
     from prompts.message import Message
 
@@ -110,8 +110,8 @@ def unchanged(before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
 def _cosines(before: Sequence[str], after: Sequence[str]) -> list[float]:
     import numpy as np
 
-    from assistant.engine import catalogue
-    from assistant.engine.embedder import Embedder
+    from assistant.engine.models import catalogue
+    from assistant.engine.networks.embedder import Embedder
     from benchmarks.engine_runs import model_path
 
     embedder = Embedder.load(model_path(catalogue.MEANING))

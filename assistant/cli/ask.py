@@ -80,7 +80,7 @@ async def _ask(question: Question, *, stream: bool) -> dict[str, Any]:
     from assistant import settings
     from assistant.adapters.speakers import Folders, speaker_of
     from assistant.client import Client
-    from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted
+    from assistant.dialogue.exchange import Dialogue, ReplyEnded, ReplyStarted
     from assistant.events import Finished, Loading, Token
     from assistant.paths import Paths
     from assistant.safe_text import printable

@@ -132,7 +132,7 @@ def _templates(paths: Paths) -> Iterator[Finding]:
 
 
 def _models(paths: Paths) -> Iterator[Finding]:
-    from assistant.engine import catalogue
+    from assistant.engine.models import catalogue
 
     models = catalogue.installed(paths)
     if not models:

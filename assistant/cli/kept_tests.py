@@ -7,16 +7,16 @@ from assistant.cli.shot_options import asked_for
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
-    from assistant.batch.comparison import Comparison
     from assistant.store.template_tests import TemplateTest
-    from assistant.tasks import Task
+    from assistant.tasks.comparison import Comparison
+    from assistant.tasks.task import Task
     from prompts.labels import Calibration
 
 
 def keep(result: "TemplateTest") -> "Comparison | None":
     """The difference to the last test with something else, over the same rows in pairs; None where there is none."""
-    from assistant.batch.comparison import compare
     from assistant.store import template_tests
+    from assistant.tasks.comparison import compare
 
     with opened_log() as db:
         before = template_tests.earlier(db, result)
@@ -29,9 +29,9 @@ def fitted_calibration(task: "Task", options: dict[str, Any]) -> "list[Calibrati
 
     Raises `AssistantError` where no test did.
     """
-    from assistant.batch.fitted import from_json
-    from assistant.batch.testing import FITTED, settings_of
     from assistant.store import template_tests
+    from assistant.tasks.fitted import from_json
+    from assistant.tasks.testing import FITTED, settings_of
 
     if options["calibration"] != FITTED:
         return []

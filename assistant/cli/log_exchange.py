@@ -19,7 +19,7 @@ from assistant.store.filter import Filter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from assistant.store.exchange.importer import Progress, Report
+    from assistant.store.files.importer import Progress, Report
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
 """Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
@@ -43,7 +43,7 @@ def import_(files: tuple[Path, ...], dry_run: bool, salvage: bool, as_json: bool
     All of the files are imported or nothing; what the log has already isn't imported again. What could not be taken
     in is counted by name.
     """
-    from assistant.store.exchange.importer import import_files
+    from assistant.store.files.importer import import_files
 
     with opened_log() as db:
         report = import_files(db, files, dry_run=dry_run, salvage=salvage, progress=_show)
@@ -127,7 +127,7 @@ def export_(
     if words and not redact:
         raise click.UsageError("--word goes with --redact.")
     from assistant.store import conversations, search
-    from assistant.store.exchange.exporter import export
+    from assistant.store.files.exporter import export
 
     with opened_log() as db:
         for one in conversation_ids:

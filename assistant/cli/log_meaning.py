@@ -72,7 +72,7 @@ async def _catch_up(paths: Paths, chosen: "Settings", db: "Database", vectors: "
 def model_or_offer(paths: Paths, chosen: "Settings") -> str:
     """The model for search by meaning; on a terminal it is offered where it isn't here. Raises a `ModelError`."""
     from assistant.cli.models import pull_with_progress
-    from assistant.engine import catalogue
+    from assistant.engine.models import catalogue
     from assistant.meaning_index import usable
 
     try:

@@ -161,7 +161,7 @@ def _apply(
     yes: bool,
     json: bool,
 ) -> None:
-    from assistant.store.exchange import stored
+    from assistant.store.files import stored
     from assistant.store.redaction.apply import apply
 
     agree(f"Replace {counted(len(found), 'value')} in the log itself, for good?", yes=yes)

@@ -17,8 +17,8 @@ from assistant.safe_text import printable
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from assistant.dialogue.replay import Replayed
     from assistant.events import Token
-    from assistant.replay import Replayed
 
 CONTEXT_CHARACTERS = 40
 DIFFERS, REFUSED = 1, 2
@@ -51,8 +51,8 @@ def replay(message_id: int, store: bool, as_json: bool) -> None:
 async def _replay(message_id: int, *, store: bool) -> "Replayed":
     from assistant import settings
     from assistant.client import Client
+    from assistant.dialogue.replay import replay
     from assistant.paths import Paths
-    from assistant.replay import replay
 
     paths = Paths.from_environment().create()
     with opened_log() as db:
@@ -102,7 +102,7 @@ _PER_TOKEN = ("token_ids", "token_lengths", "logprobs")
 
 def show_tokens(db: "Database", message_id: int, *, alternatives: bool, as_json: bool) -> None:
     """Print a reply with its tokens shaded, or as a table where there are no colours or alternatives are wanted."""
-    from assistant import reply_tokens
+    from assistant.dialogue import reply_tokens
 
     tokens = reply_tokens.stored(db, message_id)
     if alternatives or not tokens:
@@ -118,8 +118,9 @@ def show_tokens(db: "Database", message_id: int, *, alternatives: bool, as_json:
 
 
 async def _read_again(db: "Database", message_id: int) -> "list[Token]":
-    from assistant import reply_tokens, settings
+    from assistant import settings
     from assistant.client import Client
+    from assistant.dialogue import reply_tokens
     from assistant.paths import Paths
 
     paths = Paths.from_environment().create()

@@ -12,8 +12,8 @@ from assistant.errors import ModelError, PullStopped
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
-    from assistant.engine.catalogue import InstalledModel, Model
-    from assistant.engine.download import Progress
+    from assistant.engine.models.catalogue import InstalledModel, Model
+    from assistant.engine.models.download import Progress
 
 
 @click.group("models")
@@ -25,7 +25,8 @@ def command() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List the models here, the servers added, and what the catalogue has."""
-    from assistant.engine import catalogue, machine
+    from assistant.engine import machine
+    from assistant.engine.models import catalogue
 
     paths, here = Paths.from_environment().create(), machine.look()
     known = {model.name: model for model in catalogue.CATALOGUE}
@@ -69,7 +70,7 @@ def list_(as_json: bool) -> None:
 @as_json
 def pull(name: str, as_json: bool) -> None:
     """Pull a model of the catalogue. Ctrl-C stops; the next pull goes on from there."""
-    from assistant.engine import catalogue
+    from assistant.engine.models import catalogue
 
     paths = Paths.from_environment().create()
     model = pull_with_progress(paths, catalogue.known(name or catalogue.DEFAULT))
@@ -90,8 +91,8 @@ def pull(name: str, as_json: bool) -> None:
 @as_json
 def add(name: str, url: str, model: str, key_env: str, ask_key: bool, path: Path | None, as_json: bool) -> None:
     """Add a server elsewhere, or a folder or GGUF file here, as model NAME."""
-    from assistant.engine import catalogue
-    from assistant.engine.catalogue import Remote
+    from assistant.engine.models import catalogue
+    from assistant.engine.models.catalogue import Remote
 
     if bool(url) == bool(path):
         raise ModelError("Give either --url (a server) or --path (a folder or .gguf file).")
@@ -116,7 +117,7 @@ def add(name: str, url: str, model: str, key_env: str, ask_key: bool, path: Path
 @as_json
 def remove(name: str, as_json: bool) -> None:
     """Take a model off this machine. Files that lie elsewhere stay."""
-    from assistant.engine import catalogue
+    from assistant.engine.models import catalogue
 
     freed = catalogue.remove(Paths.from_environment().create(), name)
     if as_json:
@@ -130,8 +131,9 @@ def remove(name: str, as_json: bool) -> None:
 @as_json
 def info(name: str, as_json: bool) -> None:
     """Describe one model: where it lies, where it came from, what it needs."""
-    from assistant.engine import catalogue, machine
-    from assistant.engine.catalogue import Remote
+    from assistant.engine import machine
+    from assistant.engine.models import catalogue
+    from assistant.engine.models.catalogue import Remote
     from assistant.errors import ModelUnknown
 
     paths = Paths.from_environment().create()
@@ -182,7 +184,7 @@ def pull_with_progress(paths: Paths, model: "Model") -> "InstalledModel":
 
     Ctrl-C stops it and says how to go on.
     """
-    from assistant.engine import fetch
+    from assistant.engine.models import fetch
 
     stop = threading.Event()
     line = _ProgressLine(sys.stderr.isatty())

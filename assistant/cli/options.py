@@ -58,7 +58,7 @@ def sampling_values(given: dict[str, str]) -> dict[str, Any]:
 def model_name(db: "Database", paths: "Paths", chosen: "Settings", asked: str) -> str:
     """The model asked for, or set, or used last, or the default one, which is pulled when there is none yet."""
     from assistant.cli.models import pull_with_progress
-    from assistant.engine import catalogue
+    from assistant.engine.models import catalogue
     from assistant.store import conversations
 
     name = asked or chosen.model or conversations.recall(db, "model")

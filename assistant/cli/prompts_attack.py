@@ -14,8 +14,8 @@ from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import opened_task
 
 if TYPE_CHECKING:
-    from assistant.batch.attacking import Siege
-    from assistant.batch.comparison import Comparison
+    from assistant.tasks.attacking import Siege
+    from assistant.tasks.comparison import Comparison
     from prompts.attacks import Effect
     from prompts.template import Template
 
@@ -25,9 +25,9 @@ WORST = 5
 
 async def attack(template: "Template", source: Path, count: int, options: dict[str, Any], as_json: bool) -> None:
     """Attack the template on `count` rows of the file, tell what came of it and keep it."""
-    from assistant.batch.attacking import Siege, drawn
-    from assistant.batch.evaluation import check
-    from assistant.batch.rows import InputUnreadable, rows
+    from assistant.tasks.attacking import Siege, drawn
+    from assistant.tasks.evaluation import check
+    from assistant.tasks.rows import InputUnreadable, rows
 
     labelled = list(rows(source))
     check(template, labelled, str(source))
@@ -55,8 +55,8 @@ async def attack(template: "Template", source: Path, count: int, options: dict[s
 
 def _kept(siege: "Siege", source: Path, options: dict[str, Any], report: dict[str, Any]) -> "Comparison | None":
     """Each row's share of attacks that changed nothing is kept as the measure `robustness`."""
-    from assistant.batch.testing import settings_of
     from assistant.store.template_tests import TemplateTest
+    from assistant.tasks.testing import settings_of
 
     task = siege.task
     how = {"calibration": siege.method, **settings_of(task, asked_for(options))}
@@ -99,7 +99,7 @@ def _show(siege: "Siege") -> None:
 
 
 def _row(one: "Effect", order: bool) -> list[str]:
-    from assistant.batch.comparison import Difference
+    from assistant.tasks.comparison import Difference
 
     obeyed = f"{one.obeyed:.0%}" if order else ""
     changed = Difference(one.difference, one.low, one.high)

@@ -70,7 +70,7 @@ def format_() -> None:
 def reference() -> str:
     """A page of Markdown."""
     from assistant.cli.field_docs import meanings
-    from assistant.engine.sampling import Sampling
+    from assistant.engine.generate.sampling import Sampling
     from prompts import filters, sandbox, template
 
     keys, settings = meanings(template.Template), meanings(Sampling)

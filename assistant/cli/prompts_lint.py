@@ -11,7 +11,7 @@ from assistant.cli.task_options import find_template
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
-    from assistant.template_lint import Finding
+    from assistant.tasks.lint import Finding
     from prompts.errors import TemplateInvalid
     from prompts.template import Template
 
@@ -73,10 +73,11 @@ def _read(names: Sequence[str]) -> "tuple[list[Template], list[TemplateInvalid]]
 async def _found(templates: "Sequence[Template]", model: str) -> "list[tuple[Template, list[Finding]]]":
     from contextlib import closing
 
-    from assistant import settings, template_lint
+    from assistant import settings
     from assistant.cli.options import model_name
     from assistant.client import Client
     from assistant.store.database import open_database
+    from assistant.tasks.lint import alone, with_model
 
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file)
@@ -85,8 +86,8 @@ async def _found(templates: "Sequence[Template]", model: str) -> "list[tuple[Tem
     found = []
     async with Client(paths, chosen) as client:
         for one in templates:
-            findings = template_lint.alone(one)
+            findings = alone(one)
             if not any(finding.error for finding in findings):
-                findings += await template_lint.with_model(one, client, name)
+                findings += await with_model(one, client, name)
             found.append((one, findings))
     return found

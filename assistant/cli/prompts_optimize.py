@@ -15,7 +15,7 @@ from assistant.errors import AssistantError
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
-    from assistant.batch.optimizing import Optimization
+    from assistant.tasks.optimizing import Optimization
     from prompts.optimize import Found
     from prompts.template import Template
 
@@ -38,7 +38,7 @@ def optimize(template: str, data: str, budget: int, out: str, as_json: bool, **o
     reasoning are tried on one part of the rows. A second part chooses, a third is looked at once: it tells how good
     the new template is. It is written where the second part finds it better, with how it came about.
     """
-    from assistant.batch.testing import set_beside
+    from assistant.tasks.testing import set_beside
 
     found = find_template(template)
     target = _target(found, out)
@@ -58,9 +58,9 @@ def optimize(template: str, data: str, budget: int, out: str, as_json: bool, **o
 async def _search(
     template: "Template", source: Path, budget: int, options: dict[str, Any]
 ) -> "tuple[Optimization, Found]":
-    from assistant.batch.evaluation import check
-    from assistant.batch.optimizing import Optimization
-    from assistant.batch.rows import rows
+    from assistant.tasks.evaluation import check
+    from assistant.tasks.optimizing import Optimization
+    from assistant.tasks.rows import rows
 
     labelled = list(rows(source))
     check(template, labelled, str(source))
@@ -125,7 +125,7 @@ def _write(template: "Template", lineage: dict[str, Any], target: Path, source: 
 
 
 def _tell(template: "Template", run: "Optimization", lineage: dict[str, Any]) -> None:
-    from assistant.batch.comparison import Difference
+    from assistant.tasks.comparison import Difference
 
     parts, validation = run.parts, lineage["validation"]
     split = f"{counted(len(parts.train), 'row')} to learn from, {len(parts.validation)} to choose by"

@@ -16,8 +16,8 @@ from assistant.cli.shot_options import asked_for
 from assistant.cli.task_options import find_template, opened_task, task_options
 
 if TYPE_CHECKING:
-    from assistant.batch.evaluation import Evaluation
     from assistant.store.template_tests import TemplateTest
+    from assistant.tasks.evaluation import Evaluation
     from prompts.template import Template
 
 
@@ -37,7 +37,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
     With --attack the rows are bent: typos, case, other words, options in another order, sentences that don't belong,
     and some forty orders to answer something else. It asks about 50 times for each row.
     """
-    from assistant.batch.testing import set_beside
+    from assistant.tasks.testing import set_beside
 
     found = find_template(template)
     source = Path(data) if data else set_beside(found)
@@ -70,7 +70,7 @@ def test(template: str, data: str, attack: bool, attack_rows: int, as_json: bool
 
 
 async def _test(template: "Template", source: Path, options: dict[str, Any]) -> "tuple[TemplateTest, Evaluation]":
-    from assistant.batch import testing
+    from assistant.tasks import testing
 
     async with opened_task(template, options) as task:
         with progress_bar() as progress:

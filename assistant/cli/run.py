@@ -18,7 +18,7 @@ from assistant.cli.task_options import find_template, opened_task, task_options
 from assistant.errors import AssistantError
 
 if TYPE_CHECKING:
-    from assistant.batch.run import Batch
+    from assistant.tasks.run import Batch
 
 STANDARD = "-"
 
@@ -52,8 +52,8 @@ def command(template: str, source: str, target: str, as_json: bool, **options: A
 
 
 async def _run(name: str, source: Path, target: str, options: dict[str, Any]) -> "Batch":
-    from assistant.batch.rows import write, write_jsonl
-    from assistant.batch.run import Batch
+    from assistant.tasks.rows import write, write_jsonl
+    from assistant.tasks.run import Batch
 
     output = output_file(target)
     async with AsyncExitStack() as stack:
@@ -72,7 +72,7 @@ async def _run(name: str, source: Path, target: str, options: dict[str, Any]) ->
 
 def output_file(target: str) -> Path | None:
     """The file to write, None for standard output."""
-    from assistant.batch.rows import WRITABLE
+    from assistant.tasks.rows import WRITABLE
 
     if target == STANDARD:
         return None

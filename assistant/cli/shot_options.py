@@ -14,7 +14,7 @@ from prompts.examples import CHOICES
 if TYPE_CHECKING:
     from assistant.client import Client
     from assistant.settings import Settings
-    from assistant.shots import Shots
+    from assistant.tasks.shots import Shots
     from prompts.template import Example, Template
 
 TAG = "tag:"
@@ -58,7 +58,7 @@ async def opened_shots(
 ) -> "Shots":
     """As the options say. Raises `AssistantError` where there is no such example."""
     from assistant.meaning_index import usable
-    from assistant.shots import Shots, pool
+    from assistant.tasks.shots import Shots, pool
 
     async def embed(some: Sequence[str]) -> list[list[float]]:
         name = usable(Paths.from_environment(), chosen.meaning_model)
@@ -78,9 +78,9 @@ async def opened_shots(
 
 
 def _examples(template: "Template", source: str, column: str) -> "Sequence[Example]":
-    from assistant.batch.evaluation import TRUTH, check
-    from assistant.batch.rows import rows
-    from assistant.shots import from_rows
+    from assistant.tasks.evaluation import TRUTH, check
+    from assistant.tasks.rows import rows
+    from assistant.tasks.shots import from_rows
 
     if source.startswith(TAG):
         return _tagged(template, source.removeprefix(TAG))
@@ -92,8 +92,8 @@ def _examples(template: "Template", source: str, column: str) -> "Sequence[Examp
 
 
 def _tagged(template: "Template", tag: str) -> "Sequence[Example]":
-    from assistant.shots import from_exchanges
     from assistant.store.worked_examples import tagged
+    from assistant.tasks.shots import from_exchanges
 
     with opened_log() as db:
         exchanges = tagged(db, tag)

@@ -12,7 +12,7 @@ from assistant.cli.shot_options import SHOT_OPTIONS, opened_shots
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
-    from assistant.tasks import Task
+    from assistant.tasks.task import Task
     from prompts.template import Template
 
 Command = Callable[..., Any]
@@ -80,7 +80,7 @@ async def opened_task(template: "Template", options: dict[str, Any]) -> "AsyncGe
     from assistant.adapters.speakers import speaker
     from assistant.client import Client
     from assistant.store.database import open_database
-    from assistant.tasks import Task, task_sampling
+    from assistant.tasks.task import Task, task_sampling
 
     paths = Paths.from_environment().create()
     chosen = settings.load(paths.config_file)

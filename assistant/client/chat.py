@@ -10,7 +10,7 @@ import httpx
 
 from assistant.adapters.speakers import Speaker
 from assistant.client.http import Endpoint, stream, unanswered
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.errors import EngineDied
 from assistant.events import Event, Prefilled, Timing, Token
 from assistant.wire.chunks import ChunkReader

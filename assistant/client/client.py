@@ -19,9 +19,9 @@ from assistant.client.chat import (
 )
 from assistant.client.http import Endpoint, call, unanswered
 from assistant.client.lease import Lease
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Remote
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Remote
 from assistant.errors import EngineDied, EngineUnreachable, ModelUnsupported
 from assistant.events import Event, Loading, Token, Tokenized
 from assistant.paths import Paths

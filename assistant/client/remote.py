@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from assistant.client.chat import answer, request_body
 from assistant.client.http import REMOTE_SILENCE_S, Endpoint, connect
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.errors import ContextExceeded
 from assistant.events import Event
 from prompts.message import Message

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from assistant.engine.text_stream import TextStream
+from assistant.engine.generate.text_stream import TextStream
 from assistant.errors import ModelUnsupported
 from prompts.message import Message
 

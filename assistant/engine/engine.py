@@ -14,16 +14,18 @@ from typing import Any
 import torch
 import transformers
 
-from assistant.engine import machine, model_folder, networks
-from assistant.engine.cache import Conversations
+from assistant.engine import machine
 from assistant.engine.chat_format import ChatFormat
-from assistant.engine.constraint import Constraints
-from assistant.engine.fitting import Fitted, fit
-from assistant.engine.network import Ask, Read, Steps
-from assistant.engine.reply import Loaded, Prompt, Reply
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import alone
-from assistant.engine.scoring import embed, reread, score, tokenized
+from assistant.engine.generate.cache import Conversations
+from assistant.engine.generate.constraint import Constraints
+from assistant.engine.generate.fitting import Fitted, fit
+from assistant.engine.generate.reply import Loaded, Prompt, Reply
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import alone
+from assistant.engine.generate.scoring import embed, reread, score, tokenized
+from assistant.engine.models import model_folder
+from assistant.engine.networks import loading
+from assistant.engine.networks.network import Ask, Read, Steps
 from assistant.errors import ContextExceeded, RequestRefused
 from assistant.events import Embedded, Event, Loading, Scored
 from prompts.message import Message
@@ -60,7 +62,7 @@ class Engine:
         torch.set_num_threads(threads or default_threads())
         ready = model_folder.ready(folder, progress)
         progress(Loading("loading the weights"))
-        network, config, context_tokens = networks.load(ready, device, dtype)
+        network, config, context_tokens = loading.load(ready, device, dtype)
         tokenizer = model_folder.load_tokenizer(ready)
         chat_format = ChatFormat(tokenizer)
         end_ids = chat_format.end_ids | model_folder.end_ids(ready, config)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from assistant.engine.catalogue import CATALOGUE
+from assistant.engine.models.catalogue import CATALOGUE
 from assistant.errors import ModelError, ModelTooLarge
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from assistant import __version__
-from assistant.engine.network import Steps
+from assistant.engine.networks.network import Steps
 from assistant.errors import RequestRefused
 from assistant.server.leases import Leases
 from assistant.server.openai import read

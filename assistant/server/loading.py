@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.errors import ModelUnknown, ModelUnsupported
 from assistant.events import Loading
 from assistant.paths import Paths
@@ -46,7 +46,7 @@ def embedder_loader(paths: Paths, settings: EngineSettings) -> LoadEmbedder:
         found = catalogue.find(paths, model)
         if isinstance(found, catalogue.Remote) or not found.embeds:
             return None
-        from assistant.engine.embedder import Embedder
+        from assistant.engine.networks.embedder import Embedder
 
         return Embedder.load(found.folder, threads=settings.threads)
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from assistant.adapters.speakers import BASE_NAME, Chosen, Speakers, parsed
-from assistant.engine.network import Steps
+from assistant.engine.networks.network import Steps
 from assistant.errors import AdapterError, RequestRefused
 from assistant.events import Embedded, Event, Reread, Scored, Tokenized
 from assistant.server.embedding import Embedding

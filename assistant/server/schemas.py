@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.wire.chunks import Wanted
 from assistant.wire.errors import InvalidRequest
 from prompts.message import Message, Role

@@ -12,9 +12,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from assistant.engine.network import Ask, Read, Steps
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import Schedule, Task
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import Schedule, Task
+from assistant.engine.networks.network import Ask, Read, Steps
 from assistant.errors import AssistantError, RequestRefused
 from assistant.events import Event, Finished, Loading, Prefilled
 from prompts.message import Message

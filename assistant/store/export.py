@@ -5,8 +5,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.store import conversations
-from assistant.store.exchange import markdown, own, stored
-from assistant.store.exchange.stored import Stored
+from assistant.store.files import markdown, own, stored
+from assistant.store.files.stored import Stored
 
 
 def as_json(db: Database, conversation_id: int) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from sqlite_utils import Database
 
 from assistant.adapters.speakers import Folders, Speaker, speaker
 from assistant.client import Client, Endpoint
-from assistant.dialogue import Dialogue, follow_branch
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Remote
+from assistant.dialogue.exchange import Dialogue, follow_branch
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Remote
 from assistant.errors import AdapterError, DatabaseDamaged, ModelError
 from assistant.paths import Paths
 from assistant.settings import Settings

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from assistant.cli.output import duration, human_bytes
-from assistant.engine import catalogue
-from assistant.engine.catalogue import InstalledModel, Model, Remote
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import InstalledModel, Model, Remote
 from assistant.paths import Paths
 from assistant.safe_text import cell_width, printable, shorten
 
 if TYPE_CHECKING:
-    from assistant.engine.fetch import Progress
     from assistant.engine.machine import Machine
+    from assistant.engine.models.fetch import Progress
 
 QUIET = "$foreground 60%"
 _LONGEST_NAME_CELLS, _SIZE_CELLS, _LICENCE_CELLS = 32, 10, 12

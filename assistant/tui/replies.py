@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from assistant.dialogue import ReplyEnded, ReplyStarted, Step
+from assistant.dialogue.exchange import ReplyEnded, ReplyStarted, Step
 from assistant.errors import AssistantError
 from assistant.events import Finished, Loading, Prefilled, Token
 from assistant.tui.logs import Log

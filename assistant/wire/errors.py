@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from assistant.engine.sampling import SamplingError
+from assistant.engine.generate.sampling import SamplingError
 from assistant.errors import (
     AdapterError,
     AdapterUnknown,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.paths import Paths
-    from assistant.tasks import Task
+    from assistant.tasks.task import Task
     from finetune.progress import Progress
     from finetune.prove.measure import Measure
     from prompts.template import Template
@@ -81,8 +81,8 @@ def proved(
 async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed: int) -> "list[Measure]":
     from functools import partial
 
-    from assistant.batch.testing import set_beside
     from assistant.cli.task_options import find_template
+    from assistant.tasks.testing import set_beside
     from finetune.prove import task_metrics
 
     templates = [find_template(name) for name in names]

@@ -42,7 +42,7 @@ def command(
     paths, out = Paths.from_environment().create(), out.expanduser().absolute()
     with opened_log() as db:
         name = model_name(db, paths, user_settings.load(paths.config_file), model)
-        from assistant.engine import catalogue
+        from assistant.engine.models import catalogue
         from assistant.errors import TrainingRefused
         from finetune.export import prune
 

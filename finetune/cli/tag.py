@@ -25,8 +25,8 @@ def command(run: str, source: str, target: str, column: str, as_json: bool) -> N
     An output row is the input row with `prediction`, the entities with text, type, start and end in characters, or with
     `error` where there is no text or it is too long.
     """
-    from assistant.batch.rows import rows, write, write_jsonl
     from assistant.paths import Paths
+    from assistant.tasks.rows import rows, write, write_jsonl
 
     output = output_file(target)
     with input_file(source) as path:

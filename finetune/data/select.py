@@ -9,12 +9,12 @@ from statistics import median
 
 from sqlite_utils import Database
 
-from assistant.dialogue import turns, turns_with_rows
+from assistant.dialogue.exchange import turns, turns_with_rows
 from assistant.store import conversations, messages, search
 from assistant.store.curation import Judgement
 from assistant.store.database import select
-from assistant.store.exchange import kto, preference, stored
-from assistant.store.exchange.stored import Stored
+from assistant.store.files import kto, preference, stored
+from assistant.store.files.stored import Stored
 from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.messages import StoredMessage
 from finetune.data.example import Example, Kind, labelled

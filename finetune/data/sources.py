@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from assistant.errors import TrainingRefused
 from assistant.store.database import open_scratch, select
 from assistant.store.derived import rebuilt_after
-from assistant.store.exchange.importer import import_files
+from assistant.store.files.importer import import_files
 from finetune.data.example import Entity, Example, labelled
 from finetune.data.select import Candidate, Selection, from_log
 from finetune.tagging import untagged
@@ -76,8 +76,8 @@ def _names(db: Database) -> Mapping[int, str]:
 
 
 def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator[Candidate]:
-    from assistant.batch.evaluation import check, classes
-    from assistant.batch.rows import InputUnreadable, rows
+    from assistant.tasks.evaluation import check, classes
+    from assistant.tasks.rows import InputUnreadable, rows
 
     check(template, rows(path), str(path))
     for number, row in enumerate(rows(path), 1):
@@ -91,7 +91,7 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
 
 def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
     """Texts and their entities, in rows of `prompts test`. Every text is asked for the types of all files."""
-    from assistant.batch.rows import InputUnreadable
+    from assistant.tasks.rows import InputUnreadable
 
     read = [pair for path in paths for pair in _texts_with_entities(path)]
     types = sorted({kind for _, some in read for _, _, kind in some})
@@ -103,8 +103,8 @@ def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
 
 def _texts_with_entities(path: Path) -> Iterator[tuple[str, tuple[Entity, ...]]]:
     """(text, its entities in order) of each row. Raises `InputUnreadable` with the row."""
-    from assistant.batch.rows import InputUnreadable, rows
-    from assistant.tasks import located
+    from assistant.tasks.rows import InputUnreadable, rows
+    from assistant.tasks.task import located
 
     def refuse(number: int, why: str) -> InputUnreadable:
         return InputUnreadable(f"{path}, row {number}: {why}")

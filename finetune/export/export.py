@@ -19,7 +19,8 @@ import torch
 import transformers
 from sqlite_utils import Database
 
-from assistant.engine import catalogue, gguf_writer
+from assistant.engine.formats import gguf_writer
+from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs

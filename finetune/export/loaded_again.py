@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from assistant.engine import gguf
-from assistant.engine.gguf_writer import PROBE
+from assistant.engine.formats import gguf
+from assistant.engine.formats.gguf_writer import PROBE
 from assistant.errors import TrainingError, TrainingRefused
 from finetune.base import Base
 from finetune.export import in_llama_cpp, merge

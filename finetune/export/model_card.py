@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Hub, InstalledModel
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Hub, InstalledModel
 from assistant.errors import ModelUnknown
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run

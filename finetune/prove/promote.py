@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.adapters.folder import trouble
-from assistant.engine import catalogue, model_folder, weight_files
-from assistant.engine.catalogue import Remote
+from assistant.engine.models import catalogue, model_folder, weight_files
+from assistant.engine.models.catalogue import Remote
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import adapters

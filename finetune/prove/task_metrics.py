@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from assistant.batch import testing
-from assistant.tasks import Task
+from assistant.tasks import testing
+from assistant.tasks.task import Task
 from finetune.prove.measure import Measure, share
 from prompts.template import Template
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import Schedule, Task
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import Schedule, Task
 from assistant.events import Event, Finished, Token
 from prompts.message import Message
 

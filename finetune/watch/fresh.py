@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
-from assistant.dialogue import turns_with_rows
+from assistant.dialogue.exchange import turns_with_rows
 from assistant.store.datasets import StoredExample
-from assistant.store.exchange import stored
-from assistant.store.exchange.stored import Stored
+from assistant.store.files import stored
+from assistant.store.files.stored import Stored
 from assistant.store.messages import StoredMessage
 from finetune.data import dataset
 from finetune.data.example import Example, Kind

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import clipboard
+from assistant.tui import clipboard
 
 
 class Terminal:

@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.client import Client
-from assistant.dialogue import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, follow_branch, turns
+from assistant.dialogue.exchange import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, follow_branch, turns
 from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Token
 from assistant.paths import Paths

@@ -10,8 +10,8 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.client import Client
-from assistant.engine.catalogue import DEFAULT, MEANING
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models.catalogue import DEFAULT, MEANING
 from assistant.errors import ModelError, ModelUnknown, ModelUnsupported, RequestRefused
 from assistant.events import Token
 from assistant.meaning_index import alone, catch_up, keep_up, usable

@@ -7,13 +7,13 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.client import Client
-from assistant.dialogue import Dialogue, ReplyEnded, ReplyStarted
-from assistant.engine.catalogue import DEFAULT
+from assistant.dialogue.exchange import Dialogue, ReplyEnded, ReplyStarted
+from assistant.dialogue.replay import Replayed, replay
+from assistant.dialogue.reply_tokens import stored, with_alternatives
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.errors import ReplayRefused, StoreError
 from assistant.events import Token
 from assistant.paths import Paths
-from assistant.replay import Replayed, replay
-from assistant.reply_tokens import stored, with_alternatives
 from assistant.settings import Settings
 from assistant.store import conversations, curation, messages, provenance
 from assistant.store.database import execute, open_database

@@ -18,12 +18,12 @@ from assistant.adapters.folder import hash_of
 from assistant.adapters.speakers import BASE
 from assistant.cli.group import run as run_assistant
 from assistant.client import Client
-from assistant.dialogue import Dialogue, ReplyEnded
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.dialogue.exchange import Dialogue, ReplyEnded
+from assistant.dialogue.replay import replay
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.events import Finished, Token
 from assistant.paths import Paths
-from assistant.replay import replay
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database, open_memory

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from assistant.client import Client
-from assistant.dialogue import Dialogue, ReplyEnded
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Remote
+from assistant.dialogue.exchange import Dialogue, ReplyEnded
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Remote
 from assistant.events import Token
 from assistant.paths import Paths
 from assistant.settings import EngineSettings, Settings

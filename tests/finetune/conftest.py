@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.database import open_database

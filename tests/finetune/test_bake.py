@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
-from assistant.batch.rows import InputUnreadable
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import conversations, datasets, deletion, messages, runs
 from assistant.store.database import open_database
+from assistant.tasks.rows import InputUnreadable
 from finetune import bake
 from finetune.bake import Answers, Asked, Recipe
 from finetune.base import opened_base

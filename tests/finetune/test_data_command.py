@@ -15,8 +15,8 @@ from assistant.paths import Paths
 from assistant.store import curation, datasets, deletion, learned, runs
 from assistant.store.curation import rate
 from assistant.store.database import open_database
-from assistant.store.exchange.exporter import export
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.exporter import export
+from assistant.store.files.importer import import_file
 from assistant.store.redaction.apply import apply
 from assistant.store.redaction.redactor import Redactor
 from finetune.cli.group import top

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assistant.engine import weights
+from assistant.engine.formats import weights
 from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.data import pack

@@ -10,14 +10,14 @@ from click.testing import CliRunner
 from sqlite_utils import Database
 from torch.nn.functional import cross_entropy
 
-from assistant.batch.rows import InputUnreadable
-from assistant.engine import catalogue
 from assistant.engine.chat_format import ChatFormat
+from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets
 from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
+from assistant.tasks.rows import InputUnreadable
 from finetune import tagging
 from finetune.base import Base
 from finetune.cli.group import top

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import catalogue, machine
+from assistant.engine import machine
+from assistant.engine.models import catalogue
 from assistant.errors import AssistantError
 from assistant.paths import Paths, cache_folder
 from assistant.store import datasets, runs

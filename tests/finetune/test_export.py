@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant.adapters.folder import CHANGED
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets, runs

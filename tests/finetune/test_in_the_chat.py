@@ -8,11 +8,11 @@ import pytest
 
 from assistant.adapters.folder import AdapterFolder
 from assistant.client import Client
-from assistant.dialogue import Dialogue, ReplyEnded
-from assistant.engine.catalogue import DEFAULT
+from assistant.dialogue.exchange import Dialogue, ReplyEnded
+from assistant.dialogue.replay import replay
+from assistant.dialogue.reply_tokens import stored
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
-from assistant.replay import replay
-from assistant.reply_tokens import stored
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database

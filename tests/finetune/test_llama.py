@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, Qwen2Config, SmolLM3Config
 
-from assistant.engine import weights
+from assistant.engine.formats import weights
 from finetune.config import TrainConfig
 from finetune.data import pack
 from finetune.data.tokens import Row

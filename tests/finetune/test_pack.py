@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.engine import weights
+from assistant.engine.formats import weights
 from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.data import pack

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.engine import weights
+from assistant.engine.formats import weights
 from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.data import pack

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.store import conversations, curation, messages
 from assistant.store.database import open_memory, select
 from assistant.store.filter import Filter

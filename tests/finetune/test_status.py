@@ -18,8 +18,8 @@ from sqlite_utils import Database
 from transformers import AutoModelForCausalLM
 
 from assistant.cli.group import run
-from assistant.engine.catalogue import MEANING
-from assistant.engine.embedder import Embedder
+from assistant.engine.models.catalogue import MEANING
+from assistant.engine.networks.embedder import Embedder
 from assistant.paths import Paths
 from assistant.store import adapters, curation, datasets, messages, runs
 from assistant.store.embedding_queue import keep, next_batch, open_vectors

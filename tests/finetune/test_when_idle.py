@@ -16,8 +16,8 @@ from sqlite_utils import Database
 
 from assistant.client import Client
 from assistant.client.process import requests
-from assistant.engine.catalogue import DEFAULT
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.events import Token
 from assistant.paths import Paths
 from assistant.settings import Settings

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from prompts.errors import TemplateInvalid, TemplateUnknown
 from prompts.library import Library
 from prompts.message import Message

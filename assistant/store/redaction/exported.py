@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from assistant.store.curation import Judgement
-from assistant.store.exchange.stored import Stored
+from assistant.store.files.stored import Stored
 from assistant.store.messages import ReplyInfo, StoredMessage
 from assistant.store.redaction.redactor import Redactor
 

@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from assistant.redaction import Hit
 from assistant.store.database import select
-from assistant.store.exchange import stored
+from assistant.store.files import stored
 from assistant.store.filter import EVERYTHING, Filter
 from assistant.store.redaction.exported import texts
 from assistant.store.redaction.redactor import Redactor

@@ -7,10 +7,10 @@ from typing import Any
 
 from textual.content import Content
 
-from assistant.batch.comparison import Comparison, compare
 from assistant.cli.output import duration
 from assistant.safe_text import printable
 from assistant.store.template_tests import TemplateTest
+from assistant.tasks.comparison import Comparison, compare
 from assistant.tui.clock import short_time
 from assistant.tui.prompts.answers import bars
 from assistant.tui.widgets.bars import bar, percent

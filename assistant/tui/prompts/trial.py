@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assistant.batch.rows import InputUnreadable, rows
+from assistant.tasks.rows import InputUnreadable, rows
 from prompts.sandbox import INPUT, LABEL
 from prompts.template import Template
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from textual.app import App
 
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Remote
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Remote
 from assistant.errors import ModelError
 from assistant.paths import Paths
 from assistant.tui.screens.form import Field, FormScreen

@@ -28,7 +28,7 @@ from assistant.tui.widgets.status_line import StatusLine
 from prompts.errors import PromptError
 
 if TYPE_CHECKING:
-    from assistant.dialogue import Step
+    from assistant.dialogue.exchange import Step
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Reply
     from assistant.tui.screens.branches import Chosen
@@ -199,7 +199,7 @@ class ChatScreen(TellsErrors, Screen[None]):
     # --- replies
 
     async def _step_arrived(self, reply: "Reply", step: "Step") -> None:
-        from assistant.dialogue import ReplyEnded, ReplyStarted
+        from assistant.dialogue.exchange import ReplyEnded, ReplyStarted
         from assistant.events import Token
 
         here = self.view.reply is reply or reply.key == self.view.key

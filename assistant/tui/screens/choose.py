@@ -6,7 +6,7 @@ from assistant.safe_text import printable
 from assistant.tui.screens.pick import Choice, PickScreen
 
 if TYPE_CHECKING:
-    from assistant.engine.sampling import Sampling
+    from assistant.engine.generate.sampling import Sampling
     from assistant.tui.logs import Logs
     from assistant.tui.screens.conversation import ConversationView
     from prompts.template import Template
@@ -92,6 +92,6 @@ def set_sampling(view: "ConversationView", logs: "Logs") -> None:
 
 def inherited_sampling(logs: "Logs", template: str) -> "Sampling":
     """What a conversation under this template has where it has no value of its own. Raises as `set_sampling`."""
-    from assistant.engine.sampling import Sampling
+    from assistant.engine.generate.sampling import Sampling
 
     return Sampling().replace(logs.settings.sampling).replace(logs.library.find(template).sampling)

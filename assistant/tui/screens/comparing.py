@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from assistant.dialogue import Maker, Step
+    from assistant.dialogue.exchange import Maker, Step
     from assistant.store.messages import StoredMessage
     from assistant.tui.logs import Logs
     from assistant.tui.screens.branched_conversation import BranchedConversation
@@ -90,7 +90,7 @@ def _has_text(reply: "StoredMessage") -> bool:
 
 def compare_makers(view: "BranchedConversation", logs: "Logs", message_id: int) -> None:
     """Let the reader pick what else the reply could be made with; two are made, as set now and with that, and shown."""
-    from assistant.dialogue import Maker
+    from assistant.dialogue.exchange import Maker
 
     assert view.open_log is not None and view.conversation is not None
     setup, before = view.current_setup, view.conversation.leaf_id

@@ -21,7 +21,7 @@ from assistant.tui.widgets.composer import Composer
 from assistant.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from assistant.dialogue import Step
+    from assistant.dialogue.exchange import Step
     from assistant.tui.logs import Log
 
 DRAFT_AFTER_S = 0.5

@@ -9,7 +9,7 @@ from assistant.tui.screens.pick import Choice, PickScreen
 
 async def copy(widget: Widget, text: str, what: str) -> None:
     """Copy `text`, and say so."""
-    from assistant import clipboard
+    from assistant.tui import clipboard
 
     taken_by = await clipboard.copy(widget.app, text)
     widget.notify(f"Copied {what} to the clipboard of {taken_by}.", markup=False)

@@ -13,7 +13,7 @@ from assistant.tui.told_errors import TellsErrors
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from assistant.dialogue import Maker, Step
+    from assistant.dialogue.exchange import Maker, Step
     from assistant.tui.logs import Log
     from assistant.tui.replies import Replies, Reply
 

@@ -27,8 +27,8 @@ from assistant.tui.widgets.status_line import StatusLine
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.engine.fetch import Progress
     from assistant.engine.machine import Machine
+    from assistant.engine.models.fetch import Progress
     from assistant.store.adapters import StoredAdapter
 
 WELCOME = (
@@ -197,7 +197,7 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
         self.action_use()
 
     async def _pull(self, row: ModelRow) -> None:
-        from assistant.engine import catalogue, fetch
+        from assistant.engine.models import catalogue, fetch
 
         self._pulling = row
         self._stop.clear()
@@ -231,7 +231,7 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
 
     def action_remove(self) -> None:
         """Take the highlighted model off this machine, after asking."""
-        from assistant.engine import catalogue
+        from assistant.engine.models import catalogue
         from assistant.tui.screens.pick import Choice, PickScreen
 
         row = self.row

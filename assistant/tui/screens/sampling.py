@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.engine.sampling import Sampling, SamplingError
+from assistant.engine.generate.sampling import Sampling, SamplingError
 from assistant.tui.screens.form import Field, FormScreen
 
 LABELS = {

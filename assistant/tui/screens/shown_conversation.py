@@ -13,7 +13,7 @@ from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from assistant.dialogue import Step
+    from assistant.dialogue.exchange import Step
     from assistant.store.conversations import Conversation
     from assistant.tui.logs import Log
     from assistant.tui.replies import Key, Replies, Reply
@@ -172,7 +172,7 @@ class ShownConversation(TellsErrors, Vertical):
 
     async def show_step(self, reply: "Reply", step: "Step") -> None:
         """Show a step of the reply that grows in this conversation."""
-        from assistant.dialogue import ReplyEnded, ReplyStarted
+        from assistant.dialogue.exchange import ReplyEnded, ReplyStarted
         from assistant.events import Prefilled, Token
 
         match step:

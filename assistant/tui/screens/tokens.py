@@ -62,7 +62,7 @@ class TokensScreen(Screen[None]):
         self.run_worker(self._load())
 
     async def _load(self) -> None:
-        from assistant import reply_tokens
+        from assistant.dialogue import reply_tokens
 
         try:
             self._show(reply_tokens.stored(self._db, self._message_id))

@@ -27,7 +27,7 @@ from prompts.sandbox import INPUT
 from prompts.template import Template
 
 if TYPE_CHECKING:
-    from assistant.tasks import Task
+    from assistant.tasks.task import Task
 
 TestKey = tuple[str, int]
 """A template's name, and when it was tested."""
@@ -88,7 +88,7 @@ class TriedTemplate(ShownTemplate):
 
     def _asked(self, template: Template, trial: Trial | None = None) -> "Task":
         """Raises `AssistantError` where there is no model."""
-        from assistant.tasks import Task, task_sampling
+        from assistant.tasks.task import Task, task_sampling
 
         model = self._logs.model()
         if not model:
@@ -116,7 +116,7 @@ class TriedTemplate(ShownTemplate):
         self.app.push_screen(TryScreen(template, shown), filled_in)
 
     async def _run(self, path: Path, template: Template, trial: Trial) -> None:
-        from assistant.tasks import default_calibration
+        from assistant.tasks.task import default_calibration
 
         task = self._asked(template, trial)
         row = {INPUT: trial.said}
@@ -129,7 +129,7 @@ class TriedTemplate(ShownTemplate):
 
     def action_test(self) -> None:
         """Test it on the set beside it, or on one that is asked for."""
-        from assistant.batch.testing import set_beside
+        from assistant.tasks.testing import set_beside
 
         template, file = self.template, self.file
         if template is None or file is None:
@@ -148,7 +148,7 @@ class TriedTemplate(ShownTemplate):
             self.app.push_screen(SetScreen(), chosen)
 
     async def _test(self, path: Path, template: Template, source: Path) -> None:
-        from assistant.batch import testing
+        from assistant.tasks import testing
 
         began_s = shown_s = monotonic()
 

@@ -10,7 +10,7 @@ from assistant.tui.screens.comparing import pair
 from assistant.tui.screens.curate_dialogs import TextDialog
 
 if TYPE_CHECKING:
-    from assistant.dialogue import Maker, Step
+    from assistant.dialogue.exchange import Maker, Step
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Replies
 
@@ -40,7 +40,7 @@ def try_side_by_side(
 
 
 def _make(app: App[object], logs: "Logs", replies: "Replies", model: str, adapter: str, text: str) -> None:
-    from assistant.dialogue import Maker
+    from assistant.dialogue.exchange import Maker
     from assistant.store import conversations, messages
     from assistant.tui.screens.make_replies import MakeScreen
 

@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from textual.content import Content
 
 from assistant.adapters.speakers import Speaker
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.events import Token
 from assistant.safe_text import printable, shorten
 from assistant.store import datasets

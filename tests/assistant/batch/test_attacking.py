@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.attacking import Siege, drawn
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import Task
+from assistant.tasks.attacking import Siege, drawn
+from assistant.tasks.task import Task
 from prompts import template
 from tests.assistant.batch.test_run import CAPITAL, PEOPLE, REVIEWS, SENTIMENT
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assistant.batch.journal import Journal
-from assistant.batch.rows import OutputUnwritable
+from assistant.tasks.journal import Journal
+from assistant.tasks.rows import OutputUnwritable
 
 
 def journal(path: Path, run: str = "a") -> tuple[Journal, int]:

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.optimizing import ModelJudge, Optimization
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.errors import AssistantError
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.shots import Shots
-from assistant.tasks import Task
+from assistant.tasks.optimizing import ModelJudge, Optimization
+from assistant.tasks.shots import Shots
+from assistant.tasks.task import Task
 from prompts import template
 from prompts.examples import Pool
 from prompts.optimize import BudgetTooSmall, TooFewRows

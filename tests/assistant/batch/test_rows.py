@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assistant.batch.rows import InputUnreadable, OutputUnwritable, rows, write
+from assistant.tasks.rows import InputUnreadable, OutputUnwritable, rows, write
 
 
 def put(folder: Path, name: str, data: str | bytes) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 
 pytestmark = pytest.mark.slow

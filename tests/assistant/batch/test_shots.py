@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from assistant.adapters.speakers import BASE
-from assistant.batch.rows import rows
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.shots import Shots, from_exchanges, from_rows
 from assistant.store import curation
 from assistant.store.database import open_database
-from assistant.tasks import Task
+from assistant.tasks.rows import rows
+from assistant.tasks.shots import Shots, from_exchanges, from_rows
+from assistant.tasks.task import Task
 from prompts.examples import Pool
 from prompts.template import Example, Template, parse
 from tests.assistant.batch.test_run import REVIEWS, SENTIMENT

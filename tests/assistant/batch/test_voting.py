@@ -10,11 +10,11 @@ import pytest
 
 from assistant.adapters.speakers import BASE
 from assistant.client import Client
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.tasks import RowRefused, Task
+from assistant.tasks.task import RowRefused, Task
 from prompts.library import BUILT_IN
 from prompts.template import Template, parse
 

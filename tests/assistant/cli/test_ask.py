@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Remote
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Remote
 from assistant.paths import Paths
 from assistant.store import conversations, messages
 from assistant.store.database import open_database

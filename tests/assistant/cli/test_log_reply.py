@@ -5,7 +5,7 @@ import json
 import pytest
 
 from assistant import shades
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.store import conversations, messages
 from assistant.store.database import execute, open_database

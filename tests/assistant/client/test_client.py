@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 
 from assistant.client import Client, Endpoint
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.errors import (
     AssistantError,
     ContextExceeded,

@@ -9,8 +9,8 @@ import pytest
 
 from assistant.client import Client, Endpoint
 from assistant.client.remote import base_url, chat, without_oldest
-from assistant.engine import catalogue
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import catalogue
 from assistant.errors import (
     AssistantError,
     ContextExceeded,

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from assistant.adapters.folder import CHANGED
-from assistant.engine import catalogue
 from assistant.engine.chat_format import ChatFormat
 from assistant.engine.engine import Engine
-from assistant.engine.llama import native
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import Schedule, Task, alone
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import Schedule, Task, alone
+from assistant.engine.models import catalogue
+from assistant.engine.networks.llama import native
 from assistant.errors import AdapterError, ContextExceeded
 from assistant.events import Event, Finished, Prefilled, Reread, Token
 from finetune.network import greedy
@@ -274,7 +274,8 @@ def tiny_like(real_models: Path, folder: Path) -> Path:
     """Random weights of the real model's shape, for PEFT to put an adapter on."""
     from transformers import LlamaForCausalLM
 
-    from assistant.engine import model_folder, weights
+    from assistant.engine.formats import weights
+    from assistant.engine.models import model_folder
 
     config = weights.read_config(model_folder.ready(real_models / catalogue.DEFAULT, lambda _: None))
     LlamaForCausalLM(config).save_pretrained(folder)

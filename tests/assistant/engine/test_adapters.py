@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from assistant.adapters.folder import CONFIG, WEIGHTS, AdapterFolder
-from assistant.engine import adapters, placement
-from assistant.engine.adapters import Adapters
+from assistant.engine import placement
+from assistant.engine.networks import adapters
+from assistant.engine.networks.adapters import Adapters
 from assistant.errors import AdapterError
 
 CPU = torch.device("cpu")

@@ -8,10 +8,11 @@ import pytest
 import torch
 import transformers
 
-from assistant.engine import cache, static_kv
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
-from assistant.engine.static_kv import StaticKV
+from assistant.engine.generate import cache
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.networks import static_kv
+from assistant.engine.networks.static_kv import StaticKV
 from assistant.errors import ModelUnsupported
 from assistant.events import Finished, Token
 from tests.assistant.engine import tiny

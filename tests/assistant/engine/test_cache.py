@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from assistant.engine.cache import Conversations
-from assistant.engine.network import Conversation
+from assistant.engine.generate.cache import Conversations
+from assistant.engine.networks.network import Conversation
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.events import Finished, Prefilled, Token
 from prompts.message import Message
 from tests.assistant.engine import tiny

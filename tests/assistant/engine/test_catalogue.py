@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine import catalogue
-from assistant.engine.catalogue import CATALOGUE, DEFAULT, InstalledModel, Remote
 from assistant.engine.machine import Machine
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import CATALOGUE, DEFAULT, InstalledModel, Remote
 from assistant.errors import ModelError, ModelIncomplete, ModelUnknown
 from assistant.paths import Paths
 

@@ -145,7 +145,7 @@ def test_completion_text_has_no_control_tokens_either() -> None:
 
 def test_the_real_models_own_system_message_stays_its_default(real_models: Path) -> None:
     """SmolLM2's template writes one where a conversation has none; it was trained so."""
-    from assistant.engine import catalogue, model_folder
+    from assistant.engine.models import catalogue, model_folder
 
     folder = model_folder.ready(real_models / catalogue.DEFAULT, lambda _: None)
     tokenizer = model_folder.load_tokenizer(folder)

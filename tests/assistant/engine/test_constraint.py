@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.engine import catalogue
-from assistant.engine.constraint import Constraints, SchemaError
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
-from assistant.engine.token_choice import TokenChoice
+from assistant.engine.generate.constraint import Constraints, SchemaError
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.token_choice import TokenChoice
+from assistant.engine.models import catalogue
 from assistant.events import Finished, Token
 from prompts.message import Message
 from tests.assistant.engine import tiny

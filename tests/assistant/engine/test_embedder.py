@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from assistant.engine import catalogue
-from assistant.engine.embedder import Embedder
+from assistant.engine.models import catalogue
+from assistant.engine.networks.embedder import Embedder
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 TEXTS = [

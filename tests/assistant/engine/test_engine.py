@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import networks, reply
 from assistant.engine.engine import Engine
+from assistant.engine.generate import reply
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.networks import loading
 from assistant.engine.placement import Stored
-from assistant.engine.sampling import Sampling
 from assistant.errors import ContextExceeded, ModelError, ModelIncomplete, ModelTooLarge, ModelUnsupported
 from assistant.events import Event, Finished, Loading, Prefilled, Token
 from prompts.message import Message
@@ -203,8 +204,8 @@ def test_devices_and_precisions_that_do_not_exist(folder: Callable[[str], Path])
 def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
     folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(networks.weights, "stored", lambda *_, **__: Stored(10**15, 10**15, "float32", True))
-    monkeypatch.setattr(networks.weights, "tensors", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(loading.weights, "stored", lambda *_, **__: Stored(10**15, 10**15, "float32", True))
+    monkeypatch.setattr(loading.weights, "tensors", lambda *_: pytest.fail("it was read"))
     with pytest.raises(ModelTooLarge, match=r"needs 687500\.0 GB .* in int4, but .* GB are free on cpu.* such as "):
         Engine.load(folder("llama"))
 

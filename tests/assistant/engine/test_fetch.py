@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from assistant.engine import catalogue, fetch
-from assistant.engine.catalogue import Hub, Member, Model, Wheel
-from assistant.engine.download import Progress
+from assistant.engine.models import catalogue, fetch
+from assistant.engine.models.catalogue import Hub, Member, Model, Wheel
+from assistant.engine.models.download import Progress
 from assistant.errors import ChecksumMismatch, DownloadFailed, ModelIncomplete, ModelUnsupported, PullStopped
 from assistant.paths import Paths
 

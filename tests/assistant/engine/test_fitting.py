@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from assistant.engine.fitting import fit
+from assistant.engine.generate.fitting import fit
 from assistant.errors import ContextExceeded
 from prompts.message import Message
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.engine import ggml
+from assistant.engine.formats import ggml
 
 BLOCK_TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"]
 

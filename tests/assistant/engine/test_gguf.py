@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from assistant.engine import gguf, model_folder, weights
+from assistant.engine.formats import gguf, weights
+from assistant.engine.models import model_folder
 from assistant.errors import ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
 from tests.assistant.engine import gguf_file, tiny

@@ -9,7 +9,7 @@ import sentencepiece
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from assistant.engine import gguf_tokenizer
+from assistant.engine.formats import gguf_tokenizer
 from assistant.errors import ModelUnsupported
 
 CORPUS = [

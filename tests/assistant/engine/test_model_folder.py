@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import model_folder
+from assistant.engine.models import model_folder
 from assistant.errors import ModelIncomplete, ModelUnknown, ModelUnsupported
 from assistant.events import Loading
 from tests.assistant.engine import gguf_file, tiny

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from assistant.engine import networks, quantised
 from assistant.engine.engine import Engine
-from assistant.engine.llama.blocks import Blocks, quantise
-from assistant.engine.sampling import Sampling
+from assistant.engine.formats import quantised
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.events import Token
 from tests.assistant.engine import tiny
 
@@ -95,7 +95,7 @@ def test_what_was_made_of_a_model_that_is_gone_or_never_finished_goes_too(source
 
 def test_an_engine_says_the_same_the_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantised, "WORTH_S", 0)
-    monkeypatch.setattr(networks, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(loading, "cache_folder", lambda: tmp_path / "cache")
     folder = tiny.save(tmp_path / "model")
 
     def said() -> list[int | None]:
@@ -104,5 +104,5 @@ def test_an_engine_says_the_same_the_second_time(tmp_path: Path, monkeypatch: py
 
     first = said()
     assert len(list((tmp_path / "cache" / "quantised").iterdir())) == 1
-    monkeypatch.setattr(networks, "quantise", None)
+    monkeypatch.setattr(loading, "quantise", None)
     assert said() == first

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from assistant.engine import catalogue, model_folder, weights
 from assistant.engine.engine import Engine
-from assistant.engine.network import Ask, Read
-from assistant.engine.reply import Reply
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import Schedule, Task
-from assistant.engine.speculation import Drafts
+from assistant.engine.formats import weights
+from assistant.engine.generate.reply import Reply
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import Schedule, Task
+from assistant.engine.generate.speculation import Drafts
+from assistant.engine.models import catalogue, model_folder
+from assistant.engine.networks.network import Ask, Read
 from assistant.events import Event, Finished, Prefilled, Token
 from prompts.message import Message
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from assistant.engine.network import Ask, Conversation, Read, Steps
-from assistant.engine.schedule import Schedule, Task, alone
+from assistant.engine.generate.schedule import Schedule, Task, alone
+from assistant.engine.networks.network import Ask, Conversation, Read, Steps
 from assistant.events import Event, Token
 
 

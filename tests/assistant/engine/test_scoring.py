@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import scoring
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
-from assistant.engine.schedule import alone
-from assistant.engine.scoring import Tree
+from assistant.engine.generate import scoring
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import alone
+from assistant.engine.generate.scoring import Tree
 from assistant.errors import ContextExceeded, RequestRefused
 from assistant.events import Prefilled, Reread, Token, Tokenized
 from prompts.message import Message

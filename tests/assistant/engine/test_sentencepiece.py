@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.engine.chat_format import ChatFormat
-from assistant.engine.model_folder import load_tokenizer
-from assistant.engine.text_stream import StopStrings, TextStream
+from assistant.engine.generate.text_stream import StopStrings, TextStream
+from assistant.engine.models.model_folder import load_tokenizer
 from prompts.message import Message
 
 LLAMA_2 = (

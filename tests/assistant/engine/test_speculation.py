@@ -2,7 +2,7 @@
 
 import pytest
 
-from assistant.engine.speculation import LONGEST_DRAFT_TOKENS, Drafts, PassTimes, PromptLookup
+from assistant.engine.generate.speculation import LONGEST_DRAFT_TOKENS, Drafts, PassTimes, PromptLookup
 
 
 @pytest.mark.parametrize(

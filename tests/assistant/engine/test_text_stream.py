@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from assistant.engine.text_stream import StopStrings, TextStream
+from assistant.engine.generate.text_stream import StopStrings, TextStream
 
 TEXT = "Grüße, 你好, 👩‍👩‍👧 naïve café — the end.  Two  spaces\n\tand a tab. "
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, Lfm2Config
 
-from assistant.engine.cache import Conversations
-from assistant.engine.network import Ask
-from assistant.engine.through_transformers import TransformersNetwork
+from assistant.engine.generate.cache import Conversations
+from assistant.engine.networks.network import Ask
+from assistant.engine.networks.through_transformers import TransformersNetwork
 from tests.assistant.engine import tiny
 
 

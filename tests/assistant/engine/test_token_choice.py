@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.engine.sampling import Sampling
-from assistant.engine.token_choice import TokenChoice, _likeliest
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.token_choice import TokenChoice, _likeliest
 from assistant.errors import ModelBroken
 
 OFF = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}

@@ -9,8 +9,8 @@ import transformers as tf
 from safetensors.torch import save_file
 
 from assistant.adapters.folder import CHANGED
-from assistant.engine.network import Ask, Conversation
-from assistant.engine.through_transformers import TransformersNetwork
+from assistant.engine.networks.network import Ask, Conversation
+from assistant.engine.networks.through_transformers import TransformersNetwork
 from assistant.errors import AdapterError
 from finetune.network import greedy
 from tests.assistant.engine.llama.test_model import CASES

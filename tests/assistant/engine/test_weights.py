@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import weight_files, weights
+from assistant.engine.formats import weights
+from assistant.engine.models import weight_files
 from assistant.errors import ModelIncomplete, ModelUnsupported
 from tests.assistant.engine import tiny
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from assistant.client.http import Endpoint, connect
-from assistant.engine.network import Ask, Read, Steps
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.networks.network import Ask, Read, Steps
 from assistant.errors import ContextExceeded, ModelUnknown
 from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, Tokenized, TopToken, Usage
 from assistant.paths import Paths

@@ -13,8 +13,8 @@ from assistant.client import Client
 from assistant.client.http import call
 from assistant.client.lease import Lease
 from assistant.client.process import find_or_start
-from assistant.engine.catalogue import DEFAULT
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.errors import ContextExceeded, EngineDied, RequestRefused
 from assistant.events import Event, Finished, Loading, Prefilled, Token
 from assistant.paths import Paths

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from assistant.errors import AssistantError
 from assistant.server.schemas import ChatRequest, CompletionRequest, parse
 from assistant.wire.errors import InvalidRequest, refusal

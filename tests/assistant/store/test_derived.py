@@ -8,7 +8,7 @@ import pytest
 from assistant.store import derived
 from assistant.store.database import is_private, open_database, open_memory, open_scratch, select
 from assistant.store.derived import rebuilt_after
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 from tests.finetune import corpus
 
 WORDS = "SELECT count(*) FROM messages_words WHERE messages_words MATCH 'you'"

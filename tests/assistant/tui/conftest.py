@@ -9,7 +9,7 @@ import pytest
 from sqlite_utils import Database
 from textual.pilot import Pilot
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, messages

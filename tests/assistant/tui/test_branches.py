@@ -4,7 +4,7 @@ from sqlite_utils import Database
 
 from assistant.paths import Paths
 from assistant.store import conversations, curation, messages
-from assistant.store.exchange.exporter import export
+from assistant.store.files.exporter import export
 from assistant.tui.screens.branches import BranchesScreen
 from assistant.tui.widgets.branch_tree import BranchTree
 from tests.assistant.tui.conftest import Window, said, window

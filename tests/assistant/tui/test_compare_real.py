@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from textual.widgets import Input
 
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import curation, messages

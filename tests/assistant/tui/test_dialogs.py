@@ -7,7 +7,7 @@ import pytest
 from sqlite_utils import Database
 from textual.widgets import Static
 
-from assistant.engine.sampling import Sampling, SamplingError
+from assistant.engine.generate.sampling import Sampling, SamplingError
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable
 from assistant.paths import Paths
 from assistant.settings import Settings

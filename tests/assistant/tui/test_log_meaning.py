@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from textual.widgets import Label, Static
 
-from assistant.engine.catalogue import MEANING
+from assistant.engine.models.catalogue import MEANING
 from assistant.meaning_index import catch_up
 from assistant.paths import Paths
 from assistant.settings import Settings

@@ -9,10 +9,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from assistant.cli.output import duration
-from assistant.engine import catalogue
-from assistant.engine.catalogue import Model
-from assistant.engine.fetch import Progress
 from assistant.engine.machine import Machine
+from assistant.engine.models import catalogue
+from assistant.engine.models.catalogue import Model
+from assistant.engine.models.fetch import Progress
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.tui.app import AssistantApp

@@ -5,7 +5,7 @@ import json
 import pytest
 from textual.widgets import TextArea
 
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import template_tests

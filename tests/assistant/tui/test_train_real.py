@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList, Static
 
-from assistant.engine.catalogue import DEFAULT
+from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import adapters, curation, datasets, exchanges, runs
 from assistant.store.database import open_database
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 from assistant.tui.app import AssistantApp
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen

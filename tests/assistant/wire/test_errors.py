@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant.engine.sampling import SamplingError
+from assistant.engine.generate.sampling import SamplingError
 from assistant.errors import (
     AssistantError,
     ContextExceeded,

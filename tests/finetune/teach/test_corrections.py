@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import catalogue
+from assistant.engine.models import catalogue
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
 from assistant.store import curation, datasets, messages

@@ -7,7 +7,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from assistant.engine.llama import graph, kernels
+from assistant.engine.networks.llama import graph, kernels
 
 FLOATS, NARROW, HALVES = "*fp32", "*bf16", "*fp16"
 

@@ -11,13 +11,13 @@ import transformers as tf
 from safetensors.torch import save_file
 
 from assistant.adapters.folder import CHANGED, CONFIG, AdapterFolder
-from assistant.engine.llama import native
-from assistant.engine.llama.adapted import Reader
-from assistant.engine.llama.blocks import Blocks, quantise
-from assistant.engine.llama.low_rank import AdaptedLinear
-from assistant.engine.llama.model import build, plain, put
-from assistant.engine.llama.packed import Int4Linear
-from assistant.engine.weights import tensors_of
+from assistant.engine.formats.weights import tensors_of
+from assistant.engine.networks.llama import native
+from assistant.engine.networks.llama.adapted import Reader
+from assistant.engine.networks.llama.blocks import Blocks, quantise
+from assistant.engine.networks.llama.low_rank import AdaptedLinear
+from assistant.engine.networks.llama.model import build, plain, put
+from assistant.engine.networks.llama.packed import Int4Linear
 from assistant.errors import AdapterError
 from finetune.network import greedy
 from tests.assistant.engine.llama.test_model import CASES, SMALL, reference

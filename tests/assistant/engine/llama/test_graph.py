@@ -12,13 +12,13 @@ import torch
 pytest.importorskip("triton")
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine.llama import graph, kernels
-from assistant.engine.llama.blocks import quantise
-from assistant.engine.llama.graph import GraphEmbedding, GraphLinear, GraphStepper
-from assistant.engine.llama.low_rank import LowRank
-from assistant.engine.llama.model import Model, build
-from assistant.engine.llama.network import LlamaNetwork
-from assistant.engine.network import Ask, Conversation
+from assistant.engine.networks.llama import graph, kernels
+from assistant.engine.networks.llama.blocks import quantise
+from assistant.engine.networks.llama.graph import GraphEmbedding, GraphLinear, GraphStepper
+from assistant.engine.networks.llama.low_rank import LowRank
+from assistant.engine.networks.llama.model import Model, build
+from assistant.engine.networks.llama.network import LlamaNetwork
+from assistant.engine.networks.network import Ask, Conversation
 from tests.assistant.engine.llama.test_model import reference
 
 TOKENS = 20

@@ -4,9 +4,9 @@ import pytest
 import torch
 import transformers as tf
 
-from assistant.engine.llama.blocks import Blocks, quantise
-from assistant.engine.llama.model import Tree, build, plain, unsupported
-from assistant.engine.llama.packed import BlockLinear
+from assistant.engine.networks.llama.blocks import Blocks, quantise
+from assistant.engine.networks.llama.model import Tree, build, plain, unsupported
+from assistant.engine.networks.llama.packed import BlockLinear
 
 SMALL = {
     "vocab_size": 199,

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from assistant.engine import compiler
-from assistant.engine.llama import native, packed
-from assistant.engine.llama.blocks import Blocks, quantise
-from assistant.engine.llama.model import build
-from assistant.engine.llama.packed import BlockEmbedding, BlockLinear, Int4Linear
+from assistant.engine.networks.llama import native, packed
+from assistant.engine.networks.llama.blocks import Blocks, quantise
+from assistant.engine.networks.llama.model import build
+from assistant.engine.networks.llama.packed import BlockEmbedding, BlockLinear, Int4Linear
 from tests.assistant.engine.llama.test_model import CASES, reference
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="needs a C compiler and a CPU with AVX512-VNNI")

@@ -8,7 +8,7 @@ from typing import Any
 
 from assistant.store import conversations, curation, messages
 from assistant.store.database import open_memory
-from assistant.store.exchange.exporter import export
+from assistant.store.files.exporter import export
 from assistant.store.messages import Outcome, Provenance
 
 

@@ -12,8 +12,8 @@ from sqlite_utils import Database
 
 from assistant.store import curation
 from assistant.store.database import open_memory
-from assistant.store.exchange.exporter import export
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.exporter import export
+from assistant.store.files.importer import import_file
 
 
 def said(language: str) -> Iterator[list[str]]:

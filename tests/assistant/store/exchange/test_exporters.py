@@ -9,7 +9,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.store import conversations, curation, messages
-from assistant.store.exchange.exporter import FORMATS, export
+from assistant.store.files.exporter import FORMATS, export
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from tests.assistant.store.exchange import samples

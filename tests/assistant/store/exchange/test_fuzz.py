@@ -21,7 +21,7 @@ from sqlite_utils import Database
 from assistant.errors import StoreError
 from assistant.store import deletion
 from assistant.store.database import check, open_memory
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.databases.samples import SCHEMAS, database
 from tests.assistant.store.exchange.programs.samples import PROGRAM_FILES

@@ -18,9 +18,9 @@ from sqlite_utils import Database
 from assistant.errors import DatabaseUnwritable, ImportRefused
 from assistant.store import conversations, curation, derived, importing, messages, search
 from assistant.store.database import check, open_database, open_memory
-from assistant.store.exchange import importer
-from assistant.store.exchange.exporter import export
-from assistant.store.exchange.importer import Progress, import_file
+from assistant.store.files import importer
+from assistant.store.files.exporter import export
+from assistant.store.files.importer import Progress, import_file
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take
 

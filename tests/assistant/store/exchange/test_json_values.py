@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from assistant.errors import ImportRefused
-from assistant.store.exchange import json_values
-from assistant.store.exchange.json_values import Broken, BrokeOff, values
+from assistant.store.files import json_values
+from assistant.store.files.json_values import Broken, BrokeOff, values
 
 
 def read(text: str) -> list[Any]:

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
 from assistant.store.database import check
-from assistant.store.exchange.importer import Progress, import_file, import_files
+from assistant.store.files.importer import Progress, import_file, import_files
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.databases.samples import database

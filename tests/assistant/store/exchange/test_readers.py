@@ -9,8 +9,8 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.store import conversations, curation, messages
-from assistant.store.exchange.exporter import export
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.exporter import export
+from assistant.store.files.importer import import_file
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take
 

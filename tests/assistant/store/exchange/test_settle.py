@@ -2,8 +2,8 @@
 
 import pytest
 
-from assistant.store.exchange.settle import settle
-from assistant.store.exchange.transcript import THOUGHT, Transcript, Turn
+from assistant.store.files.settle import settle
+from assistant.store.files.transcript import THOUGHT, Transcript, Turn
 
 
 def shape(turns: list[Turn], leaf: str | None = None) -> tuple[list[tuple[str, str | None, str]], Transcript]:

@@ -12,8 +12,8 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
-from assistant.store.exchange import source
-from assistant.store.exchange.importer import import_file
+from assistant.store.files import source
+from assistant.store.files.importer import import_file
 from tests.assistant.store.exchange import samples
 from tests.assistant.store.exchange.conftest import Take
 

@@ -12,8 +12,8 @@ from assistant.errors import StoreError
 from assistant.redaction import KINDS
 from assistant.store import conversations, curation, derived, exchanges, messages, search
 from assistant.store.database import backup, check, execute, select
-from assistant.store.exchange import exporter
-from assistant.store.exchange.importer import import_file
+from assistant.store.files import exporter
+from assistant.store.files.importer import import_file
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
 from assistant.store.redaction.apply import apply

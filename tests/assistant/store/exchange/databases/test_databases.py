@@ -9,7 +9,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 from tests.assistant.store.exchange.databases.samples import database
 from tests.assistant.store.exchange.stored import stored
 

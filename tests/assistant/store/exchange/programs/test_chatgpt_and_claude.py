@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from assistant.store.exchange.programs.documents import Document, artifact, canvas
-from assistant.store.exchange.programs.tagged import replaced
+from assistant.store.files.programs.documents import Document, artifact, canvas
+from assistant.store.files.programs.tagged import replaced
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.samples import chatgpt_node
 from tests.assistant.store.exchange.stored import stored

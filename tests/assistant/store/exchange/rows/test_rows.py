@@ -8,8 +8,8 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
-from assistant.store.exchange.importer import import_file
-from assistant.store.exchange.rows.marked_text import parse
+from assistant.store.files.importer import import_file
+from assistant.store.files.rows.marked_text import parse
 from tests.assistant.store.exchange.conftest import Take
 from tests.assistant.store.exchange.stored import stored
 

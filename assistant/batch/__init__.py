@@ -1,1 +1,0 @@
-"""A template's task for every row of a file."""

@@ -1,0 +1,1 @@
+"""The files of weights and tokenizers: safetensors, GGUF, and blocks of quantised weights."""

@@ -1,0 +1,209 @@
+"""A GGUF file -> a folder of our own form, once: Hugging Face's configuration and tokenizer, the GGUF's very blocks.
+
+`model.safetensors` holds each tensor's quantised blocks as uint8 (rows, bytes) under Hugging Face's name, `ggml.json`
+their types and shapes; `weights` unpacks them at load. Nothing is rounded on the way. What is outside the Llama family
+is read by transformers instead, which unpacks it to float32.
+"""
+
+import hashlib
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assistant.engine.formats import gguf_config, gguf_tokenizer
+from assistant.errors import ModelIncomplete, ModelUnsupported
+from assistant.events import Loading
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GGML = "ggml.json"
+"""In a folder of our form: {"source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
+WEIGHTS = "model.safetensors"
+
+
+def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> None:
+    """Make `folder` of `file`; it appears when it is whole, and takes the place of an older one.
+
+    Raises `ModelUnsupported` or `ModelIncomplete`.
+    """
+    progress(Loading("reading the GGUF file"))
+    source = stamp(file)
+    metadata, tensors = _read(file)
+    with _appearing(folder, file) as temporary:
+        if gguf_config.is_family(metadata):
+            table = _convert_family(metadata, tensors, temporary, progress)
+        else:
+            _convert_through_transformers(file, metadata["general.architecture"], temporary, progress)
+            table = {}
+        document = {"source": source, "sha256": _sha256(file), "tensors": table}
+        (temporary / GGML).write_text(json.dumps(document), encoding="utf-8")
+
+
+def stamp(file: Path) -> list[Any]:
+    """Tells one state of a file from another: its name, bytes and time of change in ns."""
+    stat = file.stat()
+    return [file.resolve().name, stat.st_size, stat.st_mtime_ns]
+
+
+def is_current(file: Path, folder: Path) -> bool:
+    """Whether `folder` was made of `file` as it is now."""
+    try:
+        return bool(json.loads((folder / GGML).read_text(encoding="utf-8"))["source"] == stamp(file))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a GGUF file: `rows` are its blocks (rows, bytes) uint8, `shape` counts weights, rows first."""
+
+    name: str
+    kind: str
+    shape: list[int]
+    rows: "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
+def _read(file: Path) -> tuple[dict[str, Any], list[Tensor]]:
+    """Metadata and tensors (mapped, not loaded)."""
+    import gguf
+    import numpy as np
+
+    with file.open("rb") as opened:
+        magic = opened.read(4)
+    if magic != b"GGUF":
+        raise ModelUnsupported(f"{file} is not a GGUF file: it begins with {magic!r}.")
+    try:
+        reader = gguf.GGUFReader(file)
+        metadata = {name: field.contents() for name, field in reader.fields.items()}
+        tensors = [
+            Tensor(
+                tensor.name,
+                tensor.tensor_type.name,
+                [int(size) for size in reversed(tensor.shape)],
+                tensor.data.view(np.uint8).reshape(tensor.data.shape[0], -1),
+            )
+            for tensor in reader.tensors
+        ]
+    except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
+        raise ModelIncomplete(
+            f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): {error}. Get it again."
+        ) from error
+    if "general.architecture" not in metadata or "tokenizer.ggml.tokens" not in metadata:
+        raise ModelUnsupported(f"{file} holds no language model: it names no architecture or no tokens.")
+    return metadata, tensors
+
+
+def _convert_family(
+    metadata: Mapping[str, Any], tensors: list[Tensor], folder: Path, progress: Callable[[Loading], None]
+) -> dict[str, Any]:
+    """Write configuration, tokenizer and weights; types and shapes of the tensors."""
+    named = {tensor.name: tensor for tensor in tensors}
+    factors = named.pop(gguf_config.ROPE_FACTORS, None)
+    if metadata.get("split.count", 1) > 1:
+        raise ModelUnsupported("The GGUF file is one of several parts. Join them: llama-gguf-split --merge FIRST NEW.")
+    unknown = sorted(name for name in named if gguf_config.hf_name(name) is None)
+    if unknown:
+        raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])}.")
+    rope_factors = [] if factors is None else factors.rows.view("<f4").ravel().tolist()
+    try:
+        config = gguf_config.config(metadata, list(named), rope_factors)
+    except KeyError as error:
+        raise ModelIncomplete(f"The GGUF file doesn't say {error.args[0]}. Get it from another source.") from error
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    ends = {key: value for key, value in config.items() if key.endswith("_token_id") and value is not None}
+    (folder / "generation_config.json").write_text(json.dumps(ends, indent=2), encoding="utf-8")
+    gguf_tokenizer.save(metadata, folder)
+    ours = {str(gguf_config.hf_name(name)): _in_order(metadata, tensor) for name, tensor in named.items()}
+    _write_safetensors(folder / WEIGHTS, ours, progress)
+    return {name: {"type": tensor.kind, "shape": tensor.shape} for name, tensor in ours.items()}
+
+
+def _in_order(metadata: Mapping[str, Any], tensor: Tensor) -> Tensor:
+    """The tensor with the rows of its heads as Hugging Face has them: ggml pairs row i with row i + half."""
+    heads = gguf_config.interleaved_heads(metadata, tensor.name)
+    if not heads:
+        return tensor
+    by_row = tensor.rows.reshape(tensor.shape[0], -1)
+    rows = by_row.reshape(heads, -1, 2, by_row.shape[-1]).swapaxes(1, 2).reshape(tensor.rows.shape)
+    return Tensor(tensor.name, tensor.kind, tensor.shape, rows)
+
+
+def _write_safetensors(file: Path, tensors: Mapping[str, Tensor], progress: Callable[[Loading], None]) -> None:
+    """One tensor after the other, so that a big model is never in memory whole.
+
+    The format: 8 bytes for the length of a JSON header, the header, the data. https://github.com/huggingface/safetensors
+    """
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.rows.nbytes
+        header[name] = {"dtype": "U8", "shape": list(tensor.rows.shape), "data_offsets": [start, end]}
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with file.open("wb") as out:
+        out.write(struct.pack("<Q", len(encoded)) + encoded)
+        begin = out.tell()
+        for tensor in tensors.values():
+            out.write(tensor.rows.tobytes())
+            progress(Loading("converting the GGUF file", (out.tell() - begin) / end))
+
+
+def _convert_through_transformers(
+    file: Path, architecture: str, folder: Path, progress: Callable[[Loading], None]
+) -> None:
+    """Unpack to float32 what only transformers knows."""
+    import torch
+    from safetensors.torch import save_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
+
+    progress(Loading(f"converting the GGUF file of architecture {architecture}"))
+    logging.set_verbosity_error()
+    where = {"gguf_file": file.name, "local_files_only": True}
+    plain = {"quantization_config": GgufConfig(dequantize=True)}
+    try:
+        with redirect_stderr(StringIO()):  # a progress bar that can't be turned off
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+            model = AutoModelForCausalLM.from_pretrained(file.parent, **where, dtype=torch.float32, **plain)
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ModelUnsupported(
+            f"{file.name} is of architecture {architecture!r}, which can't be read from GGUF: {error}. "
+            "Use the model's original folder with safetensors."
+        ) from error
+    tokenizer.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@contextmanager
+def _appearing(folder: Path, file: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` when all went well."""
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # private: mode 0700
+        yield temporary
+        for written in temporary.iterdir():
+            written.chmod(0o600)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        raise ModelIncomplete(
+            f"{file.name} can't be converted in {folder.parent}: {error.strerror or error}. "
+            f"It needs about {file.stat().st_size / 1e9:.1f} GB of free space there, and to be allowed to write."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

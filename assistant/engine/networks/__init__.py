@@ -1,0 +1,1 @@
+"""What computes: the Llama family by code of its own, other architectures by transformers, and encoders."""
