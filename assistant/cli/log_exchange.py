@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from assistant.store.files.importer import Progress, Report
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
-"""Those of `assistant.store.exchange.exporter`; a test holds them to be the same."""
+"""Those of `assistant.store.files.exporter`; a test holds them to be the same."""
 
 _NAMED = 10
 """Conversations left out that are named one by one."""

@@ -41,7 +41,7 @@ class Shares:
 SMALL = 30
 """Groups of which a third is for the test; of ten times as many a tenth is."""
 FEWEST_TO_TEST = 5
-"""Test groups below which `finetune.measure` gives no verdict."""
+"""Test groups below which `finetune.prove.measure` gives no verdict."""
 
 
 def size_of_test(groups: int) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from assistant.engine.engine import Engine
 from assistant.engine.formats import quantised
 from assistant.engine.generate.sampling import Sampling
+from assistant.engine.networks import loading
 from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.events import Token
 from tests.assistant.engine import tiny
