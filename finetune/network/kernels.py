@@ -220,6 +220,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, divisor: flo
 
     The weights of a row add up to 1. With `backward` the logits become the gradient of that by themselves.
     """
+    if not len(logits) == len(targets) == len(weights):
+        raise ValueError(f"{len(logits)} rows of logits, {len(targets)} of targets, {len(weights)} of weights")
     logprobs = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
     if function := _compiled("cross_entropy", logits):
         count, rows, width = map(_n, (targets.shape[1], *logits.shape))

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 
-from assistant.engine.machine import release_memory
 from assistant.errors import TrainingError, TrainingRefused
 from finetune import plan
 from finetune.config import TrainConfig
@@ -37,9 +36,6 @@ T = TypeVar("T")
 
 MOST_MEASURED, MEASURED_S = 3, 2.0
 """How often a batch is computed to know its speed, at most, and for how long."""
-RELEASE_EVERY = 2
-"""Steps between which freed memory is kept, in pieces that don't fit what comes next: ten steps of blocks of many sizes
-took 2.8 GB, and 2.2 where it was given back after each, at 7 % of the speed."""
 SAVE_EVERY_S = 120.0
 """Seconds of work that a kill can cost at most, beside one step."""
 PAUSE_LOOK_S = 0.2
@@ -166,8 +162,6 @@ class Trainer:
         adapters.allocate(self.model, self.standing.step)
         self.optimizer.zero_grad()
         self.standing.step += 1
-        if self.standing.step % RELEASE_EVERY == 0:
-            release_memory()
         took_s = time.monotonic() - began_s
         self.standing.seconds += took_s
         self._recent_s.append(took_s)
