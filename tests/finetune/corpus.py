@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.assistant.store.exchange.test_corpus import said
+from tests.assistant.store.files.test_corpus import said
 
 
 def write(file: Path, language: str = "english", most: int = 10_000) -> Path:

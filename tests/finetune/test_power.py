@@ -23,7 +23,7 @@ def drawn(groups: int, difference: float, spread: float, seed: int) -> Measure:
 
 
 def report(one: Measure) -> dict[str, Any]:
-    """As `finetune.prove` makes it."""
+    """As `finetune.prove.prove` makes it."""
     return {"test": {"tokens": TOKENS_EACH * one.groups}, "measures": [one.as_json()]}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from finetune.data.select import Selection
 from finetune.data.sources import from_file, from_files
-from tests.assistant.store.exchange.rows.test_rows import PAIRS
+from tests.assistant.store.files.rows.test_rows import PAIRS
 
 
 def candidates(path: Path, wanted: Selection) -> list[Any]:

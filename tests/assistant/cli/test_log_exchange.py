@@ -11,7 +11,7 @@ from assistant.store import curation
 from assistant.store.database import open_database
 from assistant.store.files import exporter
 from tests.assistant.cli.conftest import Cli
-from tests.assistant.store.exchange import samples
+from tests.assistant.store.files import samples
 
 
 @pytest.fixture

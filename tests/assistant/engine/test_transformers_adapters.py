@@ -135,7 +135,7 @@ def test_other_architectures_give_what_peft_gives(name, tmp_path):
 def test_those_that_were_not_used_for_long_are_dropped_and_read_again(tmp_path, monkeypatch):
     for kind in KINDS:
         saved(kind, tmp_path / kind)
-    monkeypatch.setattr("assistant.engine.adapters.HELD_BYTES", 1)
+    monkeypatch.setattr("assistant.engine.networks.adapters.HELD_BYTES", 1)
     network, ids = TransformersNetwork(gpt2()), torch.randint(0, 199, (20,)).tolist()
     base = logits(network, ids)
     first = {kind: logits(network, ids, tmp_path / kind) for kind in KINDS}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from tests.assistant.store.exchange.conftest import Take
-from tests.assistant.store.exchange.rows.test_rows import BAD, GOOD, USER, A, B, Q
-from tests.assistant.store.exchange.stored import stored
+from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.rows.test_rows import BAD, GOOD, USER, A, B, Q
+from tests.assistant.store.files.stored import stored
 
 C = "The Rhine."
 

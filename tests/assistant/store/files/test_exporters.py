@@ -12,8 +12,8 @@ from assistant.store import conversations, curation, messages
 from assistant.store.files.exporter import FORMATS, export
 from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.conftest import Take
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.conftest import Take
 
 TEMPLATE = """---
 kind: chat

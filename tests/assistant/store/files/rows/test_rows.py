@@ -10,8 +10,8 @@ from sqlite_utils import Database
 from assistant.errors import ImportRefused
 from assistant.store.files.importer import import_file
 from assistant.store.files.rows.marked_text import parse
-from tests.assistant.store.exchange.conftest import Take
-from tests.assistant.store.exchange.stored import stored
+from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.stored import stored
 
 Q, A, B = "Name a river in Peru.", "The Ucayali.", "The Danube."
 USER = {"role": "user", "content": Q}

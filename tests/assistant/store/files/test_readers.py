@@ -11,8 +11,8 @@ from sqlite_utils import Database
 from assistant.store import conversations, curation, messages
 from assistant.store.files.exporter import export
 from assistant.store.files.importer import import_file
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.conftest import Take
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.conftest import Take
 
 
 def said(db: Database, conversation: int = 1) -> list[tuple[int | None, str, str]]:

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 from assistant.errors import ImportRefused
 from assistant.store.files import source
 from assistant.store.files.importer import import_file
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.conftest import Take
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.conftest import Take
 
 
 @pytest.mark.parametrize(

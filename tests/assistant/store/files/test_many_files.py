@@ -12,11 +12,11 @@ from sqlite_utils import Database
 from assistant.errors import ImportRefused
 from assistant.store.database import check
 from assistant.store.files.importer import Progress, import_file, import_files
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.conftest import Take
-from tests.assistant.store.exchange.databases.samples import database
-from tests.assistant.store.exchange.programs.samples import AI_STUDIO, LM_STUDIO, THREAD
-from tests.assistant.store.exchange.stored import stored
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.databases.samples import database
+from tests.assistant.store.files.programs.samples import AI_STUDIO, LM_STUDIO, THREAD
+from tests.assistant.store.files.stored import stored
 
 
 def row(text: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Made inputs for every reader: whatever a file holds, an import ends in a sound log or in one sentence.
 
-By hand with many more: ASSISTANT_FUZZ=10000 pytest tests/assistant/store/exchange/test_fuzz.py
+By hand with many more: ASSISTANT_FUZZ=10000 pytest tests/assistant/store/files/test_fuzz.py
 """
 
 import copy
@@ -22,10 +22,10 @@ from assistant.errors import StoreError
 from assistant.store import deletion
 from assistant.store.database import check, open_memory
 from assistant.store.files.importer import import_file
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.databases.samples import SCHEMAS, database
-from tests.assistant.store.exchange.programs.samples import PROGRAM_FILES
-from tests.assistant.store.exchange.rows.test_rows import CHAINS, PAIRS, RATED
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.databases.samples import SCHEMAS, database
+from tests.assistant.store.files.programs.samples import PROGRAM_FILES
+from tests.assistant.store.files.rows.test_rows import CHAINS, PAIRS, RATED
 
 EXAMPLES = int(os.environ.get("ASSISTANT_FUZZ", "40"))
 fuzzed = settings(

@@ -10,8 +10,8 @@ from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
 from assistant.store.files.importer import import_file
-from tests.assistant.store.exchange.databases.samples import database
-from tests.assistant.store.exchange.stored import stored
+from tests.assistant.store.files.databases.samples import database
+from tests.assistant.store.files.stored import stored
 
 
 def test_oterm(memory: Database, tmp_path: Path) -> None:

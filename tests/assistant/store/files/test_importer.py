@@ -21,8 +21,8 @@ from assistant.store.database import check, open_database, open_memory
 from assistant.store.files import importer
 from assistant.store.files.exporter import export
 from assistant.store.files.importer import Progress, import_file
-from tests.assistant.store.exchange import samples
-from tests.assistant.store.exchange.conftest import Take
+from tests.assistant.store.files import samples
+from tests.assistant.store.files.conftest import Take
 
 
 def rows(count: int, length: int = 40) -> list[dict[str, Any]]:
