@@ -19,7 +19,7 @@ REST_S = 2.0
 
 
 class Embeds(Protocol):
-    """What is asked of `assistant.engine.networks.embedder.Embedder`, which is not imported here: it would import torch."""
+    """What is asked of the engine's `Embedder`, which is not imported here: it would import torch."""
 
     def embed(self, text: str) -> tuple[tuple[float, ...], int]: ...
 

@@ -81,7 +81,7 @@ class Estimate:
 
 
 def spread_of(reports: Iterable[Mapping[str, Any]]) -> float:
-    """The spread of a log as a multiple of the usual, by the reports of its evaluations, as `finetune.prove.prove` makes
+    """The spread of a log as a multiple of the usual, by the reports of its evaluations, as `prove.prove` makes
     them. The usual spread takes part as PRIOR_CONVERSATIONS.
     """
     total, conversations = float(PRIOR_CONVERSATIONS), PRIOR_CONVERSATIONS

@@ -9,7 +9,7 @@ import pytest
 
 from assistant.paths import Paths
 from prompts.library import BUILT_IN, Library
-from tests.assistant.batch.test_optimizing import ROWS
+from tests.assistant.tasks.test_optimizing import ROWS
 
 POOR = """---
 kind: label

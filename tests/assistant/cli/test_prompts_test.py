@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assistant.paths import Paths
-from tests.assistant.batch.test_run import REVIEWS, SENTIMENT
+from tests.assistant.tasks.test_run import REVIEWS, SENTIMENT
 
 pytestmark = pytest.mark.slow
 

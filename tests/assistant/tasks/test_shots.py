@@ -21,8 +21,8 @@ from assistant.tasks.shots import Shots, from_exchanges, from_rows
 from assistant.tasks.task import Task
 from prompts.examples import Pool
 from prompts.template import Example, Template, parse
-from tests.assistant.batch.test_run import REVIEWS, SENTIMENT
 from tests.assistant.store.test_curation import ask
+from tests.assistant.tasks.test_run import REVIEWS, SENTIMENT
 
 MOOD = parse(SENTIMENT, name="mood")
 CONTEXT = 8192

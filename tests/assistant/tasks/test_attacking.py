@@ -13,7 +13,7 @@ from assistant.settings import Settings
 from assistant.tasks.attacking import Siege, drawn
 from assistant.tasks.task import Task
 from prompts import template
-from tests.assistant.batch.test_run import CAPITAL, PEOPLE, REVIEWS, SENTIMENT
+from tests.assistant.tasks.test_run import CAPITAL, PEOPLE, REVIEWS, SENTIMENT
 
 LETTERS = """---
 kind: label

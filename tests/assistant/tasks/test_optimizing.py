@@ -18,7 +18,7 @@ from prompts import template
 from prompts.examples import Pool
 from prompts.optimize import BudgetTooSmall, TooFewRows
 from prompts.template import Template
-from tests.assistant.batch.test_run import CAPITAL, REVIEWS, SENTIMENT
+from tests.assistant.tasks.test_run import CAPITAL, REVIEWS, SENTIMENT
 
 MORE = [
     ("Friendly people, lovely garden.", "positive"),
