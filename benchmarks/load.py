@@ -19,9 +19,9 @@ RUN = """
 import gc, json, sys, time
 from pathlib import Path
 import psutil, torch
-from assistant.engine import model_folder, weights
+from assistant.engine.formats import weights; from assistant.engine.models import model_folder
 from assistant.engine.engine import Engine
-from assistant.engine.sampling import Sampling
+from assistant.engine.generate.sampling import Sampling
 from prompts.message import Message
 folder = Path(sys.argv[1])
 weights.read_config(model_folder.ready(folder, lambda _: None))

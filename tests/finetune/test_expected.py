@@ -89,7 +89,7 @@ def test_what_can_be_refused_is_refused(db: Database, home: Paths, monkeypatch: 
 def test_it_loads_no_torch() -> None:
     script = (
         "import sys; from assistant.paths import Paths; from assistant.store.database import open_database; "
-        "from finetune.config import TrainConfig; from finetune.expected import expected; "
+        "from finetune.config import TrainConfig; from finetune.train.expected import expected; "
         "paths = Paths.from_environment(); db = open_database(paths.database); "
         "expected(db, paths, 'mine', 'little', TrainConfig()); print('torch' in sys.modules)"
     )

@@ -126,7 +126,7 @@ SCRIPT = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from functools import partial
-from finetune import presence, when_idle
+from finetune.watch import presence, when_idle
 when_idle.TrainConfig = partial(when_idle.TrainConfig, steps=100_000)  # else it is over before anybody comes
 presence.TERMINALS, presence.OTHERS_WORK = (), 9.0
 from assistant.cli.group import run

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from assistant.store import upkeep
 from assistant.store.database import open_database
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 print("begins", flush=True)
 """
 ACTS = {
@@ -128,7 +128,7 @@ import resource, sys
 from pathlib import Path
 from assistant.errors import DatabaseUnwritable
 from assistant.store.database import open_database
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 db = open_database(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 try:

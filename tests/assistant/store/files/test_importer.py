@@ -164,7 +164,7 @@ IMPORTER = """
 import sys
 from pathlib import Path
 from assistant.store.database import open_database
-from assistant.store.exchange.importer import import_file
+from assistant.store.files.importer import import_file
 db = open_database(Path(sys.argv[1]))
 def tell(progress):
     print(progress.conversations, flush=True)
