@@ -19,9 +19,10 @@ RUN = """
 import gc, json, sys, time
 from pathlib import Path
 import psutil, torch
-from assistant.engine.formats import weights; from assistant.engine.models import model_folder
 from assistant.engine.engine import Engine
+from assistant.engine.formats import weights
 from assistant.engine.generate.sampling import Sampling
+from assistant.engine.models import model_folder
 from prompts.message import Message
 folder = Path(sys.argv[1])
 weights.read_config(model_folder.ready(folder, lambda _: None))
