@@ -90,11 +90,15 @@ class Trainer:
         blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
         some = next(grouped(blocks, self.shape.tokens_at_once))
         self._accumulated(some[: self.accelerator.num_processes])  # the first call of each kernel prepares it
-        took: list[float] = []
-        while len(took) < MOST_MEASURED and sum(took) < MEASURED_S:
+
+        def timed() -> float:
             began_s = time.perf_counter()
             self._accumulated(some)
-            took.append(time.perf_counter() - began_s)
+            return time.perf_counter() - began_s
+
+        took = [timed()]
+        more = processes.from_main(lambda: min(MOST_MEASURED - 1, int(MEASURED_S / took[0])))
+        took += [timed() for _ in range(more)]  # as often in every process: they wait for one another's gradients
         self.optimizer.zero_grad()
         tokens = sum(block.tokens for block in some)
         return Measured(tokens / min(took), sum(block.supervised for block in some) / max(1, tokens))
