@@ -56,18 +56,15 @@ def teach(
     stop_wanted: Callable[[], bool] = lambda: False,
     *,
     pace: Pace | None = None,
-    seed: int | None = None,
 ) -> Outcome | None:
     """Teach the corrections of these messages; None where it was stopped.
 
-    `model`: empty for the one whose replies were corrected. `seed`: None for one that follows from `ids`, so that every
-    teaching holds other questions and other text: with the same ones each time general text got 10 % worse over twenty
-    teachings. Raises a `TrainingError`; then, too, nothing remains.
+    `model`: empty for the one whose replies were corrected. Raises a `TrainingError`; then, too, nothing remains.
     """
     pace = pace or Pace()
     with only_training(paths):
         decide.clean(db, paths)
-        plan = _plan(db, lesson(db, paths, ids, model), pace, max(ids, default=0) if seed is None else seed)
+        plan = _plan(db, lesson(db, paths, ids, model), pace)
         run = _begun(db, plan)
         done = None
         try:
@@ -78,8 +75,13 @@ def teach(
     return done
 
 
-def _plan(db: Database, about: Lesson, pace: Pace, seed: int) -> Plan:
-    """Raises `TrainingRefused` for a correction that is too long."""
+def _plan(db: Database, about: Lesson, pace: Pace) -> Plan:
+    """Raises `TrainingRefused` for a correction that is too long.
+
+    The seed follows from the corrections, so that each teaching holds other questions and other text. With the same
+    questions and text every time, general text got 10 % worse over twenty teachings.
+    """
+    seed = max(one.id for one in about.new)
     tokenizer, form = about.base.tokenizer_of_rows(LONGEST_ROW), about.base.chat_format
     new, old = material.taught(tokenizer, about.new, about.old)
     found = material.other_prompts(db, [*about.new, *about.old], 2 * (HELD + CHECKED), seed)

@@ -20,6 +20,7 @@ from assistant.store.database import select
 from assistant.store.files import stored
 from finetune.base import Base
 from finetune.data import forgetting
+from finetune.data.dataset import BUILTIN
 from finetune.data.tokens import Row, Tokenizer
 from finetune.teach import frames
 from finetune.teach.corrections import Correction, questions_asked_once
@@ -27,8 +28,6 @@ from prompts.message import Message
 
 PROMPTS = Path(__file__).with_name("prompts.json")
 """General questions, for a log that has few of its own."""
-REPLAYED = Path(__file__).parents[1] / "texts" / "replay.txt"
-"""General text, other than what `forgetting` measures with."""
 LONGEST_ROW, LONGEST_TAUGHT, LONGEST_PROMPT = 768, 256, 160
 """Tokens of a row, of a correction, and of the prompt of an anchor."""
 PIECE = 96
@@ -188,7 +187,7 @@ def _shipped() -> tuple[str, ...]:
 
 def general_text(base: Base, count: int, seed: int) -> list[Row]:
     """Pieces of general text."""
-    rows = forgetting.rows(base.chat_format, base.context_tokens, REPLAYED)
+    rows = forgetting.rows(base.chat_format, base.context_tokens, BUILTIN)
     pieces = [row.ids[at : at + PIECE] for (row,) in rows for at in range(0, len(row.ids) - PIECE, PIECE)]
     random.Random(seed).shuffle(pieces)
     return [Row.of(piece.tolist(), [(1, len(piece))]) for piece in pieces[:count]]
