@@ -203,14 +203,14 @@ async def test_a_client_that_leaves_stops_the_engine_within_a_token(service: Ser
 
 
 async def test_a_client_that_closes_the_iterator_stops_the_engine(service: Service) -> None:
-    service.engine.words, service.engine.pause_s = ["word"] * 1000, 0.02
+    service.engine.words, service.engine.pause_s = ["word"] * 1000, 0.2  # time for the close on a busy machine
     reply = answer(service.http, "/v1/chat/completions", EVENTS, service.endpoint)
     async for event in reply:
         if isinstance(event, Token):
             break
     await reply.aclose()
     await until(lambda: service.engine.running == 0)
-    assert service.engine.stepped < 100, "of a thousand words"
+    assert service.engine.stepped <= 3
 
 
 async def test_requests_are_served_together(service: Service) -> None:
