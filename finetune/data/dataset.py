@@ -293,7 +293,7 @@ def selection_of(kept: Dataset, find_template: Callable[[str], Template]) -> Sel
 
 
 def request_like(kept: Dataset, find_template: Callable[[str], Template]) -> Request:
-    """To make a dataset of the log as that one was made. Raises as `selection_of`."""
+    """A request for a dataset of today's log with the settings of `kept`. Raises what `selection_of` raises."""
     source, usual = kept.source, Request(Selection())
     replay = source.get("replay", "")
     return Request(

@@ -96,7 +96,7 @@ def hash_of(body: str) -> str:
 
 
 def labelled(template: Template, text: str, classes: Sequence[str], values: Mapping[str, str]) -> Iterator[Example]:
-    """One example, or where a text can have several classes one for each class: is it that one?
+    """The text as one example; where the template allows several classes, one yes-or-no example for each class.
 
     Raises `InputsInvalid` for missing or unknown `values`, `TrainingRefused` for several classes of which one is asked.
     """

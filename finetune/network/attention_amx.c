@@ -1,7 +1,7 @@
 /* Attention over a forest of tokens, forward and backward, in tiles of AMX: bfloat16 products, float32 sums.
  *
  * Rows are queries: row r is the query of head r % shared (of the `shared` that one key head serves) at token r / shared.
- * A token sees ranges of keys (see finetune/attention.py). Rows are taken ROWS at a time: their scores against all blocks
+ * A token sees ranges of keys (see finetune/network/attention.py). Rows are taken ROWS at a time: their scores against all blocks
  * of keys that one of them sees lie in a scratch buffer, so that products keep their sums in tiles and the softmax reads
  * whole rows. Keys and values are packed once a call into the layouts that tile products read:
  *

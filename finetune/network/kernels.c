@@ -1,7 +1,7 @@
 /* What a training step computes between its matrix products: norms, rotation, gates, softmax, cross-entropy.
  *
  * Each function makes one pass over memory where torch makes five to ten. Plain C that the compiler vectorises for the
- * machine it runs on. finetune/kernels.py has the same functions in torch, which tests compare these with. This file
+ * machine it runs on. finetune/network/kernels.py has the same functions in torch, which tests compare these with. This file
  * includes itself: once for float32 tensors, once for bfloat16. Sums are always in float32.
  */
 #ifndef NUMBER

@@ -44,8 +44,8 @@ def keep(
 
 
 def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course) -> float:
-    """Average the best adapter with the one that the training went on from, where it lost too much of what that had
-    learned; the share of the new weights.
+    """Average the best adapter with the adapter before the training, where the training alone lost too much of what was
+    learned earlier. The share of the new weights in the average.
     """
     if learned.start is None or learned.start_folder is None:
         return 1.0
