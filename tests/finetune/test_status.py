@@ -225,7 +225,7 @@ def test_the_command_and_a_dataset_like_another(db: Database, home: Paths, capsy
 
 
 def test_without_drift_no_model_library_is_loaded() -> None:
-    asked = "import sys, finetune.status; sys.exit('torch' in sys.modules)"
+    asked = "import sys, finetune.watch.status; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
