@@ -57,10 +57,14 @@ class TrainConfig:
     block_tokens: int = 0
     """Most tokens of a row: a longer conversation becomes windows. 0: 3,072."""
     optimizer: Optimizer = "adamw"
+    """`adamw`; `adafactor` keeps less state for each trained number, `sgd` none."""
     schedule: Schedule = "cosine"
+    """Course of the learning rate after the warm-up: falls as a `cosine` or in a line (`linear`), stays (`constant`),
+    or another schedule of transformers."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.0
+    """Share of each trained weight that a step takes away, times the learning rate; adapters are small without it."""
     dropout: float = 0.0
     """Of a low-rank adapter's input."""
     clip: float = 1.0
@@ -78,6 +82,7 @@ class TrainConfig:
     general_share: float = 0.0
     """The same of general text; 0: a tenth from an adapter, none from the base."""
     seed: int = 0
+    """Of the order of the data and the first weights of an adapter. The same seed repeats a training exactly."""
     validate_every: int = 0
     """Steps between two looks at the validation loss; 0: ten looks in all."""
     patience: int = 3

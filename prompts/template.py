@@ -61,6 +61,8 @@ KEYS = (
 RESERVED = (INPUT, LABEL, "output", "reasoning")
 """What a labelled row, an example or a prediction has beside inputs."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+HEADING = re.compile(rf"#\s*({'|'.join(ROLES)})\s*")
+"""A line that opens a section."""
 
 
 @dataclass(frozen=True)
@@ -264,19 +266,21 @@ class _Parser:
         """Role -> (source, number of its first line)."""
         sections: dict[str, tuple[str, int]] = {}
         role, collected, start = "", list[str](), first_line
-        for number, line in enumerate([*body.split("\n"), "# end"], first_line):
-            heading = re.fullmatch(r"#\s*(\w+)\s*", line)
-            if heading and (heading[1] in ROLES or line == "# end"):
-                if role:
-                    blank = next((at for at, text in enumerate(collected) if text.strip()), len(collected))
-                    sections[role] = ("\n".join(collected[blank:]).rstrip("\n"), start + blank)
-                elif any(text.strip() for text in collected):
-                    raise self._wrong("text before the first section; put it under # system or # user", start)
-                role, collected, start = heading[1], [], number + 1
-                if role in sections:
-                    raise self._wrong(f"two sections # {role}; join them", number)
-            else:
+        for number, line in enumerate([*body.split("\n"), None], first_line):  # None: the end of the file
+            heading = HEADING.fullmatch(line) if line is not None else None
+            if line is not None and heading is None:
                 collected.append(line)
+                continue
+            if role:
+                blank = next((at for at, text in enumerate(collected) if text.strip()), len(collected))
+                sections[role] = ("\n".join(collected[blank:]).rstrip("\n"), start + blank)
+            elif any(text.strip() for text in collected):
+                raise self._wrong("text before the first section; put it under # system or # user", start)
+            role, collected, start = heading[1] if heading else "", [], number + 1
+            if role in sections:
+                raise self._wrong(
+                    f"two sections # {role}; join them, or write {{{{ '# {role}' }}}} for a line of the text", number
+                )
         if not sections:
             raise self._wrong("no section; add # system, # user or both", first_line)
         return sections

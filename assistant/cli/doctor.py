@@ -58,6 +58,7 @@ def _findings(paths: Paths) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[Paths], Iterator[Finding]]]] = [
         ("python", _python),
         ("torch", _torch),
+        ("compiler", _compiler),
         ("memory", _memory),
         ("disk", _disk),
         ("settings", _settings),
@@ -93,6 +94,17 @@ def _torch(_paths: Paths) -> Iterator[Finding]:
     yield Finding("torch", lines[0])
     device, _, threads = lines[1].rpartition(" ")
     yield Finding("device", f"{device}, {threads} CPU threads")
+
+
+def _compiler(_paths: Paths) -> Iterator[Finding]:
+    from assistant.engine import compiler
+
+    command = compiler.compiler()
+    if command and shutil.which(command[0]):
+        yield Finding("compiler", " ".join(command))
+    else:
+        seen = f"{command[0]!r} (from CC) is not there" if command else "there is no C compiler"
+        yield Finding("compiler", f"{seen}: replies and training are slower", compiler.ADVICE)
 
 
 def _memory(_paths: Paths) -> Iterator[Finding]:

@@ -8,8 +8,18 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static void *allocated(size_t bytes) { /* as malloc; without memory left the process ends with a sentence */
+    void *p = malloc(bytes);
+    if (!p && bytes) {
+        fprintf(stderr, "No memory left: %zu bytes were asked for. Close other programs.\n", bytes);
+        abort();
+    }
+    return p;
+}
 
 static inline float from_bits(uint32_t bits) {
     float x;
@@ -193,7 +203,7 @@ void F(softmax)(NUMBER *scores, const int32_t *first, const int32_t *ranges, int
                 int64_t shared, int64_t keys, float *total) {
 #pragma omp parallel
     {
-        float *e = malloc((keys + 1) * sizeof(float));
+        float *e = allocated((keys + 1) * sizeof(float));
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < heads * queries * shared; row++) {
             NUMBER *s = scores + row * keys;
@@ -224,7 +234,7 @@ void F(softmax_backward)(NUMBER *scores, NUMBER *gradients, const int32_t *first
                          int64_t queries, int64_t shared, int64_t keys, const float *total) {
 #pragma omp parallel
     {
-        float *p = malloc((keys + 1) * sizeof(float));
+        float *p = allocated((keys + 1) * sizeof(float));
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < heads * queries * shared; row++) {
             NUMBER *s = scores + row * keys, *g = gradients + row * keys;

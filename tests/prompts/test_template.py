@@ -100,6 +100,20 @@ def test_a_broken_file_is_told_where_and_what(text: str, told: str) -> None:
     assert str(caught.value).startswith("broken, line ")
 
 
+@pytest.mark.parametrize("line", ["# end", "# users", "## user", "#user: x", "# System", "# tool"])
+def test_a_line_that_names_no_role_is_text(line: str) -> None:
+    """Ruby, shell and Markdown have such lines."""
+    made = parse(front("kind: chat", f"# system\nif x\n{line}\nend"), name="ruby")
+    assert dict(made.sections) == {"system": f"if x\n{line}\nend"}
+
+
+def test_a_second_section_of_a_role_names_the_way_out() -> None:
+    with pytest.raises(TemplateInvalid, match=r"two sections # user; join them, or write \{\{ '# user' \}\}"):
+        parse(front("kind: chat", "# user\n{{ input }}\n# user\nx"), name="twice")
+    made = parse(front("kind: chat", "# user\n{{ input }}\n{{ '# user' }}\nx"), name="written")
+    assert "{{ '# user' }}" in made.sections["user"]
+
+
 def test_a_name_that_is_no_name() -> None:
     with pytest.raises(TemplateInvalid, match="small letters"):
         parse(GOOD, name="My Template")

@@ -7,6 +7,7 @@ elsewhere is a folder with a `remote.json`. Neither holds a key. Loads no torch.
 import difflib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from typing import Any
 from assistant.engine.machine import Machine
 from assistant.errors import ModelError, ModelIncomplete, ModelUnknown
 from assistant.paths import Paths
+
+log = logging.getLogger(__name__)
 
 DEFAULT = "smollm2-135m-instruct"
 """Runs anywhere; pulled when nothing else was chosen."""
@@ -286,9 +289,7 @@ def remove(paths: Paths, name: str) -> int:
             f"{name} is a folder of yours, not one of the models here; delete it yourself if you want to."
         )
     if isinstance(found, Remote) and found.key_in_keyring:
-        import keyring
-
-        keyring.delete_password(KEYRING, found.name)
+        _forget_key(found.name)
     freed = sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
     if folder.is_symlink():
         folder.unlink()
@@ -344,6 +345,17 @@ def keep_key(name: str, value: str) -> None:
         keyring.set_password(KEYRING, name, value)
     except KeyringError as error:
         raise ModelError(f"This system has no keyring that works ({error}). Use --key-env NAME instead.") from error
+
+
+def _forget_key(name: str) -> None:
+    """Delete a server's key from the system's keyring, where there is a keyring that can be opened."""
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        keyring.delete_password(KEYRING, name)
+    except KeyringError as error:
+        log.warning("The key of %s may still be in the system's keyring: %s", name, error)
 
 
 def write_manifest(folder: Path, model: InstalledModel) -> None:

@@ -6,7 +6,6 @@ from textual import on
 from textual.message import Message
 
 from assistant.tui.screens.curated_conversation import CuratedConversation
-from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 
 BRANCHING = ("sibling", "compare", "compare_makers", "fork")
@@ -29,18 +28,6 @@ class BranchedConversation(CuratedConversation):
         """A conversation was forked from this one."""
 
         conversation_id: int
-
-    def can_branch(self, action: str, view: MessageView) -> bool:
-        """Whether an action of `BRANCHING` makes sense for a message."""
-        match action:
-            case "sibling":
-                return view.siblings > 1
-            case "compare":
-                return view.role == "assistant" and view.siblings > 1
-            case "compare_makers":
-                return view.role == "assistant"
-            case _:
-                return True
 
     def action_sibling(self, step: int) -> None:
         view = self.target

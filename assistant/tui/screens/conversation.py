@@ -215,6 +215,8 @@ class ConversationView(BranchedConversation):
                 return self.can_curate(action, view)
             case "continue_reply":
                 return view.state in ("cut", "stopped", "interrupted") and view is self.shown[-1]
+            case "sibling":
+                return view.siblings > 1
             case "compare":
                 return view.role == "assistant" and view.siblings > 1
             case "compare_makers":

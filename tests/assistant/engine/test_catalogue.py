@@ -1,7 +1,9 @@
 import stat
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.errors import KeyringLocked, NoKeyringError, PasswordDeleteError
 
 from assistant.engine.machine import Machine
 from assistant.engine.models import catalogue
@@ -87,6 +89,19 @@ def test_a_server_elsewhere_keeps_no_key(home: Paths, monkeypatch: pytest.Monkey
     monkeypatch.setenv("WORK_KEY", "s3cret")
     assert catalogue.key(remote) == "s3cret"
     assert "s3cret" not in file.read_text()
+    catalogue.remove(home, "work")
+    assert catalogue.remotes(home) == []
+
+
+@pytest.mark.parametrize("error", [PasswordDeleteError("not found"), KeyringLocked("locked"), NoKeyringError("none")])
+def test_a_server_is_removed_though_the_keyring_fails(
+    home: Paths, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(keyring, "delete_password", fails)
+    catalogue.add_remote(home, Remote("work", "http://192.0.2.7/v1", "big", key_in_keyring=True))
     catalogue.remove(home, "work")
     assert catalogue.remotes(home) == []
 

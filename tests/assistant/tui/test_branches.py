@@ -113,3 +113,18 @@ async def test_five_thousand_messages_are_drawn_a_screen_at_a_time(
         assert at.scroll_offset.y == 5_000 - at.size.height
         await shown.pilot.press("home")
         assert at.scroll_offset.y == 0
+
+
+async def test_versions_are_offered_only_where_there_are_several(
+    model_home: Paths, db: Database, engine: FakeEngine
+) -> None:
+    talk, _ = branched(db)
+    async with window(model_home, engine) as shown:
+        await to_last_message(shown, talk)
+        offered = {}
+        for _ in range(2):
+            target = shown.view.target
+            assert target is not None
+            offered[target.text] = shown.view.check_action("sibling", (1,))
+            await shown.pilot.press("up")
+    assert offered == {"Good morning.": True, "Hello": False}

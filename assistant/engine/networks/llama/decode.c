@@ -20,10 +20,22 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* As malloc, and at addresses that are multiples of 64; without memory left the process ends with a sentence. */
+static void *checked(void *p, size_t bytes) {
+    if (!p && bytes) {
+        fprintf(stderr, "No memory left: %zu bytes were asked for. Close other programs.\n", bytes);
+        abort();
+    }
+    return p;
+}
+static void *allocated(size_t bytes) { return checked(malloc(bytes), bytes); }
+static void *aligned(size_t bytes) { return checked(aligned_alloc(64, (bytes + 63) / 64 * 64), bytes); }
 
 enum { Q4 = 4, Q8 = 8, B16 = 16 };
 enum { TILE = 16, GROUP = 32, KEYS = 32, MOST_ROWS = 128, MOST_SHARING = 16, MOST_DIM = 256, MOST_THREADS = 64 };
@@ -805,9 +817,9 @@ static void run_step(void *data, int thread, int threads) {
     int dim = m->head_dim, heads = m->heads, wide = widest(m), count = s->count;
     int hidden_stride = up_to(2 * m->hidden, TILE), added_stride = up_to(m->width, TILE);
     /* each thread does the small things for itself: cheaper than to wait for another */
-    Own own = {.x = malloc(sizeof(float) * count * m->width), .y = malloc(sizeof(float) * count * wide),
-               .q = malloc(sizeof(float) * count * heads * dim), .room = malloc(count * activation_bytes(wide)),
-               .heads = malloc(sizeof(Head) * count * heads / m->kv_heads)};
+    Own own = {.x = allocated(sizeof(float) * count * m->width), .y = allocated(sizeof(float) * count * wide),
+               .q = allocated(sizeof(float) * count * heads * dim), .room = allocated(count * activation_bytes(wide)),
+               .heads = allocated(sizeof(Head) * count * heads / m->kv_heads)};
     for (int r = 0; r < count; r++) memcpy(own.x + (size_t)r * m->width, s->rows[r].x, sizeof(float) * m->width);
     for (int l = 0; l < m->count; l++) {
         const Layer *w = m->layers + l;
@@ -842,10 +854,10 @@ void step(const Model *m, const Row *rows, int count, float *logits, int threads
     /* logits (wanted, n up to a multiple of 16) after each row's token, whose keys and values join its cache. Rows of
      * one cache stand beside one another, at successive positions. */
     Step s = {.m = m, .rows = rows, .count = count, .logits = logits};
-    s.qkv = malloc(sizeof(float) * count * qkv_width(m));
-    s.hidden = malloc(sizeof(float) * count * up_to(2 * m->hidden, TILE));
-    s.added = malloc(sizeof(float) * count * up_to(m->width, TILE));
-    s.parts = aligned_alloc(64, sizeof(float) * part_floats(m->head_dim) * m->heads * count * threads);
+    s.qkv = allocated(sizeof(float) * count * qkv_width(m));
+    s.hidden = allocated(sizeof(float) * count * up_to(2 * m->hidden, TILE));
+    s.added = allocated(sizeof(float) * count * up_to(m->width, TILE));
+    s.parts = aligned(sizeof(float) * part_floats(m->head_dim) * m->heads * count * threads);
     all(run_step, &s, threads);
     free(s.qkv), free(s.hidden), free(s.added), free(s.parts);
 }
@@ -865,7 +877,7 @@ static void run_times(void *data, int thread, int threads) {
 
 void times(const Linear *w, const float *x, int count, float *y, int threads) {
     /* y (count, n up to a multiple of 16) = x (count, k) W^T + bias */
-    Times t = {w, x, y, malloc(count * activation_bytes(w->k)), malloc(count * sizeof(Activation)), count};
+    Times t = {w, x, y, allocated(count * activation_bytes(w->k)), allocated(count * sizeof(Activation)), count};
     all(run_times, &t, threads);
     free(t.room), free(t.a);
 }
@@ -890,7 +902,7 @@ void unpack(const Linear *w, void *out, int wide, int threads) {
 static void run_products(void *data, int thread, int threads) {
     Step *s = data;
     const Model *m = s->m;
-    char *room = malloc(activation_bytes(widest(m)));
+    char *room = allocated(activation_bytes(widest(m)));
     Activation a;
     round_row(s->rows->x, widest(m), room, &a);
     for (int l = 0; l < m->count; l++) {
@@ -905,7 +917,7 @@ void products(const Model *m, const float *x, float *logits, int threads) {
     /* all the products of a token and nothing else, not even waiting. x (the widest input of any of them) */
     Row row = {.x = x};
     Step s = {.m = m, .rows = &row, .count = 1, .logits = logits};
-    s.hidden = malloc(sizeof(float) * up_to(larger(2 * m->hidden, larger(qkv_width(m), m->width)), TILE));
+    s.hidden = allocated(sizeof(float) * up_to(larger(2 * m->hidden, larger(qkv_width(m), m->width)), TILE));
     all(run_products, &s, threads);
     free(s.hidden);
 }

@@ -17,6 +17,7 @@ from assistant.engine import compiler
 from assistant.engine.machine import cpu_flags
 from assistant.engine.networks.llama.blocks import GROUP, Blocks
 from assistant.engine.networks.llama.low_rank import AdaptedLinear, LowRank
+from assistant.errors import RequestRefused
 
 if TYPE_CHECKING:
     from assistant.engine.networks.llama.model import Model
@@ -212,9 +213,11 @@ class NativeEmbedding(nn.Module):
         self.linear = linear
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids (S,) -> (S, C) float32."""
+        """ids (S,) -> (S, C) float32. Raises `RequestRefused` for an id that has no row: tokenizers may have more."""
         out = torch.empty(len(ids), self.linear.k)
         ids = ids.contiguous()
+        if len(wrong := ids[(ids < 0) | (ids >= self.linear.n)]):
+            raise RequestRefused(f"The model has no token {int(wrong[0])}.", code="bad_token", status=400)
         _built().embed(ctypes.addressof(self.linear.c), ids.data_ptr(), len(ids), out.data_ptr())
         return out
 

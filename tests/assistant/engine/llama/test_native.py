@@ -12,6 +12,7 @@ from assistant.engine.networks.llama import native, packed
 from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.engine.networks.llama.model import build
 from assistant.engine.networks.llama.packed import BlockEmbedding, BlockLinear, Int4Linear
+from assistant.errors import RequestRefused
 from tests.assistant.engine.llama.test_model import CASES, reference
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="needs a C compiler and a CPU with AVX512-VNNI")
@@ -194,3 +195,12 @@ def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path):
     native.library.cache_clear()
     assert native.library() is None
     native.library.cache_clear()
+
+
+@pytest.mark.parametrize("wrong", [-1, 40, 2**40])
+def test_an_id_without_a_row_is_refused(wrong: int) -> None:
+    """A tokenizer may have more tokens than the embedding has rows."""
+    embedding = native.NativeEmbedding(native.NativeLinear(q4_0(torch.randn(40, 64))))
+    assert embedding(torch.tensor([0, 39])).shape == (2, 64)
+    with pytest.raises(RequestRefused, match=f"no token {wrong}"):
+        embedding(torch.tensor([3, wrong]))
