@@ -26,8 +26,9 @@ from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.llama.packed import Int4Linear
 from assistant.engine.networks.network import Ask, Conversation
+from assistant.engine.request import Chat
 from assistant.events import Event, Token
-from benchmarks.engine_runs import headline, in_turn, llama_cpp, model_path, seconds, table, transformers_model
+from benchmarks.engine_runs import chat, headline, in_turn, llama_cpp, model_path, seconds, table, transformers_model
 from prompts.message import Message
 
 Steps = Callable[[], Sequence[float]]
@@ -55,7 +56,7 @@ def replies(engine: Engine, context: int, count: int) -> Steps:
 
     def run() -> list[float]:
         moments: list[float] = []
-        steps = engine.chat([Message("user", text)], sampling)
+        steps = chat(engine, [Message("user", text)], sampling)
         for event in steps:
             took = seconds(lambda: next(steps, None)) if isinstance(event, Token) else 0.0
             moments += [took] if took else []
@@ -120,7 +121,7 @@ def together(engine: Engine, conversations: int, count: int) -> float:
         messages = [Message("user", f"Tell me a long story about {number + 2} whales.")]
         never = tuple((one, -100.0) for one in engine._model.end_ids)
         sampling = Sampling(max_tokens=count, seed=number, logit_bias=never)
-        schedule.add(Task(engine.replying(messages, sampling), note, lambda _: None))
+        schedule.add(Task(engine.steps(Chat(messages, sampling)), note, lambda _: None))
     while said < conversations:
         schedule.round()
     before = said
@@ -135,7 +136,7 @@ def drafted(engine: Engine, drafts: bool) -> float:
     if not drafts:
         Reply._drafts = lambda _: None  # type: ignore[method-assign]
     try:
-        events = list(engine.chat([Message("user", text)], Sampling(temperature=0, max_tokens=96)))
+        events = list(chat(engine, [Message("user", text)], Sampling(temperature=0, max_tokens=96)))
     finally:
         Reply._drafts = kept  # type: ignore[method-assign]
     return float(events[-1].timing.tokens_per_s(events[-1].usage.completion_tokens))  # type: ignore[union-attr]

@@ -7,16 +7,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from assistant.engine.engine import Engine
 from assistant.engine.formats import weights
+from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import alone
 from assistant.engine.machine import cpu_flags
 from assistant.engine.models import catalogue, fetch, model_folder
+from assistant.engine.request import Chat
+from assistant.events import Event
 from assistant.paths import Paths
+from prompts.message import Message
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 FLAGS = ("amx_tile", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx2")
@@ -46,6 +52,13 @@ def _cpu_lines() -> list[str]:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
+
+
+def chat(
+    engine: Engine, messages: Sequence[Message], sampling: Sampling, adapter: Path | None = None
+) -> Generator[Event]:
+    """The reply of an engine that has nothing else to do."""
+    return alone(engine.steps(Chat(messages, sampling, adapter=adapter)), engine.run)
 
 
 def seconds(act: Callable[[], Any]) -> float:

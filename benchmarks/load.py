@@ -22,7 +22,9 @@ import psutil, torch
 from assistant.engine.engine import Engine
 from assistant.engine.formats import weights
 from assistant.engine.generate.sampling import Sampling
+from assistant.engine.generate.schedule import alone
 from assistant.engine.models import model_folder
+from assistant.engine.request import Chat
 from prompts.message import Message
 folder = Path(sys.argv[1])
 weights.read_config(model_folder.ready(folder, lambda _: None))
@@ -30,7 +32,8 @@ before = psutil.Process().memory_info().rss
 began = time.perf_counter()
 engine = Engine.load(folder, dtype=sys.argv[2])
 load_s = time.perf_counter() - began
-list(engine.chat([Message("user", "Tell me a story of a whale.")], Sampling(max_tokens=128, seed=1)))
+asked = Chat([Message("user", "Tell me a story of a whale.")], Sampling(max_tokens=128, seed=1))
+list(alone(engine.steps(asked), engine.run))
 engine._model.conversations.clear()
 held = [one.untyped_storage() for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
 used = sum({one.data_ptr(): one.nbytes() for one in held}.values())

@@ -7,7 +7,9 @@ import argparse
 import statistics
 
 from assistant.engine.engine import Engine
+from assistant.engine.generate.schedule import alone
 from assistant.engine.networks.network import Ask, Conversation
+from assistant.engine.request import Score
 from benchmarks.engine_runs import headline, in_turn, model_path, seconds
 from prompts.message import Message
 
@@ -35,7 +37,7 @@ def main() -> None:
 
     def score() -> list[float]:
         engine._model.conversations.clear()
-        return [seconds(lambda: engine.score(messages, LABELS))]
+        return [seconds(lambda: list(alone(engine.steps(Score(messages, LABELS)), engine.run)))]
 
     prefill(), score()
     took = in_turn({"one prefill": prefill, "score of 20 labels": score}, runs)

@@ -80,12 +80,13 @@ def says(engine: "Engine", questions: Sequence[str], adapter: Path | None) -> li
     """Greedy replies, as the chat makes them."""
     from assistant.engine.generate.sampling import Sampling
     from assistant.events import Token
+    from benchmarks.engine_runs import chat
     from prompts.message import Message
 
     greedy = Sampling(temperature=0.0, max_tokens=REPLY_TOKENS)
     return [
         "".join(
-            one.text for one in engine.chat([Message("user", asked)], greedy, adapter=adapter) if isinstance(one, Token)
+            one.text for one in chat(engine, [Message("user", asked)], greedy, adapter) if isinstance(one, Token)
         ).strip()
         for asked in questions
     ]

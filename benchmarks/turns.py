@@ -9,7 +9,7 @@ import statistics
 from assistant.engine.engine import Engine
 from assistant.engine.generate.sampling import Sampling
 from assistant.events import Finished, Token
-from benchmarks.engine_runs import headline, model_path
+from benchmarks.engine_runs import chat, headline, model_path
 from prompts.message import Message
 
 TURNS = 50
@@ -17,7 +17,7 @@ SHORT = Sampling(temperature=0, max_tokens=24)
 
 
 def reply(engine: Engine, messages: list[Message]) -> tuple[str, Finished]:
-    events = list(engine.chat(messages, SHORT))
+    events = list(chat(engine, messages, SHORT))
     finished = events[-1]
     assert isinstance(finished, Finished)
     return "".join(event.text for event in events if isinstance(event, Token)), finished

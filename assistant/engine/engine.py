@@ -1,12 +1,12 @@
-"""A loaded model: messages in, events out. Synchronous; threads and processes are one floor up.
+"""A loaded model: requests in, events out. Synchronous; threads and processes are one floor up.
 
-Each request is a generator of steps (`network.py`). `chat`, `complete`, `score` and `embed` run one by itself; a server
-takes the steps of many (`replying`, `completing`, `scoring`, `embedding`) and runs them together (`schedule.py`).
+Each request (`request.py`) becomes a generator of steps (`network.py`). `schedule.py` runs the steps of many together,
+or of one alone.
 """
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,13 @@ from assistant.engine.generate.cache import Conversations
 from assistant.engine.generate.constraint import Constraints
 from assistant.engine.generate.fitting import Fitted, fit
 from assistant.engine.generate.reply import Loaded, Prompt, Reply
-from assistant.engine.generate.sampling import Sampling
-from assistant.engine.generate.schedule import alone
 from assistant.engine.generate.scoring import embed, reread, score, tokenized
 from assistant.engine.models import model_folder
 from assistant.engine.networks import loading
 from assistant.engine.networks.network import Ask, Read, Steps
+from assistant.engine.request import Chat, Complete, Embed, ReadAgain, Request, Score, Tokenize
 from assistant.errors import ContextExceeded, RequestRefused
-from assistant.events import Embedded, Event, Loading, Scored
-from prompts.message import Message
+from assistant.events import Loading
 
 
 class Engine:
@@ -90,115 +88,60 @@ class Engine:
         """SHA-256 of the weights."""
         return self._model.model_hash()
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        continue_final: bool = False,
-        drop_oldest: bool = True,
-        adapter: Path | None = None,
-    ) -> Generator[Event]:
-        """The reply: `Prefilled`, a `Token` each step, `Finished`. Closing the iterator stops it.
+    def steps(self, request: Request) -> Steps:
+        """The steps of a request, which end in its last event. Raises what the request's class says."""
+        match request:
+            case Chat():
+                return self._chat(request)
+            case Complete():
+                used, model = self._used(request.adapter)
+                prompt = Prompt(_text_ids(model, request.text))
+                return Reply(model, prompt, request.sampling, used, request.choice).steps()
+            case Score():
+                return self._score(request)
+            case ReadAgain():
+                return self._reread(request)
+            case Embed():
+                return embed([_text_ids(self._model, text) for text in request.texts])
+            case Tokenize():
+                prompts = [self.chat_format.encode(request.messages)] if request.messages else []
+                texts = [self.chat_format.encode_following(text) for text in request.texts]
+                return tokenized(self._model, prompts + texts)
 
-        With `continue_final` the last message goes on. A conversation that outgrows the context loses its oldest
-        turns, or with `drop_oldest=False` raises `ContextExceeded`, as does one whose last turn alone is too long.
-        """
-        steps = self.replying(
-            messages, sampling, continue_final=continue_final, drop_oldest=drop_oldest, adapter=adapter
-        )
-        return alone(steps, self.run)
-
-    def complete(self, text: str, sampling: Sampling, *, adapter: Path | None = None) -> Generator[Event]:
-        """What follows `text`, without a chat template. Raises `ContextExceeded` for a text that is too long."""
-        return alone(self.completing(text, sampling, adapter=adapter), self.run)
-
-    def score(
-        self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None = None
-    ) -> list[list[float]]:
-        """For each continuation of the conversation the natural log-probability of each of its tokens.
-
-        The prompt is computed once for all. Raises `ContextExceeded` where it is too long.
-        """
-        (scored,) = alone(self.scoring(messages, continuations, adapter=adapter), self.run)
-        assert isinstance(scored, Scored)
-        return [list(one) for one in scored.logprobs]
-
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """A vector of length 1 for each text: the mean of the last layer's output over its tokens."""
-        (embedded,) = alone(self.embedding(texts), self.run)
-        assert isinstance(embedded, Embedded)
-        return [list(one) for one in embedded.vectors]
-
-    def replying(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        continue_final: bool = False,
-        drop_oldest: bool = True,
-        adapter: Path | None = None,
-        choice: int = 0,
-    ) -> Steps:
-        """The steps of `chat`. `choice` numbers one of several answers to the same prompt."""
-        used, model = self._used(adapter)
-        reserve = min(sampling.max_tokens, model.context_tokens // 4)
+    def _chat(self, request: Chat) -> Steps:
+        used, model = self._used(request.adapter)
+        form, continued = self.chat_format, request.continue_final
         fitted: Fitted = fit(
-            messages,
-            lambda some: self.chat_format.encode(some, continue_final=continue_final),
+            request.messages,
+            lambda some: form.encode(some, continue_final=continued),
             model.context_tokens,
-            reserve,
-            drop_oldest,
+            min(request.sampling.max_tokens, model.context_tokens // 4),
+            request.drop_oldest,
         )
-        opening = "" if continue_final else self.chat_format.opening(fitted.ids)
-        form = self.chat_format
+        opening = "" if continued else form.opening(fitted.ids)
         prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, form.stops, form.next_turn_ids)
-        return Reply(model, prompt, sampling, used, choice).steps()
+        return Reply(model, prompt, request.sampling, used, request.choice).steps()
 
-    def completing(self, text: str, sampling: Sampling, *, adapter: Path | None = None, choice: int = 0) -> Steps:
-        """The steps of `complete`."""
-        used, model = self._used(adapter)
-        return Reply(model, Prompt(_text_ids(model, text)), sampling, used, choice).steps()
-
-    def scoring(
-        self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None = None
-    ) -> Steps:
-        """The steps of `score`."""
-        used, model = self._used(adapter)
-        prompt = self.chat_format.encode(messages)
-        following = [self.chat_format.encode_following(text) for text in continuations]
+    def _score(self, request: Score) -> Steps:
+        used, model = self._used(request.adapter)
+        prompt = self.chat_format.encode(request.messages)
+        following = [self.chat_format.encode_following(text) for text in request.continuations]
         _refuse_longer(model, len(prompt) + max(map(len, following), default=0))
         return score(model, prompt, following, used)
 
-    def rereading(
-        self, messages: Sequence[Message], reply: str | Sequence[int], top: int, *, adapter: Path | None = None
-    ) -> Steps:
-        """The steps that end in `Reread`: a reply, as text or as the ids it was made of, token by token.
-
-        Raises `ContextExceeded` where it is too long; ids that the model doesn't have are refused.
-        """
+    def _reread(self, request: ReadAgain) -> Steps:
+        used, model = self._used(request.adapter)
+        form, reply = self.chat_format, request.reply
         if isinstance(reply, str):
-            opening = self.chat_format.opening(self.chat_format.encode(messages))
-            following = self.chat_format.encode_following(reply.removeprefix(opening))
+            opening = form.opening(form.encode(request.messages))
+            following = form.encode_following(reply.removeprefix(opening))
         else:
             following = list(reply)
         if wrong := [one for one in following if one >= len(self._model.tokenizer)]:
             raise RequestRefused(f"The model has no token {wrong[0]}.", code="bad_token", status=400)
-        used, model = self._used(adapter)
-        reserve = len(following) + 1
-        prompt = fit(messages, self.chat_format.encode, model.context_tokens, reserve, drop_oldest=True).ids
+        prompt = fit(request.messages, form.encode, model.context_tokens, len(following) + 1, drop_oldest=True).ids
         _refuse_longer(model, len(prompt) + len(following))
-        return reread(model, prompt, following, top, used)
-
-    def embedding(self, texts: Sequence[str]) -> Steps:
-        """The steps of `embed`."""
-        return embed([_text_ids(self._model, text) for text in texts])
-
-    def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps:
-        """The steps that end in `Tokenized`: of a prompt where there are `messages`, and of texts that follow one."""
-        prompts = [self.chat_format.encode(messages)] if messages else []
-        ids = prompts + [self.chat_format.encode_following(text) for text in texts]
-        return tokenized(self._model, ids)
+        return reread(model, prompt, following, request.top, used)
 
     def run(self, asks: Sequence[Ask | Read]) -> list[Any]:
         """The tensor that each wants, or the exception that it ended with."""

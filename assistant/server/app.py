@@ -15,7 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from assistant.adapters.speakers import Folders, Speakers
 from assistant.errors import AssistantError, ModelUnknown
 from assistant.paths import Paths
-from assistant.server import control, openai
+from assistant.server.api.control import Control
+from assistant.server.api.listing import Listing
+from assistant.server.api.replies import Replies
+from assistant.server.api.service import Names, Service
+from assistant.server.api.texts import Texts
 from assistant.server.embedding import Embedding
 from assistant.server.leases import Leases
 from assistant.server.worker import Worker, sentence
@@ -25,23 +29,27 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def private_app(
-    worker: Worker, embedding: Embedding, leases: Leases, names: openai.Names, paths: Paths, *, key: str = ""
+    worker: Worker, embedding: Embedding, leases: Leases, names: Names, paths: Paths, *, key: str = ""
 ) -> ASGIApp:
     """All routes. With a `key` for where it listens on a port, without on a socket that only its owner can open."""
     speakers = Speakers(paths.database, Folders(paths.adapters, paths=True))
-    routes = [*openai.routes(worker, embedding, names, lambda _: None, speakers), *control.routes(worker, leases)]
-    return Gate(_application(routes), key=key)
+    service = Service(worker, embedding, names, lambda _: None, speakers)
+    return Gate(_application([*_openai(service), *Control(worker, leases).routes()]), key=key)
 
 
-def public_app(worker: Worker, embedding: Embedding, names: openai.Names, paths: Paths, *, key: str = "") -> ASGIApp:
+def public_app(worker: Worker, embedding: Embedding, names: Names, paths: Paths, *, key: str = "") -> ASGIApp:
     """The OpenAI API, and no model but those that are listed: a path would let strangers look around on this disk."""
 
     def check(model: str) -> None:
         if model not in (known := names()):
             raise ModelUnknown(f"There is no model {model!r} here. There are: {', '.join(known) or 'none'}.")
 
-    routes = openai.routes(worker, embedding, names, check, Speakers(paths.database, Folders(paths.adapters)))
-    return Gate(_application(routes), key=key, hosts=() if key else LOOPBACK)
+    service = Service(worker, embedding, names, check, Speakers(paths.database, Folders(paths.adapters)))
+    return Gate(_application(_openai(service)), key=key, hosts=() if key else LOOPBACK)
+
+
+def _openai(service: Service) -> list[Route]:
+    return [*Replies(service).routes(), *Texts(service).routes(), *Listing(service).routes()]
 
 
 class Gate:

@@ -8,16 +8,14 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import Schedule, Task
 from assistant.engine.networks.network import Ask, Read, Steps
+from assistant.engine.request import Request
 from assistant.errors import AssistantError, RequestRefused
 from assistant.events import Event, Finished, Loading, Prefilled
-from prompts.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +26,7 @@ MOST_AT_ONCE = 8
 class Engine(Protocol):
     """What is asked of `assistant.engine.engine.Engine`, which is not imported here: it would import torch."""
 
-    def replying(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        continue_final: bool,
-        drop_oldest: bool,
-        adapter: Path | None,
-        choice: int,
-    ) -> Steps: ...
-
-    def completing(self, text: str, sampling: Sampling, *, adapter: Path | None, choice: int) -> Steps: ...
-
-    def scoring(self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None) -> Steps: ...
-
-    def rereading(
-        self, messages: Sequence[Message], reply: str | Sequence[int], top: int, *, adapter: Path | None
-    ) -> Steps: ...
-
-    def embedding(self, texts: Sequence[str]) -> Steps: ...
-
-    def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps: ...
+    def steps(self, request: Request) -> Steps: ...
 
     def run(self, asks: Sequence[Ask | Read]) -> list[Any]: ...
 
@@ -58,13 +35,13 @@ class Engine(Protocol):
 
 Load = Callable[[str, Callable[[Loading], None]], Engine]
 """(model, progress) -> the engine with that model."""
-Work = Callable[[Engine], Sequence[Steps]]
-"""What one request makes the engine do: the steps of each of its answers."""
+Work = Callable[[], Sequence[Request]]
+"""What a client asks the engine for, a request for each answer. Called in the engine's thread, so it may read files."""
 Explain = Callable[[Exception], AssistantError]
 
 
 class Job:
-    """One request. `emit` is called with its events, last with None or with the exception that ended it."""
+    """What a client asks for. `emit` is called with its events, last with None or with the exception that ended it."""
 
     def __init__(self, model: str, work: Work, emit: Callable[[Event | Exception | None], None]) -> None:
         self.model = model
@@ -77,7 +54,7 @@ class Job:
         """Put its first answer among those that run. The others begin when that one has read the prompt, of which they
         then take a copy."""
         self._schedule, self._load_s, self._explain = schedule, load_s, explain
-        steps = self._work(engine)
+        steps = [engine.steps(request) for request in self._work()]
         self._open, self._waiting = len(steps), list(steps[1:])
         if steps:
             schedule.add(Task(steps[0], self._said, self._ended, self.left.is_set))

@@ -7,6 +7,7 @@ from pathlib import Path
 from assistant.engine.engine import Engine
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import Schedule, Task
+from assistant.engine.request import Chat
 from assistant.events import Event, Finished, Token
 from prompts.message import Message
 
@@ -42,7 +43,7 @@ def replies(engine: Engine, prompts: Sequence[Prompt], tokens: int, adapter: Pat
     for begin in range(0, len(prompts), AT_ONCE):
         schedule = Schedule(engine.run)
         for one, prompt in zip(said[begin : begin + AT_ONCE], prompts[begin : begin + AT_ONCE], strict=True):
-            steps = engine.replying(prompt, greedy, adapter=adapter)
+            steps = engine.steps(Chat(prompt, greedy, adapter=adapter))
             schedule.add(Task(steps, one.take, lambda error: errors.append(error) if error else None))
         while schedule.tasks:
             schedule.round()

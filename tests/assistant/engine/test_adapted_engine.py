@@ -18,14 +18,15 @@ from assistant.adapters.folder import CHANGED
 from assistant.engine.chat_format import ChatFormat
 from assistant.engine.engine import Engine
 from assistant.engine.generate.sampling import Sampling
-from assistant.engine.generate.schedule import Schedule, Task, alone
+from assistant.engine.generate.schedule import Schedule, Task
 from assistant.engine.models import catalogue
 from assistant.engine.networks.llama import native
+from assistant.engine.request import Chat
 from assistant.errors import AdapterError, ContextExceeded
-from assistant.events import Event, Finished, Prefilled, Reread, Token
+from assistant.events import Event, Finished, Prefilled, Token
 from finetune.network import greedy
 from prompts.message import Message
-from tests.assistant.engine import gguf_file, tiny
+from tests.assistant.engine import ask, gguf_file, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -109,17 +110,17 @@ def test_whatever_was_trained_is_swapped_while_serving(tmp_path: Path, model: st
     wanted = {adapter: by_peft(base, adapter, prompt) for adapter in adapters}
     for order in ([*adapters, adapters[0]], adapters[::-1]):  # each is first read while another one is in place
         engine = Engine.load(base, dtype="float32")
-        before = reply(engine.chat(MESSAGES, GREEDY))
+        before = reply(ask.chat(engine, MESSAGES, GREEDY))
         hashes = set()
         for adapter in order:
-            said, adapter_hash = reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))
+            said, adapter_hash = reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))
             assert [token for token, _ in said] == wanted[adapter], adapter.name
             assert [token for token, _ in said] != [token for token, _ in before[0]]
-            assert same(said, reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[0]), "what it read is kept"
+            assert same(said, reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))[0]), "what it read is kept"
             hashes.add(adapter_hash)
         assert len(hashes) == len(KINDS)
         engine._model.conversations.clear()
-        assert same(reply(engine.chat(MESSAGES, GREEDY))[0], before[0]), "the base is what it was"
+        assert same(reply(ask.chat(engine, MESSAGES, GREEDY))[0], before[0]), "the base is what it was"
 
 
 def tiny_prompt(base: Path) -> list[int]:
@@ -131,7 +132,7 @@ def test_a_closed_engine_gives_the_memory_back(tmp_path: Path, model: str) -> No
     base = tiny.save(tmp_path / "base", model)
     engine = Engine.load(base, dtype="float32")
     for seed, kind in enumerate(KINDS):
-        reply(engine.chat(MESSAGES, GREEDY, adapter=save_adapter(base, tmp_path / kind, seed, kind)))
+        reply(ask.chat(engine, MESSAGES, GREEDY, adapter=save_adapter(base, tmp_path / kind, seed, kind)))
     network: Any = engine._model.network
     held = weakref.ref(network.model)
     gc.disable()
@@ -149,15 +150,14 @@ def test_turns_scores_and_probabilities_with_it(tmp_path: Path, model: str, kind
     base = tiny.save(tmp_path / "base", model)
     adapter = save_adapter(base, tmp_path / "adapter", 1, kind)
     engine, fresh = (Engine.load(base, dtype="float32", kv_cache_bytes=size) for size in (1 << 30, 0))
-    reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))
+    reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))
     more = [*MESSAGES, Message("assistant", "the lazy dog"), Message("user", "and the fox")]
-    second = reply(engine.chat(more, GREEDY, adapter=adapter))[0]
-    assert same(second, reply(fresh.chat(more, GREEDY, adapter=adapter))[0])
-    (scored,) = fresh.score(MESSAGES, ["the lazy dog"], adapter=adapter)
-    several = fresh.score(MESSAGES, ["the quick fox", "the lazy dog", "dog"], adapter=adapter)
+    second = reply(ask.chat(engine, more, GREEDY, adapter=adapter))[0]
+    assert same(second, reply(ask.chat(fresh, more, GREEDY, adapter=adapter))[0])
+    (scored,) = ask.score(fresh, MESSAGES, ["the lazy dog"], adapter=adapter)
+    several = ask.score(fresh, MESSAGES, ["the quick fox", "the lazy dog", "dog"], adapter=adapter)
     assert several[1] == pytest.approx(scored, abs=1e-4)
-    (reread,) = alone(engine.rereading(MESSAGES, "the lazy dog", 0, adapter=adapter), engine.run)
-    assert isinstance(reread, Reread)
+    reread = ask.reread(engine, MESSAGES, "the lazy dog", 0, adapter=adapter)
     assert [one.logprob for one in reread.tokens] == pytest.approx(scored, abs=1e-4)
 
 
@@ -168,13 +168,13 @@ def test_virtual_tokens_take_their_part_of_the_context(tmp_path: Path, model: st
     adapter = save_adapter(base, tmp_path / "adapter", 1, kind)
     engine = Engine.load(base, dtype="float32")
     whole = Sampling(temperature=0, max_tokens=100_000)
-    prefilled, *_, finished = engine.chat(MESSAGES, whole, adapter=adapter)
+    prefilled, *_, finished = ask.chat(engine, MESSAGES, whole, adapter=adapter)
     assert isinstance(prefilled, Prefilled) and isinstance(finished, Finished)
     assert prefilled.context_tokens == engine.context_tokens - VIRTUAL
     if finished.reason == "length":
         assert prefilled.prompt_tokens + finished.usage.completion_tokens == prefilled.context_tokens
     with pytest.raises(ContextExceeded, match=f"the context {prefilled.context_tokens}"):
-        engine.complete("fox " * engine.context_tokens, GREEDY, adapter=adapter)
+        ask.complete(engine, "fox " * engine.context_tokens, GREEDY, adapter=adapter)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -196,11 +196,11 @@ def test_beside_a_gguf_file(tmp_path: Path, tied: bool) -> None:
     prompt = engine.chat_format.encode(MESSAGES)
     for seed, kind in enumerate(KINDS):
         adapter = save_adapter(tmp_path / "base", tmp_path / kind, seed, kind)
-        said = [token for token, _ in reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[0]]
+        said = [token for token, _ in reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))[0]]
         assert said == by_peft(tmp_path / "base", adapter, prompt)[: len(said)] and len(said) > 2, kind
     other = save_adapter(tiny.save(tmp_path / "other", "wide"), tmp_path / "of another model", 1, "weights")
     with pytest.raises(AdapterError, match=r"where this model has|lm_head.weight, which this model doesn't have"):
-        engine.chat(MESSAGES, GREEDY, adapter=other)
+        ask.chat(engine, MESSAGES, GREEDY, adapter=other)
 
 
 @pytest.mark.skipif(native.library() is None, reason="needs a C compiler")
@@ -215,7 +215,7 @@ def test_in_the_c_step_beside_a_base_of_few_bits(tmp_path: Path, kind: str, dtyp
     texts = ["the quick brown fox", "the lazy dog jumps over"]
 
     def scores(of: Engine, with_: Path | None) -> torch.Tensor:
-        return torch.tensor([one for some in of.score(MESSAGES, texts, adapter=with_) for one in some])
+        return torch.tensor([one for some in ask.score(of, MESSAGES, texts, adapter=with_) for one in some])
 
     before = scores(engine, None)
     wanted, found = scores(exact, adapter), scores(engine, adapter)
@@ -229,10 +229,10 @@ def test_conversations_with_different_adapters_at_once(tmp_path: Path) -> None:
     base = tiny.save(tmp_path / "base")
     one, other = (save_adapter(base, tmp_path / str(seed), seed) for seed in (1, 2))
     engine = Engine.load(base, dtype="float32")
-    alone = [reply(engine.chat(MESSAGES, GREEDY, adapter=adapter)) for adapter in (None, one, other)]
+    alone = [reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter)) for adapter in (None, one, other)]
     schedule, events, errors = Schedule(engine.run), [list[Event]() for _ in range(3)], list[Exception | None]()
     for adapter, seen in zip((None, one, other), events, strict=True):
-        schedule.add(Task(engine.replying(MESSAGES, GREEDY, adapter=adapter), seen.append, errors.append))
+        schedule.add(Task(engine.steps(Chat(MESSAGES, GREEDY, adapter=adapter)), seen.append, errors.append))
     while schedule.tasks:
         schedule.round()
     assert errors == [None] * 3
@@ -245,13 +245,13 @@ def test_an_adapter_that_was_deleted_or_trained_again(tmp_path: Path) -> None:
     base = tiny.save(tmp_path / "base")
     adapter = save_adapter(base, tmp_path / "adapter", 1)
     engine = Engine.load(base, dtype="float32")
-    first = reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))
+    first = reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))
     save_adapter(base, adapter, 3)
-    assert reply(engine.chat(MESSAGES, GREEDY, adapter=adapter))[1] != first[1]
+    assert reply(ask.chat(engine, MESSAGES, GREEDY, adapter=adapter))[1] != first[1]
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(AdapterError, match=r"lacks adapter_model\.safetensors"):
-        engine.chat(MESSAGES, GREEDY, adapter=adapter)
-    assert reply(engine.chat(MESSAGES, GREEDY))[0]
+        ask.chat(engine, MESSAGES, GREEDY, adapter=adapter)
+    assert reply(ask.chat(engine, MESSAGES, GREEDY))[0]
 
 
 @pytest.mark.slow
@@ -261,13 +261,13 @@ def test_the_real_model_swaps_within_three_seconds(real_models: Path, tmp_path: 
     torch.manual_seed(0)
     wanted = peft.LoraConfig(r=16, target_modules="all-linear", init_lora_weights=False)
     peft.get_peft_model(model, wanted).save_pretrained(tmp_path / "adapter")
-    before = reply(engine.chat(MESSAGES, GREEDY))
+    before = reply(ask.chat(engine, MESSAGES, GREEDY))
     began_s = time.monotonic()
-    adapted = reply(engine.chat(MESSAGES, GREEDY.replace({"max_tokens": 1}), adapter=tmp_path / "adapter"))
+    adapted = reply(ask.chat(engine, MESSAGES, GREEDY.replace({"max_tokens": 1}), adapter=tmp_path / "adapter"))
     assert time.monotonic() - began_s < 30, "three seconds are asked for; a busy machine gets ten times that"
     assert adapted[1]
     engine._model.conversations.clear()
-    assert reply(engine.chat(MESSAGES, GREEDY)) == before
+    assert reply(ask.chat(engine, MESSAGES, GREEDY)) == before
 
 
 def tiny_like(real_models: Path, folder: Path) -> Path:

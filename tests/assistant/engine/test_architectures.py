@@ -15,7 +15,7 @@ from assistant.engine.networks import static_kv
 from assistant.engine.networks.static_kv import StaticKV
 from assistant.errors import ModelUnsupported
 from assistant.events import Finished, Token
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 TOKENS = 24
 BLOOM = {"vocab_size": 320, "hidden_size": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 1, "eos_token_id": 2}
@@ -90,7 +90,7 @@ def test_the_same_greedy_tokens_with_a_static_cache(name: str, tmp_path: Path, m
 def check_greedy(model: Any, engine: Engine) -> None:
     texts = ["the quick fox", "the quick fox jumps over the lazy dog 你好", "the quick brown"]
     for text in texts:  # the second goes on from the first, the third from their beginning
-        events = list(engine.complete(text, Sampling(temperature=0, max_tokens=TOKENS)))
+        events = list(ask.complete(engine, text, Sampling(temperature=0, max_tokens=TOKENS)))
         assert isinstance(events[-1], Finished)
         said = [event.id for event in events if isinstance(event, Token) and event.id not in (None, 2)]
         assert said == generated(model, engine.chat_format.encode_text(text))

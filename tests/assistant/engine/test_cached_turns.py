@@ -11,7 +11,7 @@ from assistant.engine.engine import Engine
 from assistant.engine.generate.sampling import Sampling
 from assistant.events import Finished, Prefilled, Token
 from prompts.message import Message
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 GREEDY = Sampling(temperature=0, max_tokens=6)
 THINKING = (
@@ -35,7 +35,7 @@ class Pair:
         said = []
         for engine in (self.keeping, self.fresh):
             self.fresh._model.conversations.clear()
-            events = list(engine.chat(messages, sampling))
+            events = list(ask.chat(engine, messages, sampling))
             said.append([event.id for event in events if isinstance(event, Token)])
             if engine is self.keeping:
                 self.cached += [event.cached_tokens for event in events if isinstance(event, Prefilled)]
@@ -96,4 +96,4 @@ def test_several_conversations_within_a_limit(pair: Pair) -> None:
     one, other = [Message("user", "the quick fox jumps")], [Message("user", "你好 你好 world")]
     for messages in (one, other, one, other):
         pair.reply(messages)
-    assert isinstance(list(pair.keeping.chat(one, GREEDY))[-1], Finished)
+    assert isinstance(list(ask.chat(pair.keeping, one, GREEDY))[-1], Finished)

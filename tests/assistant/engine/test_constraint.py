@@ -15,7 +15,7 @@ from assistant.engine.generate.token_choice import TokenChoice
 from assistant.engine.models import catalogue
 from assistant.events import Finished, Token
 from prompts.message import Message
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 END = 2
 PERSON = {
@@ -109,7 +109,7 @@ def test_the_real_model_answers_in_form(real_models: Path) -> None:
         "additionalProperties": False,
     }
     asked = Sampling(temperature=0, max_tokens=60, json_schema=json.dumps(schema))
-    events = list(engine.chat([Message("user", "Tell me of the capital of France, as JSON.")], asked))
+    events = list(ask.chat(engine, [Message("user", "Tell me of the capital of France, as JSON.")], asked))
     found = json.loads("".join(event.text for event in events if isinstance(event, Token)))
     assert found["capital"]
     assert isinstance(found["large"], bool)

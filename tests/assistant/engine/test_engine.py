@@ -16,7 +16,7 @@ from assistant.engine.placement import Stored
 from assistant.errors import ContextExceeded, ModelError, ModelIncomplete, ModelTooLarge, ModelUnsupported
 from assistant.events import Event, Finished, Loading, Prefilled, Token
 from prompts.message import Message
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 LONG = "the quick brown fox jumps over the lazy dog, 你好，世界! "
@@ -69,18 +69,18 @@ def test_greedy_tokens_are_those_of_transformers(
     for turn in ("jumps", "over"):  # the second goes on from the kept cache
         prompt = torch.tensor([engine.chat_format.encode(messages)])
         expected = model.generate(prompt, do_sample=False, max_new_tokens=24, pad_token_id=0)[0, prompt.shape[1] :]
-        events = list(engine.chat(messages, GREEDY))
+        events = list(ask.chat(engine, messages, GREEDY))
         assert ids_of(events) == [token for token in expected.tolist() if token != 2]
         messages += [Message("assistant", text_of(events)), Message("user", turn)]
 
 
 def test_the_kept_cache_changes_no_token_and_saves_the_prefix(llama: Engine, folder: Callable[[str], Path]) -> None:
-    first = list(llama.chat(CONVERSATION, GREEDY))
+    first = list(ask.chat(llama, CONVERSATION, GREEDY))
     longer = [*CONVERSATION, Message("assistant", text_of(first)), Message("user", "and the dog?")]
     edited = [*CONVERSATION[:-1], Message("user", LONG + "not")]
     for messages in (longer, edited, longer, CONVERSATION):
-        events = list(llama.chat(messages, GREEDY))
-        fresh = list(Engine.load(folder("llama"), dtype="float32").chat(messages, GREEDY))
+        events = list(ask.chat(llama, messages, GREEDY))
+        fresh = list(ask.chat(Engine.load(folder("llama"), dtype="float32"), messages, GREEDY))
         assert ids_of(events) == ids_of(fresh)
         assert prefilled(events).cached_tokens > 20
         assert prefilled(fresh).cached_tokens == 0
@@ -89,16 +89,16 @@ def test_the_kept_cache_changes_no_token_and_saves_the_prefix(llama: Engine, fol
 
 def test_the_same_seed_says_the_same(llama: Engine) -> None:
     chosen = Sampling(temperature=1.5, max_tokens=30, seed=11)
-    once, again = (list(llama.chat(CONVERSATION, chosen)) for _ in range(2))
-    other = list(llama.chat(CONVERSATION, chosen.replace({"seed": 12})))
+    once, again = (list(ask.chat(llama, CONVERSATION, chosen)) for _ in range(2))
+    other = list(ask.chat(llama, CONVERSATION, chosen.replace({"seed": 12})))
     assert ids_of(once) == ids_of(again) != ids_of(other)
     assert last(once).seed == 11
-    made_up = last(llama.chat(CONVERSATION, chosen.replace({"seed": None, "max_tokens": 5}))).seed
+    made_up = last(ask.chat(llama, CONVERSATION, chosen.replace({"seed": None, "max_tokens": 5}))).seed
     assert made_up is not None
 
 
 def test_max_tokens_and_counts(llama: Engine) -> None:
-    events = list(llama.chat(CONVERSATION, Sampling(temperature=0, max_tokens=3)))
+    events = list(ask.chat(llama, CONVERSATION, Sampling(temperature=0, max_tokens=3)))
     finished = last(events)
     assert finished.reason == "length"
     assert finished.usage.completion_tokens == 3 == len(ids_of(events))
@@ -110,26 +110,26 @@ def test_max_tokens_and_counts(llama: Engine) -> None:
 
 
 def test_the_reply_ends_with_the_context(llama: Engine) -> None:
-    events = list(llama.chat(CONVERSATION, Sampling(temperature=1, seed=5, max_tokens=10_000)))
+    events = list(ask.chat(llama, CONVERSATION, Sampling(temperature=1, seed=5, max_tokens=10_000)))
     while last(events).reason == "stop":  # a random model may end its turn
-        events = list(llama.chat(CONVERSATION, Sampling(temperature=1, max_tokens=10_000)))
+        events = list(ask.chat(llama, CONVERSATION, Sampling(temperature=1, max_tokens=10_000)))
     usage = last(events).usage
     assert usage.prompt_tokens + usage.completion_tokens == llama.context_tokens == 256
 
 
 def test_stop_strings_end_the_reply_and_are_not_said(llama: Engine) -> None:
-    whole = text_of(llama.chat(CONVERSATION, GREEDY))
+    whole = text_of(ask.chat(llama, CONVERSATION, GREEDY))
     stop = whole[5:9]
-    events = list(llama.chat(CONVERSATION, Sampling(temperature=0, max_tokens=24, stop=(stop, "never said"))))
+    events = list(ask.chat(llama, CONVERSATION, Sampling(temperature=0, max_tokens=24, stop=(stop, "never said"))))
     assert text_of(events) == whole[: whole.index(stop)]
     assert last(events).reason == "stop"
 
 
 def test_an_end_of_turn_token_ends_the_reply(llama: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = ids_of(llama.chat(CONVERSATION, GREEDY))
+    ids = ids_of(ask.chat(llama, CONVERSATION, GREEDY))
     end = next(token for token in ids if ids.index(token) > 0)
     monkeypatch.setattr(llama, "_model", dataclasses.replace(llama._model, end_ids=frozenset({end})))
-    events = list(llama.chat(CONVERSATION, GREEDY))
+    events = list(ask.chat(llama, CONVERSATION, GREEDY))
     assert ids_of(events) == ids[: ids.index(end)]
     assert last(events).reason == "stop"
     assert last(events).usage.completion_tokens == ids.index(end) + 1
@@ -140,47 +140,47 @@ def test_all_that_may_end_a_turn_is_known(llama: Engine) -> None:
 
 
 def test_a_reply_that_is_left_alone_leaves_a_sound_cache(llama: Engine) -> None:
-    expected = ids_of(llama.chat(CONVERSATION, GREEDY))
-    stream = llama.chat(CONVERSATION, GREEDY)
+    expected = ids_of(ask.chat(llama, CONVERSATION, GREEDY))
+    stream = ask.chat(llama, CONVERSATION, GREEDY)
     for _ in range(4):
         next(stream)
     stream.close()
-    assert ids_of(llama.chat(CONVERSATION, GREEDY)) == expected
+    assert ids_of(ask.chat(llama, CONVERSATION, GREEDY)) == expected
 
 
 def test_a_forward_pass_that_fails_leaves_no_half_cache(llama: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = ids_of(llama.chat(CONVERSATION, GREEDY))
+    expected = ids_of(ask.chat(llama, CONVERSATION, GREEDY))
     layer = llama._model.network.model.layers[1]
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(layer, "forward", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
-        list(llama.chat([Message("user", "other")], GREEDY))
-    assert ids_of(llama.chat(CONVERSATION, GREEDY)) == expected
+        list(ask.chat(llama, [Message("user", "other")], GREEDY))
+    assert ids_of(ask.chat(llama, CONVERSATION, GREEDY)) == expected
 
 
 def test_continuing_a_cut_reply_computes_nothing_twice(llama: Engine) -> None:
-    cut = text_of(llama.chat(CONVERSATION, Sampling(temperature=0, max_tokens=12)))
-    events = list(llama.chat([*CONVERSATION, Message("assistant", cut)], GREEDY, continue_final=True))
+    cut = text_of(ask.chat(llama, CONVERSATION, Sampling(temperature=0, max_tokens=12)))
+    events = list(ask.chat(llama, [*CONVERSATION, Message("assistant", cut)], GREEDY, continue_final=True))
     assert prefilled(events).cached_tokens >= len(llama.chat_format.encode(CONVERSATION))
     assert text_of(events)
 
 
 def test_the_oldest_turns_are_left_out(llama: Engine) -> None:
     turns = [Message("user", LONG), Message("assistant", LONG)] * 6
-    events = list(llama.chat([CONVERSATION[0], *turns, Message("user", "now")], GREEDY))
+    events = list(ask.chat(llama, [CONVERSATION[0], *turns, Message("user", "now")], GREEDY))
     assert prefilled(events).dropped_messages % 2 == 0 < prefilled(events).dropped_messages
     assert prefilled(events).prompt_tokens + 24 <= prefilled(events).context_tokens == 256
     with pytest.raises(ContextExceeded, match="256"):
-        list(llama.chat([*turns, Message("user", "now")], GREEDY, drop_oldest=False))
+        list(ask.chat(llama, [*turns, Message("user", "now")], GREEDY, drop_oldest=False))
     with pytest.raises(ContextExceeded, match="256"):
-        list(llama.chat([Message("user", LONG * 20)], GREEDY))
+        list(ask.chat(llama, [Message("user", LONG * 20)], GREEDY))
 
 
 def test_completion_goes_on_from_a_text(llama: Engine) -> None:
-    events = list(llama.complete("the quick brown", Sampling(temperature=0, max_tokens=5)))
+    events = list(ask.complete(llama, "the quick brown", Sampling(temperature=0, max_tokens=5)))
     assert prefilled(events).prompt_tokens == len(llama.chat_format.encode_text("the quick brown"))
     assert len(ids_of(events)) <= 5
     with pytest.raises(ContextExceeded, match="256"):
-        llama.complete(LONG * 20, GREEDY)
+        ask.complete(llama, LONG * 20, GREEDY)
 
 
 def test_loading_writes_nothing_to_the_terminal(
@@ -188,7 +188,7 @@ def test_loading_writes_nothing_to_the_terminal(
 ) -> None:
     seen: list[Loading] = []
     engine = Engine.load(folder("qwen2"), progress=seen.append)
-    list(engine.chat(CONVERSATION, GREEDY))
+    list(ask.chat(engine, CONVERSATION, GREEDY))
     engine.close()
     assert capfd.readouterr() == ("", "")
     assert seen

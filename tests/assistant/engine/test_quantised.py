@@ -14,7 +14,7 @@ from assistant.engine.generate.sampling import Sampling
 from assistant.engine.networks import loading
 from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.events import Token
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 CPU = torch.device("cpu")
 
@@ -100,7 +100,7 @@ def test_an_engine_says_the_same_the_second_time(tmp_path: Path, monkeypatch: py
     folder = tiny.save(tmp_path / "model")
 
     def said() -> list[int | None]:
-        events = Engine.load(folder, device="cpu", dtype="int4").complete("the fox", Sampling(temperature=0))
+        events = ask.complete(Engine.load(folder, device="cpu", dtype="int4"), "the fox", Sampling(temperature=0))
         return [event.id for event in events if isinstance(event, Token)]
 
     first = said()

@@ -16,8 +16,10 @@ from assistant.engine.generate.schedule import Schedule, Task
 from assistant.engine.generate.speculation import Drafts
 from assistant.engine.models import catalogue, model_folder
 from assistant.engine.networks.network import Ask, Read
+from assistant.engine.request import Chat
 from assistant.events import Event, Finished, Prefilled, Token
 from prompts.message import Message
+from tests.assistant.engine import ask
 
 pytestmark = pytest.mark.slow
 
@@ -60,10 +62,10 @@ def margins(reference: Any, prompt: list[int], reply: list[int]) -> list[float]:
 
 @pytest.mark.parametrize(("most", "ended"), [(3, "length"), (32, "stop")])
 def test_the_next_turn_waits_for_its_own_words_alone(engine: Engine, most: int, ended: str) -> None:
-    text, _, _, finished = said(engine.chat([QUESTION], Sampling(temperature=0, max_tokens=most)))
+    text, _, _, finished = said(ask.chat(engine, [QUESTION], Sampling(temperature=0, max_tokens=most)))
     assert finished.reason == ended
     turns = [QUESTION, Message("assistant", text), Message("user", "And of Spain?")]
-    _, _, begun, _ = said(engine.chat(turns, GREEDY))
+    _, _, begun, _ = said(ask.chat(engine, turns, GREEDY))
     words, generation_prompt = (
         ["And", " of", " Spain", "?"],
         ["<|im_end|>", "\n", "<|im_start|>", "ass", "istant", "\n"],
@@ -72,12 +74,12 @@ def test_the_next_turn_waits_for_its_own_words_alone(engine: Engine, most: int, 
 
 
 def test_a_conversation(engine: Engine) -> None:
-    text, _, begun, finished = said(engine.chat([QUESTION], GREEDY))
+    text, _, begun, finished = said(ask.chat(engine, [QUESTION], GREEDY))
     assert "Paris" in text
     assert finished.reason == "stop"
     assert begun.context_tokens == 8192
     again = [QUESTION, Message("assistant", text), Message("user", "And of Spain?")]
-    second, _, goes_on, _ = said(engine.chat(again, GREEDY))
+    second, _, goes_on, _ = said(ask.chat(engine, again, GREEDY))
     assert "Madrid" in second
     assert goes_on.cached_tokens >= begun.prompt_tokens
     known = catalogue.known(catalogue.DEFAULT).source
@@ -137,10 +139,10 @@ def test_drafts_change_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(engine, "run", counting)
     monkeypatch.setattr(Drafts, "_longest", lambda _: 4)
-    drafted = said(engine.chat(messages, GREEDY.replace({"max_tokens": 96})))[1]
+    drafted = said(ask.chat(engine, messages, GREEDY.replace({"max_tokens": 96})))[1]
     assert asked.count(5) > 5, "drafts of four tokens"
     monkeypatch.setattr(Reply, "_drafts", lambda _: None)
-    assert drafted == said(engine.chat(messages, GREEDY.replace({"max_tokens": 96})))[1]
+    assert drafted == said(ask.chat(engine, messages, GREEDY.replace({"max_tokens": 96})))[1]
 
 
 def together(engine: Engine, chats: Sequence[Sequence[Message]], sampling: Sampling) -> list[list[int]]:
@@ -157,7 +159,7 @@ def together(engine: Engine, chats: Sequence[Sequence[Message]], sampling: Sampl
     while waiting or schedule.tasks:
         while waiting and len(schedule.tasks) < 8:
             index, messages = waiting.pop(0)
-            schedule.add(Task(engine.replying(messages, sampling), partial(note, replies[index]), errors.append))
+            schedule.add(Task(engine.steps(Chat(messages, sampling)), partial(note, replies[index]), errors.append))
         schedule.round()
     assert errors == [None] * len(chats)
     return replies
@@ -165,16 +167,15 @@ def together(engine: Engine, chats: Sequence[Sequence[Message]], sampling: Sampl
 
 def test_continuing_says_what_one_reply_would_have_said(engine: Engine) -> None:
     messages = [Message("user", "Count from one to ten in words.")]
-    whole, _, _, _ = said(engine.chat(messages, GREEDY))
-    cut, _, _, _ = said(engine.chat(messages, GREEDY.replace({"max_tokens": 12})))
+    whole, _, _, _ = said(ask.chat(engine, messages, GREEDY))
+    cut, _, _, _ = said(ask.chat(engine, messages, GREEDY.replace({"max_tokens": 12})))
     assert whole.startswith(cut)
     assert cut != whole
-    rest, _, _, _ = said(
-        engine.chat([*messages, Message("assistant", cut)], GREEDY.replace({"max_tokens": 20}), continue_final=True)
-    )
+    again = [*messages, Message("assistant", cut)]
+    rest, _, _, _ = said(ask.chat(engine, again, GREEDY.replace({"max_tokens": 20}), continue_final=True))
     assert cut + rest == whole
 
 
 def test_half_precision_runs(real_models: Path) -> None:
     engine = Engine.load(real_models / catalogue.DEFAULT, dtype="bfloat16")
-    assert "Paris" in said(engine.chat([QUESTION], GREEDY))[0]
+    assert "Paris" in said(ask.chat(engine, [QUESTION], GREEDY))[0]

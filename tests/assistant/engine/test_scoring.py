@@ -10,12 +10,11 @@ from transformers import AutoModelForCausalLM
 from assistant.engine.engine import Engine
 from assistant.engine.generate import scoring
 from assistant.engine.generate.sampling import Sampling
-from assistant.engine.generate.schedule import alone
 from assistant.engine.generate.scoring import Tree
 from assistant.errors import ContextExceeded, RequestRefused
-from assistant.events import Prefilled, Reread, Token, Tokenized
+from assistant.events import Prefilled, Token
 from prompts.message import Message
-from tests.assistant.engine import tiny
+from tests.assistant.engine import ask, tiny
 
 PROMPT = [Message("system", "Be brief."), Message("user", "the quick brown fox: 你好")]
 LABELS = ["good", "bad", "very good", "very bad indeed", "好", "x", "very good"]
@@ -48,7 +47,7 @@ def test_scores_are_those_of_a_plain_forward(
     engine = Engine.load(path := folder(kind), dtype="float32")
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     prompt = engine.chat_format.encode(PROMPT)
-    for scores, label in zip(engine.score(PROMPT, LABELS), LABELS, strict=True):
+    for scores, label in zip(ask.score(engine, PROMPT, LABELS), LABELS, strict=True):
         ids = engine.chat_format.encode_following(label)
         logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
         expected = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0]
@@ -58,9 +57,9 @@ def test_scores_are_those_of_a_plain_forward(
 def test_scoring_leaves_the_conversation_as_it_was(folder: Callable[[str], Path]) -> None:
     engine = Engine.load(folder("llama"), dtype="float32")
     greedy = Sampling(temperature=0, max_tokens=10)
-    before = list(engine.chat(PROMPT, greedy))
-    engine.score(PROMPT, LABELS)
-    after = list(engine.chat(PROMPT, greedy))
+    before = list(ask.chat(engine, PROMPT, greedy))
+    ask.score(engine, PROMPT, LABELS)
+    after = list(ask.chat(engine, PROMPT, greedy))
     assert [one.id for one in after if isinstance(one, Token)] == [one.id for one in before if isinstance(one, Token)]
     (begun,) = [event for event in after if isinstance(event, Prefilled)]
     assert begun.cached_tokens == begun.prompt_tokens - 1
@@ -69,25 +68,23 @@ def test_scoring_leaves_the_conversation_as_it_was(folder: Callable[[str], Path]
 def test_too_long_to_score(folder: Callable[[str], Path]) -> None:
     engine = Engine.load(folder("llama"), dtype="float32")
     with pytest.raises(ContextExceeded, match="256"):
-        engine.score(PROMPT, ["x " * 300])
-    assert engine.score(PROMPT, []) == []
+        ask.score(engine, PROMPT, ["x " * 300])
+    assert ask.score(engine, PROMPT, []) == []
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_embedding(folder: Callable[[str], Path], kind: str) -> None:
     engine = Engine.load(folder(kind), dtype="float32")
-    one, other, again = engine.embed(["the quick fox", "完全不同", "the quick fox"])
+    one, other, again = ask.embed(engine, ["the quick fox", "完全不同", "the quick fox"])
     assert one == again != other
     assert len(one) == 32
     assert sum(x * x for x in one) == pytest.approx(1)
     with pytest.raises(ContextExceeded):
-        engine.embed(["x " * 300])
+        ask.embed(engine, ["x " * 300])
 
 
 def reread(engine: Engine, reply: str | list[int], top: int = 3) -> tuple[Token, ...]:
-    (reread,) = alone(engine.rereading(PROMPT, reply, top), engine.run)
-    assert isinstance(reread, Reread)
-    return reread.tokens
+    return ask.reread(engine, PROMPT, reply, top).tokens
 
 
 @pytest.mark.parametrize("nodes", [scoring.MOST_NODES, 3])
@@ -98,7 +95,7 @@ def test_a_reply_is_read_again_as_it_was_made(
     monkeypatch.setattr(scoring, "MOST_NODES", nodes)
     engine = Engine.load(folder(kind), dtype="float32")
     sampling = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=5, max_tokens=12, top_logprobs=3)
-    made = [event for event in engine.chat(PROMPT, sampling) if isinstance(event, Token) and event.id is not None]
+    made = [event for event in ask.chat(engine, PROMPT, sampling) if isinstance(event, Token) and event.id is not None]
     again = reread(engine, [token.id for token in made if token.id is not None])
     assert [token.id for token in again] == [token.id for token in made]
     for one, other in zip(again, made, strict=True):
@@ -109,7 +106,7 @@ def test_a_reply_is_read_again_as_it_was_made(
 
 def test_a_text_is_read_again_as_its_tokens(folder: Callable[[str], Path]) -> None:
     engine = Engine.load(folder("llama"), dtype="float32")
-    for label, scores in zip(LABELS, engine.score(PROMPT, LABELS), strict=True):
+    for label, scores in zip(LABELS, ask.score(engine, PROMPT, LABELS), strict=True):
         tokens = reread(engine, label, 0)
         assert "".join(token.text for token in tokens) == label
         assert [token.logprob for token in tokens] == pytest.approx(scores, abs=1e-4)
@@ -124,8 +121,7 @@ def test_a_text_is_read_again_as_its_tokens(folder: Callable[[str], Path]) -> No
 def test_pieces_of_tokens_make_the_text_again(folder: Callable[[str], Path], kind: str) -> None:
     engine = Engine.load(folder(kind), dtype="float32")
     texts = ["the quick 好 fox 🦊", "x"]
-    (told,) = alone(engine.tokenizing(PROMPT, texts), engine.run)
-    assert isinstance(told, Tokenized)
+    told = ask.tokenize(engine, PROMPT, texts)
     assert list(told.ids[0]) == engine.chat_format.encode(PROMPT)
     assert ["".join(pieces) for pieces in told.pieces[1:]] == texts
     assert [len(ids) for ids in told.ids] == [len(pieces) for pieces in told.pieces]

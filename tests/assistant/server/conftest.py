@@ -13,8 +13,9 @@ import pytest
 from assistant.client.http import Endpoint, connect
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.networks.network import Ask, Read, Steps
+from assistant.engine.request import Adapted, Chat, Complete, Embed, ReadAgain, Request, Score, Tokenize
 from assistant.errors import ContextExceeded, ModelUnknown
-from assistant.events import Embedded, Finished, Loading, Prefilled, Scored, Token, Tokenized, TopToken, Usage
+from assistant.events import Embedded, Event, Finished, Loading, Prefilled, Scored, Token, Tokenized, TopToken, Usage
 from assistant.paths import Paths
 from assistant.server.app import private_app
 from assistant.server.embedding import Embedding
@@ -48,42 +49,40 @@ class CountingEngine:
     together: int = 0
     """The most requests that were ever at work at one time."""
 
-    def replying(
-        self,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        *,
-        continue_final: bool,
-        drop_oldest: bool,
-        adapter: Path | None,
-        choice: int,
-    ) -> Steps:
+    def steps(self, request: Request) -> Steps:
+        match request:
+            case Chat():
+                self._note(request.messages, request)
+                self.sampling = request.sampling
+                self.options = {"continue_final": request.continue_final, "drop_oldest": request.drop_oldest}
+                if request.messages[-1].content == "too long":
+                    raise ContextExceeded("The prompt has 9 tokens, the context 8.")
+                return self._say(request.choice, request.sampling)
+            case Complete():
+                self._note([Message("user", request.text)], request)
+                self.sampling = request.sampling
+                return self._say(request.choice, request.sampling)
+            case Score():
+                self._note(request.messages, request)
+                return self._told(1, Scored(tuple((-0.5,) * len(text) for text in request.continuations), 3))
+            case Embed():
+                vectors = tuple((0.6, 0.8) for _ in request.texts)
+                return self._told(len(vectors), Embedded(vectors, 2 * len(vectors)))
+            case Tokenize():
+                said = [message.content for message in request.messages] + list(request.texts)
+                ids = tuple(tuple(map(ord, text)) for text in said)
+                return self._told(0, Tokenized(ids, tuple(map(tuple, said)), 8))
+            case ReadAgain():
+                raise NotImplementedError
+
+    def _note(self, messages: Sequence[Message], request: Adapted) -> None:
         self.asked.append(messages)
-        self.sampling, self.adapter = sampling, adapter
-        self.options = {"continue_final": continue_final, "drop_oldest": drop_oldest}
-        if messages[-1].content == "too long":
-            raise ContextExceeded("The prompt has 9 tokens, the context 8.")
-        return self._say(choice, sampling)
+        self.adapter = request.adapter
 
-    def completing(self, text: str, sampling: Sampling, *, adapter: Path | None, choice: int) -> Steps:
-        self.asked.append([Message("user", text)])
-        self.sampling, self.adapter = sampling, adapter
-        return self._say(choice, sampling)
-
-    def scoring(self, messages: Sequence[Message], continuations: Sequence[str], *, adapter: Path | None) -> Steps:
-        self.asked.append(messages)
-        self.adapter = adapter
-        yield Ask(NOTHING, [1])
-        yield Scored(tuple((-0.5,) * len(text) for text in continuations), 3)
-
-    def embedding(self, texts: Sequence[str]) -> Steps:
-        for _ in texts:
-            yield Read([1])
-        yield Embedded(tuple((0.6, 0.8) for _ in texts), 2 * len(texts))
-
-    def tokenizing(self, messages: Sequence[Message], texts: Sequence[str]) -> Steps:
-        said = [message.content for message in messages] + list(texts)
-        yield Tokenized(tuple(tuple(map(ord, text)) for text in said), tuple(map(tuple, said)), 8)
+    def _told(self, passes: int, event: Event) -> Steps:
+        for _ in range(passes):
+            yield Ask(NOTHING, [1])
+        yield event
 
     def run(self, asks: Sequence[Ask | Read]) -> list[None]:
         self.rounds.append(len(asks))

@@ -1,12 +1,17 @@
-"""What may be asked, in the OpenAI API's own terms. Unknown fields are ignored, as that API's other servers do;
-known ones that would change the answer, but that this engine can't honour, are refused."""
+"""What bodies of requests have in common, in the OpenAI API's own terms, and how they are read.
+
+Unknown fields are ignored, as that API's other servers do. Known fields that would change the answer, but that this
+engine can't honour, are refused.
+"""
 
 import json
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from starlette.requests import Request
 
 from assistant.engine.generate.sampling import Sampling
+from assistant.errors import RequestRefused
 from assistant.wire.chunks import Wanted
 from assistant.wire.errors import InvalidRequest
 from prompts.message import Message, Role
@@ -14,11 +19,12 @@ from prompts.message import Message, Role
 UNSUPPORTED = ("audio", "best_of", "dimensions", "echo", "function_call", "functions", "suffix", "tools")
 """Fields of the API that are refused where they say anything but "no"."""
 
-
 MOST_CHOICES = 16
+MOST_BYTES = 64_000_000
+"""Longest body that is read: far beyond any context window, far below what would fill the memory."""
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
@@ -34,12 +40,12 @@ def _encodable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_encodable)]
 
 
-class TextPart(_Body):
+class TextPart(Body):
     type: Literal["text"]
     text: Text
 
 
-class ChatMessage(_Body):
+class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: list[TextPart]
 
@@ -53,17 +59,17 @@ class ChatMessage(_Body):
         return Message(role, "".join(part.text for part in self.content))
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     include_usage: bool | None = None
     include_events: bool | None = None
     """Ours: also tell of loading and prefill."""
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     json_schema: dict[str, Any] | bool = Field(alias="schema")
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """The form of a reply, as OpenAI has it."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -80,7 +86,7 @@ class ResponseFormat(_Body):
         return json.dumps(self.json_schema.json_schema)
 
 
-class _Supported(_Body):
+class Supported(Body):
     """Refuses what would change the answer but can't be honoured."""
 
     @model_validator(mode="before")
@@ -92,7 +98,7 @@ class _Supported(_Body):
         return body
 
 
-class Spoken(_Supported):
+class Spoken(Supported):
     """A request that an adapter may answer."""
 
     model: str = Field(min_length=1)
@@ -172,112 +178,17 @@ _SAMPLING = (
 )
 
 
-class ChatRequest(Generation):
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = None
-    continue_final_message: bool | None = None
-    """Go on with the last message, which is the assistant's, as vLLM does."""
-    truncation: Literal["oldest", "refuse"] | None = None
-    """What happens to a conversation that outgrows the context. `oldest` where nothing is said."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.continue_final_message and self.messages[-1].role != "assistant":
-            raise ValueError("continue_final_message needs a last message of role assistant")
-        if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs")
-        self.max_tokens = self.max_completion_tokens or self.max_tokens
-        return self
-
-    @property
-    def alternatives(self) -> int:
-        return self.top_logprobs or 0
-
-    @property
-    def wants_logprobs(self) -> bool:
-        return bool(self.logprobs)
-
-
-class CompletionRequest(Generation):
-    prompt: Text
-    logprobs: int | bool | None = None
-    """OpenAI's number of alternatives; ours also takes true."""
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _only_one(cls, prompt: Any) -> Any:
-        return prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt
-
-    @property
-    def alternatives(self) -> int:
-        return 0 if isinstance(self.logprobs, bool) else self.logprobs or 0
-
-    @property
-    def wants_logprobs(self) -> bool:
-        return self.logprobs is not None and self.logprobs is not False
-
-
-class ScoreRequest(Spoken):
-    """Ours: how likely each continuation of a conversation is."""
-
-    messages: list[ChatMessage] = Field(min_length=1)
-    continuations: list[Annotated[Text, Field(min_length=1)]] = Field(min_length=1, max_length=1000)
-
-
-class LogprobsRequest(Spoken):
-    """Ours: a reply to a conversation token by token, given as text or as the ids that it was made of."""
-
-    messages: list[ChatMessage] = Field(min_length=1)
-    reply: Annotated[Text, Field(min_length=1)] | None = None
-    token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
-    top_logprobs: int = Field(default=0, ge=0, le=20)
-
-    @model_validator(mode="after")
-    def _one_reply(self) -> Self:
-        if (self.reply is None) == (self.token_ids is None):
-            raise ValueError("give either reply or token_ids")
-        return self
-
-
-class TokenizeRequest(_Supported):
-    """Ours, after vLLM's: a conversation as the model reads it, and texts as they would stand in it."""
-
-    model: str = Field(min_length=1)
-    messages: list[ChatMessage] = []
-    prompt: list[Text] = Field(default=[], max_length=2048)
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _listed(cls, texts: Any) -> Any:
-        return [texts] if isinstance(texts, str) else texts
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.messages and not self.prompt:
-            raise ValueError("give messages or prompt")
-        return self
-
-
-class EmbeddingsRequest(_Supported):
-    model: str = Field(min_length=1)
-    input: list[Text] = Field(min_length=1, max_length=2048)
-    encoding_format: Literal["float", "base64"] | None = None
-    background: bool = False
-    """Ours alone: wait while the engine has anything else to do. Of a model that chats, without effect."""
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _listed(cls, texts: Any) -> Any:
-        return [texts] if isinstance(texts, str) else texts
-
-
-class LoadRequest(_Body):
-    model: str = Field(min_length=1)
-
-
 Asked = TypeVar("Asked", bound=BaseModel)
+
+
+async def read(request: Request, kind: type[Asked]) -> Asked:
+    """The request in the body. Raises `RequestRefused` where it is too long or says something else."""
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise RequestRefused(f"The body is longer than {MOST_BYTES:,} bytes.", code="too_large", status=413)
+    return parse(bytes(content), kind)
 
 
 def parse(content: bytes, kind: type[Asked]) -> Asked:

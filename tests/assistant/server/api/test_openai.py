@@ -136,7 +136,7 @@ async def test_a_message_of_a_megabyte(service: Service) -> None:
 
 
 async def test_a_body_without_an_end_is_not_read_for_ever(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assistant.server.openai.MOST_BYTES", 1000)
+    monkeypatch.setattr("assistant.server.api.body.MOST_BYTES", 1000)
     status, body = await post(service, {"model": "m", "messages": [{"role": "user", "content": "x" * 2000}]})
     assert (status, body["error"]["code"]) == (413, "too_large")
 

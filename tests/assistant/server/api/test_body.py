@@ -7,7 +7,8 @@ import pytest
 
 from assistant.engine.generate.sampling import Sampling
 from assistant.errors import AssistantError
-from assistant.server.schemas import ChatRequest, CompletionRequest, parse
+from assistant.server.api.body import parse
+from assistant.server.api.replies import ChatRequest, CompletionRequest
 from assistant.wire.errors import InvalidRequest, refusal
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
