@@ -1,7 +1,7 @@
 """What an engine says while it works. The engine yields these, the server writes them as server-sent
 events, the client turns those back into the same objects. Standard library only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -26,6 +26,8 @@ class Prefilled:
     """Oldest messages left out so that the prompt fits the context."""
     context_tokens: int = 0
     """Size of the context window; 0 where a remote server doesn't say."""
+    read_s: float = field(default=0.0, compare=False)
+    """Seconds that it took to read the prompt; 0 where a remote server doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class Timing:
     """From the start of prefill to the first token."""
     total_s: float = 0.0
     """From the start of prefill to the last token."""
+
+    def __add__(self, later: "Timing") -> "Timing":
+        """Of a reply that was continued: both parts together, also their waits for a first token."""
+        return Timing(
+            self.load_s + later.load_s, self.first_token_s + later.first_token_s, self.total_s + later.total_s
+        )
 
     def tokens_per_s(self, completion_tokens: int) -> float:
         """Decoding speed: tokens after the first, over the time they took. 0.0 for fewer than two tokens."""

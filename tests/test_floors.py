@@ -13,6 +13,7 @@ FLOORS = [
     ("assistant.safe_text", 0),
     ("assistant.errors", 0),
     ("assistant.events", 0),
+    ("assistant.growing", 0),
     ("assistant.shades", 0),
     ("assistant.paths", 0),
     ("assistant.locks", 0),

@@ -1,7 +1,6 @@
 """One chat request and the events of its answer: the body, and the stream read back."""
 
 import json
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -12,7 +11,8 @@ from assistant.adapters.speakers import Speaker
 from assistant.client.http import Endpoint, stream, unanswered
 from assistant.engine.generate.sampling import Sampling
 from assistant.errors import EngineDied
-from assistant.events import Event, Prefilled, Timing, Token
+from assistant.events import Event, Prefilled, Token
+from assistant.growing import Clock
 from assistant.wire.chunks import ChunkReader
 from assistant.wire.errors import BadAnswer, error_from
 from prompts.message import Message
@@ -97,20 +97,20 @@ async def answer(
     A server that says nothing of its prefill gets a `Prefilled` with `dropped_messages`; one that says nothing of its
     timing is timed from here. Raises `EngineDied` where the stream ends before the reply does.
     """
-    reader, prefilled, started_s, first_token_s = ChunkReader(), False, time.monotonic(), 0.0
+    reader, prefilled, clock = ChunkReader(), False, Clock()
     async with aclosing(events(http, path, body, endpoint, reader)) as said:
         async for event in said:
             if isinstance(event, Token):
-                first_token_s = first_token_s or time.monotonic() - started_s
+                clock.token()
                 if not prefilled:
-                    yield Prefilled(0, dropped_messages=dropped_messages)
+                    yield Prefilled(0, dropped_messages=dropped_messages, read_s=clock.elapsed_s)
             prefilled = prefilled or isinstance(event, Prefilled | Token)
             yield event
     if reader.reason is None:
         raise EngineDied(f"{endpoint.name} ended the answer before it was finished. Ask again.")
     if not prefilled:
-        yield Prefilled(0, dropped_messages=dropped_messages)
-    for event in reader.finished(Timing(0.0, first_token_s, time.monotonic() - started_s)):
+        yield Prefilled(0, dropped_messages=dropped_messages, read_s=clock.elapsed_s)
+    for event in reader.finished(clock.timing()):
         yield event
 
 

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlite_utils import Database
@@ -19,13 +19,15 @@ from assistant import __version__
 from assistant.adapters.speakers import BASE, Speaker, speaker_of
 from assistant.adapters.speakers import speaker as speaker_for
 from assistant.client import Client
+from assistant.dialogue.outcome import continued_from, outcome_of, state_of
 from assistant.engine.generate.sampling import Sampling
 from assistant.errors import AdapterError, AssistantError, EngineDied, StoreError
-from assistant.events import Event, Finished, Prefilled, Token
+from assistant.events import Event
+from assistant.growing import Growing
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.conversations import Conversation
-from assistant.store.messages import Outcome, Provenance, StoredMessage
+from assistant.store.messages import Provenance, StoredMessage
 from prompts.library import Library
 from prompts.message import Message
 from prompts.reasoning import answer
@@ -41,10 +43,13 @@ HEARTBEAT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ReplyStarted:
-    """The reply has its row. `user_id` is the row of what was typed, None where nothing new was typed."""
+    """The reply has its row. `user_id` is the row of what was typed, None where nothing new was typed. `growing` has
+    taken each event of the reply before it is passed on.
+    """
 
     message_id: int
     user_id: int | None
+    growing: Growing
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,85 +106,6 @@ def turns_with_rows(path: Sequence[StoredMessage]) -> list[tuple[Message, list[S
         else:
             said.append((Message("assistant" if row.role == "assistant" else "user", content), [row]))
     return said
-
-
-@dataclass(slots=True)
-class Growing:
-    """What has come of one reply so far."""
-
-    text: str = ""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    token_lengths: list[int] = field(default_factory=list)
-    """Characters of `text` that came with each token; what came before the first one counts as its own."""
-    unclaimed: int = 0
-    """Characters that came before any token."""
-    prefilled: Prefilled | None = None
-    finished: Finished | None = None
-    started_s: float = field(default_factory=time.monotonic)
-    first_token_s: float = 0.0
-
-    def take(self, event: Event) -> None:
-        match event:
-            case Token():
-                self.first_token_s = self.first_token_s or time.monotonic() - self.started_s
-                self.text += event.text
-                if event.id is not None and event.logprob is not None:
-                    self.token_ids.append(event.id)
-                    self.logprobs.append(event.logprob)
-                    self.token_lengths.append(self.unclaimed + len(event.text))
-                    self.unclaimed = 0
-                elif self.token_lengths:
-                    self.token_lengths[-1] += len(event.text)
-                else:
-                    self.unclaimed += len(event.text)
-            case Prefilled():
-                self.prefilled = event
-                self.started_s = time.monotonic()
-            case Finished():
-                self.finished = event
-
-    def take_over(self, before: Outcome) -> None:
-        """Begin with the tokens of a reply that is continued, where all of them are known."""
-        if sum(before.token_lengths) == len(self.text):
-            self.token_ids, self.logprobs = list(before.token_ids), list(before.logprobs)
-            self.token_lengths = list(before.token_lengths)
-
-    def outcome(self) -> Outcome:
-        """Figures of the engine where it finished, our own count and clock where it was cut off."""
-        prefilled = self.prefilled or Prefilled(prompt_tokens=0)
-        common: dict[str, Any] = {
-            "dropped_messages": prefilled.dropped_messages,
-            "context_tokens": prefilled.context_tokens,
-            "token_ids": self.token_ids,
-            "logprobs": self.logprobs,
-            "token_lengths": self.token_lengths,
-        }
-        if (done := self.finished) is None:
-            return Outcome(
-                prompt_tokens=prefilled.prompt_tokens,
-                cached_tokens=prefilled.cached_tokens,
-                completion_tokens=len(self.token_ids),
-                first_token_s=self.first_token_s,
-                total_s=time.monotonic() - self.started_s,
-                finish_reason="cancelled",
-                **common,
-            )
-        return Outcome(
-            model_hash=done.model_hash,
-            prompt_tokens=done.usage.prompt_tokens,
-            cached_tokens=done.usage.cached_tokens,
-            completion_tokens=done.usage.completion_tokens,
-            load_s=done.timing.load_s,
-            first_token_s=done.timing.first_token_s,
-            total_s=done.timing.total_s,
-            finish_reason=done.reason,
-            device=done.device,
-            **common,
-        )
-
-
-STATE_OF_REASON = {"stop": "complete", "length": "cut", "cancelled": "stopped"}
 
 
 class Dialogue:
@@ -308,13 +234,13 @@ class Dialogue:
         else:
             message_id, growing.text = continued.id, continued.content
             if messages.was_generated(self._db, message_id):
-                growing.take_over(messages.reply_info(self._db, message_id).outcome)
+                growing = continued_from(continued.content, messages.reply_info(self._db, message_id).outcome)
             messages.resume_reply(self._db, message_id)
             prompt.append(Message("assistant", continued.content))
         state, error = "stopped", ""  # how it ends when whoever reads us goes away
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
-            yield ReplyStarted(message_id, user_id)
+            yield ReplyStarted(message_id, user_id, growing)
             if trouble is not None:
                 raise trouble
             chat = self._client.chat(
@@ -324,7 +250,7 @@ class Dialogue:
                 async for event in events:
                     growing.take(event)
                     yield event
-            state = STATE_OF_REASON[growing.finished.reason] if growing.finished else "interrupted"
+            state = state_of(growing)
         except StoreError:
             raise
         except AssistantError as failure:
@@ -334,7 +260,7 @@ class Dialogue:
             keeper.cancel()
             if growing.finished and growing.finished.adapter_hash:
                 messages.name_adapter(self._db, message_id, growing.finished.adapter_hash)
-            messages.end_reply(self._db, message_id, growing.text, state, growing.outcome(), error)
+            messages.end_reply(self._db, message_id, growing.text, state, outcome_of(growing), error)
         yield ReplyEnded(message_id, state, error)
 
     async def _keep(self, message_id: int, growing: Growing) -> None:

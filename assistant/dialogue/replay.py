@@ -9,12 +9,14 @@ from sqlite_utils import Database
 from assistant import __version__
 from assistant.adapters.speakers import Folders, Speaker, speaker_of
 from assistant.client import Client
-from assistant.dialogue.exchange import STATE_OF_REASON, Growing, turns
+from assistant.dialogue.exchange import turns
+from assistant.dialogue.outcome import outcome_of, state_of
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import Remote
 from assistant.errors import AdapterUnknown, ModelUnknown, ReplayRefused
 from assistant.events import Finished, Prefilled
+from assistant.growing import Growing
 from assistant.paths import Paths
 from assistant.store import conversations, messages
 from assistant.store.database import select, transaction
@@ -173,8 +175,7 @@ def _store(db: Database, then: Asked, growing: Growing) -> int:
         leaf = conversations.get(db, then.row.conversation_id).leaf_id
         made = replace(then.info.provenance, version=__version__)
         message_id = messages.begin_reply(db, then.row.conversation_id, then.row.parent_id, made)
-        state = STATE_OF_REASON[growing.finished.reason] if growing.finished else "interrupted"
-        messages.end_reply(db, message_id, growing.text, state, growing.outcome())
+        messages.end_reply(db, message_id, growing.text, state_of(growing), outcome_of(growing))
         if leaf is not None:
             messages.open_leaf(db, then.row.conversation_id, leaf)
     return message_id

@@ -71,6 +71,7 @@ class Outcome:
     load_s: float = 0.0
     first_token_s: float = 0.0
     total_s: float = 0.0
+    """Of a continued reply, tokens and seconds of all its parts; its earlier parts aren't counted as prompt."""
     finish_reason: str = ""
     device: str = ""
     token_ids: Sequence[int] = field(default_factory=list)

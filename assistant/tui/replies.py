@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from time import monotonic
 
 from assistant.dialogue.exchange import ReplyEnded, ReplyStarted, Step
 from assistant.errors import AssistantError
-from assistant.events import Finished, Loading, Prefilled, Token
+from assistant.events import Loading, Prefilled, Token
+from assistant.growing import Growing
 from assistant.tui.logs import Log
 from prompts.errors import PromptError
 
@@ -23,49 +23,29 @@ class Reply:
     log: Log
     conversation_id: int
     message_id: int = 0
-    text: str = ""
-    """All of it, also what a continued reply had before."""
+    growing: Growing = field(default_factory=Growing)
     state: str = "reading the prompt"
     """What the engine does before the first token; empty from then on."""
-    prefilled: Prefilled | None = None
-    finished: Finished | None = None
-    tokens: int = 0
-    asked_s: float = field(default_factory=monotonic)
-    first_token_s: float | None = None
-    """Seconds from the request to the first token."""
 
     @property
     def key(self) -> Key:
         return self.log.private, self.conversation_id
 
     @property
-    def tokens_per_s(self) -> float:
-        """Speed since the first token; 0.0 for fewer than two."""
-        if self.first_token_s is None or self.tokens < 2:
-            return 0.0
-        elapsed_s = monotonic() - self.asked_s - self.first_token_s
-        return (self.tokens - 1) / elapsed_s if elapsed_s > 0 else 0.0
+    def text(self) -> str:
+        """All of it, also what a continued reply had before."""
+        return self.growing.text
 
     def take(self, step: Step) -> None:
-        """Note what `step` tells."""
+        """Note a step. The dialogue has added it to `growing`."""
         match step:
             case ReplyStarted():
-                self.message_id = step.message_id
+                self.message_id, self.growing = step.message_id, step.growing
             case Loading():
                 percent = "" if step.fraction is None else f" {step.fraction:.0%}"
                 self.state = step.stage + percent
-                self.asked_s = monotonic()
-            case Prefilled():
-                self.prefilled = step
+            case Prefilled() | Token():
                 self.state = ""
-            case Token():
-                if self.first_token_s is None:
-                    self.first_token_s = monotonic() - self.asked_s
-                self.state = ""
-                self.tokens += 1
-                self.text += step.text
-            case Finished():
-                self.finished = step
 
 
 Listener = Callable[[Reply, Step], Awaitable[None]]
@@ -95,7 +75,7 @@ class Replies:
 
     def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> Reply:
         """Read `steps` of a dialogue to their end, in the background. `before` is the text that it goes on from."""
-        reply = Reply(log, conversation_id, text=before)
+        reply = Reply(log, conversation_id, growing=Growing(before))
         self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, steps))
         return reply
 

@@ -85,9 +85,9 @@ def figures_of_outcome(outcome: Outcome) -> list[str]:
 
 def figures_of_reply(reply: Reply) -> list[str]:
     """The same of a reply that grows."""
-    read = reply.prefilled
-    used = (read.prompt_tokens if read else 0) + reply.tokens
-    return _figures(used, read.context_tokens if read else 0, reply.first_token_s or 0.0, reply.tokens_per_s)
+    growing, read = reply.growing, reply.growing.prefilled
+    used, first_token_s = growing.prompt_tokens + growing.tokens, growing.timing.first_token_s
+    return _figures(used, read.context_tokens if read else 0, first_token_s, growing.tokens_per_s)
 
 
 def _figures(used: int, context: int, first_token_s: float, tokens_per_s: float) -> list[str]:

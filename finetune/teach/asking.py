@@ -1,14 +1,13 @@
 """Greedy replies of the engine that chats, to many prompts at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from assistant.engine.engine import Engine
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import Schedule, Task
 from assistant.engine.request import Chat
-from assistant.events import Event, Finished, Token
+from assistant.growing import Growing
 from prompts.message import Message
 
 Prompt = Sequence[Message]
@@ -16,30 +15,13 @@ AT_ONCE = 32
 """Replies that grow together."""
 
 
-@dataclass(slots=True)
-class Said:
-    """A reply. `ids`: its tokens, without the one that ends it; `ended`: whether one did."""
-
-    text: str = ""
-    ids: list[int] = field(default_factory=list)
-    ended: bool = False
-
-    def take(self, event: Event) -> None:
-        """Add an event of the engine."""
-        if isinstance(event, Token):
-            self.text += event.text
-            self.ids += [] if event.id is None else [event.id]
-        elif isinstance(event, Finished):
-            self.ended = event.reason == "stop"
-
-
-def replies(engine: Engine, prompts: Sequence[Prompt], tokens: int, adapter: Path | None) -> list[Said]:
+def replies(engine: Engine, prompts: Sequence[Prompt], tokens: int, adapter: Path | None) -> list[Growing]:
     """A reply of at most so many tokens to each prompt. `adapter`: its folder; None for the base alone.
 
     Raises what the engine raises, such as `ContextExceeded`.
     """
     greedy = Sampling(temperature=0.0, max_tokens=tokens)
-    said, errors = [Said() for _ in prompts], list[Exception]()
+    said, errors = [Growing() for _ in prompts], list[Exception]()
     for begin in range(0, len(prompts), AT_ONCE):
         schedule = Schedule(engine.run)
         for one, prompt in zip(said[begin : begin + AT_ONCE], prompts[begin : begin + AT_ONCE], strict=True):

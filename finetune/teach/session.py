@@ -108,7 +108,8 @@ class Session:
         teacher = None if self.like_base else self.start
         for prompt, said in zip(prompts, replies(self.engine, prompts, HELD_TOKENS, teacher), strict=True):
             ids = self.base.chat_format.encode(prompt)
-            reply = [*said.ids, *([end] if said.ended else [])]
+            ended = said.finished is not None and said.finished.reason == "stop"
+            reply = [*said.token_ids, *([end] if ended else [])]
             rows.append(Row.of([*ids, *reply], [(len(ids), len(ids) + len(reply))]))
         return self._anchors(rows)
 

@@ -20,7 +20,8 @@ from assistant.engine.generate.speculation import Drafts, PassTimes
 from assistant.engine.generate.text_stream import StopStrings, TextStream
 from assistant.engine.generate.token_choice import Chosen, TokenChoice
 from assistant.engine.networks.network import Ask, Conversation, Network, Steps
-from assistant.events import Finished, FinishReason, Prefilled, Timing, Token, TopToken, Usage
+from assistant.events import Finished, FinishReason, Prefilled, Token, TopToken, Usage
+from assistant.growing import Clock
 
 PREFILL_TOKENS = 512
 """Prompt tokens computed at once: between two such pieces a stop request is heard, and other replies go on."""
@@ -89,15 +90,15 @@ class Reply:
         self._stops = StopStrings((*sampling.stop, *prompt.stops))
         self._room = min(sampling.max_tokens, model.context_tokens - len(prompt.ids))
         self._count = 0
-        self._began_s = self._first_token_s = 0.0
+        self._clock = Clock()
 
     def steps(self) -> Steps:
         """`Prefilled`, a `Token` for each, `Finished`. Then, while the reply is read, the head of the next turn."""
-        self._began_s = time.monotonic()
+        self._clock.restart()
         conversation, cached = self._model.conversations.take(self._prompt.ids, self._adapter)
         try:
             logits = yield from read_prompt(self._model, conversation, self._prompt.ids)
-            yield Prefilled(len(self._prompt.ids), cached, self._prompt.dropped_messages, self._model.context_tokens)
+            yield self._prefilled(cached)
             if self._prompt.opening:
                 yield Token(self._prompt.opening, choice=self._number)
             reason, unread = yield from self._tokens(conversation, logits)
@@ -129,7 +130,7 @@ class Reply:
                 self._drop(conversation, refused)
             for one in chosen:
                 self._count += 1
-                self._first_token_s = self._first_token_s or time.monotonic() - self._began_s
+                self._clock.token()
                 if one.token in self._model.end_ids:
                     return "stop", []
                 yield self._token(one)
@@ -177,11 +178,15 @@ class Reply:
         top = tuple(TopToken(self._model.decode([token]), logprob, token) for token, logprob in chosen.top)
         return Token(piece, chosen.token, chosen.logprob, top, self._number)
 
+    def _prefilled(self, cached: int) -> Prefilled:
+        prompt, model = self._prompt, self._model
+        return Prefilled(len(prompt.ids), cached, prompt.dropped_messages, model.context_tokens, self._clock.elapsed_s)
+
     def _finished(self, reason: FinishReason, cached: int) -> Finished:
         return Finished(
             reason,
             Usage(len(self._prompt.ids), self._count, cached),
-            Timing(0.0, self._first_token_s, time.monotonic() - self._began_s),
+            self._clock.timing(),
             self._choice.seed,
             self._model.model_hash(),
             str(self._model.network.device),

@@ -189,7 +189,9 @@ class ChatScreen(TellsErrors, Screen[None]):
         self._status_s = monotonic()
         setup, reply = self.view.current_setup, self.view.reply
         figures = (
-            self.view.last_figures() if reply is None or reply.prefilled is None else views.figures_of_reply(reply)
+            self.view.last_figures()
+            if reply is None or reply.growing.prefilled is None
+            else views.figures_of_reply(reply)
         )
         line = self.query_one(StatusLine)
         line.state = reply.state if reply is not None else ""

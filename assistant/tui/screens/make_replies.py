@@ -61,7 +61,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
     def _show_progress(self) -> None:
         reply = self._growing
         if reply is not None:
-            state = reply.state or f"{reply.tokens:,} tokens"
+            state = reply.state or f"{reply.growing.tokens:,} tokens"
             line = f"Reply {len(self._made) + 1} of 2: {printable(state, newlines=False)}"
             self.query_one("#progress", Label).update(line)
 

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from assistant.client import Client
 from assistant.dialogue.exchange import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, follow_branch, turns
 from assistant.errors import AdapterUnknown
-from assistant.events import Finished, Token
+from assistant.events import Finished, Timing, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
@@ -359,3 +359,41 @@ async def test_a_reply_goes_on_with_the_model_that_began_it(
     await all_of(dialogue.continue_reply(reply))
     assert messages.get(db, reply).content == "One two."
     assert engine.requests[-1]["model"] == "fake"
+
+
+async def test_a_continued_reply_counts_all_its_tokens_and_its_whole_time(
+    db: Database, dialogue: Dialogue, engine: FakeEngine, conversation: int
+) -> None:
+    """Whether its last part ends by itself or is stopped."""
+    engine.enqueue(
+        Reply("one two three", reason="length", prompt_tokens=20, timing=Timing(1.0, 0.5, 2.5)),
+        Reply(" four five", reason="length", prompt_tokens=23, timing=Timing(0.0, 0.5, 1.5)),
+        Reply(" six seven eight", prompt_tokens=25, hold_after=2),
+    )
+    reply = ended(await all_of(dialogue.send(conversation, "Count", parent_id=None))).message_id
+    await all_of(dialogue.continue_reply(reply))
+    went = messages.reply_info(db, reply).outcome
+    assert (went.prompt_tokens, went.completion_tokens, len(went.token_ids)) == (20, 5, 5)
+    assert (went.load_s, went.first_token_s, went.total_s) == (1.0, 1.0, 4.0)
+    steps = dialogue.continue_reply(reply)
+    async for step in steps:
+        if isinstance(step, Token) and step.text == " seven":
+            break
+    await steps.aclose()
+    went = messages.reply_info(db, reply).outcome
+    assert messages.get(db, reply).content == "one two three four five six seven"
+    assert (went.prompt_tokens, went.completion_tokens, len(went.token_ids)) == (20, 7, 7)
+    assert 4.0 < went.total_s < 5.0
+    assert 1.0 < went.first_token_s < went.total_s
+
+
+async def test_who_reads_a_reply_sees_it_grow(dialogue: Dialogue, engine: FakeEngine, conversation: int) -> None:
+    engine.enqueue(Reply("one two"))
+    seen = []
+    async for step in dialogue.send(conversation, "Count", parent_id=None):
+        if isinstance(step, ReplyStarted):
+            reply = step.growing
+        if isinstance(step, Token):
+            seen.append((reply.text, reply.tokens))
+    assert seen == [("one", 1), ("one two", 2)]
+    assert reply.finished is not None
