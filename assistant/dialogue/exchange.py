@@ -21,11 +21,11 @@ from assistant.adapters.speakers import speaker as speaker_for
 from assistant.client import Client
 from assistant.dialogue.outcome import continued_from, outcome_of, state_of
 from assistant.engine.generate.sampling import Sampling
-from assistant.errors import AdapterError, AssistantError, EngineDied, StoreError
+from assistant.errors import AdapterError, AdapterUnknown, AssistantError, EngineDied, StoreError
 from assistant.events import Event
 from assistant.growing import Growing
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.conversations import Conversation
 from assistant.store.messages import Provenance, StoredMessage
 from prompts.library import Library
@@ -282,7 +282,8 @@ def follow_branch(db: Database, registry: Database, conversation_id: int) -> Non
     for row in reversed(messages.path(db, conversation.leaf_id)):
         if row.role == "assistant" and messages.was_generated(db, row.id):
             made = messages.reply_info(db, row.id).provenance
-            found = adapters.find(registry, made.adapter_hash) if made.adapter_hash else None
-            if made.model == conversation.model and (found or not made.adapter_hash):
-                conversations.pick_adapter(db, conversation_id, found.name if found else "")
+            with contextlib.suppress(AdapterUnknown):
+                speaker = speaker_of(registry.conn, made.adapter_hash)
+                if made.model == conversation.model:
+                    conversations.pick_adapter(db, conversation_id, speaker.name)
             return

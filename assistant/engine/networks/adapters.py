@@ -1,4 +1,4 @@
-"""The adapters of one loaded model: read once, checked against the memory, the least recently used ones dropped.
+"""The adapters of one loaded model: read once, the least recently used dropped where memory is short.
 
 The base is never merged with them, so that it may have 4 bits, stays what it is bit for bit, and an adapter is swapped
 in the time that it takes to set a few references.
@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from assistant.adapters.folder import AdapterFolder, opened
-from assistant.engine import placement
+from assistant.engine import machine, placement
 from assistant.errors import AdapterError
 
 HELD_BYTES = 1 << 30
@@ -50,12 +50,16 @@ class Adapters(Generic[Read]):
         self._paths[source.hash] = path
         found = self._held.pop(source.hash, None) or self._new(source)
         self._held[source.hash] = found
-        self._make_room()
+        while len(self._held) > 1 and self._bytes > HELD_BYTES:
+            self._drop_oldest()
         return found[0]
 
     def get(self, hash_: str) -> Read:
-        """The adapter that `use` gave. Raises `AdapterError` where it was dropped since and can't be read again."""
+        """The adapter that `use` gave, which becomes the most recently used. Raises `AdapterError` where it was dropped
+        since and can't be read again.
+        """
         if hash_ in self._held:
+            self._held[hash_] = self._held.pop(hash_)
             return self._held[hash_][0]
         found = self.use(self._paths[hash_])
         if found.hash != hash_:
@@ -63,8 +67,10 @@ class Adapters(Generic[Read]):
         return found
 
     def _new(self, source: AdapterFolder) -> tuple[Read, int]:
-        needed, free = self._needed(source), placement.free_bytes(self._device)
-        if needed > free:
+        needed = self._needed(source)
+        while self._held and needed > placement.free_bytes(self._device):
+            self._drop_oldest()
+        if needed > (free := placement.free_bytes(self._device)):
             raise AdapterError(
                 f"The adapter in {source.path} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free "
                 f"on {self._device}. Close other programs, or use the base."
@@ -74,7 +80,10 @@ class Adapters(Generic[Read]):
             raise AdapterError(f"The adapter in {source.path} was changed while it was read. Ask again.")
         return found, needed
 
-    def _make_room(self) -> None:
-        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > HELD_BYTES:
-            oldest = next(iter(self._held))
-            self._held.pop(oldest)[0].drop()
+    @property
+    def _bytes(self) -> int:
+        return sum(size for _, size in self._held.values())
+
+    def _drop_oldest(self) -> None:
+        self._held.pop(next(iter(self._held)))[0].drop()
+        machine.release_memory()

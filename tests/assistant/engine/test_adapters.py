@@ -83,3 +83,30 @@ def test_one_that_is_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.
     held = Adapters[Read](CPU, lambda _: 5_400_000_000, lambda source: Read(source.hash))
     with pytest.raises(AdapterError, match=r"takes 5.4 GB of memory, and 2.0 GB are free on cpu. Close other programs"):
         held.use(saved(tmp_path / "a", 1))
+
+
+def test_what_a_reply_is_made_with_is_not_the_least_recently_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "HELD_BYTES", 200)
+    held = Adapters[Read](CPU, lambda _: 100, lambda source: Read(source.hash))
+    one, two = (held.use(saved(tmp_path / str(number), number)) for number in range(2))
+    assert held.get(one.hash) is one
+    held.use(saved(tmp_path / "2", 2))
+    assert (one.dropped, two.dropped) == (False, True)
+
+
+def test_others_are_dropped_where_there_is_no_memory_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Read] = []
+
+    def new(source: AdapterFolder) -> Read:
+        read.append(Read(source.hash))
+        return read[-1]
+
+    monkeypatch.setattr(placement, "free_bytes", lambda _: 250 - 100 * sum(not one.dropped for one in read))
+    held = Adapters[Read](CPU, lambda _: 100, new)
+    for number in range(3):
+        held.use(saved(tmp_path / str(number), number))
+    assert [one.dropped for one in read] == [True, False, False]
