@@ -717,6 +717,15 @@ static void all(void (*task)(void *, int, int), void *data, int threads) {
     pthread_mutex_unlock(&one_at_a_time);
 }
 
+static void forget_threads(void) {
+    /* a process that was forked has only the thread that forked, and perhaps locks of others */
+    started = 0;
+    atomic_store(&left, 0), atomic_store(&arrived, 0), atomic_store(&asleep, 0);
+    pthread_mutex_init(&lock, NULL), pthread_mutex_init(&one_at_a_time, NULL), pthread_cond_init(&begun, NULL);
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
 /* ---- one token for each row ---- */
 
 typedef struct {

@@ -1,5 +1,7 @@
 """The C products and the C step give what float32 torch gives with the same weights."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -204,3 +206,14 @@ def test_an_id_without_a_row_is_refused(wrong: int) -> None:
     assert embedding(torch.tensor([0, 39])).shape == (2, 64)
     with pytest.raises(RequestRefused, match=f"no token {wrong}"):
         embedding(torch.tensor([3, wrong]))
+
+
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    """Those of the parent aren't there: waiting for them would never end."""
+    linear, x = native.NativeLinear(q4_0(torch.randn(64, 64))), torch.randn(1, 64)
+    expected = linear(x)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if torch.equal(linear(x), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
