@@ -95,14 +95,14 @@ class Engine:
                 return self._chat(request)
             case Complete():
                 used, model = self._used(request.adapter)
-                prompt = Prompt(_text_ids(model, request.text))
+                prompt = Prompt(self._known(_text_ids(model, request.text)))
                 return Reply(model, prompt, request.sampling, used, request.choice).steps()
             case Score():
                 return self._score(request)
             case ReadAgain():
                 return self._reread(request)
             case Embed():
-                return embed([_text_ids(self._model, text) for text in request.texts])
+                return embed([self._known(_text_ids(self._model, text)) for text in request.texts])
             case Tokenize():
                 prompts = [self.chat_format.encode(request.messages)] if request.messages else []
                 texts = [self.chat_format.encode_following(text) for text in request.texts]
@@ -119,7 +119,7 @@ class Engine:
             request.drop_oldest,
         )
         opening = "" if continued else form.opening(fitted.ids)
-        prompt = Prompt(fitted.ids, fitted.dropped_messages, opening, form.stops, form.next_turn_ids)
+        prompt = Prompt(self._known(fitted.ids), fitted.dropped_messages, opening, form.stops, form.next_turn_ids)
         return Reply(model, prompt, request.sampling, used, request.choice).steps()
 
     def _score(self, request: Score) -> Steps:
@@ -127,7 +127,7 @@ class Engine:
         prompt = self.chat_format.encode(request.messages)
         following = [self.chat_format.encode_following(text) for text in request.continuations]
         _refuse_longer(model, len(prompt) + max(map(len, following), default=0))
-        return score(model, prompt, following, used)
+        return score(model, self._known(prompt), [self._known(ids) for ids in following], used)
 
     def _reread(self, request: ReadAgain) -> Steps:
         used, model = self._used(request.adapter)
@@ -137,11 +137,18 @@ class Engine:
             following = form.encode_following(reply.removeprefix(opening))
         else:
             following = list(reply)
-        if wrong := [one for one in following if one >= len(self._model.tokenizer)]:
-            raise RequestRefused(f"The model has no token {wrong[0]}.", code="bad_token", status=400)
         prompt = fit(request.messages, form.encode, model.context_tokens, len(following) + 1, drop_oldest=True).ids
         _refuse_longer(model, len(prompt) + len(following))
-        return reread(model, prompt, following, request.top, used)
+        return reread(model, self._known(prompt), self._known(following), request.top, used)
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """`ids`. Raises `RequestRefused` for an id without a row in the embedding: a tokenizer may have more tokens."""
+        rows = self._model.network.vocabulary
+        if wrong := next((one for one in ids if not 0 <= one < rows), None):
+            raise RequestRefused(
+                f"The model has no token {wrong}: its embedding has {rows:,} rows.", code="bad_token", status=400
+            )
+        return ids
 
     def run(self, asks: Sequence[Ask | Read]) -> list[Any]:
         """The tensor that each wants, or the exception that it ended with."""

@@ -77,6 +77,10 @@ class Network(Protocol):
     trees: bool
     """Whether asks may have parents."""
 
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding. A tokenizer may have more tokens: their ids can't be asked for."""
+
     def cache(self, adapter: str = "") -> KVCache:
         """An empty one for conversations with the adapter of that hash, or with the base alone."""
 

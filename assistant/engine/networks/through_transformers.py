@@ -69,6 +69,10 @@ class TransformersNetwork:
 
         self._static = (self.device.type == "cuda" and static_kv.possible(model)) if static is None else static
 
+    @property
+    def vocabulary(self) -> int:
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
     def cache(self, adapter: str = "") -> "TransformersKV | StaticKV":
         found = self._adapters.get(adapter) if adapter else None
         if found is not None and (beginning := found.beginning()) is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant.engine.engine import Engine
 from assistant.engine.generate import scoring
@@ -126,3 +126,31 @@ def test_pieces_of_tokens_make_the_text_again(folder: Callable[[str], Path], kin
     assert ["".join(pieces) for pieces in told.pieces[1:]] == texts
     assert [len(ids) for ids in told.ids] == [len(pieces) for pieces in told.pieces]
     assert told.context_tokens == 256
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_token_without_a_row_in_the_embedding_is_refused(
+    folder: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tokenizer may have more tokens than the model."""
+    path = folder(kind)
+    larger = AutoTokenizer.from_pretrained(path)
+    larger.add_tokens([f"<more{number}>" for number in range(30)])
+    larger.save_pretrained(path)
+    engine = Engine.load(path, dtype="float32")
+    network, greedy = engine._model.network, Sampling(temperature=0, max_tokens=3)
+    assert network.vocabulary == tiny.VOCABULARY < len(larger)
+    for wrong in (tiny.VOCABULARY, -1):
+        with pytest.raises(RequestRefused, match=f"no token {wrong}: its embedding has 320 rows"):
+            ask.reread(engine, PROMPT, [wrong], 0)
+    assert list(ask.chat(engine, PROMPT, greedy))
+    monkeypatch.setattr(type(network), "vocabulary", 100)
+    for act in (
+        lambda: ask.chat(engine, PROMPT, greedy),
+        lambda: ask.complete(engine, "the quick fox", greedy),
+        lambda: ask.score(engine, PROMPT, ["fox"]),
+        lambda: ask.reread(engine, PROMPT, "fox", 0),
+        lambda: ask.embed(engine, ["the quick fox"]),
+    ):
+        with pytest.raises(RequestRefused, match="its embedding has 100 rows"):
+            act()

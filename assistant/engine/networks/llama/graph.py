@@ -90,6 +90,7 @@ class GraphEmbedding(nn.Module):
     def __init__(self, linear: GraphLinear) -> None:
         super().__init__()
         self.linear = linear
+        self.num_embeddings = linear.weight.shape[0]
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids (S,) -> (S, C) bfloat16."""

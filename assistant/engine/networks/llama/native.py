@@ -211,6 +211,7 @@ class NativeEmbedding(nn.Module):
     def __init__(self, linear: NativeLinear) -> None:
         super().__init__()
         self.linear = linear
+        self.num_embeddings = linear.n
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids (S,) -> (S, C) float32. Raises `RequestRefused` for an id that has no row: tokenizers may have more."""

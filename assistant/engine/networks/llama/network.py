@@ -84,6 +84,10 @@ class LlamaNetwork:
         self._graph = graph
         self._kv_dtype = kv_dtype
 
+    @property
+    def vocabulary(self) -> int:
+        return int(self.model.embed.num_embeddings)
+
     def cache(self, adapter: str = "") -> LlamaKV:
         beginning = self._adapters.get(adapter).beginning if adapter else None
         return LlamaKV(lambda length: self.model.empty_kv(length, self._kv_dtype), beginning)

@@ -61,6 +61,7 @@ class BlockEmbedding(nn.Module):
     def __init__(self, blocks: Blocks, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.blocks = blocks
+        self.num_embeddings = blocks.shape[0]
         self.dtype = dtype
 
     def forward(self, ids: Tensor) -> Tensor:
