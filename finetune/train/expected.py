@@ -93,5 +93,10 @@ def _speed(db: Database, model: str, config: TrainConfig, parameters: int) -> fl
     for run in like:
         if seen := [figures["tokens_per_s"] for _, figures in runs.points(db, run.id) if "tokens_per_s" in figures]:
             return median(seen)
+    return by_products(parameters)
+
+
+def by_products(parameters: int) -> float:
+    """Tokens a second of a training, as this CPU's matrix products promise it; 0 where they weren't measured."""
     flops_per_s = machine.remembered_flops_per_s(cache_folder() / machine.SPEEDS)
     return OF_PRODUCTS * flops_per_s / (PASSES * max(1, parameters))

@@ -10,7 +10,9 @@ import transformers
 from accelerate import Accelerator, PartialState
 from safetensors.torch import load_file, save_file
 
+from assistant.engine import machine, product_speed
 from assistant.engine.engine import default_threads
+from assistant.paths import cache_folder
 from finetune import plan
 from finetune.config import TrainConfig
 from finetune.data import pack
@@ -24,10 +26,13 @@ from finetune.progress import Advanced, Progress
 from finetune.run_folder import RunFolder, lower_priority
 from finetune.train import processes
 from finetune.train.course import Course
+from finetune.train.expected import by_products
 from finetune.train.loop import Trainer
 
 COMPARED = ("dpo", "kto")
 """Objectives that look at how far the model has gone from its base."""
+MUCH = 4
+"""A training that many times slower or faster than expected says that the expectation was wrong."""
 
 
 def trainer_of(
@@ -103,6 +108,8 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
 def settled(trainer: Trainer, config: TrainConfig) -> Measured:
     """What a step takes; a training that begins gets as many steps as its budget has room for."""
     measured = trainer.measure()
+    if trainer.accelerator.device.type == "cpu":
+        doubt_products(measured.tokens_per_s, sum(one.numel() for one in trainer.model.parameters()))
     if trainer.lessons.replayed:  # a forward pass of it before the training is a third of a step
         asked = 1 + (1 - trainer.lessons.streams[0].share) / 3
         measured = replace(measured, tokens_per_s=measured.tokens_per_s / asked)
@@ -110,6 +117,15 @@ def settled(trainer: Trainer, config: TrainConfig) -> Measured:
         trainer.shape = processes.from_main(partial(plan.within_budget, trainer.shape, measured, config))
         trainer.lay_out_rate()
     return measured
+
+
+def doubt_products(tokens_per_s: float, parameters: int) -> None:
+    """Have this CPU's products measured again the next time, where a training is many times slower or faster than they
+    promise: other programs ran when they were measured, or run now.
+    """
+    promised = by_products(parameters)
+    if promised and not promised / MUCH < tokens_per_s < promised * MUCH:
+        product_speed.forget(cache_folder() / machine.SPEEDS)
 
 
 def soften(trainer: Trainer, folder: RunFolder) -> None:

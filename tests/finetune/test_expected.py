@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import machine
+from assistant.engine import machine, product_speed
 from assistant.engine.models import catalogue
 from assistant.errors import AssistantError
 from assistant.paths import Paths, cache_folder
@@ -17,7 +17,7 @@ from assistant.store.database import open_database
 from assistant.store.datasets import StoredExample
 from finetune.config import TrainConfig
 from finetune.run_folder import only_training
-from finetune.train.expected import expected
+from finetune.train.expected import OF_PRODUCTS, PASSES, by_products, expected
 from tests.assistant.engine import tiny
 
 FIGURES = {"tokens": 100_000, "supervised_share": 0.5, "examples": {"train": 80, "validation": 10, "test": 10}}
@@ -95,3 +95,19 @@ def test_it_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("tokens_per_s", "forgotten"), [(100, False), (30, False), (20, True), (500, True)])
+def test_a_speed_of_products_that_a_training_contradicts_is_measured_again(
+    tokens_per_s: float, *, forgotten: bool
+) -> None:
+    from finetune.train import setup
+
+    file = cache_folder() / machine.SPEEDS
+    file.parent.mkdir(parents=True, exist_ok=True)
+    flops_per_s = 100 * 1000 * PASSES / OF_PRODUCTS
+    file.write_text(json.dumps({product_speed._machine(): {"dtype": "torch.float32", "flops_per_s": flops_per_s}}))
+    assert by_products(1000) == pytest.approx(100)
+    setup.doubt_products(tokens_per_s, 1000)
+    assert (by_products(1000) == 0) == forgotten
