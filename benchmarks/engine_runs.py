@@ -17,14 +17,14 @@ from assistant.engine.engine import Engine
 from assistant.engine.formats import weights
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import alone
-from assistant.engine.machine import cpu_flags
+from assistant.engine.machine import cpu_flags, share_cores
 from assistant.engine.models import catalogue, fetch, model_folder
 from assistant.engine.request import Chat
 from assistant.events import Event
 from assistant.paths import Paths
 from prompts.message import Message
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+share_cores()
 FLAGS = ("amx_tile", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx2")
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from assistant.engine.machine import share_cores
 from assistant.paths import Paths
-from assistant.server.process import SPIN_COUNT
 
-os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # for tests that run the engine in their own process
+share_cores()  # for tests that run the engine in their own process
 os.environ.setdefault("TRITON_INTERPRET", "1")  # the kernels of GPUs, before anything imports Triton
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from assistant.engine.machine import share_cores
 from assistant.paths import Paths
 from assistant.server import loading, sockets
 from assistant.server.app import private_app, public_app
@@ -25,11 +25,6 @@ from assistant.wire import address
 
 LOCK_WAIT_S = 0.2
 """How long to wait for the lock: whoever asks whether an engine lives holds it for an instant."""
-
-SPIN_COUNT = "10000"
-"""How long a thread of torch's turns in place for the others before it sleeps. By default for so long that a processor
-which other programs use too does little else: 1 token/s beside two of them, where this gives 4, for 23 instead of 27 on
-a machine of its own (two cores, SmolLM2-135M in float32)."""
 
 FAREWELL_S = 1
 """How long open answers may take to end when the process does."""
@@ -53,7 +48,7 @@ def run(
     With a `port` it goes on until it is interrupted. `ready` is called when it answers. A model may still be loading
     in a daemon thread on return, which the interpreter can't end in good order: leave with `os._exit`.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    share_cores()
     deadline_s = time.monotonic() + LOCK_WAIT_S
     while time.monotonic() < deadline_s:
         with address.locked(paths) as free:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +69,7 @@ def command(
     from assistant.cli.opened_log import opened_log
     from assistant.cli.task_options import find_template
     from assistant.paths import Paths
-    from assistant.server.process import SPIN_COUNT
 
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     with opened_log() as db:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -36,9 +35,7 @@ def command(
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from assistant.server.process import SPIN_COUNT
 
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     config = TrainConfig(method=method, seed=seed)
     paths = Paths.from_environment().create()
     with opened_log() as db:

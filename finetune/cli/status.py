@@ -1,7 +1,6 @@
 """`finetune status`: what the model hasn't learned from yet, and whether to train again."""
 
 import json
-import os
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -48,9 +47,7 @@ def command(
     from assistant.cli.options import model_name
     from assistant.cli.task_options import find_template
     from assistant.paths import Paths
-    from assistant.server.process import SPIN_COUNT
 
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     paths = Paths.from_environment().create()
     with opened_log() as db:
         name = model_name(db, paths, settings.load(paths.config_file), model)

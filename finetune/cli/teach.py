@@ -1,7 +1,6 @@
 """`finetune teach`: learn corrected replies now, ask again, and keep or drop what came of it."""
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +42,9 @@ def command(ids: tuple[int, ...], model: str, yes: bool, kept: str, dropped: str
 
 def _teach(db: "Database", paths: "Paths", ids: tuple[int, ...], model: str, yes: bool, as_json: bool) -> None:
     from assistant.errors import TrainingError
-    from assistant.server.process import SPIN_COUNT
     from finetune.cli.events import events
     from finetune.progress import Advanced
 
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     say = events(as_json)
     say(Advanced("loading torch"))
     from finetune.teach import course

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -80,9 +79,7 @@ def command(
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from assistant.server.process import SPIN_COUNT
 
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     say = events(as_json)
