@@ -17,7 +17,7 @@ from assistant.engine.engine import Engine
 from assistant.engine.formats import weights
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import alone
-from assistant.engine.machine import cpu_flags, share_cores
+from assistant.engine.hardware.machine import cpu_flags, share_cores
 from assistant.engine.models import catalogue, fetch, model_folder
 from assistant.engine.request import Chat
 from assistant.events import Event

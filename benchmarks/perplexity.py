@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from assistant.engine.formats import weights
+from assistant.engine.hardware.placement import Placement
 from assistant.engine.models import model_folder
 from assistant.engine.networks import loading
 from assistant.engine.networks.llama import model as llama
 from assistant.engine.networks.llama.blocks import GROUP, Blocks
-from assistant.engine.placement import Placement
 from benchmarks.engine_runs import headline, model_path
 
 TEXT = Path(__file__).parent / "data" / "perplexity.txt"

@@ -22,7 +22,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from assistant.client import Endpoint
-from assistant.engine.machine import Machine
+from assistant.engine.hardware.machine import Machine
 from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import InstalledModel, Remote
 from assistant.paths import Paths

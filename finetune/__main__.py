@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
-    from assistant.engine.machine import share_cores
+    from assistant.engine.hardware.machine import share_cores
 
     share_cores()
     from assistant.cli.group import run

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models import catalogue, model_folder, weight_files
 from assistant.errors import TrainingRefused
 from assistant.events import Loading

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.engine.machine import share_cores
+from assistant.engine.hardware.machine import share_cores
 from assistant.paths import Paths
 
 share_cores()  # for tests that run the engine in their own process

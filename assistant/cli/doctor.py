@@ -97,7 +97,7 @@ def _torch(_paths: Paths) -> Iterator[Finding]:
 
 
 def _compiler(_paths: Paths) -> Iterator[Finding]:
-    from assistant.engine import compiler
+    from assistant.engine.hardware import compiler
 
     command = compiler.compiler()
     if command and shutil.which(command[0]):
@@ -108,7 +108,7 @@ def _compiler(_paths: Paths) -> Iterator[Finding]:
 
 
 def _memory(_paths: Paths) -> Iterator[Finding]:
-    from assistant.engine import machine
+    from assistant.engine.hardware import machine
 
     here = machine.look()
     seen = f"{human_bytes(here.free_ram_bytes)} free of {human_bytes(here.ram_bytes)}"

@@ -25,7 +25,7 @@ def command() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List the models here, the servers added, and what the catalogue has."""
-    from assistant.engine import machine
+    from assistant.engine.hardware import machine
     from assistant.engine.models import catalogue
 
     paths, here = Paths.from_environment().create(), machine.look()
@@ -131,7 +131,7 @@ def remove(name: str, as_json: bool) -> None:
 @as_json
 def info(name: str, as_json: bool) -> None:
     """Describe one model: where it lies, where it came from, what it needs."""
-    from assistant.engine import machine
+    from assistant.engine.hardware import machine
     from assistant.engine.models import catalogue
     from assistant.engine.models.catalogue import Remote
     from assistant.errors import ModelUnknown

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import transformers
 
-from assistant.engine import machine
-from assistant.engine.chat_format import ChatFormat
 from assistant.engine.generate.cache import Conversations
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.generate.constraint import Constraints
 from assistant.engine.generate.fitting import Fitted, fit
 from assistant.engine.generate.reply import Loaded, Prompt, Reply
 from assistant.engine.generate.scoring import embed, reread, score, tokenized
+from assistant.engine.hardware import machine
 from assistant.engine.models import model_folder
 from assistant.engine.networks import loading
 from assistant.engine.networks.network import Ask, Read, Steps

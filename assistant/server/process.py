@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from assistant.engine.machine import share_cores
+from assistant.engine.hardware.machine import share_cores
 from assistant.paths import Paths
 from assistant.server import loading, sockets
 from assistant.server.app import private_app, public_app

@@ -24,7 +24,7 @@ from assistant.tui.told_errors import TellsErrors
 
 if TYPE_CHECKING:
     from assistant.client import Endpoint
-    from assistant.engine.machine import Machine
+    from assistant.engine.hardware.machine import Machine
     from assistant.tui.logs import Logs
     from assistant.tui.screens.log import LogScreen
     from assistant.tui.screens.models import Taken

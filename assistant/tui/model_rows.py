@@ -13,7 +13,7 @@ from assistant.paths import Paths
 from assistant.safe_text import cell_width, printable, shorten
 
 if TYPE_CHECKING:
-    from assistant.engine.machine import Machine
+    from assistant.engine.hardware.machine import Machine
     from assistant.engine.models.fetch import Progress
 
 QUIET = "$foreground 60%"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
 from finetune.data.tokens import Row
 

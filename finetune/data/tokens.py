@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from assistant.engine.chat_format import ChatFormat, TurnLengths
+from assistant.engine.generate.chat_format import ChatFormat, TurnLengths
 from assistant.errors import TrainingRefused
 from finetune.data.example import Example, without_reasoning
 from prompts.message import Message

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from assistant.adapters.folder import CHANGED
-from assistant.engine import placement
+from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
 from finetune.base import Base
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from assistant.engine.chat_format import CHATML
+from assistant.engine.generate.chat_format import CHATML
 
 CHATML_IN_GO = (
     "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"

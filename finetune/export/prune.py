@@ -17,7 +17,7 @@ import transformers
 from sqlite_utils import Database
 from torch import nn
 
-from assistant.engine import placement
+from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store import datasets

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sqlite_utils import Database
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
 from assistant.store import datasets
 from assistant.store.datasets import Dataset

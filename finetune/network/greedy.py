@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from finetune.data.example import Example
 
 PROMPTS, REPLY_TOKENS = 16, 32

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from assistant.engine import compiler
-from assistant.engine.machine import cpu_flags
+from assistant.engine.hardware import compiler
+from assistant.engine.hardware.machine import cpu_flags
 
 SOURCE, TILE_SOURCE = (Path(__file__).with_name(name) for name in ("kernels.c", "attention_amx.c"))
 MOST_DIM = 256

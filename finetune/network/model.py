@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from assistant.engine import machine, product_speed
 from assistant.engine.formats import weights
+from assistant.engine.hardware import machine, product_speed
 from assistant.errors import ModelUnsupported
 from assistant.paths import cache_folder
 from finetune.network import llama

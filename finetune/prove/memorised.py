@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import StoreError
 from assistant.redaction import find
 from assistant.store import messages

@@ -9,7 +9,7 @@ from statistics import median
 
 from sqlite_utils import Database
 
-from assistant.engine import machine
+from assistant.engine.hardware import machine
 from assistant.engine.models import weight_files
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths, cache_folder

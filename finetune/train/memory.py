@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from assistant.engine import placement
+from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
 from finetune.base import Base
 from finetune.config import TrainConfig

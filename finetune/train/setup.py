@@ -10,8 +10,8 @@ import transformers
 from accelerate import Accelerator, PartialState
 from safetensors.torch import load_file, save_file
 
-from assistant.engine import machine, product_speed
 from assistant.engine.engine import default_threads
+from assistant.engine.hardware import machine, product_speed
 from assistant.paths import cache_folder
 from finetune import plan
 from finetune.config import TrainConfig

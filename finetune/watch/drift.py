@@ -10,7 +10,7 @@ from typing import Any
 
 import transformers
 
-from assistant.engine import placement
+from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
 from assistant.store.datasets import StoredExample
 from finetune.base import Base

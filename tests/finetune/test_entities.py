@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sqlite_utils import Database
 from torch.nn.functional import cross_entropy
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths

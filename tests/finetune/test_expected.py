@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.engine import machine, product_speed
+from assistant.engine.hardware import machine, product_speed
 from assistant.engine.models import catalogue
 from assistant.errors import AssistantError
 from assistant.paths import Paths, cache_folder

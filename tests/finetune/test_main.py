@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from assistant.engine.machine import SPIN_COUNT
+from assistant.engine.hardware.machine import SPIN_COUNT
 from finetune import __main__
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sqlite_utils import Database
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths

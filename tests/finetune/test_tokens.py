@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
 from finetune.base import Base
 from finetune.data.example import Example

@@ -19,9 +19,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assistant.engine.formats.ggml import dequantise
 from assistant.engine.formats.gguf import WEIGHTS
+from assistant.engine.hardware.placement import Stored
 from assistant.engine.models.weight_files import check, files, header, read_ggml, read_json, shapes
 from assistant.engine.networks.llama.blocks import BYTES, Blocks
-from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from assistant.engine.chat_format import ChatFormat
 from assistant.engine.generate.cache import Conversations
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.generate.constraint import Constraints
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.speculation import Drafts, PassTimes

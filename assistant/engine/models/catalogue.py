@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assistant.engine.machine import Machine
+from assistant.engine.hardware.machine import Machine
 from assistant.errors import ModelError, ModelIncomplete, ModelUnknown
 from assistant.paths import Paths
 

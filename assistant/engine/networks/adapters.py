@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from assistant.adapters.folder import AdapterFolder, opened
-from assistant.engine import machine, placement
+from assistant.engine.hardware import machine, placement
 from assistant.errors import AdapterError
 
 HELD_BYTES = 1 << 30

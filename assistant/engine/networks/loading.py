@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from assistant.adapters.folder import AdapterFolder
-from assistant.engine import machine, placement, product_speed
 from assistant.engine.formats import quantised, weights
+from assistant.engine.hardware import machine, placement, product_speed
 from assistant.engine.models import weight_files
 from assistant.engine.networks.llama import model as llama
 from assistant.engine.networks.llama import native

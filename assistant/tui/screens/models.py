@@ -27,7 +27,7 @@ from assistant.tui.widgets.status_line import StatusLine
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.engine.machine import Machine
+    from assistant.engine.hardware.machine import Machine
     from assistant.engine.models.fetch import Progress
     from assistant.store.adapters import StoredAdapter
 
@@ -100,7 +100,7 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
         self._stop.set()
 
     async def _look_at_machine(self) -> None:
-        from assistant.engine import machine
+        from assistant.engine.hardware import machine
 
         self._machine = await asyncio.to_thread(machine.look)
         self.show_rows()

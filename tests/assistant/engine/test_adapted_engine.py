@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from assistant.adapters.folder import CHANGED
-from assistant.engine.chat_format import ChatFormat
 from assistant.engine.engine import Engine
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import Schedule, Task
 from assistant.engine.models import catalogue

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from assistant.adapters.folder import CONFIG, WEIGHTS, AdapterFolder
-from assistant.engine import placement
+from assistant.engine.hardware import placement
 from assistant.engine.networks import adapters
 from assistant.engine.networks.adapters import Adapters
 from assistant.errors import AdapterError

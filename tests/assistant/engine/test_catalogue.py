@@ -5,7 +5,7 @@ import keyring
 import pytest
 from keyring.errors import KeyringLocked, NoKeyringError, PasswordDeleteError
 
-from assistant.engine.machine import Machine
+from assistant.engine.hardware.machine import Machine
 from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import CATALOGUE, DEFAULT, InstalledModel, Remote
 from assistant.errors import ModelError, ModelIncomplete, ModelUnknown

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assistant.engine import chat_format
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate import chat_format
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import ModelUnsupported
 from prompts.message import Message
 from tests.assistant.engine import tiny

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 from assistant.engine.engine import Engine
 from assistant.engine.generate import reply
 from assistant.engine.generate.sampling import Sampling
+from assistant.engine.hardware.placement import Stored
 from assistant.engine.networks import loading
-from assistant.engine.placement import Stored
 from assistant.errors import ContextExceeded, ModelError, ModelIncomplete, ModelTooLarge, ModelUnsupported
 from assistant.events import Event, Finished, Loading, Prefilled, Token
 from prompts.message import Message

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from assistant.engine.chat_format import ChatFormat
 from assistant.engine.formats import gguf, gguf_writer, weights
 from assistant.engine.formats.gguf_tokenizer import SPLITS
 from assistant.engine.formats.gguf_writer import PROBE
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models.model_folder import load_tokenizer
 from assistant.errors import ModelUnsupported
 from prompts.message import Message

@@ -10,7 +10,7 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.engine.chat_format import ChatFormat
+from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.generate.text_stream import StopStrings, TextStream
 from assistant.engine.models.model_folder import load_tokenizer
 from prompts.message import Message

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from assistant.cli.output import duration
-from assistant.engine.machine import Machine
+from assistant.engine.hardware.machine import Machine
 from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import Model
 from assistant.engine.models.fetch import Progress

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from assistant.engine import compiler
-from assistant.engine.machine import cpu_flags
+from assistant.engine.hardware import compiler
+from assistant.engine.hardware.machine import cpu_flags
 from assistant.engine.networks.llama.blocks import GROUP, Blocks
 from assistant.engine.networks.llama.low_rank import AdaptedLinear, LowRank
 from assistant.errors import RequestRefused

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from assistant.engine import compiler
+from assistant.engine.hardware import compiler
 from assistant.engine.networks.llama import native, packed
 from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.engine.networks.llama.model import build

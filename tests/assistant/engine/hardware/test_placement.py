@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from assistant.engine import placement
-from assistant.engine.placement import Placement, Stored
+from assistant.engine.hardware import placement
+from assistant.engine.hardware.placement import Placement, Stored
 from assistant.errors import ModelError, ModelTooLarge
 from tests.assistant.engine import tiny
 

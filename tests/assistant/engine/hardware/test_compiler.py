@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from assistant.cli import doctor
-from assistant.engine import compiler
+from assistant.engine.hardware import compiler
 from assistant.paths import Paths
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from assistant.engine import product_speed
-from assistant.engine.product_speed import ProductSpeed
+from assistant.engine.hardware import product_speed
+from assistant.engine.hardware.product_speed import ProductSpeed
 
 FLOAT, BFLOAT = ProductSpeed(torch.float32, 3e11), ProductSpeed(torch.bfloat16, 2e12)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from assistant.engine.machine import cpu_flags, cpu_name
+from assistant.engine.hardware.machine import cpu_flags, cpu_name
 
 CANDIDATES = (torch.float32, torch.bfloat16)
 ROWS, WIDTH = 512, 1024

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from assistant.engine.machine import cpu_flags
+from assistant.engine.hardware.machine import cpu_flags
 from assistant.paths import cache_folder
 
 FLAGS = (
