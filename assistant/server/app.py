@@ -112,8 +112,9 @@ async def _expected(request: Request, error: Exception) -> Response:  # noqa: AR
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = "There are chat/completions, completions, embeddings, score, logprobs, models and adapters under /v1."
-    return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}. {known}", "not_found")
+    known = ", ".join(route.path for route in request.app.routes)
+    said = f"{request.method} {request.url.path}: {error.detail}. There are {known}."
+    return _error(error.status_code, said, "not_found")
 
 
 async def _nobody(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -144,7 +144,9 @@ async def test_a_body_without_an_end_is_not_read_for_ever(service: Service, monk
 async def test_models_and_what_there_is_not(service: Service) -> None:
     models = (await service.http.get("/v1/models")).json()
     assert [model["id"] for model in models["data"]] == ["m"]
-    assert (await post(service, {}, "/v1/audio"))[0] == 404
+    status, body = await post(service, {}, "/v1/audio")
+    assert status == 404
+    assert "/v1/chat/completions" in body["error"]["message"] and "/v1/tokenize" in body["error"]["message"]
     response = await service.http.get("/v1/chat/completions")
     assert (response.status_code, response.json()["error"]["code"]) == (405, "not_found")
 
