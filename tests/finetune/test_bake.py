@@ -30,7 +30,7 @@ from prompts import template as templates
 from prompts.errors import InputsInvalid
 from prompts.library import Library
 from tests.finetune.conftest import TINY, WORDS
-from tests.finetune.test_train import SMALL
+from tests.finetune.train.test_train import SMALL
 
 SHOUT = """---
 kind: chat

@@ -35,7 +35,7 @@ from finetune.train import run
 from prompts.message import Message
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import TINY
-from tests.finetune.test_train import losses, stopped_after, trained
+from tests.finetune.train.test_train import losses, stopped_after, trained
 
 CPU = torch.device("cpu")
 TYPES = ("person", "place")

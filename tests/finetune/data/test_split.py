@@ -180,7 +180,7 @@ def test_a_huge_group_is_trained_on() -> None:
 
 
 def test_replay_and_probe_share_no_passage() -> None:
-    folder = Path(__file__).parents[2] / "finetune" / "texts"
+    folder = Path(__file__).parents[3] / "finetune" / "texts"
     replay, probe = ((folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in ("replay", "probe"))
     shingles = [
         {tuple(line.split()[at : at + 8]) for line in text for at in range(len(line.split()) - 7)}

@@ -29,7 +29,7 @@ from finetune.network.greedy import Reply
 from finetune.prove import prove
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import freeze
-from tests.finetune.test_train import trained
+from tests.finetune.train.test_train import trained
 
 LLAMA_CPP = os.environ.get("LLAMA_CPP_PYTHON") or (sys.executable if find_spec("llama_cpp") else "")
 """A Python that has llama-cpp-python."""

@@ -37,8 +37,8 @@ from finetune.watch.two_samples import Change, Sample, change, distance
 from prompts.template import Template
 from tests.assistant.store.test_curation import MADE, ask
 from tests.finetune.conftest import TINY
-from tests.finetune.test_prove import one_by_one
-from tests.finetune.test_train import trained
+from tests.finetune.prove.test_prove import one_by_one
+from tests.finetune.train.test_train import trained
 
 PLAIN = [first + rest for first in "bcdfghlmn" for rest in ("ake", "ox", "ump", "azy", "over", "est")]
 OTHER = [f"{number}#{number * 7}" for number in range(3, 60)]

@@ -28,7 +28,7 @@ from finetune.progress import Advanced
 from finetune.prove import memorised, promote, prove
 from prompts.message import Message
 from tests.finetune.conftest import TINY, freeze
-from tests.finetune.test_train import stopped_after, trained
+from tests.finetune.train.test_train import stopped_after, trained
 
 
 def measures(told: dict[str, Any]) -> dict[str, dict[str, Any]]:

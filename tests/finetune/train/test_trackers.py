@@ -21,7 +21,7 @@ from finetune.progress import Progress, Stepped, Validated
 from finetune.run_folder import RunFolder
 from finetune.train import checkpoint, run, trackers
 from tests.finetune.conftest import TINY, freeze
-from tests.finetune.test_train import stopped_after, trained
+from tests.finetune.train.test_train import stopped_after, trained
 
 TENSORBOARD: dict[str, Any] = {"trackers": ("tensorboard",)}
 

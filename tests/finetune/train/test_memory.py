@@ -10,7 +10,7 @@ import pytest
 
 from assistant.paths import Paths
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHAPES: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "activations computed again": {"checkpointing": True},
@@ -68,7 +68,7 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_expected_memory_is_what_is_taken(real_home: Paths, name: str) -> None:
     folder = real_home.models / "smollm2-135m-instruct"
-    code = f"from tests.finetune.test_memory import measure; measure({str(folder)!r}, {SHAPES[name]!r})"
+    code = f"from tests.finetune.train.test_memory import measure; measure({str(folder)!r}, {SHAPES[name]!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     expected, measured = json.loads(done.stdout.splitlines()[-1])
     assert expected == pytest.approx(measured, rel=0.25), f"{expected / measured:.2f}"

@@ -25,7 +25,7 @@ def test_two_processes_train_what_one_does(db: Database, home: Paths) -> None:
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "ACCELERATE_USE_CPU": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
     for program in (["-m", *command], ["-m", *launch, "-m", *command]):
         done = subprocess.run([sys.executable, *program], env=environment, capture_output=True, text=True)

@@ -32,7 +32,7 @@ from finetune.watch.when_idle import Wanted, train_when_idle
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
 from tests.finetune.conftest import TINY
-from tests.finetune.test_status import PLAIN, no_template, talk
+from tests.finetune.watch.test_status import PLAIN, no_template, talk
 
 IDLE_S = 2.0
 
