@@ -1,4 +1,4 @@
-"""Entities of texts, by an adapter with a head for them."""
+"""Tag entities in texts with an adapter that has an entity head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from finetune.network.both import Both
 
 @dataclass(frozen=True)
 class Tagger:
-    """`types`: what it finds."""
+    """An adapter with an entity head. `types`: the entity types it tags."""
 
     both: Both
     tokenizer: Tokenizer
@@ -24,21 +24,21 @@ class Tagger:
 
     @classmethod
     def load(cls, base: Base, folder: Path, config: TrainConfig) -> Self:
-        """Of an adapter's folder. Raises `TrainingRefused` where it was trained for something else."""
+        """Load the adapter in `folder`. Raises `TrainingRefused` if it has no entity head."""
         types = tagging.types_in(folder)
         if not types:
             raise TrainingRefused(
-                f"{folder.name} did not learn to find entities. Make a dataset with `finetune data --kind entities`, "
+                f"{folder.name} did not learn to tag entities. Make a dataset with `finetune data --kind entities`, "
                 "and train on it."
             )
         return cls(Both.load(base, folder, config.precision), base.tokenizer_of_rows(config.block_tokens), types)
 
     def find(self, texts: Sequence[str]) -> list[list[Entity] | None]:
-        """The entities of each text, in order; None where it doesn't fit the context."""
+        """Entities of each text, in order; None for a text that doesn't fit the context."""
         return self.read(texts, [tagging.rows(tagging.untagged(one, self.types), self.tokenizer) for one in texts])
 
     def read(self, texts: Sequence[str], items: Sequence[Sequence[Row]]) -> list[list[Entity] | None]:
-        """As `find`, of texts whose rows are there."""
+        """As `find`, for texts with their rows."""
         found: list[list[Entity] | None] = [None] * len(texts)
         for item, tags in self.both.tags(items):
             (row,) = items[item]

@@ -1,7 +1,7 @@
-"""A calibration fitted on labelled scores. Imported only when needed.
+"""Fit a calibration on labelled scores.
 
 Temperature and a bias for each class (bias-corrected temperature scaling, Alexandari et al. 2020, arXiv:1901.06852),
-drawn towards `labels.batch` as if by `PRIOR`: of few labels it is that, of many its own.
+regularised towards `labels.batch` with weight `PRIOR`: few labels give nearly that, many their own values.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from prompts.labels import Calibration
 
 FOLDS = 5
 PRIOR = 1.0
-"""How much a bias of 1, or a slope of e, costs: as much as half a nat of likelihood."""
+"""Cost of a bias of 1, or of a slope of e, in half nats of likelihood."""
 
 
 def fit(scores: Sequence[Sequence[float]], truth: Sequence[int]) -> Calibration:
-    """The calibration under which the right classes are likeliest. `scores` is [N, C], `truth` N numbers of classes."""
+    """The regularised maximum-likelihood calibration. `scores`: [N, C]; `truth`: N class indices."""
     import numpy as np
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -36,7 +36,7 @@ def fit(scores: Sequence[Sequence[float]], truth: Sequence[int]) -> Calibration:
 
 
 def folds(truth: Sequence[object]) -> list[int]:
-    """Which of `FOLDS` parts each item is in, every class as evenly in each as can be."""
+    """Cross-validation fold, below `FOLDS`, of each item, stratified by class."""
     seen: dict[object, int] = {}
     order = {name: number for number, name in enumerate(dict.fromkeys(truth))}
     part = []

@@ -1,4 +1,4 @@
-"""Files of the person's own templates: written whole or not at all, readable by their owner alone."""
+"""Files of the user's own templates: written atomically, readable by their owner only."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ language: en
 # system
 You are a helpful assistant.
 """
-"""What a new template begins with."""
+"""Text of a new template."""
 
 
 class TemplateUnwritable(PromptError):
@@ -23,14 +23,14 @@ class TemplateUnwritable(PromptError):
 
 
 def free_name(folder: Path, wanted: str) -> str:
-    """`wanted`, or that with the first number that no file in `folder` has."""
+    """`wanted`, or `wanted` with the first unused number."""
     taken = {path.stem for path in folder.rglob("*.md")}
     names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
 
 def create(folder: Path, name: str, text: str) -> Path:
-    """A new file of `text`. Raises `TemplateUnwritable` for a name that can't be used or is in use."""
+    """Create a file. Raises `TemplateUnwritable` for an invalid or used name."""
     if not NAME.fullmatch(name):
         raise TemplateUnwritable(f"The name {name!r} must be small letters, digits and hyphens.")
     if free_name(folder, name) != name:
@@ -41,7 +41,7 @@ def create(folder: Path, name: str, text: str) -> Path:
 
 
 def duplicate(template: Template, folder: Path, name: str) -> Path:
-    """A copy of one's own, with its labelled set where there is one and none of that name yet. Raises as `create`."""
+    """Copy a template to the user's folder, with its labelled set unless there is one. Raises as `create`."""
     path = create(folder, name, _renamed(template, name))
     beside = template.data
     copy = load(path).data or path.with_suffix(".jsonl")
@@ -55,7 +55,7 @@ def duplicate(template: Template, folder: Path, name: str) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file's text. Raises `TemplateUnwritable`; the file is as before then."""
+    """Replace the file's text. Raises `TemplateUnwritable`, with the file unchanged."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def write(path: Path, text: str) -> None:
         partial.replace(path)
     except (OSError, UnicodeEncodeError) as error:
         partial.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "it holds half of a character"
+        why = error.strerror if isinstance(error, OSError) else "it contains half of a surrogate pair"
         raise TemplateUnwritable(f"{path} can't be written: {why}.") from error
 
 
@@ -80,7 +80,7 @@ def remove(path: Path) -> None:
 
 
 def _renamed(template: Template, name: str) -> str:
-    """The text of a template, its line `name:` with the new name where it has one."""
+    """The template's text with its `name:` line changed, if it has one."""
     lines = template.text.splitlines(keepends=True)
     end = next(number for number, line in enumerate(lines[1:], 1) if line.rstrip() == "---")
     for number, line in enumerate(lines[:end]):

@@ -1,4 +1,4 @@
-"""What commands of `finetune` say while they work: JSON lines for programs, text for people."""
+"""Progress output of `finetune` commands: JSON lines, or text."""
 
 import sys
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from finetune.progress import (
 
 
 def events(as_json: bool) -> Callable[[Progress], None]:
-    """What prints the progress of a command: JSON lines, or text for people."""
+    """A function that prints progress events, as JSON lines or as text."""
     return _json if as_json else _Text()
 
 
@@ -31,7 +31,7 @@ def _json(progress: Progress) -> None:
 
 
 class _Text:
-    """Progress for people: a line for each look and part of the work, and one that changes on a terminal."""
+    """Prints a line for each validation and part of the work, and on a terminal a status line."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -74,7 +74,7 @@ class _Text:
         self._show(line)
 
     def _advance(self, one: Advanced) -> None:
-        """One line that changes, or where nobody watches a line for each part of the work."""
+        """Update the status line; without a terminal print a line for each part."""
         if not self._live and one.what != self._what:
             click.echo(f"… {one.what}", err=True)
         self._what = one.what
@@ -97,8 +97,8 @@ class _Text:
 
 def _end(ended: Ended) -> str:
     if ended.state == "stopped":
-        return f"Stopped at step {ended.step}. `finetune train --resume {ended.run}` goes on."
-    why = {"early": ", as held-out loss no longer fell", "budget": ", as the time was up"}.get(ended.reason, "")
+        return f"Stopped at step {ended.step}. To resume: finetune train --resume {ended.run}"
+    why = {"early": ", as held-out loss no longer fell", "budget": ", out of time"}.get(ended.reason, "")
     return f"{ended.run} ended at step {ended.step}{why}. `finetune eval {ended.run}` compares it with its base."
 
 

@@ -1,4 +1,4 @@
-"""`finetune teach`: learn corrected replies now, ask again, and keep or drop what came of it."""
+"""`finetune teach`: learn corrected replies now, ask again, and keep or drop the result."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A file -> candidates: any that the log imports, read as a small log of its own, or labelled rows of a template."""
+"""Candidates from files: any format that the log imports, read into a scratch log, or labelled rows of a template."""
 
 import hashlib
 from collections import Counter
@@ -27,26 +27,25 @@ PRAISED = (
     "SELECT 1 FROM exchanges WHERE rating > 0 OR decision = 'keep' "
     "UNION ALL SELECT 1 FROM messages WHERE corrects_id IS NOT NULL LIMIT 1"
 )
-"""Whether any reply is marked as one to learn. A thumb down or a weight of 0 only excludes a reply."""
+"""Selects a row if any reply is marked as good. A thumb down or a weight of 0 only excludes a reply."""
 PASSAGE_CHARACTERS = 1_200
-"""Of general text: about 300 tokens."""
+"""Length of a passage of general text: about 300 tokens."""
 GO_ON = "Go on with this text:\n\n"
 
 
 def from_file(path: Path, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """As `from_files`, of one path."""
+    """Candidates of one file, as `from_files`."""
     return from_files([path], wanted, left)
 
 
 def from_files(
     paths: Sequence[Path], wanted: Selection, left: Counter[str], progress: Callable[[int, int], None] = lambda *_: None
 ) -> Iterator[Candidate]:
-    """The candidates of files, and of the files in folders and zips. `progress` is called with the bytes that were read
-    and with all.
+    """Candidates from files, and from the files in folders and zips. `progress` is called with the bytes read and the
+    bytes of all.
 
-    Where no reply in them is rated good, kept or a correction, every reply is meant to be learned but those that are
-    rated bad or have a weight of 0. Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with
-    the row.
+    If no reply is rated good, kept or a correction, all replies are learned except those rated bad or with a weight of
+    0. Raises `ImportRefused`; for the kinds `label` and `entities` `InputUnreadable` with the row.
     """
     if wanted.kind == "entities":
         yield from _entities(paths)
@@ -70,7 +69,7 @@ def from_files(
 
 
 def _names(db: Database) -> Mapping[int, str]:
-    """Conversation -> its name in the program that wrote the file, else a hash of what was said."""
+    """Conversation id -> its name in the program that exported it, else a hash of its content."""
     rows = select(db, "SELECT id, source, source_id, content_hash FROM conversations")
     return {row[0]: f"{row[1]}:{row[2]}" if row[2] else f"said:{row[3]}" for row in rows}
 
@@ -83,14 +82,14 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
     for number, row in enumerate(rows(path), 1):
         text = row.get(INPUT)
         if not isinstance(text, str) or not text.strip():
-            raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text that has the label.")
+            raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text to label.")
         own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
         for example in labelled(template, text, classes(row["label"], template.several), {**values, **own}):
             yield Candidate(example, known_by(text), said=text)
 
 
 def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
-    """Texts and their entities, in rows of `prompts test`. Every text is asked for the types of all files."""
+    """Texts with entities, in rows as for `prompts test`. The types of all files are asked for in every text."""
     from assistant.tasks.rows import InputUnreadable
 
     read = [pair for path in paths for pair in _texts_with_entities(path)]
@@ -102,7 +101,7 @@ def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
 
 
 def _texts_with_entities(path: Path) -> Iterator[tuple[str, tuple[Entity, ...]]]:
-    """(text, its entities in order) of each row. Raises `InputUnreadable` with the row."""
+    """(text, entities in order) of each row. Raises `InputUnreadable` with the row."""
     from assistant.tasks.rows import InputUnreadable, rows
     from assistant.tasks.task import located
 
@@ -126,7 +125,7 @@ def _texts_with_entities(path: Path) -> Iterator[tuple[str, tuple[Entity, ...]]]
 
 
 def _missing(found: Any) -> Iterator[str]:
-    """Texts of what was not found where it should be."""
+    """Entity texts that don't occur in the row's text."""
     if isinstance(found, Mapping):
         if found.get("start", 0) is None:
             yield found["text"]
@@ -137,14 +136,14 @@ def _missing(found: Any) -> Iterator[str]:
 
 
 def known_by(text: str) -> str:
-    """What a text that has no conversation is known again by, whatever its case and spaces."""
+    """Key of a text without a conversation, independent of case and spaces."""
     digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16)
     return f"said:{digest.hexdigest()}"
 
 
 def replay(path: Path) -> list[Example]:
-    """General text as examples, against forgetting: the conversations of a file, or of a .txt file its passages, each
-    of which is to be gone on with. Raises `TrainingRefused` where there are none, and `ImportRefused`.
+    """General text as examples, against forgetting: the conversations of a file, or passages of a .txt file to be
+    continued. Raises `TrainingRefused` if there are none, and `ImportRefused`.
     """
     if path.suffix.lower() != ".txt":
         found = [one.example for one in from_file(path, Selection(everything=True), Counter())]
@@ -156,7 +155,7 @@ def replay(path: Path) -> list[Example]:
 
 
 def passages(text: str) -> Iterator[str]:
-    """The text cut between paragraphs, or where one is very long between its words."""
+    """The text cut between paragraphs, or between words where a paragraph is too long."""
     passage = ""
     for paragraph in filter(None, (one.strip() for one in text.split("\n\n"))):
         rest = f"{passage}\n\n{paragraph}" if passage else paragraph
@@ -174,7 +173,7 @@ def passages(text: str) -> Iterator[str]:
 
 
 def _go_on(passage: str) -> Example:
-    """The first third is read, the rest is learned."""
+    """An example that continues a passage: its first third is the prompt."""
     third = len(passage) // 3
     at = passage.find(" ", third) if " " in passage[third : third + 200] else third
     said = (Message("user", GO_ON + passage[:at]), Message("assistant", passage[at:].strip()))

@@ -1,4 +1,4 @@
-"""Which parameters are trained: PEFT's adapters beside a frozen base, or some or all of the base itself."""
+"""The trained parameters: PEFT adapters on a frozen base, or some or all of the base's own weights."""
 
 import shutil
 import warnings
@@ -21,23 +21,23 @@ from finetune.network import tag_head
 from finetune.whole_folder import whole_folder
 
 BESIDE_HEAD = ("lora", "rslora", "dora", "qlora", "ia3")
-"""Methods that PEFT trains another module with, and keeps it."""
+"""Methods with which PEFT also trains and saves a whole module (`modules_to_save`)."""
 
 
 def prepare(
     model: Any, config: TrainConfig, steps: int, name: str, types: Sequence[str] = (), start: Path | None = None
 ) -> Any:
-    """Transformers' `model` with what `config.method` trains, and nothing else, requiring gradients.
+    """Transformers' `model` prepared for `config.method`: only the trained parameters require gradients.
 
-    `steps`: of the whole training, which AdaLoRA's budget is laid out for. `name`: of the base. `types`: of
-    the entities that a head is to find. `start`: the folder of a low-rank adapter to go on from, whose rank, scale and
-    targets are kept. Raises `TrainingRefused`.
+    `steps`: of the whole training, for AdaLoRA's budget. `name`: of the base. `types`: entity types to train a head
+    for. `start`: folder of a low-rank adapter to continue, whose rank, scale and targets are kept. Raises
+    `TrainingRefused`.
     """
     model.requires_grad_(False)
     if start is not None:
         return _goes_on(model, start, name, config.dropout)
     if types and config.method not in BESIDE_HEAD:
-        raise TrainingRefused(f"A head for entities is trained beside {', '.join(BESIDE_HEAD)}, not {config.method}.")
+        raise TrainingRefused(f"An entity head can be trained with {', '.join(BESIDE_HEAD)}, not with {config.method}.")
     trained_whole = [tag_head.put_head(model, types)] if types else None
     if config.changes_base:
         model.base_name = name
@@ -45,11 +45,11 @@ def prepare(
     from peft import get_peft_model
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice for other models than this one
+        warnings.simplefilter("ignore")  # advice for other models
         try:
             adapted = get_peft_model(model, peft_config(config, steps, trained_whole))
         except ValueError as error:
-            raise TrainingRefused(f"{config.method} can't be put on this model: {error}") from error
+            raise TrainingRefused(f"{config.method} can't be used with this model: {error}") from error
     _refuse_embedding(adapted)
     adapted.active_peft_config.base_model_name_or_path = name
     adapted.entity_types = tuple(types)
@@ -57,11 +57,11 @@ def prepare(
 
 
 def _goes_on(model: Any, start: Path, name: str, dropout: float) -> Any:
-    """`model` with the adapter in `start`, to be trained further."""
+    """`model` with the adapter in `start`, ready for further training."""
     from peft import LoraConfig, PeftModel
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice for other models than this one
+        warnings.simplefilter("ignore")  # advice for other models
         try:
             config = LoraConfig.from_pretrained(str(start))
             config.lora_dropout = dropout
@@ -75,16 +75,16 @@ def _goes_on(model: Any, start: Path, name: str, dropout: float) -> Any:
 
 
 def _refuse_embedding(adapted: Any) -> None:
-    """Raise `TrainingRefused` for an adapter on the embedding of a model of which the engine adapts linears alone."""
+    """Raise `TrainingRefused` for an adapted embedding, if the engine computes the model and can't apply it."""
     from peft.tuners.lora import Embedding
 
     own_forward = not llama.unsupported(adapted.get_base_model().config)
     if own_forward and any(isinstance(one, Embedding) for one in adapted.modules()):
-        raise TrainingRefused("The chat can't apply an adapter of this model's embedding. Leave it out of --targets.")
+        raise TrainingRefused("The chat can't apply an adapter of this model's embedding. Remove it from --targets.")
 
 
 def peft_config(config: TrainConfig, steps: int, trained_whole: list[str] | None = None) -> Any:
-    """PEFT's configuration of an adapter, with modules that are trained as they are."""
+    """PEFT's configuration for a method. `trained_whole`: modules whose own weights are trained and saved."""
     import peft
 
     kind: Any = peft.TaskType.CAUSAL_LM
@@ -120,18 +120,18 @@ def peft_config(config: TrainConfig, steps: int, trained_whole: list[str] | None
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name."""
+    """Trained parameters by name."""
     return {name: one for name, one in model.named_parameters() if one.requires_grad}
 
 
 def save(model: Any, folder: Path) -> None:
-    """Write the adapter as PEFT does, or the whole model where its own weights were trained, whole or not at all."""
+    """Write the adapter in PEFT's format, or the changed weights of the base, atomically."""
     with whole_folder(folder) as new:
         if _allocator(model) is not None:
             _as_plain_lora(model, new)
         elif hasattr(model, "peft_config"):
             model.save_pretrained(new, save_embedding_layers=False)
-            (new / "README.md").unlink(missing_ok=True)  # a form to be filled in
+            (new / "README.md").unlink(missing_ok=True)  # an unfilled template
             if types := getattr(model, "entity_types", ()):
                 tagging.save_types(new, types)
         else:
@@ -140,9 +140,9 @@ def save(model: Any, folder: Path) -> None:
 
 
 def keep(best: Path, target: Path) -> str:
-    """Put a run's best adapter where the chat finds it, whole or not at all; its hash.
+    """Copy a run's best adapter to the adapters' folder, atomically; returns its hash.
 
-    Files are linked where the disk can, since all of a model's weights in float32 may be among them.
+    Uses hard links where possible, since it may contain all of a model's weights in float32.
     """
     with whole_folder(target) as new:
         for file in best.iterdir():
@@ -154,26 +154,26 @@ def keep(best: Path, target: Path) -> str:
 
 
 def made_by(paths: Paths, run: Run) -> tuple[Path, str]:
-    """(the folder of a finished run's adapter or of its base's changed weights, its hash).
+    """(folder of a finished run's adapter or changed weights, its hash).
 
-    Changed weights of a run of an earlier version lie in the run's own folder. Raises `TrainingRefused` where the files
-    aren't what the run has made.
+    Runs of earlier versions have changed weights in the run's own folder. Raises `TrainingRefused` if the files don't
+    match the run's hash.
     """
     folder = paths.adapters / run.result["adapter"] if run.adapter_hash else Path(run.result["weights"])
     hash_ = hash_of(folder) if folder.is_dir() else ""
     if not hash_ or run.adapter_hash not in ("", hash_):
-        raise TrainingRefused(f"The files in {folder} are not what {run.name} has made. Put them back, or train again.")
+        raise TrainingRefused(f"The files in {folder} are not what {run.name} saved. Restore them, or train again.")
     return folder, hash_
 
 
 def allocate(model: Any, step: int) -> None:
-    """Let AdaLoRA move its budget after optimiser step `step`, counted from 0; other methods have none."""
+    """Let AdaLoRA reallocate its rank budget after optimiser step `step`, from 0; no-op for other methods."""
     if (allocator := _allocator(model)) is not None:
         allocator.update_and_allocate(step)
 
 
 def regularization(model: Any) -> Tensor | float:
-    """What AdaLoRA adds to the loss of a step: how far its P and Q are from orthogonal; 0 for other methods."""
+    """AdaLoRA's regularisation term of a step's loss: the deviation of P and Q from orthogonality; else 0."""
     if (inner := _allocator(model)) is None:
         return 0.0
     matrices = [one for name, one in model.named_parameters() if "lora_A" in name or "lora_B" in name]
@@ -186,7 +186,7 @@ def regularization(model: Any) -> Tensor | float:
 
 
 def allocation(model: Any) -> dict[str, Tensor]:
-    """What AdaLoRA remembers of each parameter's importance."""
+    """AdaLoRA's importance statistics of the parameters, for a checkpoint; empty for other methods."""
     if (allocator := _allocator(model)) is None:
         return {}
     ranks = allocator.rankallocator
@@ -194,7 +194,7 @@ def allocation(model: Any) -> dict[str, Tensor]:
 
 
 def set_allocation(model: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Give back what `allocation` told, of whichever `tensors` are such."""
+    """Restore the statistics that `allocation` returned; other `tensors` are ignored."""
     if (allocator := _allocator(model)) is not None:
         for kind in _IMPORTANCE:
             known = getattr(allocator.rankallocator, kind)
@@ -204,7 +204,7 @@ def set_allocation(model: Any, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _as_plain_lora(model: Any, folder: Path) -> None:
-    """Write what AdaLoRA came to as the LoRA it is: B diag(E) s / rank and A, which every program can apply."""
+    """Write an AdaLoRA adapter as plain LoRA, B diag(E) s / rank and A, which other programs can apply."""
     import peft
 
     config = model.peft_config["default"]
@@ -250,6 +250,6 @@ def _own_weights(model: Any, config: TrainConfig) -> Any:
 
 
 def _layers(model: Any) -> nn.ModuleList:
-    """The longest list of modules there is."""
+    """The decoder layers: the longest module list."""
     lists = [one for one in model.modules() if isinstance(one, nn.ModuleList)]
     return max(lists, key=len)

@@ -1,4 +1,4 @@
-"""The model as it is trained: blocks of tokens in, log-probabilities of the supervised ones out."""
+"""The trained model: blocks of tokens in, log-probabilities of the supervised tokens out."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ from finetune.network.head import likeliest, logprobs, spread
 
 
 def device_of(name: str = "auto") -> torch.device:
-    """The device that a training runs on: a GPU if there is one."""
+    """The device to train on: a GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:
-    """What activations are computed in. `auto`: the faster one of bfloat16 and float32 here."""
+    """The type of activations. `auto`: bfloat16 on a GPU, on a CPU the faster of bfloat16 and float32."""
     if name != "auto":
         return {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float32": torch.float32, "fp32": torch.float32}[
             name
@@ -37,7 +37,7 @@ def precision_of(name: str, device: torch.device) -> torch.dtype:
 
 
 class Trainee(nn.Module):
-    """A language model of transformers, with or without PEFT around it, that reads packed blocks."""
+    """A transformers or PEFT language model that reads packed blocks."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -45,34 +45,34 @@ class Trainee(nn.Module):
         self._recompute = False
 
     def recompute_activations(self) -> None:
-        """Keep each layer's input alone, and compute the layer again in the backward pass."""
+        """Store only each layer's input, and recompute the layer in the backward pass."""
         self._recompute = True
         if self._own is None:
             self.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
     @property
     def language_model(self) -> Any:
-        """Transformers' model, within PEFT's."""
+        """Transformers' model, unwrapped from PEFT's."""
         return self.model.get_base_model() if self.is_adapted else self.model
 
     @property
     def is_adapted(self) -> bool:
-        """Whether PEFT's adapter is around the language model."""
+        """Whether a PEFT adapter wraps the language model."""
         return hasattr(self.model, "peft_config")
 
     def forward(self, batch: Batch) -> Tensor:
-        """The natural log-probability (S,), float32, of each supervised token of the batch; of a token with soft
-        targets the mean over these.
+        """Natural log-probability (S,), float32, of each supervised token of the batch; for soft targets the weighted
+        mean.
         """
         head = self.language_model.get_output_embeddings()
         return logprobs(head, self.states(batch), batch.targets, batch.weights, *self._scale)
 
     def likeliest(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-        """(tokens (S, K), their probabilities among one another): what the model would say in each supervised place."""
+        """(tokens (S, K), probabilities (S, K) normalised over K): the likeliest at each supervised position."""
         return likeliest(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
 
     def spread(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-        """(tokens (S, K), probabilities (S, K)): the whole distribution in each supervised place; see `head.spread`."""
+        """(tokens (S, K), probabilities (S, K)): the whole distribution at each supervised position; `head.spread`."""
         return spread(self.language_model.get_output_embeddings(), self.states(batch), count, *self._scale)
 
     @cached_property
@@ -81,7 +81,7 @@ class Trainee(nn.Module):
 
     @cached_property
     def _own(self) -> "llama.Llama | None":
-        """Our own forward pass, if it can compute this model."""
+        """This package's forward pass, if it supports the model."""
         if self._aside is not None or self._is_prompt_learning or llama.unsupported(self.language_model):
             return None
         return llama.Llama(self.language_model)
@@ -91,14 +91,14 @@ class Trainee(nn.Module):
         return bool(getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False))
 
     def states(self, batch: Batch) -> Tensor:
-        """The last layer's output (S, width) at each token that predicts a supervised one."""
+        """Final hidden states (S, C) at the positions that predict supervised tokens."""
         if self._own is not None:
             return self._own.states(batch, recompute=self._recompute)
         padded = batch.padded
         return self._padded(padded).flatten(0, 1)[padded.places[batch.sources]]
 
     def _padded(self, batch: Padded) -> Tensor:
-        """The last layer's output (B, T, width), by transformers."""
+        """Final hidden states (B, T, C), by transformers."""
         decoder, options = self.language_model.get_decoder(), {"use_cache": False}
         if self._is_prompt_learning and not self._without:
             return self._after_virtual(batch, decoder, self.model.active_peft_config.num_virtual_tokens)
@@ -106,12 +106,12 @@ class Trainee(nn.Module):
         return out.last_hidden_state  # type: ignore[no-any-return]
 
     def _after_virtual(self, batch: Padded, decoder: Any, count: int) -> Tensor:
-        """As `_padded`, after tokens of the adapter's own, which every row sees."""
+        """As `_padded`, after `count` virtual tokens of the adapter, which every row attends to."""
         rows, width = batch.ids.shape
         seen = batch.sees.new_ones(rows, 1, width, count)
         sees, positions = torch.cat([seen, batch.sees], dim=3), batch.positions + count
         prompt = self.model.get_prompt(batch_size=rows)
-        if not torch.is_tensor(prompt):  # keys and values of each layer
+        if not torch.is_tensor(prompt):  # prefix tuning: keys and values of each layer
             cache = prompt if isinstance(prompt, DynamicCache) else DynamicCache(prompt)
             argument = weights.cache_argument(decoder)
             out = decoder(
@@ -133,7 +133,7 @@ class Trainee(nn.Module):
     _aside: dict[str, Tensor] | None = None
 
     def put_in(self, tensors: Mapping[str, Tensor]) -> None:
-        """Compute with these in place of the model's own weights, but for the time of `base`. Raises `KeyError`."""
+        """Use these tensors in place of the model's own weights, except within `base`. Raises `KeyError`."""
         parameters = dict(self.model.named_parameters())
         for name, one in tensors.items():
             if parameters[name].shape != one.shape:
@@ -148,7 +148,7 @@ class Trainee(nn.Module):
 
     @contextmanager
     def base(self) -> Iterator[None]:
-        """Compute with the base alone meanwhile."""
+        """Compute with the base only within the block. Raises `ModelUnsupported` for a fully trained model."""
         if self._aside is not None:
             self._exchange(self._aside)
             try:
@@ -157,7 +157,7 @@ class Trainee(nn.Module):
                 self._exchange(self._aside)
             return
         if not self.is_adapted:
-            raise ModelUnsupported("This model has no adapter beside its weights: its base is another model.")
+            raise ModelUnsupported("This model has no adapter: its weights were trained, and its base isn't loaded.")
         self._without = True
         try:
             if self.model.active_peft_config.is_prompt_learning:
@@ -170,7 +170,7 @@ class Trainee(nn.Module):
 
 
 def _logit_scale(config: Any) -> tuple[float, float]:
-    """(what logits are divided by, what they are softly capped at): Granite's, Cohere's and Gemma's ways."""
+    """(divisor of the logits, soft cap): as Granite, Cohere and Gemma configure them."""
     text = config.get_text_config(decoder=True)
     divisor = getattr(text, "logits_scaling", None) or 1 / (getattr(text, "logit_scale", None) or 1)
     return float(divisor), float(getattr(text, "final_logit_softcapping", None) or 0.0)

@@ -1,4 +1,4 @@
-"""A linear head over the classes of tokens, in place of the one over the vocabulary."""
+"""The entity head: a linear layer over token classes in place of the vocabulary's."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Head(nn.Linear):
-    """States (S, width) of any precision -> logits (S, classes) in float32; nothing is likelier at first."""
+    """States (S, C) of any precision -> logits (S, classes) in float32. Initialised to zero: all equally likely."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__(width, classes)
@@ -20,7 +20,7 @@ class Head(nn.Linear):
 
 
 def put_head(model: Any, types: Sequence[str]) -> str:
-    """Give transformers' `model` a head for entities in place of its own; the name of that module."""
+    """Replace the output head of transformers' `model` by an entity head; returns the module's name."""
     own = model.get_output_embeddings()
     head = Head(own.weight.shape[1], 1 + 2 * len(types)).to(own.weight.device)
     model.config.tie_word_embeddings = False
@@ -30,5 +30,5 @@ def put_head(model: Any, types: Sequence[str]) -> str:
 
 
 def likeliest(head: nn.Module, states: Tensor) -> Tensor:
-    """The class (S,) of each token's state (S, width)."""
+    """Likeliest class (S,) of each token's state (S, C)."""
     return torch.argmax(head(states), dim=-1)

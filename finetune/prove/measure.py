@@ -1,7 +1,7 @@
-"""One figure of base and adapter on the same examples, with the interval of their difference.
+"""Paired figures of base and adapter on the same examples, with the interval of their difference.
 
 Intervals are 95 % percentile bootstrap (Efron 1979) over groups: a conversation and its near-duplicates are drawn
-together, base and adapter in pairs, so that neither long conversations nor doubles make a result look surer than it is.
+together, base and adapter as pairs, so that neither long conversations nor duplicates make a result look too certain.
 """
 
 import math
@@ -14,12 +14,12 @@ import numpy as np
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 FEWEST_GROUPS = 5
-"""With fewer, nothing is said to be shown: a resample of two or three conversations is no estimate."""
+"""Groups below which no verdict is given: resampling two or three conversations gives no estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """`difference`, `low` and `high` are relative for a perplexity, plain for a share. `main`: it decides."""
+    """A figure of both. `difference`, `low`, `high`: relative for perplexity, absolute for shares. `main`: decides."""
 
     key: str
     name: str
@@ -36,14 +36,14 @@ class Measure:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, `unclear`, or `too few` to say."""
+        """`better`, `worse`, `unclear`, or `too few` (groups)."""
         if self.groups < FEWEST_GROUPS:
             return "too few"
         best, worst = (-self.high, -self.low) if self.lower_is_better else (self.low, self.high)
         return "better" if best > 0 else "worse" if worst < 0 else "unclear"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON, with the verdict."""
+        """The measure as plain JSON, with the verdict."""
         return {**asdict(self), "verdict": self.verdict}
 
 
@@ -58,7 +58,7 @@ def perplexity(
     main: bool = False,
     seed: int = 0,
 ) -> Measure:
-    """Of each example the negative log-likelihood in nats under both, and its tokens -> e to the mean per token."""
+    """Perplexity, from each example's negative log-likelihood in nats under base and adapter, and its tokens."""
     before, after, low, high = _bootstrap(base, adapted, tokens, groups, seed)
     difference, low, high = (math.expm1(value) for value in (after - before, low, high))
     return Measure(
@@ -87,15 +87,16 @@ def share(
     main: bool = False,
     seed: int = 0,
 ) -> Measure:
-    """Of each example a number from 0 to 1 under both, such as whether it was right -> the mean."""
+    """A mean, from each example's score from 0 to 1 under base and adapter, such as whether it was right."""
     before, after, low, high = _bootstrap(base, adapted, [1] * len(base), groups, seed)
     return Measure(key, name, before, after, after - before, low, high, False, False, main, len(base), len(set(groups)))
 
 
 def wins(key: str, name: str, won: Sequence[float], groups: Sequence[object], *, seed: int = 0) -> Measure:
-    """Of each pair 1 where the adapter won, 0 where the base did, 0.5 for a tie -> the share against one half.
+    """Share of pairs that the adapter won, compared with one half. `won`: 1 for the adapter, 0 for the base, 0.5 for a
+    tie.
 
-    `base` is the base's share. The difference is the adapter's from one half.
+    `base` is the base's share; the difference is the adapter's share minus one half.
     """
     _, after, low, high = _bootstrap([0.5] * len(won), won, [1] * len(won), groups, seed)
     return Measure(key, name, 1 - after, after, after - 0.5, low, high, False, False, False, len(won), len(set(groups)))
@@ -103,11 +104,11 @@ def wins(key: str, name: str, won: Sequence[float], groups: Sequence[object], *,
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """How much of what a prompt does is done without it. Nats per token of the same replies: `base` under the base
-    without the prompt, `adapted` under the adapter without it, `prompted` under the base with it.
+    """How much of a prompt's effect is reached without it. Nats per token of the same replies: `base` and `adapted`
+    without the prompt, `prompted` under the base with it.
 
-    `closed`: the share of `base` less `prompted` that the adapter closes, from `low` to `high`; None where there is no
-    gap for sure. `remaining`: `adapted` less `prompted`, below 0 where the adapter does better than the prompt.
+    `closed`: the share of `base - prompted` that the adapter closes, with interval `low` to `high`; None if the gap may
+    be zero. `remaining`: `adapted - prompted`, negative if the adapter does better than the prompt.
     """
 
     base: float
@@ -124,7 +125,7 @@ class Gap:
 
     @property
     def is_sure(self) -> bool:
-        """Whether there are groups enough for the intervals to say something."""
+        """Whether there are enough groups for the intervals."""
         return self.groups >= FEWEST_GROUPS
 
 
@@ -137,7 +138,7 @@ def gap(
     *,
     seed: int = 0,
 ) -> Gap:
-    """Of each example the negative log-likelihood in nats three times, and its tokens."""
+    """The gap, from each example's three negative log-likelihoods in nats and its tokens."""
     sums = by_group([base, adapted, prompted, tokens], groups)
     whole, drawn = sums.sum(0), resampled(sums, np.random.default_rng(seed))
     before, after, wanted, _ = (whole / whole[3]).tolist()
@@ -152,7 +153,7 @@ def gap(
 def _bootstrap(
     base: Sequence[float], adapted: Sequence[float], weights: Sequence[int], groups: Sequence[object], seed: int
 ) -> tuple[float, float, float, float]:
-    """(mean of the base, of the adapter, interval of the difference), each sum over the sum of the weights."""
+    """(mean of the base, of the adapter, low, high of the difference); means are sums over the sum of weights."""
     sums = by_group([base, adapted, weights], groups)
     (before, after, weight), drawn = sums.sum(0), resampled(sums, np.random.default_rng(seed))
     low, high = interval((drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
@@ -160,19 +161,19 @@ def _bootstrap(
 
 
 def by_group(columns: Sequence[Sequence[float]], groups: Sequence[object]) -> np.ndarray:
-    """C columns, an item each -> their sums (groups, C)."""
+    """Columns (C, items) -> their sums by group (groups, C)."""
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     at = np.array([places[group] for group in groups])
     return np.stack([np.bincount(at, np.asarray(values, dtype=float)) for values in columns], 1)
 
 
 def resampled(sums: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
-    """Sums of groups (groups, C) -> those of as many groups drawn with replacement (RESAMPLES, C)."""
+    """Bootstrap: sums (groups, C) -> totals of groups drawn with replacement (RESAMPLES, C)."""
     count = len(sums)
     return np.stack([sums[drawn.integers(count, size=count)].sum(0) for _ in range(RESAMPLES)])
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle share CONFIDENCE of what was drawn."""
+    """Percentile interval at `CONFIDENCE`."""
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return low.item(), high.item()

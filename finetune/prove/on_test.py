@@ -1,4 +1,4 @@
-"""What the test part shows of base and adapter, by the kind of the dataset."""
+"""Measures of base and adapter on the test part, by the kind of the dataset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from prompts.labels import class_scores
 
 @dataclass(frozen=True)
 class Answers:
-    """Examples with their rows and what both think of these. `groups[i]` is drawn as one with all others alike."""
+    """Examples with rows and log-probabilities. Examples with equal `groups` are resampled together."""
 
     examples: Sequence[Example]
     items: Sequence[Sequence[Row]]
@@ -22,7 +22,7 @@ class Answers:
     groups: Sequence[object]
 
     def only(self, places: Sequence[int], rows: slice = slice(None)) -> "Answers":
-        """Some of the examples, some of the rows of each."""
+        """A subset of the examples, and of each example's rows."""
         return Answers(
             [self.examples[place] for place in places],
             [self.items[place][rows] for place in places],
@@ -33,15 +33,15 @@ class Answers:
 
 
 def rows_of_test(kind: str, examples: Sequence[Example], tokenizer: Tokenizer) -> Lessons:
-    """The test part of a dataset as rows; an example that doesn't fit the context has none."""
-    if kind == "kto":  # the replies that were judged, each as it is
+    """Rows of a test part; empty for an example that doesn't fit the context."""
+    if kind == "kto":  # each rated reply by itself
         items = [tokenizer.alternatives(one.messages[:-1], (one.messages[-1].content,)) for one in examples]
         return Lessons("supervised", examples, items)
     return lessons("dpo" if kind == "preference" else kind, examples, tokenizer, 0)
 
 
 def measured(kind: str, test: Lessons, groups: Sequence[object], both: Compared, *, seed: int = 0) -> list[Measure]:
-    """The measures, the first of them being the one that decides. None where nothing fits the context."""
+    """The measures, the deciding one first; empty if nothing fits the context."""
     kept = [place for place, rows in enumerate(test.items) if rows]
     if not kept:
         return []
@@ -67,7 +67,7 @@ def _perplexity(name: str, asked: Answers, seed: int, *, main: bool = False) -> 
 
 
 def _likelier(asked: Answers, seed: int) -> Measure:
-    """For how many examples the adapter finds what was said likelier than the base does."""
+    """For how many examples the reply is likelier under the adapter than under the base."""
     pairs = zip(_nll(asked.base), _nll(asked.adapted), strict=True)
     won = [0.5 if new == old else float(new < old) for old, new in pairs]
     return wins("likelier", "prefers your reply", won, asked.groups, seed=seed)
@@ -78,7 +78,7 @@ def _nll(sums: Sums) -> list[float]:
 
 
 def _preference(asked: Answers, seed: int) -> list[Measure]:
-    """How often the chosen reply is likelier, for each token, than the rejected; and perplexity of the chosen."""
+    """How often the chosen reply is likelier than the rejected one, for each token; perplexity of the chosen."""
     right = [
         [
             float(sums[0] / rows[0].supervised > sums[1] / rows[1].supervised)
@@ -94,7 +94,7 @@ def _preference(asked: Answers, seed: int) -> list[Measure]:
 
 
 def _judged(asked: Answers, seed: int) -> list[Measure]:
-    """How often a good reply became likelier or a bad one less so, against one half; perplexity of the good ones."""
+    """How often a good reply became likelier or a bad one less likely, against one half; perplexity of good ones."""
     pairs = zip(asked.examples, asked.base, asked.adapted, strict=True)
     right = [float((sum(new) > sum(old)) == example.good) for example, old, new in pairs]
     half = [0.5] * len(right)
@@ -104,7 +104,7 @@ def _judged(asked: Answers, seed: int) -> list[Measure]:
 
 
 def _right(asked: Answers, sums: Sums) -> list[float]:
-    """Whether the right class, the first, scores best."""
+    """Whether the right class, the first, scores best: 1 or 0 for each example."""
     right = []
     for example, rows, some in zip(asked.examples, asked.items, sums, strict=True):
         means = [[total / max(1, row.supervised)] for total, row in zip(some, rows, strict=True)]

@@ -1,6 +1,6 @@
-"""Base and adapter on what neither has learned from, and what that proves: one report.
+"""Evaluate a run: compare base and adapter on held-out data, and write one report.
 
-The report holds figures alone, no text of the log: what is deleted there leaves nothing in it.
+The report contains figures only, no text of the log, so that deleting text from the log deletes it everywhere.
 """
 
 import time
@@ -40,7 +40,7 @@ from prompts import metrics
 
 @dataclass(frozen=True)
 class Subject:
-    """What is proved: the adapter of a run, or the weights it changed, with the dataset it learned from."""
+    """A run to evaluate: its adapter or changed weights, and the dataset that it learned."""
 
     run: Run
     hash: str
@@ -49,14 +49,14 @@ class Subject:
 
 
 def subject(db: Database, paths: Paths, run_name: str) -> Subject:
-    """Raises `TrainingRefused` where the run has come to nothing, its files were changed, or its dataset is gone."""
+    """A finished run. Raises `TrainingRefused` if it isn't finished, its files changed, or its dataset was deleted."""
     run = runs.get(db, run_name)
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} has nothing to compare with its base: it is {run.state}.")
     folder, hash_ = adapters.made_by(paths, run)
     dataset = datasets.by_id(db, run.dataset_id)
     if dataset is None:
-        raise TrainingRefused(f"The dataset that {run.name} learned from is deleted, and its test part with it.")
+        raise TrainingRefused(f"The dataset that {run.name} learned from was deleted, with its test part.")
     return Subject(run, hash_, dataset, folder)
 
 
@@ -71,10 +71,10 @@ def evaluate(
     most_tokens: int = 0,
     say: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """The report, kept in the log. `more`: measures that were taken elsewhere. Raises a `TrainingError`.
+    """Evaluate a run and store the report in the log. `more`: further measures. Raises `TrainingError`.
 
-    `most_tokens`: the test part is sampled where it has more; 0: all of it is asked. `say` is told how far it has come,
-    in tokens read by either model.
+    `most_tokens`: sample a larger test part; 0: use all of it. `say` receives the progress, in tokens read by either
+    model.
     """
     begun = time.monotonic()
     about = subject(db, paths, run_name)
@@ -94,7 +94,7 @@ def evaluate(
     both.read = work.did
     groups = [one.group_id for one in stored]
     told: dict[str, Any] = {"memorised": {"probes": 0, "canaries": 0, "leaked": []}}
-    if about.dataset.kind == "entities":  # a head says nothing that could be forgotten or given away
+    if about.dataset.kind == "entities":  # an entity head generates no text to forget or to leak
         work.begin("test part")
         measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
     else:
@@ -142,7 +142,7 @@ def evaluate(
 
 
 def _median_tokens(items: Sequence[Sequence[Row]], groups: Sequence[object]) -> float:
-    """Supervised tokens of a group."""
+    """Median of the supervised tokens of a group."""
     tokens = Counter[object]()
     for rows, group in zip(items, groups, strict=True):
         tokens[group] += sum(row.supervised for row in rows)
@@ -150,7 +150,7 @@ def _median_tokens(items: Sequence[Sequence[Row]], groups: Sequence[object]) -> 
 
 
 def _unseen(stored: list[StoredExample], about: Subject, before: Earlier | None) -> list[StoredExample]:
-    """The examples of the test part that no earlier training learned. Raises `TrainingRefused` where there is none."""
+    """Test examples that no earlier training learned. Raises `TrainingRefused` if there are none."""
     name = about.dataset.name
     if not stored:
         raise TrainingRefused(
@@ -159,7 +159,7 @@ def _unseen(stored: list[StoredExample], about: Subject, before: Earlier | None)
     unseen = [one for one in stored if not (before and before.holds(one))]
     if not unseen:
         raise TrainingRefused(
-            f"All of the test part of {name} was learned before, by what {about.run.name} goes on from: it can't prove "
+            f"All of the test part of {name} was learned before, by adapters behind {about.run.name}: it can't prove "
             "anything. Make a dataset of newer conversations with `finetune data`."
         )
     return unseen
@@ -168,10 +168,10 @@ def _unseen(stored: list[StoredExample], about: Subject, before: Earlier | None)
 def entities(
     test: Lessons, groups: Sequence[object], both: Both, tokenizer: Tokenizer, seed: int = 0
 ) -> tuple[list[Measure], dict[str, Any]]:
-    """(F1 of whole entities beside that of finding none, precision, recall and F1 of each type)."""
+    """(F1 of whole entities compared with tagging nothing; precision, recall and F1 of each type)."""
     texts = [one.messages[-1].content for one in test.examples]
     read = Tagger(both, tokenizer, test.types).read(texts, test.items)
-    found = [some or [] for some in read]  # in what is too long none are
+    found = [some or [] for some in read]  # none in a text that is too long
     truth = [list(one.entities) for one in test.examples]
     finders: tuple[Sequence[list[Entity]], ...] = ([[]] * len(truth), found)
     none, some = ([metrics.span_f1(*pair) for pair in zip(truth, said, strict=True)] for said in finders)
@@ -181,21 +181,21 @@ def entities(
 
 
 def given_away(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:
-    """How many probes there are, how many of them are canaries, and which came out."""
+    """{"probes", "canaries": their numbers, "leaked": the probes whose secret came out}."""
     found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked, did)
     canaries = sum(one.kind == memorised.CANARY for one in asked)
     return {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]}
 
 
 def forgotten(items: Sequence[Sequence[Row]], both: Compared, seed: int = 0) -> Measure:
-    """Perplexity of general text, as `forgetting.rows` gives it; a group is some paragraphs."""
+    """Perplexity of general text, from `forgetting.rows`; each row is a group."""
     before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
     tokens = [row.supervised for (row,) in items]
     return perplexity("forgetting", "general text", before, after, tokens, range(len(items)), seed=seed)
 
 
 def voted(db: Database, about: Subject, seed: int = 0) -> list[Measure]:
-    """The share of blind votes that the adapter won; nothing where there was none."""
+    """Share of blind votes that the adapter won; empty without votes."""
     cast = votes.against_base(db, about.run.model, about.hash)
     if not cast:
         return []

@@ -1,4 +1,4 @@
-"""How well a model does a template's task with an adapter and without, on the same labelled rows."""
+"""A template's task with and without an adapter, on the same labelled rows."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,11 +10,11 @@ from finetune.prove.measure import Measure, share
 from prompts.template import Template
 
 TaskWith = Callable[[str], AbstractAsyncContextManager[Task]]
-"""The task with the adapter of that name; with an empty one, by the base alone."""
+"""The task with the named adapter; with an empty name, of the base."""
 
 
 async def measured(template: Template, source: Path, task_with: TaskWith, adapter: str, seed: int = 0) -> Measure:
-    """The template's main measure, an item of the set being a group. Raises `InputUnreadable` for a bad set."""
+    """The template's main measure; each item is a group. Raises `InputUnreadable` for a bad labelled set."""
     found = []
     for name in ("", adapter):
         async with task_with(name) as task:

@@ -1,4 +1,4 @@
-"""What a training learns from: a frozen dataset for a model, and what is replayed of the chain behind an adapter."""
+"""What a training learns from: a frozen dataset tokenised for a model, and replayed examples of earlier datasets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from finetune.train.expected import refuse_empty
 
 @dataclass(frozen=True)
 class Course:
-    """What a dataset gives to learn and to look at, for one model."""
+    """The lessons of a dataset for one model."""
 
     dataset: Dataset
     model: str
@@ -33,18 +33,18 @@ class Course:
     train: Lessons
     validation: Lessons
     cuts: Cuts
-    """Of both parts: what didn't fit the context."""
+    """Texts of both parts that didn't fit the context."""
     start: Start | None = None
-    """The adapter that the training goes on from; None: the base."""
+    """The adapter that the training starts from; None: the base."""
     start_folder: Path | None = None
     replayed: tuple[int, ...] = ()
-    """Ids of the examples of earlier datasets after those of this one in `train`."""
+    """Ids of the replayed examples, which follow the dataset's own in `train`."""
     deleted: tuple[str, ...] = ()
-    """Names of earlier datasets that are gone."""
+    """Names of earlier datasets that were deleted."""
 
 
 def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
-    """Read a frozen dataset for a model. Raises `TrainingRefused` where nothing can be learned from it."""
+    """Read a frozen dataset for a model. Raises `TrainingRefused` if nothing can be learned from it."""
     dataset = datasets.get(db, dataset_name)
     base = opened_base(paths, model)
     tokenizer = base.tokenizer_of_rows(config.block_tokens)
@@ -61,28 +61,28 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
 
 
 def _learner(base: Base, config: TrainConfig) -> Tokenizer:
-    """Makes rows to learn; rows that are only measured don't count the questions."""
+    """Tokenizer of the training part; other parts, which are only measured, don't learn the user's turns."""
     return replace(base.tokenizer_of_rows(config.block_tokens), questions=not config.assistant_only_loss)
 
 
 def going_on(db: Database, paths: Paths, learned: Course, start: Start) -> Course:
-    """The course from an adapter. Raises `TrainingRefused` where it is of other weights, or was changed."""
+    """The course starting from an adapter. Raises `TrainingRefused` if it was changed or has another base."""
     folder, adapter = paths.adapters / start.adapter, adapters.find(db, start.sha256)
     if wrong := trouble(folder, start.sha256):
-        raise TrainingRefused(f"{start.adapter}, which the training goes on from, can't be used: {wrong}")
+        raise TrainingRefused(f"{start.adapter}, from which the training starts, can't be used: {wrong}")
     if adapter and adapter.base_hash != learned.base.hash:
         raise TrainingRefused(
             f"{start.adapter} was made for other weights of {learned.model}: for {adapter.base_hash[:12]}, and they "
             f"are {learned.base.hash[:12]}. Train from the base with --from {lineage.BASE}."
         )
     if learned.train.types:
-        raise TrainingRefused(f"A head for entities is trained from the base alone: give --from {lineage.BASE}.")
+        raise TrainingRefused(f"An entity head can be trained from the base only: give --from {lineage.BASE}.")
     return replace(learned, start=start, start_folder=folder, deleted=tuple(start.behind(db)[1]))
 
 
 def to_replay(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> list[int]:
-    """Ids of as many examples of the datasets behind the start as the steps will read. None where no replies are
-    learned: comparisons of replies keep near to the start by themselves.
+    """Ids of examples of earlier datasets, as many as the steps will read. None for objectives that compare replies,
+    which stay near the start by themselves.
     """
     if not (learned.start and config.replay_share and learned.train.objective == "supervised"):
         return []
@@ -93,7 +93,7 @@ def to_replay(db: Database, learned: Course, config: TrainConfig, shape: Shape) 
 
 
 def replaying(db: Database, learned: Course, ids: Sequence[int], config: TrainConfig) -> Course:
-    """The course with these examples, and general text, read beside what is new."""
+    """The course with these examples and general text mixed in."""
     if learned.train.objective != "supervised":
         return learned
     base, shares = learned.base, Shares.of(config, from_adapter=learned.start is not None)

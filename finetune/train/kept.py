@@ -1,4 +1,4 @@
-"""What stays of a training: its best adapter where the chat finds it, and its lineage in the log."""
+"""Save the result of a training: the best adapter into the adapters' folder, its lineage into the log."""
 
 from dataclasses import asdict
 from typing import Any
@@ -22,8 +22,8 @@ from finetune.versions import made_with
 def keep(
     db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
 ) -> None:
-    """Put the best adapter where the chat finds it, and into the log with its lineage."""
-    if not trainer.validation.examples:  # nothing to choose by: the last one
+    """Save the best adapter, and register it with its lineage."""
+    if not trainer.validation.examples:  # without validation the last weights are kept
         adapters.save(trainer.model, folder.best)
     share = _averaged(db, trainer, folder, learned)
     standing = trainer.standing
@@ -44,12 +44,12 @@ def keep(
 
 
 def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course) -> float:
-    """Average the best adapter with the adapter before the training, where the training alone lost too much of what was
-    learned earlier. The share of the new weights in the average.
+    """Interpolate the best adapter with the one before the training, if the training lost too much of the earlier
+    datasets. Returns the share of the new weights.
     """
     if learned.start is None or learned.start_folder is None:
         return 1.0
-    trainer.say(Advanced("comparing with what was learned before"))
+    trainer.say(Advanced("comparing with earlier datasets"))
     config = trainer.config
     parts = average.validation_parts(
         db, learned.start, learned.base.tokenizer_of_rows(config.block_tokens), config.seed
@@ -60,7 +60,7 @@ def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course
 
 
 def origin(learned: Course, trainer: Trainer) -> dict[str, Any]:
-    """What a run's adapter comes from."""
+    """Origin of a run's adapter, for its lineage."""
     start = {"start": learned.start.as_json(), "replayed": len(learned.replayed)} if learned.start else {}
     return {
         "base": {"model": learned.model, "sha256": learned.base.hash},

@@ -1,7 +1,7 @@
-"""The loop: blocks -> gradients -> steps, with checkpoints from which a killed run goes on bit for bit.
+"""The training loop, with checkpoints from which a killed run resumes bitwise.
 
-Nothing random is carried from step to step: each begins with a seed of its own, and each epoch's order follows from the
-run's seed. So the trained parameters, the optimiser's state and the number of the step are all there is to keep.
+No random state is carried between steps: each step has its own seed, and the order of each epoch follows from the run's
+seed. So a checkpoint is the trained parameters, the optimiser's state and the step.
 """
 
 import hashlib
@@ -35,15 +35,15 @@ from finetune.train.checkpoint import Checkpoint
 T = TypeVar("T")
 
 MOST_MEASURED, MEASURED_S = 3, 2.0
-"""How often a batch is computed to know its speed, at most, and for how long."""
+"""Most batches computed to measure the speed, and for how many seconds."""
 SAVE_EVERY_S = 120.0
-"""Seconds of work that a kill can cost at most, beside one step."""
+"""Seconds between checkpoints: the most work that a kill can lose, plus one step."""
 PAUSE_LOOK_S = 0.2
 
 
 @dataclass
 class Standing:
-    """How far a training has come; all of it is in a checkpoint."""
+    """Progress of a training; stored in each checkpoint."""
 
     step: int = 0
     best_loss: float = math.inf
@@ -54,11 +54,11 @@ class Standing:
 
 @dataclass
 class Trainer:
-    """One run. `train` goes to the end or to where it is stopped; it begins where the last checkpoint is."""
+    """One run, from its last checkpoint to the end or a stop."""
 
     accelerator: Accelerator
     model: Any
-    """Transformers' model, or PEFT's around it, as `adapters.prepare` gives it."""
+    """A transformers or PEFT model, as `adapters.prepare` returns it."""
     config: TrainConfig
     shape: Shape
     lessons: Lessons
@@ -82,14 +82,14 @@ class Trainer:
         self._saved_s = time.monotonic()
 
     def lay_out_rate(self) -> None:
-        """Begin the learning rate's schedule, for as many steps as there will be."""
+        """Set the learning-rate schedule for the planned number of steps."""
         self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
 
     def measure(self) -> Measured:
-        """How fast a step is, by one batch that changes nothing. Makes batches smaller where memory runs out."""
+        """Measure the speed with one batch; changes no weights. Reduces the batch size if memory runs out."""
         blocks = next(plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, 0))
         some = next(grouped(blocks, self.shape.tokens_at_once))
-        self._accumulated(some[: self.accelerator.num_processes])  # the first call of each kernel prepares it
+        self._accumulated(some[: self.accelerator.num_processes])  # warm-up of the kernels
 
         def timed() -> float:
             began_s = time.perf_counter()
@@ -98,13 +98,13 @@ class Trainer:
 
         took = [timed()]
         more = processes.from_main(lambda: min(MOST_MEASURED - 1, int(MEASURED_S / took[0])))
-        took += [timed() for _ in range(more)]  # as often in every process: they wait for one another's gradients
+        took += [timed() for _ in range(more)]  # equally often in every process, as they wait for one another
         self.optimizer.zero_grad()
         tokens = sum(block.tokens for block in some)
         return Measured(tokens / min(took), sum(block.supervised for block in some) / max(1, tokens))
 
     def resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one."""
+        """Restore the last readable checkpoint, if there is one."""
         found = checkpoint.latest(self.folder.checkpoints)
         if found is None:
             return
@@ -116,7 +116,9 @@ class Trainer:
         self.standing = Standing(**found.figures["standing"])
 
     def train(self) -> str:
-        """Why it ended: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for a loss of NaN."""
+        """Train; returns the reason for the end: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for
+        a loss or gradient that isn't finite.
+        """
         self.trainee.train()
         steps = plan.steps_of_blocks(self.lessons, self.shape, self.config.seed, self.standing.step)
         if self.standing.step == 0:
@@ -138,7 +140,7 @@ class Trainer:
         return "finished"
 
     def save(self) -> None:
-        """A checkpoint of how it stands."""
+        """Write a checkpoint."""
         if self.accelerator.is_main_process:
             tensors = {**self._parameters, **adapters.allocation(self.model)}
             state = Checkpoint(
@@ -156,8 +158,8 @@ class Trainer:
         norm = self._clipped()
         if not math.isfinite(norm):
             raise TrainingError(
-                f"The gradient of step {self.standing.step + 1} is no number: nothing of it was applied. The last "
-                f"checkpoint is whole. Lower the learning rate, or look at {self._named(blocks)}."
+                f"The gradient of step {self.standing.step + 1} is not a finite number, and the step was not applied. "
+                f"Resume from the last checkpoint with a lower learning rate, or check {self._named(blocks)}."
             )
         rate = self.config.learning_rate * self._rate(self.standing.step + 1)
         for group in self.optimizer.param_groups:
@@ -185,12 +187,12 @@ class Trainer:
         )
 
     def _accumulated(self, blocks: Sequence[Block]) -> tuple[float, int]:
-        """(loss, tokens) of a step whose gradients are there now; with smaller batches where memory ran out."""
+        """(loss, tokens) of a step, with its gradients accumulated; in smaller batches if memory runs out."""
         count = sum(map(self.objective.count, blocks)) or 1
         return self._fitting(blocks, self.lessons, lambda some: self._gradients(some, count))
 
     def _fitting(self, blocks: Sequence[Block], part: Lessons, work: Callable[[Sequence[Block]], T]) -> T:
-        """What `work` gives for the blocks, or for smaller ones where memory runs out."""
+        """The result of `work` on the blocks, or on smaller ones if memory runs out."""
         while True:
             try:
                 return work(blocks)
@@ -200,7 +202,7 @@ class Trainer:
                 blocks = self._smaller(blocks, part, error)
 
     def _smaller(self, blocks: Sequence[Block], part: Lessons, error: Exception) -> list[Block]:
-        """The blocks to be tried instead."""
+        """Blocks to try after running out of memory. Raises `TrainingRefused` if they can't be smaller."""
         self.optimizer.zero_grad()
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -217,7 +219,7 @@ class Trainer:
         return halves
 
     def _gradients(self, blocks: Sequence[Block], count: int) -> tuple[float, int]:
-        """Add up the gradients of the loss of all blocks over `count`; that loss, and the tokens without padding."""
+        """Accumulate the gradients of the loss over `count`; returns the loss and the tokens without padding."""
         torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
         total = torch.zeros((), device=self.accelerator.device)
         mine = self._mine(blocks)
@@ -234,7 +236,7 @@ class Trainer:
         return float(summed), sum(block.tokens for block in blocks)
 
     def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
-        """This process's share of some blocks, as many batches as every other's."""
+        """This process's batches of the blocks, as many as every other process has."""
         count = self.accelerator.num_processes
         if count == 1:
             groups = list(grouped(blocks, self.shape.tokens_at_once))
@@ -249,8 +251,8 @@ class Trainer:
             return
         row = int(one.owners[~torch.isfinite(logprobs.detach())][0])
         raise TrainingError(
-            f"The loss of example {one.rows[row][0] + 1} of the training part is no number at step "
-            f"{self.standing.step + 1}. Nothing of the step was applied and the last checkpoint is whole. Lower the "
+            f"The loss of example {one.rows[row][0] + 1} of the training part is not a finite number at step "
+            f"{self.standing.step + 1}. The step was not applied, and the last checkpoint is complete. Lower the "
             "learning rate, or leave that example out."
         )
 
@@ -259,15 +261,15 @@ class Trainer:
         return float(self.accelerator.clip_grad_norm_(self._parameters.values(), largest))
 
     def _look(self) -> bool:
-        """Look at the validation part, and keep the best; whether it has not become better for too long."""
+        """Measure the validation loss and save the best adapter; returns whether to stop early."""
         if not self._looked_at:
             return False
         began_s = time.monotonic()
         loss = self._fitting(self._looked_at, self.validation, self._validation_loss)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss of the validation part is no number after step {self.standing.step}. The last checkpoint is "
-                "whole. Lower the learning rate."
+                f"The validation loss is not a finite number after step {self.standing.step}. The last checkpoint is "
+                "complete. Lower the learning rate."
             )
         standing = self.standing
         best = loss < standing.best_loss
@@ -295,7 +297,7 @@ class Trainer:
         return float(summed) / max(1, sum(map(self.validation_objective.count, blocks)))
 
     def _is_stopped(self) -> bool:
-        """Whether it is to stop; waits here while it is paused."""
+        """Whether a stop was asked for; waits while the training is paused."""
         told = False
         while True:
             wanted = processes.from_main(lambda: STOP if self.stop_wanted() else self.folder.wanted)
@@ -328,7 +330,7 @@ def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> tor
 
 
 def _schedule(optimizer: Any, config: TrainConfig, steps: int) -> Callable[[int], float]:
-    """What the learning rate is multiplied with at step 1 to `steps`: never nothing, or the step would be wasted."""
+    """Factors of the learning rate at steps 1 to `steps`; none of them is 0."""
     from transformers import get_scheduler
 
     warmup = math.ceil(config.warmup * steps)

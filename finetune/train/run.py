@@ -1,4 +1,4 @@
-"""A whole training: dataset and model in, adapter and its lineage out. Begun, resumed, or only planned."""
+"""A whole training, from dataset and model to adapter and lineage: begin, resume, or only plan."""
 
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
@@ -41,12 +41,12 @@ def begin(
     start: str = lineage.BASE,
     given: Collection[str] = (),
 ) -> Run | None:
-    """Train on a dataset; the run as it ended. With `only_plan` nothing but the plan is said, and None returned.
+    """Train on a dataset; returns the finished or stopped run. `only_plan`: report the plan and return None.
 
-    `start`: what to go on from, as `lineage.start_of` takes it. `given`: names of settings that were asked for
-    explicitly, and that an adapter to go on from must not contradict.
+    `start`: adapter to start from, as in `lineage.start_of`. `given`: names of settings that were set explicitly and
+    must not contradict that adapter.
 
-    Raises a `TrainingError`; a run that had begun is kept as failed, with its last checkpoint.
+    Raises `TrainingError`; a run that had begun is stored as failed, with its last checkpoint.
     """
     refuse_settings(config)
     device = device_of()
@@ -74,32 +74,32 @@ def begin(
 
 
 def suited(config: TrainConfig, learned: Course) -> TrainConfig:
-    """The settings with what was left open, for this model and what is learned."""
+    """`config` with its open settings chosen for the model and the objective."""
     width = learned.base.config.get_text_config(decoder=True).hidden_size
     return defaults.suited(config, width, learned.train.objective)
 
 
 def refuse_settings(config: TrainConfig) -> None:
-    """Raise `TrainingRefused` for what this machine can't do, whatever it is trained on."""
+    """Raise `TrainingRefused` for settings that this machine doesn't support."""
     refuse_missing(config)
     if config.method == "qlora" and device_of().type != "cuda":
-        raise TrainingRefused("qlora needs a GPU: on a CPU a base of 4 bits would be slower. Take --method lora.")
+        raise TrainingRefused("qlora needs a GPU: a 4-bit base would be slower on a CPU. Use --method lora.")
 
 
 def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], None]) -> Run:
-    """Go on with a run that was stopped or killed, from its last checkpoint. Raises a `TrainingError`."""
+    """Resume a stopped or killed run from its last checkpoint. Raises `TrainingError`."""
     run = runs.get(db, run_name)
     main = processes.is_main(device_of().type == "cpu")
     with only_training(paths) if main else nullcontext():
         if main:
             _close_killed(db)
         if "taught" in run.config:
-            raise TrainingRefused(f"{run.name} taught corrections, which begins anew: `finetune teach`.")
+            raise TrainingRefused(f"{run.name} taught corrections and can't be resumed: run `finetune teach` again.")
         if run.state == "finished":
             raise TrainingRefused(f"{run.name} is finished. Begin another training on its dataset instead.")
         dataset = datasets.by_id(db, run.dataset_id)
         if dataset is None:
-            raise TrainingRefused(f"The dataset that {run.name} learned from is deleted. Begin another training.")
+            raise TrainingRefused(f"The dataset of {run.name} was deleted. Begin another training.")
         config = TrainConfig.from_json(run.config["settings"])
         refuse_missing(config)
         learned = course(db, paths, dataset.name, run.model, config)
@@ -108,11 +108,11 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
         learned = replaying(db, learned, run.config.get("replayed", ()), config)
         if _fingerprint(learned)[: len(run.config["examples"])] != run.config["examples"]:
             raise TrainingRefused(
-                f"Examples of {dataset.name} were deleted since {run.name} began, so that it can't go on as it was. "
-                "Begin another training on what is left."
+                f"Examples of {dataset.name} were deleted since {run.name} began, so it can't be resumed. Begin "
+                "another training on the remaining examples."
             )
         if learned.base.hash != run.base_hash:
-            raise TrainingRefused(f"{run.model} is another model than when {run.name} began. Begin another training.")
+            raise TrainingRefused(f"{run.model} has other weights than when {run.name} began. Begin another training.")
         return _work(db, paths, run, learned, suited(config, learned), Shape.from_json(run.config["shape"]), say)
 
 
@@ -125,16 +125,16 @@ def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> 
 
 
 def _fingerprint(learned: Course) -> list[int]:
-    """Tells whether examples are still what they were: a dataset never changes but by deletion."""
+    """Numbers of examples, which show whether any were deleted: datasets don't change otherwise."""
     earlier = sum(len(one.items) for one in learned.train.streams if one.teacher == "start")
     return [len(learned.train.examples), len(learned.validation.examples), earlier]
 
 
 def _close_killed(db: Database) -> None:
-    """Runs that are said to go on while none does were killed."""
+    """Mark runs as stopped that are stored as running: the training lock is free, so they were killed."""
     for one in runs.every(db):
         if one.state == "running":
-            runs.set_state(db, one.id, "stopped", "It was killed. `finetune train --resume` goes on with it.")
+            runs.set_state(db, one.id, "stopped", "It was killed. `finetune train --resume` continues it.")
 
 
 def _work(

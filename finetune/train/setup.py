@@ -1,4 +1,4 @@
-"""What a training is put together of: the model with what is trained in it, the losses, and what is replayed."""
+"""Assemble a trainer: model, trained parameters, objectives, soft targets of replayed examples."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ from finetune.train.course import Course
 from finetune.train.loop import Trainer
 
 COMPARED = ("dpo", "kto")
-"""Objectives that look at how far the model has gone from its base."""
+"""Objectives that compare with the base's log-probabilities."""
 
 
 def trainer_of(
@@ -38,7 +38,7 @@ def trainer_of(
     say: Callable[[Progress], None],
     stop_wanted: Callable[[], bool] = lambda: False,
 ) -> Trainer:
-    """The model loaded, with what is trained in it, and the losses."""
+    """A trainer with the model loaded and prepared."""
     device = device_of()
     if device.type == "cpu":
         torch.set_num_threads(default_threads())
@@ -48,7 +48,7 @@ def trainer_of(
     own = config.changes_base
     mixed = "bf16" if own and activations == torch.bfloat16 else "no"
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-    torch.manual_seed(config.seed)  # what adapters begin with
+    torch.manual_seed(config.seed)  # initial weights of adapters
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
     model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types, learned.start_folder)
     trainee = Trainee(model)
@@ -71,8 +71,8 @@ def trainer_of(
 def _objectives(
     trainee: Trainee, learned: Course, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
 ) -> list[Objective]:
-    """The losses of both parts; where they compare with what the training begins with, the base or an adapter, that is
-    asked once and kept for a resumed run.
+    """Objectives of the training and the validation part. For those that compare, the log-probabilities under the
+    starting model (base or adapter) are computed once and stored for a resumed run.
     """
     parts = {"train": learned.train, "validation": learned.validation}
     known: dict[str, torch.Tensor] = {}
@@ -101,9 +101,9 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
 
 
 def settled(trainer: Trainer, config: TrainConfig) -> Measured:
-    """What a step takes; a training that begins gets as many steps as its budget has room for."""
+    """Measure the speed; for a new run with a budget also set the number of steps."""
     measured = trainer.measure()
-    if trainer.lessons.replayed:  # a forward pass of it before the training is a third of a step
+    if trainer.lessons.replayed:  # `soften` takes a forward pass of them, a third of a step
         asked = 1 + (1 - trainer.lessons.streams[0].share) / 3
         measured = replace(measured, tokens_per_s=measured.tokens_per_s / asked)
     if config.budget_minutes and trainer.standing.step == 0:
@@ -113,12 +113,12 @@ def settled(trainer: Trainer, config: TrainConfig) -> Measured:
 
 
 def soften(trainer: Trainer, folder: RunFolder) -> None:
-    """Ask the model that the training begins with for what is replayed, once: a resumed run reads it again."""
+    """Set the soft targets of replayed examples: computed with the starting model, or read again by a resumed run."""
     if not trainer.lessons.replayed:
         return
     trainee, device = trainer.accelerator.unwrap_model(trainer.trainee), trainer.accelerator.device
     with PartialState().main_process_first():
         if PartialState().is_main_process and not trainer.standing.step:
-            trainer.say(Advanced("asking the model for what is replayed"))
+            trainer.say(Advanced("computing targets of replayed examples"))
             replay.ask(trainee, trainer.lessons, trainer.shape, trainer.config.seed, folder.replay, device)
         replay.take(trainer.lessons, trainer.shape, trainer.config.seed, folder.replay)

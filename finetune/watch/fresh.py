@@ -1,4 +1,4 @@
-"""What of the log a dataset doesn't hold: what was judged of it, and the conversations that are like none it has."""
+"""What is new in the log compared with a dataset: judged replies, and conversations unlike any of the dataset."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from assistant.store.redaction.redactor import Redactor
 
 LOG = "log:"
-"""What the key of a conversation of the log begins with."""
+"""Prefix of the key of a conversation in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """`judged`: replies by what is thought of them. The rest is of conversations of the dataset's own kind."""
+    """New replies and conversations. `judged`: counts of replies by judgement. The rest has the dataset's kind."""
 
     judged: Mapping[str, int]
     candidates: Sequence[Candidate] = ()
-    """Examples of new conversations, doubles and what is near to the dataset's left out."""
+    """Examples of new conversations, without duplicates and near-duplicates of the dataset."""
     groups: Sequence[int] = ()
-    """Of each candidate the number of its conversation and that one's near-duplicates."""
+    """For each candidate the number of its group: its conversation and near-duplicates."""
     conversations: int = 0
-    """Groups among them."""
+    """Number of groups."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """Ids of replies: those imitated or judged as they are, and pairs of a preferred and a rejected one."""
+    """Ids of the dataset's replies: learned or rated good, pairs of preferred and rejected, rated bad."""
 
     learned: set[int] = field(default_factory=set)
     pairs: set[tuple[int, int]] = field(default_factory=set)
@@ -47,7 +47,7 @@ class _Held:
 
 
 def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redactor: "Redactor | None" = None) -> Fresh:
-    """What is in the log and not in `held`. `redactor`: where that has placeholders for personal data."""
+    """What is in the log but not in `held`. `redactor`: if `held` has placeholders for personal data."""
     known = {one.conversation for one in held}
     first: dict[Example, Candidate] = {}
     for one in from_log(db, wanted, Counter()):
@@ -68,11 +68,10 @@ def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redact
 
 
 def judged(db: Database, wanted: Selection, held: Sequence[StoredExample]) -> dict[str, int]:
-    """How many replies there are to learn from, in any way, of which `held` hasn't: each once but for `votes`, which
-    are pairs.
+    """Counts of learnable replies that `held` lacks, each counted once, except that `votes` counts pairs.
 
-    `corrected` counts corrections, `good` what is rated so, `kept` what is neither, `unjudged` what `everything`
-    selects beside these, `thumbs_down` what is rated bad.
+    `corrected`: corrections; `good`: rated good; `kept`: kept without a rating; `unjudged`: others that `everything`
+    selects; `thumbs_down`: rated bad.
     """
     known, counts = _held(db, held), Counter[str]()
     kinds: tuple[Kind, ...] = ("supervised", "preference", "kto")
@@ -100,7 +99,7 @@ def _why(conversation: Stored, row: StoredMessage) -> str:
 
 
 def _is_bad(conversation: Stored, message_id: int | None) -> bool:
-    """Not only corrected."""
+    """Whether a reply is rated bad, and not only corrected."""
     return message_id is not None and conversation.judgement(message_id).rating < 0
 
 
@@ -112,7 +111,7 @@ def _by_conversation(candidates: Iterable[Candidate]) -> dict[int, list[Candidat
 
 
 def _learned(conversation: Stored, one: Candidate) -> list[StoredMessage]:
-    """The replies of the log that an example imitates."""
+    """Replies of the log that an example imitates."""
     if one.message_id not in conversation.by_id:
         return []
     told = turns_with_rows(conversation.path_to(one.message_id))

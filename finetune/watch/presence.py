@@ -1,6 +1,6 @@
-"""Whether somebody uses this machine: by keys pressed in terminals, what is said in the chat, other programs' work.
+"""Detect user activity: keys pressed in terminals, messages in the chat, CPU use of other programs.
 
-A person at a window that is no terminal is only known by the work that it makes.
+Activity in a window that is no terminal is noticed only by its CPU use.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from finetune.run_folder import PAUSE, RunFolder
 
 LOOK_S = 1.0
 LOAD_S = 10.0
-"""Over which other programs' work is averaged: a moment of it is nobody."""
+"""Seconds over which other programs' CPU use is averaged: short peaks don't count."""
 OTHERS_WORK = 0.5
-"""Share of the machine's cores that other programs take when somebody uses it."""
+"""Share of the machine's cores used by other programs that counts as activity."""
 TERMINALS = ("/dev/pts/[0-9]*", "/dev/tty[0-9]*", "/dev/ttys[0-9]*")
 
 
 class Presence:
-    """A thread that looks for signs of somebody, and holds a training meanwhile. Started by `watching`."""
+    """A thread that looks for activity and pauses a training meanwhile. Started by `watching`."""
 
     def __init__(self, paths: Paths, after_s: float) -> None:
         self.after_s = after_s
-        """How long there must be no sign."""
+        """Seconds without activity after which the machine is idle."""
         self.sign = "this was started"
-        """The last one, in a few words."""
+        """The last activity, in a few words."""
         self._paths = paths
         self._seen_s = time.time()
         self._holds: RunFolder | None = None
@@ -51,11 +51,11 @@ class Presence:
 
     @property
     def idle(self) -> bool:
-        """Whether there was no sign for long enough, and somebody looks for any."""
+        """Whether there was no activity for `after_s`, and the thread is running."""
         return self._thread.is_alive() and time.time() - self._seen_s >= self.after_s
 
     def hold(self, training: RunFolder) -> None:
-        """From now on pause this training while somebody is here. One that a person paused stays so."""
+        """Pause this training during activity. A training paused by a person stays paused."""
         self._training = training
 
     def start(self) -> Self:
@@ -63,13 +63,13 @@ class Presence:
         return self
 
     def end(self) -> None:
-        """Stop looking; what is paused goes on or has ended."""
+        """Stop watching; a training paused by this thread is resumed."""
         self._ends.set()
         self._thread.join()
 
     def _watch(self) -> None:
         own = psutil.Process()
-        _others_work(own)  # from now on
+        _others_work(own)  # starts the measurement
         measured_s = time.monotonic()
         try:
             with closing(open_database(self._paths.database)) as db, _keys() as pressed:
@@ -78,7 +78,7 @@ class Presence:
                     if time.monotonic() - measured_s >= LOAD_S:
                         measured_s = time.monotonic()
                         if _others_work(own) > OTHERS_WORK:
-                            self._note(time.time(), "other programs are at work")
+                            self._note(time.time(), "other programs are busy")
                     self._hold()
         finally:
             self._release()
@@ -87,10 +87,10 @@ class Presence:
         self._note(_typed_s(), "a key was pressed in a terminal")
         if pressed():
             self._note(time.time(), "a key was pressed here")
-        with suppress(AssistantError):  # a log that is written to just now is looked at the next time
+        with suppress(AssistantError):  # a log that is locked is read the next time
             self._note(last_touched_ms(db) / 1000, "something was said in the chat")
         if asyncio.run(requests(self._paths)):
-            self._note(time.time(), "the engine makes a reply")
+            self._note(time.time(), "the engine is generating a reply")
 
     def _note(self, at_s: float, sign: str) -> None:
         if at_s > self._seen_s:
@@ -112,7 +112,7 @@ class Presence:
 
 @contextmanager
 def watching(paths: Paths, after_s: float) -> Iterator[Presence]:
-    """Look for signs inside the block."""
+    """Watch for activity within the block."""
     presence = Presence(paths, after_s).start()
     try:
         yield presence
@@ -121,12 +121,12 @@ def watching(paths: Paths, after_s: float) -> Iterator[Presence]:
 
 
 def _others_work(own: psutil.Process) -> float:
-    """Share of all cores that other programs took since this was asked last."""
+    """Share of all cores that other programs used since the last call."""
     return (psutil.cpu_percent() - own.cpu_percent() / (psutil.cpu_count() or 1)) / 100
 
 
 def _typed_s() -> float:
-    """When a program last read a key from a terminal of this user, as `w` tells it; to eight seconds on Linux."""
+    """Time of the last key that a program read from this user's terminals, as `w` shows it; within 8 s on Linux."""
     newest = 0.0
     for pattern in TERMINALS:
         for terminal in Path("/").glob(pattern.removeprefix("/")):
@@ -139,7 +139,7 @@ def _typed_s() -> float:
 
 @contextmanager
 def _keys() -> Iterator[Callable[[], bool]]:
-    """Whether a key was pressed in our own terminal since this was asked last. Ctrl-C stays what it is."""
+    """A function that returns whether a key was pressed in this terminal since the last call. Ctrl-C still works."""
     try:
         own = sys.stdin.fileno()
         before = termios.tcgetattr(own)

@@ -90,7 +90,7 @@ def test_what_only_shows_at_the_end_is_refused_before(home: Paths, tiny_folder: 
     assert tiny_folder
     with pytest.raises(TrainingRefused, match="qlora needs a GPU"):
         bake.refuse_training(home, TrainConfig(method="qlora"))
-    with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):
+    with only_training(home), pytest.raises(TrainingRefused, match="is running already"):
         bake.refuse_training(home, TrainConfig())
 
 
@@ -164,10 +164,10 @@ def test_a_name_is_taken_by_one_recipe(db: Database, home: Paths) -> None:
     assert there("shout", recipe()) == made
     assert there("other", recipe()) is None
     for other in (recipe(end="fox"), recipe(SHOUT + "Now.")):
-        with pytest.raises(StoreError, match="of something else"):
+        with pytest.raises(StoreError, match="made with other settings"):
             there("shout", other)
     for file, model in ((Path("inputs.txt"), TINY), (None, "another")):
-        with pytest.raises(StoreError, match="of something else"):
+        with pytest.raises(StoreError, match="made with other settings"):
             there("shout", recipe(), file, model)
 
 

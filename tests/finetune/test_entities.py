@@ -137,7 +137,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 def test_methods_train_a_head_or_are_refused(db: Database, home: Paths, method: str) -> None:
     freeze(db, 20)
     if method not in adapters.BESIDE_HEAD:
-        with pytest.raises(TrainingRefused, match="head for entities is trained beside lora"):
+        with pytest.raises(TrainingRefused, match="entity head can be trained with lora"):
             trained(db, home, steps=1, method=method)
         return
     done, told = trained(db, home, steps=8, method=method, learning_rate=2e-2)
@@ -215,6 +215,6 @@ def test_a_run_that_learned_something_else_finds_none(db: Database, home: Paths,
     source = tmp_path / "given.txt"
     source.write_text("the dog", encoding="utf-8")
     told = CliRunner().invoke(top, ["tag", done.name, "-i", str(source)])
-    assert isinstance(told.exception, TrainingRefused) and "did not learn to find entities" in str(told.exception)
+    assert isinstance(told.exception, TrainingRefused) and "did not learn to tag entities" in str(told.exception)
     nothing = CliRunner().invoke(top, ["data", "--kind", "entities", "-m", TINY])
     assert isinstance(nothing.exception, TrainingRefused) and "Give a --file" in str(nothing.exception)

@@ -49,7 +49,7 @@ def test_free_names(tmp_path: Path) -> None:
 
 def test_a_text_that_cannot_be_written_leaves_the_file(tmp_path: Path) -> None:
     path = own.create(tmp_path, "a", own.NEW)
-    with pytest.raises(PromptError, match="half of a character"):
+    with pytest.raises(PromptError, match="half of a surrogate pair"):
         own.write(path, "\ud800")
     assert path.read_text() == own.NEW
     assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML file that needs nothing else: figures, plots, reasons, origin."""
+"""A run's report as a self-contained HTML file: figures, plots, objections, origin."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from finetune.run_folder import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a report is about. `report` None: the run was not compared with its base."""
+    """The run to report on. `report`: None if the run was not evaluated."""
 
     run: Run
     dataset: str
@@ -31,18 +31,18 @@ class Subject:
 
 
 def subject(db: Database, run_name: str) -> Subject:
-    """A run as the log has it. Raises `StoreError` where there is no run of that name."""
+    """A run from the log. Raises `StoreError` if there is none of that name."""
     run = runs.get(db, run_name)
     evaluation = runs.evaluation(db, run.id)
     if evaluation is not None and run.adapter_hash and evaluation.adapter_hash != run.adapter_hash:
-        evaluation = None  # of an adapter that it made before it was resumed
+        evaluation = None  # of an adapter saved before the run was resumed
     dataset = datasets.by_id(db, run.dataset_id)
     report = evaluation.report if evaluation else None
     return Subject(run, dataset.name if dataset else "", runs.points(db, run.id), report)
 
 
 def write(db: Database, paths: Paths, run_name: str, texts: Texts, file: Path | None = None) -> Path:
-    """Write the page into `file`, or into the run's folder; where it is. Raises `TrainingError` where it can't be."""
+    """Write the page into `file` or the run's folder, and return its path. Raises `TrainingError` if that fails."""
     about = subject(db, run_name)
     target = file or RunFolder(paths, run_name).create().path / "report.html"
     try:
@@ -53,7 +53,7 @@ def write(db: Database, paths: Paths, run_name: str, texts: Texts, file: Path | 
 
 
 def page(about: Subject, texts: Texts) -> str:
-    """The HTML."""
+    """The page as HTML."""
     report = about.report
     measures = tables.measures(report) if report else []
     return _PAGE.render(
@@ -84,7 +84,7 @@ def _given_away(report: Mapping[str, Any], texts: Texts) -> str:
 
 
 def facts(about: Subject, texts: Texts) -> list[tuple[str, str]]:
-    """(label, text) of what the run was made of and how it went; what isn't known is left out."""
+    """(label, text) of the run's origin and result, without unknown values."""
     run, report = about.run, about.report or {}
     config = TrainConfig.from_json(run.config.get("settings", {}))
     done = max((step for step, _ in about.points), default=0)

@@ -315,11 +315,11 @@ def test_progress_is_told(real_home: Paths, tmp_path: Path, capsys: pytest.Captu
         (("--kind", "kto"), "Rate replies good or bad"),
         (("--kind", "label"), "needs --template"),
         (("--kind", "label", "--template", "plain"), "has no classes"),
-        (("--split", "80/20"), "not of the form 80/10/10"),
-        (("--split", "80/20/20"), "not 100 percent"),
+        (("--split", "80/20"), "not have the form 80/10/10"),
+        (("--split", "80/20/20"), "must add up to 100"),
         (("--replay", "builtin", "--replay-share", "0.9"), "at most 0.5"),
-        (("--kind", "kto", "--replay", "builtin"), "goes with the kind supervised"),
-        (("--kind", "kto", "--canaries", "2"), "planted in the kind supervised"),
+        (("--kind", "kto", "--replay", "builtin"), "Replayed text needs a dataset of kind supervised"),
+        (("--kind", "kto", "--canaries", "2"), "Canaries need a dataset of kind supervised"),
         (("--value", "a=b"), "--value goes with --kind label"),
         (("--file", "/nowhere.jsonl"), "can't be read"),
         (("--list", "--show", "x"), "Give one of"),
@@ -352,4 +352,4 @@ def test_what_is_counted_is_what_is_taken(data: Any, real_home: Paths, tmp_path:
     assert "more replies to tell" in data("--count", "--all", "--until", "2001-01-01")["enough"]
     assert data("--count", "--kind", "kto")["enough"] == ""
     assert data("--count", "--all", "--imported")["used"] == len(replies) - 3  # without the correction
-    assert "--count is of the log" in data("--count", "--file", tmp_path / "log.jsonl")
+    assert "--count is for the log" in data("--count", "--file", tmp_path / "log.jsonl")

@@ -158,7 +158,7 @@ def test_long_conversations_do_not_push_the_short_ones_out_of_the_training() -> 
 
 @pytest.mark.parametrize("shares", [(80, 10, 5), (0, 50, 50), (120, -10, -10)])
 def test_parts_that_are_not_the_whole_are_refused(shares: tuple[int, int, int]) -> None:
-    with pytest.raises(TrainingRefused, match="not 100 percent"):
+    with pytest.raises(TrainingRefused, match="must add up to 100"):
         Shares(*shares)
 
 

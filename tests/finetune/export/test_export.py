@@ -132,7 +132,7 @@ def test_llama_cpp_says_the_same(db: Database, home: Paths, tmp_path: Path) -> N
 
 def test_a_python_without_llama_cpp_is_told(db: Database, home: Paths, tmp_path: Path) -> None:
     run = done_run(db, home)
-    for python, said in (("/nowhere/python", "can't be started"), ("false", "could not say")):
+    for python, said in (("/nowhere/python", "can't be started"), ("false", "llama.cpp failed")):
         with pytest.raises(TrainingError, match=said):
             export.export(db, home, run.name, "gguf", tmp_path / "out", llama_cpp=python)
     assert not (tmp_path / "out").exists()

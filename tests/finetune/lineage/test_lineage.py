@@ -283,7 +283,7 @@ def earlier(difference: float, *, lower: bool = True, trouble: str = "") -> dict
         (earlier(0.031), 0.05, ""),
         (earlier(-0.08, lower=False), 0.01, "got worse by 8.0%"),
         (earlier(0.5, lower=False), 0.01, ""),
-        (earlier(0.0, trouble="It is gone."), 0.01, "can't be compared with it: It is gone."),
+        (earlier(0.0, trouble="It is gone."), 0.01, "can't be measured for comparison: It is gone."),
     ],
 )
 def test_promotion_refuses_what_loses_more_than_the_limit(report: dict[str, Any], limit: float, said: str) -> None:
@@ -303,10 +303,10 @@ def test_the_report_shows_it(db: Database, home: Paths) -> None:
     assert "one, learned before" in html and f"<dd>{first.name}</dd>" in html
     shutil.rmtree(home.adapters / first.name)
     again = prove.evaluate(db, home, second.name)
-    assert any("can't be compared with it" in one for one in again["reasons"])
+    assert any("can't be measured for comparison" in one for one in again["reasons"])
     datasets.delete(db, "one")
     gone = prove.evaluate(db, home, second.name)
-    assert gone["earlier"]["deleted"] == ["one"] and "Deleted, so that it can't be asked: one." in tables.markdown(gone)
+    assert gone["earlier"]["deleted"] == ["one"] and "Deleted, so it can't be measured: one." in tables.markdown(gone)
 
 
 def test_the_command(db: Database, home: Paths, capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,7 +317,7 @@ def test_the_command(db: Database, home: Paths, capsys: pytest.CaptureFixture[st
     freeze(db, count=64, name="two")
     capsys.readouterr()
     assert run_command(["train", "--data", "two", "--from", "in-use", "--steps", "1", *small], top) == 0
-    assert "Goes on from one-1, replaying" in capsys.readouterr().out
+    assert "Starts from one-1, replaying" in capsys.readouterr().out
     wrong = ["--rank", "16", "-m", TINY]
     assert run_command(["train", "--data", "two", "--from", "one-1", *wrong], top) == 1
     assert "has rank 4, which further training can't change to 16" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def report(*measures: Measure, leaked: int = 0) -> dict[str, Any]:
         (report(replace(BETTER, low=0.1, high=0.3), KEPT), "not shown to be better"),
         (report(replace(BETTER, groups=3), KEPT), "3 conversations, too few"),
         (report(KEPT), "Nothing could be measured"),
-        (report(BETTER), "What it forgot was not measured"),
+        (report(BETTER), "Forgetting was not measured"),
         (report(BETTER, replace(KEPT, difference=0.011)), "forgets"),
         (report(BETTER, KEPT, replace(VOTES, adapted=0.3, low=-0.4, high=-0.05)), "You preferred the base"),
         (report(BETTER, KEPT, leaked=1), "1 of 12 probes"),
@@ -89,7 +89,7 @@ def test_promoted_overruled_and_taken_back(db: Database, sea: runs.Run) -> None:
     with pytest.raises(TrainingRefused, match="never compared"):
         finetune("promote", sea.name)
     runs.add_evaluation(db, sea.id, "9" * 64, report(BETTER, KEPT))
-    with pytest.raises(TrainingRefused, match="of another adapter"):
+    with pytest.raises(TrainingRefused, match="of other files"):
         finetune("promote", sea.name)
     runs.add_evaluation(db, sea.id, sea.adapter_hash, report(BETTER, replace(KEPT, difference=0.03)))
     with pytest.raises(TrainingRefused, match=r"went up by 3\.0%, more than 1\.0%.*--anyway"):

@@ -99,7 +99,7 @@ def test_a_canary_that_comes_out_is_told(db: Database, home: Paths, planted: int
     told = prove.evaluate(db, home, done.name)
     assert told["memorised"]["canaries"] == 1
     assert bool(told["memorised"]["leaked"]) == leaks
-    assert any("gives away" in one for one in told["reasons"]) == leaks
+    assert any("leaks training data" in one for one in told["reasons"]) == leaks
     assert CANARY["secret"] not in str(told)
 
 

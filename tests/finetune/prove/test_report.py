@@ -145,7 +145,7 @@ def test_without_a_window_no_browser_is_started(
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("webbrowser.open", lambda _: pytest.fail("a browser was started"))
     assert run_command(["report", trained(db), "--open"], top, "finetune") == 0
-    assert "No browser could be started here" in capsys.readouterr().out
+    assert "No browser could be started" in capsys.readouterr().out
 
 
 def test_markdown_marks_the_main_measure() -> None:

@@ -80,7 +80,7 @@ def test_what_can_be_refused_is_refused(db: Database, home: Paths, monkeypatch: 
     assert "nothing in its training part" in refused("empty")
     assert "unknown-model" in refused("mine", "unknown-model")
     with only_training(home):
-        assert "A training goes on already" in refused("mine")
+        assert "A training is running already" in refused("mine")
     monkeypatch.setattr(machine, "look", lambda: machine.Machine(1 << 20, 1 << 10, 1))
     assert "weights alone take" in refused("mine")
 

@@ -254,7 +254,7 @@ def test_numbers_that_are_none_stop_it_and_name_the_example(
         return found * float("nan") if self.training and len(calls) > 6 else found
 
     monkeypatch.setattr(Trainee, "forward", broken)
-    with pytest.raises(TrainingError, match=r"example \d+ of the training part is no number at step"):
+    with pytest.raises(TrainingError, match=r"example \d+ of the training part is not a finite number at step"):
         trained(db, home, steps=20)
     (failed,) = runs.every(db)
     assert failed.state == "failed"
@@ -291,11 +291,11 @@ def test_what_can_not_be_trained_is_refused(db: Database, home: Paths) -> None:
     dataset = freeze(db)
     with pytest.raises(TrainingRefused, match="is for --objective supervised"):
         trained(db, home, objective="dpo")
-    with pytest.raises(TrainingRefused, match=r"adapter of this model's embedding. Leave it out of --targets"):
+    with pytest.raises(TrainingRefused, match=r"adapter of this model's embedding. Remove it from --targets"):
         trained(db, home, targets=("embed_tokens", "q_proj"))
     with pytest.raises(TrainingRefused, match="needs a GPU"):
         trained(db, home, method="qlora")
-    with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):
+    with only_training(home), pytest.raises(TrainingRefused, match="is running already"):
         trained(db, home)
     done, _ = trained(db, home, steps=1)
     with pytest.raises(TrainingRefused, match="finished"):

@@ -153,7 +153,7 @@ def test_more_of_the_same_is_no_drift(db: Database, home: Paths, tiny_folder: Pa
     told = looked_at(db, home, with_drift=True)
     assert told.drift is not None and told.drift.loss.verdict == "unclear"
     assert told.shift is not None and not told.shift.shown
-    assert told.advice.action == "wait" and "does no worse" in told.advice.sentence
+    assert told.advice.action == "wait" and "no higher loss" in told.advice.sentence
     assert told.next_dataset == "data-2"  # for whoever wants it all the same
     talk(db, 20, PLAIN, 2)
     assert "beside the" in looked_at(db, home).advice.sentence
@@ -270,11 +270,11 @@ LESS_GAIN = Change(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
 @pytest.mark.parametrize(
     ("conversations", "loss", "gain", "action", "said"),
     [
-        (9, HIGHER, LESS_GAIN, "wait", "It takes 10"),
+        (9, HIGHER, LESS_GAIN, "wait", "Training needs 10"),
         (20, HIGHER, LESS_GAIN, "train", "10.5% to 146.0% higher"),
         (20, NO_CHANGE, LESS_GAIN, "train", "gains 25% of"),
         (25, NO_CHANGE, NO_CHANGE, "train", "beside the 100"),
-        (24, NO_CHANGE, NO_CHANGE, "wait", "does no worse"),
+        (24, NO_CHANGE, NO_CHANGE, "wait", "no higher loss"),
         (24, None, None, "wait", "few beside the 100"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_training_begins_pauses_and_goes_on_by_itself(db: Database, home: Path
     wanted = Wanted(TINY, "mine", None, 0.02, IDLE_S / 60)
     done = train_when_idle(db, home, wanted, no_template, lambda: Redactor(db), told.append, say)
     assert done is not None and done.state == "finished" and done.adapter_hash
-    assert told[0].startswith("Waiting until nobody was here") and "mine is made" in told[-2]
+    assert told[0].startswith("Waiting for") and "minutes without activity" in told[0] and "mine is made" in told[-2]
     assert told[-1].endswith("`finetune eval mine-1`, then `finetune promote mine-1`.")
     paused = [place for place, one in enumerate(heard) if isinstance(one, Paused)]
     assert len(paused) == 1 and isinstance(heard[paused[0] + 1], Stepped)
