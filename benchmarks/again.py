@@ -68,7 +68,7 @@ class Chain:
         from assistant.store import datasets
         from finetune.data.example import Example
         from finetune.data.tokens import sampled
-        from finetune.prove.on_test import rows_of_test
+        from finetune.prove.measures import rows_of_test
 
         stored = datasets.examples(self.db, datasets.get(self.db, name).id, "test")
         examples = [Example.from_json(one.body) for one in stored]
@@ -78,7 +78,7 @@ class Chain:
     def nats(self, adapter: str) -> dict[str, float]:
         """Nats per token of everything that is asked, under an adapter, or the base with the empty name."""
         from finetune.network.both import Both, sums_of
-        from finetune.network.model import Trainee, device_of, precision_of
+        from finetune.network.trainee import Trainee, device_of, precision_of
 
         device = device_of()
         if adapter:

@@ -90,7 +90,7 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
     """A row for each result: gain with its interval on the test part, gain on what was kept apart, how many
     conversations there show a gain of that size, and how many were predicted from the test part alone.
     """
-    from finetune.prove.measure import by_group, perplexity
+    from finetune.prove.paired import by_group, perplexity
     from finetune.prove.power import spread_of, to_test
 
     for one in results:
@@ -115,7 +115,7 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
 def needed(apart: list[list[Any]]) -> str:
     """The median number of conversations that show the gain, each order drawn by chance."""
     from finetune.data.split import FEWEST_TO_TEST
-    from finetune.prove.measure import perplexity
+    from finetune.prove.paired import perplexity
 
     def shown(order: list[int], count: int) -> bool:
         chosen = set(order[:count])

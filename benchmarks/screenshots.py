@@ -33,7 +33,7 @@ from assistant.store.messages import Outcome, Provenance
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
 from benchmarks import recorded_training
-from prompts import own
+from prompts import user_templates
 from prompts.library import Library
 from prompts.template import text_hash
 
@@ -215,9 +215,9 @@ def _curate(db: Database) -> None:
 def _write(home: Paths, db: Database) -> None:
     """A template of one's own, with a text that it had before, each tested."""
     built_in = Library(None).find("sentiment")
-    path = own.duplicate(built_in, home.templates, "reviews")
+    path = user_templates.duplicate(built_in, home.templates, "reviews")
     text = built_in.text.replace("Exactly what I had been looking for.", "I would buy it again.")
-    own.write(path, text)
+    user_templates.write(path, text)
     for number, (shown, right) in enumerate([(built_in.text, 27), (text, 33)]):
         values = [1.0] * right + [0.0] * (40 - right)
         classes = {name: {"f1-score": right / 40 + step} for name, step in (("positive", 0.04), ("negative", -0.05))}

@@ -30,13 +30,13 @@ TESTED_TOKENS = 40_000
 
 def candidates(corpus: str) -> list[Any]:
     """Everything that a corpus has to learn."""
-    from finetune.data import sources
+    from finetune.data import example_files
     from finetune.data.example import Example
     from finetune.data.select import Candidate, Selection
     from prompts.message import Message
 
     if not corpus.startswith("chatterbot:"):
-        return list(sources.from_file(Path(corpus), Selection(everything=True), Counter()))
+        return list(example_files.from_file(Path(corpus), Selection(everything=True), Counter()))
     import chatterbot_corpus
     import yaml
 
@@ -85,7 +85,7 @@ class Asked:
 
 def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: int) -> Asked:
     """The first examples, up to so many tokens."""
-    from finetune.prove.on_test import rows_of_test
+    from finetune.prove.measures import rows_of_test
 
     items, tokens = list[Any](), 0
     for rows in rows_of_test("supervised", examples, tokenizer).items:
@@ -112,7 +112,7 @@ class Bench:
 
     def run(self, settings: dict[str, Any], tokens: int, general: Asked) -> dict[str, Any]:
         """The figures of one training."""
-        from finetune.prove.measure import perplexity
+        from finetune.prove.paired import perplexity
 
         trainee, told = self.trained(settings, tokens)
         named = {"held out": self.test, "general text": general}
@@ -126,10 +126,10 @@ class Bench:
 
         from finetune import defaults, plan
         from finetune.config import TrainConfig
-        from finetune.network import adapters, losses
-        from finetune.network.model import precision_of
+        from finetune.network import losses, trainable
+        from finetune.network.trainee import precision_of
         from finetune.run_folder import RunFolder
-        from finetune.train.loop import Trainer
+        from finetune.train.trainer import Trainer
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
@@ -142,7 +142,7 @@ class Bench:
         steps = max(1, round(tokens / shape.tokens_per_step))
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
-        model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
+        model = trainable.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
         objective, folder = losses.objective(train, [], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),

@@ -56,10 +56,10 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     from finetune.base import Base
     from finetune.config import TrainConfig
     from finetune.data.lessons import lessons
-    from finetune.network import adapters, losses
-    from finetune.network.model import precision_of
+    from finetune.network import losses, trainable
+    from finetune.network.trainee import precision_of
     from finetune.run_folder import RunFolder
-    from finetune.train.loop import Trainer
+    from finetune.train.trainer import Trainer
 
     torch.set_num_threads(default_threads())
     base, cpu = Base.open(model_path()), torch.device("cpu")
@@ -74,7 +74,7 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     learned = lessons("supervised", parts(file)[0], base.tokenizer_of_rows(), 0)
     shape = plan.shape(learned, config, cpu)
     torch.manual_seed(0)
-    model = adapters.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
+    model = trainable.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
     objective = losses.objective(learned, [], config)
     run_folder: Any = RunFolder
     trainer = Trainer(Accelerator(cpu=True), model, config, shape, learned, objective, learned, objective, run_folder)
@@ -88,7 +88,7 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
         supervised += sum(len(block.sources) for block in blocks)
         computed += sum(block.tokens for block in blocks)
     say(supervised, computed, time.monotonic() - began_s)
-    adapters.save(model, folder)
+    trainable.save(model, folder)
 
 
 def trl(file: Path, tokens: int, folder: Path, base: str) -> None:
@@ -178,7 +178,7 @@ def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
     from finetune.base import Base
     from finetune.network.both import Both
-    from finetune.prove.on_test import rows_of_test
+    from finetune.prove.measures import rows_of_test
 
     base = Base.open(model_path())
     rows, items, tokens = rows_of_test("supervised", parts(file)[1], base.tokenizer_of_rows()).items, [], 0

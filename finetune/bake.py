@@ -26,15 +26,15 @@ from finetune.config import TrainConfig
 from finetune.data import dataset
 from finetune.data.dataset import Request
 from finetune.data.example import Example
+from finetune.data.example_files import known_by
 from finetune.data.select import Candidate, Selection
-from finetune.data.sources import known_by
 from finetune.data.split import split
 from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Both
 from finetune.network.greedy import Reply
 from finetune.prove import prove
-from finetune.prove.measure import Gap, Measure, share
-from finetune.prove.measure import gap as measured_gap
+from finetune.prove.paired import Gap, Measure, share
+from finetune.prove.paired import gap as measured_gap
 from finetune.run_folder import only_training
 from finetune.train import run
 from prompts.message import Message

@@ -25,14 +25,14 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from finetune import defaults, plan
 from finetune.config import TrainConfig
-from finetune.network.model import device_of
+from finetune.network.trainee import device_of
 from finetune.progress import Progress, Validated
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import memory
-from finetune.train.course import Course, course
 from finetune.train.run import suited
-from finetune.train.setup import trainer_of
 from finetune.train.stop import stop_asked
+from finetune.train.trainer_setup import trainer_of
+from finetune.train.training_data import Course, course
 
 LOOKS_PER_EPOCH = 4
 """Validation measurements in an epoch, at the same steps in every trial, so that trials can be compared."""

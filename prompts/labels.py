@@ -6,7 +6,7 @@ arXiv:2108.02035).
 
 Small models prefer some words whatever the input. Calibration removes that bias: it divides by the probabilities for
 content-free inputs (`contextual`, Zhao et al. 2021, arXiv:2102.09690), by their mean over the given inputs (`batch`,
-Zhou et al. 2023, arXiv:2309.17249), or is fitted on labelled inputs (`prompts.fitting`).
+Zhou et al. 2023, arXiv:2309.17249), or is fitted on labelled inputs (`prompts.calibration`).
 """
 
 import math

@@ -12,7 +12,7 @@ from assistant.cli.log_redact import words_option
 from assistant.cli.options import model_name, pairs, progress_bar
 from assistant.cli.output import counted, print_table
 from finetune.cli.data import replay_file, replay_options, tell
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.cli.train import settings
 from finetune.config import TrainConfig
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from assistant.paths import Paths
     from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
+    from assistant.store.runs import Run
     from finetune.bake import Answers, Asked, Reached, Recipe
     from finetune.data.dataset import Request
 
@@ -76,17 +77,13 @@ def command(
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from assistant.store import runs
         from finetune import bake
-        from finetune.train import run
 
         recipe = bake.Recipe(find_template(template), values)
         bake.refuse_training(paths, config)
         told: dict[str, Any] = {}
         if resume_run:
-            done = runs.get(db, resume_run)
-            if done.state != "finished":
-                done = run.resume(db, paths, resume_run, events(as_json))
+            done = _resumed(db, paths, resume_run, as_json=as_json)
         else:
             asked = model_name(db, paths, user_settings.load(paths.config_file), model)
             redact = None if keep_personal else redactor(db, words)
@@ -95,9 +92,7 @@ def command(
             told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places", "replayed")}
             if not as_json:
                 tell(of.statistics)
-            begun = run.begin(db, paths, name, asked, config, events(as_json))
-            assert begun is not None  # None is for --plan only
-            done = begun
+            done = _trained(db, paths, name, asked, config, as_json=as_json)
         told |= {"run": done.name, "state": done.state, "adapter_hash": done.adapter_hash}
         if done.state == "finished":
             found = bake.reached(db, paths, done.name, recipe, seed=config.seed)
@@ -108,6 +103,24 @@ def command(
             click.echo(f"To resume it and measure the result: finetune bake {template} --resume {done.name}")
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _resumed(db: "Database", paths: "Paths", name: str, *, as_json: bool) -> "Run":
+    """The run, resumed unless it is finished."""
+    from assistant.store import runs
+    from finetune.train import run
+
+    done = runs.get(db, name)
+    return done if done.state == "finished" else run.resume(db, paths, name, events(as_json))
+
+
+def _trained(db: "Database", paths: "Paths", dataset: str, model: str, config: TrainConfig, *, as_json: bool) -> "Run":
+    """A new run on the dataset of replies."""
+    from finetune.train import run
+
+    done = run.begin(db, paths, dataset, model, config, events(as_json))
+    assert done is not None  # None is for --plan only
+    return done
 
 
 def _dataset(

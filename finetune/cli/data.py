@@ -15,7 +15,7 @@ from assistant.cli.options import pairs
 from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 from assistant.store.filter import Filter
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.data.example import Kind
 from finetune.progress import cut_lines
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assistant.paths import Paths
     from assistant.tasks.task import Task
     from finetune.progress import Progress
-    from finetune.prove.measure import Measure
+    from finetune.prove.paired import Measure
     from prompts.template import Template
 
 
@@ -68,12 +68,12 @@ def proved(
     """Evaluate a run; the report is stored in the log and the run's folder."""
     from finetune.data import forgetting
     from finetune.prove import prove
-    from finetune.prove.report import page, tables, texts
+    from finetune.prove.report import html_page, tables, texts
 
     told = prove.evaluate(
         db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, most_tokens=most_tokens, say=say
     )
-    file = page.write(db, paths, run, texts.of_environment())
+    file = html_page.write(db, paths, run, texts.of_environment())
     file.with_suffix(".md").write_text(tables.markdown(told), encoding="utf-8")
     return told
 
@@ -83,13 +83,10 @@ async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed:
 
     from assistant.cli.task_options import find_template
     from assistant.tasks.testing import set_beside
-    from finetune.prove import task_metrics
+    from finetune.prove.measures import task_measured
 
     templates = [find_template(name) for name in names]
-    return [
-        await task_metrics.measured(one, set_beside(one), partial(_opened, one, model), adapter, seed)
-        for one in templates
-    ]
+    return [await task_measured(one, set_beside(one), partial(_opened, one, model), adapter, seed) for one in templates]
 
 
 def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncContextManager[Task]":

@@ -27,7 +27,7 @@ def command(run: str, anyway: bool, forgetting: float, as_json: bool) -> None:
 
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from finetune.cli.events import events
+        from finetune.cli.progress_output import events
         from finetune.prove import promote
 
         done = promote.promote(db, paths, run, anyway=anyway, forgetting_limit=forgetting, say=events(as_json))

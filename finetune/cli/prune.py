@@ -53,7 +53,7 @@ def command(
         told: dict[str, Any] = {"folder": str(out), **done.as_json()}
         rows = {"before": done.before, "after": done.after}
         if train:
-            from finetune.cli.events import events
+            from finetune.cli.progress_output import events
             from finetune.train import run
 
             catalogue.add_path(paths, out.name, out)

@@ -25,9 +25,9 @@ def command(run: str, open_it: bool, out: Path | None, language: str | None, as_
     paths = Paths.from_environment().create()
     chosen = texts.LANGUAGES[language] if language else texts.of_environment()
     with opened_log() as db:
-        from finetune.prove.report import page
+        from finetune.prove.report import html_page
 
-        file = page.write(db, paths, run, chosen, out).absolute()
+        file = html_page.write(db, paths, run, chosen, out).absolute()
     opened = open_it and in_browser(file)
     if as_json:
         click.echo(json.dumps({"run": run, "file": str(file), "opened": opened}, ensure_ascii=False))

@@ -51,7 +51,7 @@ def command(
         if not as_json:
             _print(found, data, name)
         if train and found.config and not found.stopped:
-            from finetune.cli.events import events
+            from finetune.cli.progress_output import events
             from finetune.train import run
 
             done = run.begin(db, paths, data, name, found.config, events(as_json))

@@ -83,7 +83,7 @@ def _train(
 ) -> "Run | None":
     from assistant.cli.log_redact import redactor
     from assistant.cli.task_options import find_template
-    from finetune.cli.events import events
+    from finetune.cli.progress_output import events
 
     if not told.next_dataset:
         return None

@@ -48,7 +48,7 @@ def _tagged(paths: "Paths", run: str, given: list[dict[str, Any]], column: str) 
         from finetune.base import base_of
         from finetune.config import TrainConfig
         from finetune.prove import prove
-        from finetune.tagger import Tagger
+        from finetune.tagging import Tagger
 
         about = prove.subject(db, paths, run)
         settings = TrainConfig.from_json(about.run.config["settings"])

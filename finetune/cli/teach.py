@@ -44,7 +44,7 @@ def command(ids: tuple[int, ...], model: str, yes: bool, kept: str, dropped: str
 def _teach(db: "Database", paths: "Paths", ids: tuple[int, ...], model: str, yes: bool, as_json: bool) -> None:
     from assistant.errors import TrainingError
     from assistant.server.process import SPIN_COUNT
-    from finetune.cli.events import events
+    from finetune.cli.progress_output import events
     from finetune.progress import Advanced
 
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 from click.core import ParameterSource
 
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.config import TrainConfig
 from finetune.progress import Advanced
 

@@ -16,7 +16,7 @@ from assistant.errors import TrainingRefused
 from assistant.store import datasets
 from assistant.store.datasets import SPLITS, Dataset, StoredExample
 from assistant.store.filter import Filter
-from finetune.data import sources, statistics
+from finetune.data import example_files, statistics
 from finetune.data.canaries import planted
 from finetune.data.example import Example, Kind, Split, hash_of
 from finetune.data.select import Candidate, Selection, from_log, used
@@ -118,7 +118,7 @@ def prepare(
     chosen, work = request.selection, Work(say)
     if request.files:
         work.begin("reading the files")
-        found = sources.from_files(request.files, chosen, left, work.reach)
+        found = example_files.from_files(request.files, chosen, left, work.reach)
     else:
         work.begin("reading the log")
         found = from_log(db, chosen, left, work.reach)
@@ -245,7 +245,7 @@ def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "R
         return []
     trained = [one.example for one, part, _ in parts.placed if part == "train"]
     elsewhere = {one.example for one, _, _ in parts.placed}
-    some = [Candidate(one, REPLAY) for one in sources.replay(request.replay)]
+    some = [Candidate(one, REPLAY) for one in example_files.replay(request.replay)]
     if redactor is not None and request.replay != BUILTIN:
         some = redacted(some, redactor)
     random.Random(request.seed).shuffle(some)

@@ -41,7 +41,7 @@ class Shares:
 SMALL = 30
 """Number of groups of which a third goes into the test; of ten times as many a tenth does."""
 FEWEST_TO_TEST = 5
-"""Test groups below which `finetune.prove.measure` gives no verdict."""
+"""Test groups below which `finetune.prove.paired` gives no verdict."""
 
 
 def size_of_test(groups: int) -> int:

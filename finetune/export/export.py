@@ -33,9 +33,9 @@ from finetune.data.example import Example
 from finetune.export import loaded_again, merge, model_card
 from finetune.export.loaded_again import Checked
 from finetune.export.modelfile import modelfile
-from finetune.network import adapters, greedy
+from finetune.network import greedy, trainable
 from finetune.network.greedy import InTransformers, Reply
-from finetune.network.model import device_of
+from finetune.network.trainee import device_of
 from finetune.tagging import has_head
 from finetune.whole_folder import whole_folder
 from prompts.message import Message
@@ -114,7 +114,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. Train it to its end.")
     base = base_of(paths, run)
-    folder, _ = adapters.made_by(paths, run)
+    folder, _ = trainable.made_by(paths, run)
     return Subject(run, folder, datasets.by_id(db, run.dataset_id), base)
 
 

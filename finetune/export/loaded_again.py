@@ -17,7 +17,7 @@ from finetune.base import Base
 from finetune.export import in_llama_cpp, merge
 from finetune.network import greedy
 from finetune.network.greedy import Agreement, InTransformers, Reply
-from finetune.network.model import device_of
+from finetune.network.trainee import device_of
 
 
 @dataclass(frozen=True, slots=True)

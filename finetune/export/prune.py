@@ -28,8 +28,8 @@ from finetune.data.tokens import Row
 from finetune.export import merge
 from finetune.export.export import save_model, subject, vacant
 from finetune.network.both import sums_of
-from finetune.network.model import Trainee, device_of, precision_of
-from finetune.prove.on_test import rows_of_test
+from finetune.network.trainee import Trainee, device_of, precision_of
+from finetune.prove.measures import rows_of_test
 from finetune.whole_folder import whole_folder
 
 Items = Sequence[Sequence[Row]]

@@ -14,7 +14,7 @@ import torch
 from finetune.data.pack import Block, grouped
 from finetune.data.tokens import Row, SoftTargets
 from finetune.network.batch import batch
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 
 LIKELIEST = 16
 """Tokens kept of a distribution, with their probabilities normalised."""

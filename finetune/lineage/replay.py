@@ -32,7 +32,7 @@ from finetune.data.lessons import Lessons, Rows, lessons
 from finetune.data.pack import Stream, Teacher, widened
 from finetune.data.tokens import Row, SoftTargets, Tokenizer
 from finetune.lineage.distill import softened
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.plan import Shape
 
 KINDS = ("supervised", "preference", "label")

@@ -19,11 +19,11 @@ from finetune.base import Base
 from finetune.data import pack
 from finetune.data.pack import grouped
 from finetune.data.tokens import Row
-from finetune.network import tag_head
 from finetune.network.batch import Batch, batch
 from finetune.network.greedy import InTransformers, Reply, continuation
+from finetune.network.head import put_entity_head, token_classes
 from finetune.network.losses import item_sums
-from finetune.network.model import Trainee, device_of, precision_of
+from finetune.network.trainee import Trainee, device_of, precision_of
 from finetune.plan import BLOCK_TOKENS, CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE
 
 Sums = list[list[float]]
@@ -89,7 +89,7 @@ class Both:
             return cls(_with_own_weights(base, folder / CHANGED, device), device)
         model = base.load(precision_of(precision, device), device)
         if types := tagging.types_in(folder):
-            tag_head.put_head(model, types)
+            put_entity_head(model, types)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # transformers' warnings about PEFT's use of it
@@ -149,7 +149,7 @@ class Both:
         head = self.trainee.language_model.get_output_embeddings()
         for some in grouped(_blocks(items), _at_once(self.device)):
             one = batch(some).to(self.device)
-            classes = tag_head.likeliest(head, self.trainee.states(one))
+            classes = token_classes(head, self.trainee.states(one))
             for row, (item, _) in enumerate(one.rows):
                 yield item, classes[one.owners == row].tolist()
 

@@ -2,8 +2,11 @@
 
 The gradient of a token's log-probability to its state, (e - softmax) W, is computed in the forward pass, where the
 logits are available, and scaled in the backward pass. So logits are neither stored nor computed twice.
+
+An entity head has token classes in place of the vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -94,3 +97,33 @@ class _Frozen(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None, None
+
+
+# -- entities -----------------------------------------------------------------------------------------------------
+
+
+class EntityHead(nn.Linear):
+    """States (S, C) of any precision -> logits (S, classes) in float32. Initialised to zero: all equally likely."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states.float())
+
+
+def put_entity_head(model: Any, types: Sequence[str]) -> str:
+    """Replace the output head of transformers' `model` by an entity head; returns the module's name."""
+    own = model.get_output_embeddings()
+    head = EntityHead(own.weight.shape[1], 1 + 2 * len(types)).to(own.weight.device)
+    model.config.tie_word_embeddings = False
+    model.set_output_embeddings(head)
+    (name,) = (str(name) for name, one in model.named_modules() if one is head)
+    return name
+
+
+def token_classes(head: nn.Module, states: Tensor) -> Tensor:
+    """Likeliest class (S,) of each token's state (S, C)."""
+    return torch.argmax(head(states), dim=-1)

@@ -20,8 +20,8 @@ from finetune.data.lessons import Lessons
 from finetune.data.tokens import Row, Tokenizer, sampled, tokens_of
 from finetune.lineage.lineage import Start
 from finetune.network.both import Both, Sums
-from finetune.prove.measure import Measure
-from finetune.prove.on_test import measured, rows_of_test
+from finetune.prove.measures import measured, rows_of_test
+from finetune.prove.paired import Measure
 
 MOST_TOKENS, FEWEST_TOKENS = 24_000, 2_000
 """Tokens sampled from the test parts of all earlier datasets, and at least from each."""

@@ -25,15 +25,15 @@ from finetune.data.example import Entity, Example
 from finetune.data.lessons import Lessons
 from finetune.data.tokens import Row, Tokenizer, sampled, tokens_of
 from finetune.lineage.lineage import Start
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.both import Both, Compared
 from finetune.progress import Advanced, Progress, Work
 from finetune.prove import memorised, objections
 from finetune.prove.earlier import Earlier
-from finetune.prove.measure import Measure, perplexity, share, wins
+from finetune.prove.measures import measured, rows_of_test
 from finetune.prove.memorised import Probe
-from finetune.prove.on_test import measured, rows_of_test
-from finetune.tagger import Tagger
+from finetune.prove.paired import Measure, perplexity, share, wins
+from finetune.tagging import Tagger
 from finetune.versions import made_with
 from prompts import metrics
 
@@ -53,7 +53,7 @@ def subject(db: Database, paths: Paths, run_name: str) -> Subject:
     run = runs.get(db, run_name)
     if run.state != "finished":
         raise TrainingRefused(f"{run.name} has nothing to compare with its base: it is {run.state}.")
-    folder, hash_ = adapters.made_by(paths, run)
+    folder, hash_ = trainable.made_by(paths, run)
     dataset = datasets.by_id(db, run.dataset_id)
     if dataset is None:
         raise TrainingRefused(f"The dataset that {run.name} learned from was deleted, with its test part.")
@@ -83,55 +83,24 @@ def evaluate(
     tokenizer = base.tokenizer_of_rows(config.block_tokens)
     start = Start.from_json(about.run.config.get("start"))
     before = Earlier.read(db, paths, start, tokenizer, seed) if start else None
-    stored = _unseen(list(datasets.examples(db, about.dataset.id, "test")), about, before)
-    test = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
-    whole, places = len(stored), sampled(test.items, most_tokens, seed)
-    stored = [stored[place] for place in places]
-    test = Lessons(test.objective, [test.examples[one] for one in places], [test.items[one] for one in places])
+    test = _test_part(db, about, before, tokenizer, most_tokens, seed)
     say(Advanced("loading the model"))
     both = Both.load(base, about.folder, config.precision)
     work = Work(say)
     both.read = work.did
-    groups = [one.group_id for one in stored]
-    told: dict[str, Any] = {"memorised": {"probes": 0, "canaries": 0, "leaked": []}}
     if about.dataset.kind == "entities":  # an entity head generates no text to forget or to leak
         work.begin("test part")
-        measures, told["entities"] = entities(test, groups, both, tokenizer, seed)
+        measures, by_type = entities(test.lessons, test.groups, both, tokenizer, seed)
+        sections: dict[str, Any] = {"memorised": {"probes": 0, "canaries": 0, "leaked": []}, "entities": by_type}
     else:
         general = forgetting.rows(base.chat_format, base.context_tokens, probe)
-        train = datasets.examples(db, about.dataset.id, "train")
-        asked = memorised.affordable(memorised.probes(db, about.dataset, train, seed), base.chat_format)
-        probing = sum(one.cost(base.chat_format) for one in asked)
-        earlier_tokens = before.tokens if before else 0
-        work.expect(2 * (tokens_of(test.items) + tokens_of(general)) + probing + earlier_tokens)
-        work.begin("test part")
-        measures = measured(about.dataset.kind, test, groups, both, seed=seed)
-        work.begin("general text")
-        measures.append(forgotten(general, both, seed))
+        measures, sections = _replies_measured(db, about, base, both, test, general, before, work, seed)
         measures += [*voted(db, about, seed), *more]
-        if before:
-            work.begin("earlier datasets")
-            told["earlier"] = before.asked(both, seed)
-        work.begin("personal data and canaries")
-        told["memorised"] = given_away(asked, base, both, work.did)
     report = {
-        "run": about.run.name,
-        "model": about.run.model,
-        "base_hash": about.run.base_hash,
-        "adapter": about.run.name,
-        "adapter_hash": about.hash,
-        "dataset": {"name": about.dataset.name, "kind": about.dataset.kind, "sha256": about.dataset.hash},
-        "test": {
-            "examples": len(stored),
-            "of": whole,
-            "groups": len({one.group_id for one in stored}),
-            "tokens": sum(row.supervised for rows in test.items for row in rows),
-            "median_tokens": _median_tokens(test.items, groups),
-            "shortened": tokenizer.cuts.shortened,
-            "left_out": sum(not rows for rows in test.items),
-        },
+        **_identity(about),
+        "test": test.as_json(tokenizer.cuts.shortened),
         "measures": [one.as_json() for one in measures],
-        **told,
+        **sections,
         "seed": seed,
         "seconds": round(time.monotonic() - begun, 1),
         "made_with": made_with(),
@@ -139,6 +108,79 @@ def evaluate(
     report["reasons"] = objections.verdicts(report)
     runs.add_evaluation(db, about.run.id, about.hash, report)
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _TestPart:
+    """The evaluated examples of a test part of `whole` examples, with their groups."""
+
+    lessons: Lessons
+    groups: Sequence[int]
+    whole: int
+
+    def as_json(self, shortened: int) -> dict[str, Any]:
+        """The report's section on the test part."""
+        items = self.lessons.items
+        return {
+            "examples": len(items),
+            "of": self.whole,
+            "groups": len(set(self.groups)),
+            "tokens": sum(row.supervised for rows in items for row in rows),
+            "median_tokens": _median_tokens(items, self.groups),
+            "shortened": shortened,
+            "left_out": sum(not rows for rows in items),
+        }
+
+
+def _test_part(
+    db: Database, about: Subject, before: Earlier | None, tokenizer: Tokenizer, most_tokens: int, seed: int
+) -> _TestPart:
+    """The unseen examples of the test part, sampled if they have more than `most_tokens` tokens."""
+    stored = _unseen(list(datasets.examples(db, about.dataset.id, "test")), about, before)
+    whole = rows_of_test(about.dataset.kind, [Example.from_json(one.body) for one in stored], tokenizer)
+    places = sampled(whole.items, most_tokens, seed)
+    some = Lessons(whole.objective, [whole.examples[one] for one in places], [whole.items[one] for one in places])
+    return _TestPart(some, [stored[place].group_id for place in places], len(stored))
+
+
+def _replies_measured(
+    db: Database,
+    about: Subject,
+    base: Base,
+    both: Both,
+    test: _TestPart,
+    general: Sequence[Sequence[Row]],
+    before: Earlier | None,
+    work: Work,
+    seed: int,
+) -> tuple[list[Measure], dict[str, Any]]:
+    """(measures on the test part and general text, sections of the report on memorisation and earlier datasets)."""
+    train = datasets.examples(db, about.dataset.id, "train")
+    probes = memorised.affordable(memorised.probes(db, about.dataset, train, seed), base.chat_format)
+    probing = sum(one.cost(base.chat_format) for one in probes)
+    work.expect(2 * (tokens_of(test.lessons.items) + tokens_of(general)) + probing + (before.tokens if before else 0))
+    work.begin("test part")
+    measures = measured(about.dataset.kind, test.lessons, test.groups, both, seed=seed)
+    work.begin("general text")
+    measures.append(forgotten(general, both, seed))
+    sections: dict[str, Any] = {}
+    if before:
+        work.begin("earlier datasets")
+        sections["earlier"] = before.asked(both, seed)
+    work.begin("personal data and canaries")
+    return measures, {"memorised": given_away(probes, base, both, work.did), **sections}
+
+
+def _identity(about: Subject) -> dict[str, Any]:
+    """What the report is about: run, model, adapter and dataset with their hashes."""
+    return {
+        "run": about.run.name,
+        "model": about.run.model,
+        "base_hash": about.run.base_hash,
+        "adapter": about.run.name,
+        "adapter_hash": about.hash,
+        "dataset": {"name": about.dataset.name, "kind": about.dataset.kind, "sha256": about.dataset.hash},
+    }
 
 
 def _median_tokens(items: Sequence[Sequence[Row]], groups: Sequence[object]) -> float:

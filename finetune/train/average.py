@@ -17,9 +17,9 @@ from sqlite_utils import Database
 from assistant.adapters.folder import WEIGHTS
 from finetune.data.tokens import Row, Tokenizer
 from finetune.lineage.lineage import Start
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.both import sums_of
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.prove import earlier
 
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.2)
@@ -75,7 +75,7 @@ def settle(
         best, least = share, nats
     if best < 1:
         put(best)
-        adapters.save(model, after)
+        trainable.save(model, after)
     return best
 
 

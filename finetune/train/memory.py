@@ -12,7 +12,7 @@ from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.network import llama
 from finetune.network.head import AT_ONCE
-from finetune.network.model import precision_of
+from finetune.network.trainee import precision_of
 from finetune.plan import Shape
 
 PROGRAM_BYTES = 700_000_000

@@ -15,17 +15,17 @@ from finetune import defaults, plan
 from finetune.config import TrainConfig
 from finetune.lineage import lineage
 from finetune.lineage.lineage import Start
-from finetune.network import adapters, llama
-from finetune.network.model import device_of
+from finetune.network import llama, trainable
+from finetune.network.trainee import device_of
 from finetune.plan import Measured, Shape
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder, only_training
-from finetune.train import kept, memory, processes
-from finetune.train.course import Course, course, going_on, replaying, to_replay
-from finetune.train.loop import Trainer
-from finetune.train.setup import settled, soften, trainer_of
+from finetune.train import memory, processes, saved_run
 from finetune.train.stop import stop_asked
 from finetune.train.trackers import Trackers, refuse_missing
+from finetune.train.trainer import Trainer
+from finetune.train.trainer_setup import settled, soften, trainer_of
+from finetune.train.training_data import Course, course, going_on, replaying, to_replay
 from finetune.whole_folder import restore
 
 
@@ -171,11 +171,11 @@ def _work(
                 runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
             told(_planned(run.name, trainer, measured, learned))
             names, step = config.trackers if main else (), trainer.standing.step
-            with tracked.started(names, folder, run.name, step, kept.origin(learned, trainer)):
+            with tracked.started(names, folder, run.name, step, saved_run.origin(learned, trainer)):
                 reason = trainer.train()
         if main:
             if reason != "stopped":
-                kept.keep(db, paths, run, trainer, folder, learned, reason)
+                saved_run.keep(db, paths, run, trainer, folder, learned, reason)
             runs.set_state(db, run.id, "stopped" if reason == "stopped" else "finished")
     except BaseException as error:
         if main:
@@ -199,7 +199,7 @@ def _planned(name: str, trainer: Trainer, measured: Measured, learned: Course) -
         shape.steps,
         (1 + plan.LOOK_SHARE) * (shape.steps - trainer.standing.step) * shape.tokens_per_step / measured.tokens_per_s,
         memory.peak_bytes(trainer.accelerator.device),
-        sum(one.numel() for one in adapters.trained(trainer.model).values()),
+        sum(one.numel() for one in trainable.trained(trainer.model).values()),
         **asdict(learned.cuts),
         start=learned.start.adapter if learned.start else "",
         replayed=len(learned.replayed),

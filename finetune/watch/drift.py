@@ -15,9 +15,9 @@ from finetune.base import Base
 from finetune.data.example import Example, Kind
 from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Both, Sums, sums_of
-from finetune.network.model import Trainee, device_of, precision_of
-from finetune.prove.on_test import rows_of_test
-from finetune.watch.fresh import Fresh
+from finetune.network.trainee import Trainee, device_of, precision_of
+from finetune.prove.measures import rows_of_test
+from finetune.watch.new_in_log import Fresh
 from finetune.watch.two_samples import Change, Sample, change
 
 MOST = 200

@@ -23,7 +23,7 @@ from assistant.store.vectors import Vectors, file_of
 from assistant.store.words import CJK, CJK_RUN
 from finetune.data.dataset import CANARY, REPLAY, text_of
 from finetune.data.split import words_of
-from finetune.watch.fresh import LOG, Fresh
+from finetune.watch.new_in_log import LOG, Fresh
 from finetune.watch.two_samples import Change, Distance, Sample, change, distance
 
 TOLD_WORDS = 8

@@ -23,7 +23,7 @@ from finetune.prove import enough
 from finetune.prove.objections import objections
 from finetune.prove.power import Estimate
 from finetune.watch.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
-from finetune.watch.fresh import Fresh, fresh
+from finetune.watch.new_in_log import Fresh, fresh
 from finetune.watch.shift import Shift, shift
 from finetune.watch.two_samples import FEWEST_GROUPS
 from prompts.template import Template

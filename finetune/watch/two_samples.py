@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.prove.measure import by_group, interval, resampled
+from finetune.prove.paired import by_group, interval, resampled
 
 FEWEST_GROUPS = 10
 """Fewest groups on either side: with fewer the interval would be too narrow."""

@@ -19,7 +19,7 @@ from finetune.progress import Planned, Progress
 from finetune.run_folder import RunFolder
 from finetune.train import run
 from finetune.train.stop import stop_asked
-from finetune.watch.presence import LOOK_S, Presence, watching
+from finetune.watch.activity import LOOK_S, Activity, watching
 from prompts.template import Template
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def train_when_idle(
     say: Callable[[Progress], None],
 ) -> Run | None:
     """The run as it ended; None if it was stopped before it began. Raises the errors of `finetune data` and `train`."""
-    with watching(paths, 60 * wanted.idle_minutes) as presence:
+    with watching(paths, 60 * wanted.idle_minutes) as activity:
         with stop_asked() as asked:
-            if not _waited(presence, asked, tell):
+            if not _waited(activity, asked, tell):
                 tell("Stopped before the training began.")
                 return None
         made = _frozen(db, paths, wanted, find_template, redactor)
@@ -59,7 +59,7 @@ def train_when_idle(
 
         def told(progress: Progress) -> None:
             if isinstance(progress, Planned):
-                presence.hold(RunFolder(paths, progress.run))
+                activity.hold(RunFolder(paths, progress.run))
             say(progress)
 
         done = run.begin(db, paths, made.name, wanted.model, config, told)
@@ -68,15 +68,15 @@ def train_when_idle(
     return done
 
 
-def _waited(presence: Presence, asked: Callable[[], bool], tell: Callable[[str], None]) -> bool:
+def _waited(activity: Activity, asked: Callable[[], bool], tell: Callable[[str], None]) -> bool:
     """Whether the machine became idle before a stop was asked for."""
     sign = ""
-    while not presence.idle:
+    while not activity.idle:
         if asked():
             return False
-        if presence.sign != sign:
-            sign = presence.sign
-            tell(f"Waiting for {presence.after_s / 60:g} minutes without activity: {sign}.")
+        if activity.sign != sign:
+            sign = activity.sign
+            tell(f"Waiting for {activity.after_s / 60:g} minutes without activity: {sign}.")
         time.sleep(LOOK_S)
     return True
 

@@ -26,10 +26,10 @@ from finetune.data import pack
 from finetune.data.example import Entity, Example
 from finetune.data.lessons import lessons
 from finetune.data.tokens import Tokenizer
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import batch
 from finetune.network.losses import objective as loss_over
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.prove import promote
 from finetune.train import run
 from prompts.message import Message
@@ -100,9 +100,9 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
     """Packed, against cross-entropy of the head over transformers' own states, row by row."""
     torch.manual_seed(0)
     base = Base.open(tiny_folder)
-    model = adapters.prepare(base.load(torch.float32, CPU), TrainConfig(rank=4), 10, TINY, TYPES)
+    model = trainable.prepare(base.load(torch.float32, CPU), TrainConfig(rank=4), 10, TINY, TYPES)
     with torch.no_grad():
-        for one in adapters.trained(model).values():
+        for one in trainable.trained(model).values():
             one.normal_(std=0.05)
     learned = lessons("entities", [example(number) for number in range(12)], base.tokenizer_of_rows(), 0)
     blocks = list(pack.pack(learned.items, 512, "0"))
@@ -117,7 +117,7 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
         count += int((classes >= 0).sum())
     torch.testing.assert_close(ours, theirs / count, rtol=1e-4, atol=1e-5)
     ours.backward()
-    gradients = {name: one.grad for name, one in adapters.trained(model).items()}
+    gradients = {name: one.grad for name, one in trainable.trained(model).items()}
     head = next(one for name, one in gradients.items() if "lm_head" in name and one is not None)
     assert head.shape == (5, 32) and head.abs().sum() > 0
     assert any(one is not None and one.abs().sum() > 0 for name, one in gradients.items() if "lora_A" in name)
@@ -136,7 +136,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"qlora"}))
 def test_methods_train_a_head_or_are_refused(db: Database, home: Paths, method: str) -> None:
     freeze(db, 20)
-    if method not in adapters.BESIDE_HEAD:
+    if method not in trainable.BESIDE_HEAD:
         with pytest.raises(TrainingRefused, match="entity head can be trained with lora"):
             trained(db, home, steps=1, method=method)
         return

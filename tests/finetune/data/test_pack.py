@@ -14,10 +14,10 @@ from finetune.config import TrainConfig
 from finetune.data import pack
 from finetune.data.pack import Block
 from finetune.data.tokens import Row, Tokenizer
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import Batch, batch
 from finetune.network.losses import row_sums
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from tests.finetune.conftest import said
 
 ROWS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=12), min_size=1, max_size=12)
@@ -120,8 +120,8 @@ def gradients(folder: Path, method: str, batches: list[Batch]) -> tuple[float, i
     torch.manual_seed(1)
     model = weights.load(folder, torch.float32, torch.device("cpu"))
     config = TrainConfig(method=method, rank=4, precision="float32")  # type: ignore[arg-type]
-    trainee = Trainee(adapters.prepare(model, config, 10, "tiny"))
-    parameters = adapters.trained(trainee.model)
+    trainee = Trainee(trainable.prepare(model, config, 10, "tiny"))
+    parameters = trainable.trained(trainee.model)
     with torch.no_grad():
         for name, one in parameters.items():
             if "lora_B" in name:

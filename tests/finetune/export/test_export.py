@@ -24,7 +24,7 @@ from assistant.store import datasets, runs
 from finetune.base import opened_base
 from finetune.cli.group import top
 from finetune.export import export, merge
-from finetune.network import adapters, greedy
+from finetune.network import greedy, trainable
 from finetune.network.greedy import Reply
 from finetune.prove import prove
 from tests.assistant.engine import tiny
@@ -83,7 +83,7 @@ def test_an_adapter_is_copied_as_it_is(db: Database, home: Paths, tmp_path: Path
     run = done_run(db, home, method)
     (check,) = export.export(db, home, run.name, "peft", tmp_path / "out")
     assert check.agreement.equal_tokens == check.agreement.tokens and check.agreement.margin_nats == 0
-    assert adapters.hash_of(home.adapters / run.name) == run.adapter_hash
+    assert trainable.hash_of(home.adapters / run.name) == run.adapter_hash
     for file in (home.adapters / run.name).iterdir():
         assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
 

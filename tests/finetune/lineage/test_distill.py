@@ -11,10 +11,10 @@ from finetune.config import TrainConfig
 from finetune.data import pack
 from finetune.data.tokens import Tokenizer
 from finetune.lineage import distill
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import batch
 from finetune.network.head import spread
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from tests.finetune.conftest import said
 
 CPU = torch.device("cpu")
@@ -29,11 +29,11 @@ def test_what_a_model_says_itself_teaches_it_nothing(
     tokenizer = Tokenizer.of(base.chat_format, 256, None)
     items = [tokenizer.rows(said(number)) for number in range(4)]
     config = TrainConfig(rank=4, precision="float32")
-    trainee = Trainee(adapters.prepare(weights.load(tiny_folder, torch.float32, CPU), config, 10, "tiny"))
+    trainee = Trainee(trainable.prepare(weights.load(tiny_folder, torch.float32, CPU), config, 10, "tiny"))
     if family == "transformers":
         trainee._own = None
     with torch.no_grad():
-        for name, one in adapters.trained(trainee.model).items():
+        for name, one in trainable.trained(trainee.model).items():
             if "lora_B" in name:
                 one.normal_(std=0.05)
     largest = {}
@@ -41,7 +41,7 @@ def test_what_a_model_says_itself_teaches_it_nothing(
         soft = distill.softened(trainee, items, pack.pack(items, 256, "0"), 256, CPU, share)
         logprobs = trainee(batch(list(pack.pack(soft, 256, "0"))))
         (-logprobs.sum()).backward()
-        gradients = [one.grad for one in adapters.trained(trainee.model).values() if one.grad is not None]
+        gradients = [one.grad for one in trainable.trained(trainee.model).values() if one.grad is not None]
         largest[share] = max(float(one.abs().max()) for one in gradients)
         trainee.zero_grad()
         if share == 0.0:

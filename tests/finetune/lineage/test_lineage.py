@@ -24,7 +24,7 @@ from finetune.lineage.lineage import Learned, Start
 from finetune.progress import Planned, Progress, Stepped
 from finetune.prove import promote, prove
 from finetune.prove.objections import verdicts
-from finetune.prove.report import page, tables
+from finetune.prove.report import html_page, tables
 from finetune.prove.report.texts import CHINESE, ENGLISH
 from finetune.run_folder import RunFolder
 from finetune.train import run
@@ -299,7 +299,7 @@ def test_the_report_shows_it(db: Database, home: Paths) -> None:
     second, _ = trained(db, home, "two", first.name, steps=1)
     report = prove.evaluate(db, home, second.name)
     assert "one, learned before" in tables.markdown(report) and f"since {first.name}" in tables.markdown(report)
-    html = page.page(page.subject(db, second.name), ENGLISH)
+    html = html_page.page(html_page.subject(db, second.name), ENGLISH)
     assert "one, learned before" in html and f"<dd>{first.name}</dd>" in html
     shutil.rmtree(home.adapters / first.name)
     again = prove.evaluate(db, home, second.name)

@@ -13,9 +13,9 @@ from assistant.engine.formats import weights
 from finetune.config import TrainConfig
 from finetune.data import pack
 from finetune.data.tokens import Row
-from finetune.network import adapters, kernels, llama
+from finetune.network import kernels, llama, trainable
 from finetune.network.batch import Batch, batch
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from tests.assistant.engine import tiny
 
 CPU = torch.device("cpu")
@@ -57,9 +57,9 @@ def rows() -> Batch:
 def gradients(folder: Path, config: TrainConfig, *, own: bool, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Of the loss of `rows`, with the log-probabilities under the name `logprobs`."""
     torch.manual_seed(0)
-    model = adapters.prepare(weights.load(folder, dtype, CPU), config, 10, "tiny")
+    model = trainable.prepare(weights.load(folder, dtype, CPU), config, 10, "tiny")
     with torch.no_grad():
-        for name, one in adapters.trained(model).items():
+        for name, one in trainable.trained(model).items():
             if "lora_B" in name:
                 one.normal_(std=0.05)
     trainee = Trainee(model)
@@ -68,7 +68,7 @@ def gradients(folder: Path, config: TrainConfig, *, own: bool, dtype: torch.dtyp
     assert (trainee._own is not None) == own
     logprobs = trainee(rows())
     logprobs.sum().backward()
-    found: dict[str, Any] = {name: one.grad for name, one in adapters.trained(model).items()}
+    found: dict[str, Any] = {name: one.grad for name, one in trainable.trained(model).items()}
     with trainee.base(), torch.no_grad():
         found["base"] = trainee(rows())
     return {**found, "logprobs": logprobs.detach()}
@@ -118,7 +118,7 @@ def test_without_a_compiler_torch_computes_the_same(tmp_path: Path, monkeypatch:
 
 
 def test_the_weights_are_held_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = adapters.prepare(
+    model = trainable.prepare(
         weights.load(made(tmp_path, "llama", monkeypatch), torch.float32, CPU), TrainConfig(rank=4), 10, "tiny"
     )
     before = {name: one.detach().clone() for name, one in model.named_parameters()}
@@ -133,6 +133,6 @@ def test_what_is_not_plain_goes_through_transformers(tmp_path: Path, monkeypatch
     folder = made(tmp_path, "llama", monkeypatch)
     for settings in ({"method": "dora"}, {"dropout": 0.1}, {"method": "full"}, {"method": "prefix"}):
         config = TrainConfig(rank=4, precision="float32", **settings)  # type: ignore[arg-type]
-        model = adapters.prepare(weights.load(folder, torch.float32, CPU), config, 10, "tiny")
+        model = trainable.prepare(weights.load(folder, torch.float32, CPU), config, 10, "tiny")
         assert Trainee(model)._own is None, settings
         assert not llama.computes(model.config, config)

@@ -15,10 +15,10 @@ from finetune.data import pack
 from finetune.data.example import Kind
 from finetune.data.lessons import Lessons, lessons, objective_of
 from finetune.data.tokens import Row, Tokenizer
-from finetune.network import adapters, losses
+from finetune.network import losses, trainable
 from finetune.network.batch import batch
 from finetune.network.losses import item_sums
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import examples
 
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def ours(folder: Path, learned: Lessons) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """(loss, gradients, adapter): all rows in one batch."""
     torch.manual_seed(0)
-    model = adapters.prepare(weights.load(folder, torch.float32, CPU), CONFIG, 10, "tiny")
+    model = trainable.prepare(weights.load(folder, torch.float32, CPU), CONFIG, 10, "tiny")
     trainee = Trainee(model)
     with torch.no_grad():
-        for name, one in adapters.trained(model).items():
+        for name, one in trainable.trained(model).items():
             if "lora_B" in name:
                 one.normal_(std=0.02)
     blocks = list(pack.pack(learned.items, TOKENS, "0", together=learned.together))
@@ -44,7 +44,7 @@ def ours(folder: Path, learned: Lessons) -> tuple[float, dict[str, torch.Tensor]
     whole = batch(blocks)
     loss = objective.loss(whole, trainee(whole)) / sum(map(objective.count, blocks))
     loss.backward()
-    parameters = adapters.trained(model)
+    parameters = trainable.trained(model)
     gradients = {name: one.grad for name, one in parameters.items() if one.grad is not None}
     return float(loss), gradients, {name: one.detach() for name, one in parameters.items()}
 
@@ -79,7 +79,7 @@ def theirs(
         args=config,
         train_dataset=Dataset.from_list([copy.deepcopy(shown)] * 4),
         processing_class=tokenizer,
-        peft_config=adapters.peft_config(CONFIG, 10),
+        peft_config=trainable.peft_config(CONFIG, 10),
     )
     parameters = dict(trainer.model.named_parameters())
     with torch.no_grad():

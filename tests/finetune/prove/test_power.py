@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.data.split import FEWEST_TO_TEST, size_of_test
-from finetune.prove.measure import Measure, perplexity
+from finetune.prove.paired import Measure, perplexity
 from finetune.prove.power import PRIOR_CONVERSATIONS, Estimate, rounded, spread_of, to_judge, to_test
 
 TOKENS_EACH = 20

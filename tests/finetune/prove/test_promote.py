@@ -22,7 +22,7 @@ from assistant.store import adapters, datasets, runs
 from finetune.cli.group import top
 from finetune.progress import from_line
 from finetune.prove import objections, promote
-from finetune.prove.measure import Measure
+from finetune.prove.paired import Measure
 from tests.finetune.conftest import TINY
 
 BETTER = Measure("perplexity", "perplexity", 30.0, 20.0, -0.33, -0.4, -0.2, True, True, True, 40, 20)

@@ -14,7 +14,7 @@ from assistant.paths import Paths
 from assistant.store import datasets, runs
 from finetune.cli.group import top
 from finetune.config import TrainConfig
-from finetune.prove.report import page, tables, texts
+from finetune.prove.report import html_page, tables, texts
 
 MEASURES = [
     {"key": "perplexity", "name": "perplexity", "main": True, "relative": True, "lower_is_better": True,
@@ -60,7 +60,7 @@ def trained(db: Database, steps: int = 84, *, name: str = "a", report: dict[str,
 
 
 def made(db: Database, name: str, language: str = "en") -> str:
-    return page.page(page.subject(db, name), texts.LANGUAGES[language])
+    return html_page.page(html_page.subject(db, name), texts.LANGUAGES[language])
 
 
 def test_figures_and_plots_are_on_one_page(db: Database) -> None:
@@ -102,12 +102,12 @@ def test_names_are_escaped(db: Database) -> None:
 
 
 def test_a_hundred_thousand_steps_stay_quick_and_small(db: Database) -> None:
-    about = page.subject(db, trained(db))
+    about = html_page.subject(db, trained(db))
     points = [
         (step, {"loss": 3 + math.sin(step), "learning_rate": 1e-4, "tokens_per_s": 9.0}) for step in range(100_000)
     ]
     began_s = time.monotonic()
-    html = page.page(page.Subject(about.run, about.dataset, points, None), texts.ENGLISH)
+    html = html_page.page(html_page.Subject(about.run, about.dataset, points, None), texts.ENGLISH)
     assert time.monotonic() - began_s < 30 and len(html) < 2_000_000
 
 

@@ -28,14 +28,14 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
     from finetune import plan
     from finetune.base import Base
     from finetune.config import TrainConfig
+    from finetune.data.example_files import from_file
     from finetune.data.lessons import lessons
     from finetune.data.select import Selection
-    from finetune.data.sources import from_file
-    from finetune.network import adapters, llama, losses
-    from finetune.network.model import precision_of
+    from finetune.network import llama, losses, trainable
+    from finetune.network.trainee import precision_of
     from finetune.run_folder import RunFolder
     from finetune.train import memory
-    from finetune.train.loop import Trainer
+    from finetune.train.trainer import Trainer
 
     cpu, base = torch.device("cpu"), Base.open(Path(folder))
     config = TrainConfig(learning_rate=1e-4, steps=2, **settings)
@@ -45,7 +45,7 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
     learned = lessons("supervised", [one.example for one in found], base.tokenizer_of_rows(), 0)
     shape = plan.shape(learned, config, cpu, own=llama.computes(base.config, config))
     expected = memory.expected_bytes(base, config, shape, cpu)
-    model = adapters.prepare(base.load(precision_of(config.precision, cpu), cpu), config, 2, "base")
+    model = trainable.prepare(base.load(precision_of(config.precision, cpu), cpu), config, 2, "base")
     objective, run_folder = losses.objective(learned, [], config), RunFolder
     trainer = Trainer(
         Accelerator(cpu=True),

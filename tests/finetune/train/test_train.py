@@ -25,7 +25,7 @@ from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
 from finetune.data.example import Example, Kind
 from finetune.network.batch import Batch
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.progress import Ended, Planned, Progress, Stepped, Validated, as_line, cut_lines, from_line
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import checkpoint, run

@@ -28,7 +28,7 @@ from finetune.base import Base
 from finetune.cli.group import top
 from finetune.data.dataset import Request, freeze, prepare
 from finetune.data.select import Selection
-from finetune.prove import measure
+from finetune.prove import paired
 from finetune.watch import shift, two_samples
 from finetune.watch.advice import Findings, advice
 from finetune.watch.drift import Drift
@@ -233,7 +233,7 @@ def test_without_drift_no_model_library_is_loaded() -> None:
 
 
 def test_intervals_seldom_cry_wolf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "RESAMPLES", 300)
+    monkeypatch.setattr(paired, "RESAMPLES", 300)
     drawn = np.random.default_rng(1)
 
     def sample(groups: int, shift_by: float = 0.0) -> Sample:

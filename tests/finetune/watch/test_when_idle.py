@@ -26,8 +26,8 @@ from assistant.store.redaction.redactor import Redactor
 from assistant.wire import address
 from finetune.progress import Paused, Progress, Stepped
 from finetune.run_folder import PAUSE, RunFolder
-from finetune.watch import presence
-from finetune.watch.presence import watching
+from finetune.watch import activity
+from finetune.watch.activity import watching
 from finetune.watch.when_idle import Wanted, train_when_idle
 from prompts.message import Message
 from tests.assistant.store.test_curation import ask
@@ -40,8 +40,8 @@ IDLE_S = 2.0
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own terminals and programs are none of these tests."""
-    monkeypatch.setattr(presence, "TERMINALS", ())
-    monkeypatch.setattr(presence, "OTHERS_WORK", 9.0)
+    monkeypatch.setattr(activity, "TERMINALS", ())
+    monkeypatch.setattr(activity, "OTHERS_WORK", 9.0)
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -57,7 +57,7 @@ def test_somebody_is_told_by_the_log_and_by_terminals(
     terminal = tmp_path / "pts0"
     terminal.touch()
     os.utime(terminal, (time.time() - 60, time.time()))
-    monkeypatch.setattr(presence, "TERMINALS", (str(tmp_path / "pts[0-9]"),))
+    monkeypatch.setattr(activity, "TERMINALS", (str(tmp_path / "pts[0-9]"),))
     folder = RunFolder(home, "a-run").create()
     with watching(home, IDLE_S) as here:
         here.hold(folder)
@@ -72,7 +72,7 @@ def test_somebody_is_told_by_the_log_and_by_terminals(
         assert "terminal" in here.sign
         until(lambda: here.idle and not folder.wanted)
         folder.want(PAUSE)  # by the person, in the Train screen
-        time.sleep(2 * presence.LOOK_S)
+        time.sleep(2 * activity.LOOK_S)
         assert here.idle and folder.wanted == PAUSE
     assert folder.wanted == PAUSE
 
@@ -126,9 +126,9 @@ SCRIPT = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from functools import partial
-from finetune.watch import presence, when_idle
+from finetune.watch import activity, when_idle
 when_idle.TrainConfig = partial(when_idle.TrainConfig, steps=100_000)  # else it is over before anybody comes
-presence.TERMINALS, presence.OTHERS_WORK = (), 9.0
+activity.TERMINALS, activity.OTHERS_WORK = (), 9.0
 from assistant.cli.group import run
 from finetune.cli.group import top
 raise SystemExit(run({arguments!r}, top, "finetune"))

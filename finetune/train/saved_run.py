@@ -10,12 +10,12 @@ from assistant.store import adapters as registry
 from assistant.store import runs
 from assistant.store.runs import Run
 from finetune.data.tokens import sampled
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.progress import Advanced
 from finetune.run_folder import RunFolder
 from finetune.train import average
-from finetune.train.course import Course
-from finetune.train.loop import Trainer
+from finetune.train.trainer import Trainer
+from finetune.train.training_data import Course
 from finetune.versions import made_with
 
 
@@ -24,7 +24,7 @@ def keep(
 ) -> None:
     """Save the best adapter, and register it with its lineage."""
     if not trainer.validation.examples:  # without validation the last weights are kept
-        adapters.save(trainer.model, folder.best)
+        trainable.save(trainer.model, folder.best)
     share = _averaged(db, trainer, folder, learned)
     standing = trainer.standing
     result: dict[str, Any] = {
@@ -37,7 +37,7 @@ def keep(
         **({"average": share} if learned.start else {}),
         **asdict(learned.cuts),
     }
-    hash_ = adapters.keep(folder.best, paths.adapters / run.name)
+    hash_ = trainable.keep(folder.best, paths.adapters / run.name)
     lineage = {**origin(learned, trainer), "result": result, "made_with": made_with()}
     registry.add(db, hash_, run.name, run.id, run.model, run.base_hash, lineage)
     runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from finetune.data.example_files import from_file, from_files
 from finetune.data.select import Selection
-from finetune.data.sources import from_file, from_files
 from tests.assistant.store.files.rows.test_rows import PAIRS
 
 

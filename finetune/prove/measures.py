@@ -1,14 +1,19 @@
-"""Measures of base and adapter on the test part, by the kind of the dataset."""
+"""Measures of base and adapter on the test part, by the kind of the dataset, and on a template's task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
+from assistant.tasks import testing
+from assistant.tasks.task import Task
 from finetune.data.example import Example
 from finetune.data.lessons import Lessons, lessons
 from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Compared, Sums
-from finetune.prove.measure import Measure, perplexity, share, wins
+from finetune.prove.paired import Measure, perplexity, share, wins
 from prompts.labels import class_scores
+from prompts.template import Template
 
 
 @dataclass(frozen=True)
@@ -111,3 +116,21 @@ def _right(asked: Answers, sums: Sums) -> list[float]:
         scores = class_scores({str(place): words for place, words in enumerate(example.choices)}, means)
         right.append(float(scores[0] == max(scores)))
     return right
+
+
+# -- a template's task --------------------------------------------------------------------------------------------
+
+TaskWith = Callable[[str], AbstractAsyncContextManager[Task]]
+"""The task with the named adapter; with an empty name, of the base."""
+
+
+async def task_measured(template: Template, source: Path, task_with: TaskWith, adapter: str, seed: int = 0) -> Measure:
+    """The template's main measure; each item is a group. Raises `InputUnreadable` for a bad labelled set."""
+    found = []
+    for name in ("", adapter):
+        async with task_with(name) as task:
+            test, _ = await testing.run(task, source, "", lambda *_: None)
+            found.append(test)
+    base, adapted = (one.values for one in found)
+    name = f"{template.name} {found[0].main.replace('_', ' ')}"
+    return share(f"task {template.name}", name, base, adapted, range(len(base)), seed=seed)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from finetune.prove.measure import FEWEST_GROUPS, gap, perplexity, share, wins
+from finetune.prove.paired import FEWEST_GROUPS, gap, perplexity, share, wins
 
 
 def test_perplexity_is_that_of_all_tokens_together() -> None:

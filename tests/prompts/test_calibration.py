@@ -6,7 +6,7 @@ import random
 import pytest
 
 from prompts import labels
-from prompts.fitting import FOLDS, fit, folds
+from prompts.calibration import FOLDS, fit, folds
 
 
 def leaning(count: int, lean: float, share: float = 0.5) -> tuple[list[list[float]], list[int]]:

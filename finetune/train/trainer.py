@@ -22,10 +22,10 @@ from finetune import plan
 from finetune.config import TrainConfig
 from finetune.data.lessons import Lessons
 from finetune.data.pack import Block, grouped
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import Batch, batch
 from finetune.network.losses import Objective, streamed
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.plan import Measured, Shape
 from finetune.progress import Paused, Progress, Stepped, Validated
 from finetune.run_folder import PAUSE, STOP, RunFolder
@@ -58,7 +58,7 @@ class Trainer:
 
     accelerator: Accelerator
     model: Any
-    """A transformers or PEFT model, as `adapters.prepare` returns it."""
+    """A transformers or PEFT model, as `trainable.prepare` returns it."""
     config: TrainConfig
     shape: Shape
     lessons: Lessons
@@ -74,7 +74,7 @@ class Trainer:
         trainee = Trainee(self.model)
         if self.config.checkpointing:
             trainee.recompute_activations()
-        self._parameters = adapters.trained(self.model)
+        self._parameters = trainable.trained(self.model)
         self.optimizer = _optimizer(list(self._parameters.values()), self.config)
         self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
         self.lay_out_rate()
@@ -112,7 +112,7 @@ class Trainer:
             for name, parameter in self._parameters.items():
                 parameter.copy_(found.parameters[name])
         checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
-        adapters.set_allocation(self.model, found.parameters)
+        trainable.set_allocation(self.model, found.parameters)
         self.standing = Standing(**found.figures["standing"])
 
     def train(self) -> str:
@@ -142,7 +142,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint."""
         if self.accelerator.is_main_process:
-            tensors = {**self._parameters, **adapters.allocation(self.model)}
+            tensors = {**self._parameters, **trainable.allocation(self.model)}
             state = Checkpoint(
                 self.standing.step,
                 tensors,
@@ -165,7 +165,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        adapters.allocate(self.model, self.standing.step)
+        trainable.allocate(self.model, self.standing.step)
         self.optimizer.zero_grad()
         self.standing.step += 1
         took_s = time.monotonic() - began_s
@@ -229,7 +229,7 @@ class Trainer:
                 logprobs = self.trainee(one)
                 self._refuse_no_numbers(one, logprobs)
                 loss = self.objective.loss(one, logprobs) / count
-                extra = adapters.regularization(self.model) / len(mine)
+                extra = trainable.regularization(self.model) / len(mine)
                 self.accelerator.backward(loss * self.accelerator.num_processes + extra)
             total += loss.detach()
         summed: Any = self.accelerator.reduce(total, "sum")
@@ -276,7 +276,7 @@ class Trainer:
         if best:
             standing.best_loss, standing.best_step, standing.looks_without_better = loss, standing.step, 0
             if self.accelerator.is_main_process:
-                adapters.save(self.model, self.folder.best)
+                trainable.save(self.model, self.folder.best)
         else:
             standing.looks_without_better += 1
         standing.seconds += time.monotonic() - began_s

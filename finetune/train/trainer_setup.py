@@ -16,15 +16,15 @@ from finetune.config import TrainConfig
 from finetune.data import pack
 from finetune.data.lessons import Lessons
 from finetune.lineage import replay
-from finetune.network import adapters, losses
+from finetune.network import losses, trainable
 from finetune.network.losses import Objective, item_sums
-from finetune.network.model import Trainee, device_of, precision_of
+from finetune.network.trainee import Trainee, device_of, precision_of
 from finetune.plan import Measured, Shape
 from finetune.progress import Advanced, Progress
 from finetune.run_folder import RunFolder, lower_priority
 from finetune.train import processes
-from finetune.train.course import Course
-from finetune.train.loop import Trainer
+from finetune.train.trainer import Trainer
+from finetune.train.training_data import Course
 
 COMPARED = ("dpo", "kto")
 """Objectives that compare with the base's log-probabilities."""
@@ -50,7 +50,7 @@ def trainer_of(
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
     torch.manual_seed(config.seed)  # initial weights of adapters
     model = learned.base.load(torch.float32 if own else activations, accelerator.device)
-    model = adapters.prepare(model, config, shape.steps, learned.model, learned.train.types, learned.start_folder)
+    model = trainable.prepare(model, config, shape.steps, learned.model, learned.train.types, learned.start_folder)
     trainee = Trainee(model)
     objectives = _objectives(trainee, learned, config, shape, folder, accelerator.device)
     return Trainer(

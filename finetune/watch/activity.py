@@ -34,7 +34,7 @@ OTHERS_WORK = 0.5
 TERMINALS = ("/dev/pts/[0-9]*", "/dev/tty[0-9]*", "/dev/ttys[0-9]*")
 
 
-class Presence:
+class Activity:
     """A thread that looks for activity and pauses a training meanwhile. Started by `watching`."""
 
     def __init__(self, paths: Paths, after_s: float) -> None:
@@ -47,7 +47,7 @@ class Presence:
         self._holds: RunFolder | None = None
         self._ends = threading.Event()
         self._training: RunFolder | None = None
-        self._thread = threading.Thread(target=self._watch, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="activity", daemon=True)
 
     @property
     def idle(self) -> bool:
@@ -111,13 +111,13 @@ class Presence:
 
 
 @contextmanager
-def watching(paths: Paths, after_s: float) -> Iterator[Presence]:
+def watching(paths: Paths, after_s: float) -> Iterator[Activity]:
     """Watch for activity within the block."""
-    presence = Presence(paths, after_s).start()
+    activity = Activity(paths, after_s).start()
     try:
-        yield presence
+        yield activity
     finally:
-        presence.end()
+        activity.end()
 
 
 def _others_work(own: psutil.Process) -> float:

@@ -17,7 +17,7 @@ from assistant.paths import Paths
 from assistant.store.runs import Run
 from finetune import tagging
 from finetune.config import TrainConfig
-from finetune.network import tag_head
+from finetune.network.head import put_entity_head
 from finetune.whole_folder import whole_folder
 
 BESIDE_HEAD = ("lora", "rslora", "dora", "qlora", "ia3")
@@ -38,7 +38,7 @@ def prepare(
         return _goes_on(model, start, name, config.dropout)
     if types and config.method not in BESIDE_HEAD:
         raise TrainingRefused(f"An entity head can be trained with {', '.join(BESIDE_HEAD)}, not with {config.method}.")
-    trained_whole = [tag_head.put_head(model, types)] if types else None
+    trained_whole = [put_entity_head(model, types)] if types else None
     if config.changes_base:
         model.base_name = name
         return _own_weights(model, config)
