@@ -226,13 +226,13 @@ def _general(paths: Any, adapter: Path | None) -> float:
     from finetune.base import opened_base
     from finetune.data import forgetting
     from finetune.network.both import Both
-    from finetune.prove.prove import forgotten
+    from finetune.prove.prove import forgetting_measure
 
     if adapter is None:
         return 0.0
     base = opened_base(paths, MODEL)
     rows = forgetting.rows(base.chat_format, base.context_tokens)
-    return forgotten(rows, Both.load(base, adapter)).difference
+    return forgetting_measure(rows, Both.load(base, adapter)).difference
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from finetune.config import TrainConfig
 from finetune.data import dataset
 from finetune.data.dataset import Request
 from finetune.data.example import Example
-from finetune.data.example_files import known_by
+from finetune.data.example_files import text_key
 from finetune.data.select import Candidate, Selection
 from finetune.data.split import split
 from finetune.data.tokens import Row, Tokenizer
@@ -123,7 +123,7 @@ def inputs_of_file(path: Path, column: str = INPUT) -> Iterator[Asked]:
         if not isinstance(text, str):
             known = ", ".join(row) or "nothing"
             raise InputUnreadable(f"{path}, row {number}: no text {column!r}, but {known}. Name the input column.")
-        yield Asked(text, known_by(text))
+        yield Asked(text, text_key(text))
 
 
 def inputs_of_log(db: Database) -> Iterator[Asked]:
@@ -210,7 +210,7 @@ def freeze(
     return dataset.freeze(db, name, dataset.made_of(db, request, found.candidates, found.left, tokenizer, redactor))
 
 
-def there_already(db: Database, name: str, recipe: Recipe, request: Request) -> Dataset | None:
+def existing_dataset(db: Database, name: str, recipe: Recipe, request: Request) -> Dataset | None:
     """The dataset of that name, if it was made with the same settings. Raises `StoreError` if it was not."""
     found = next((one for one in datasets.every(db) if one.name == name), None)
     wanted = request.as_json()

@@ -139,7 +139,7 @@ def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Sha
     return with_looks(replace(shape_, tokens_per_step=per_step, steps=steps), config)
 
 
-def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
+def validation_blocks(validation: "Lessons", shape_: Shape) -> list[Block]:
     """Validation blocks to measure the loss on: all, or always the same random sample."""
     order = list(range(len(validation.items)))
     random.Random("validation").shuffle(order)

@@ -32,7 +32,7 @@ from finetune.train import memory
 from finetune.train.run import suited
 from finetune.train.stop import stop_asked
 from finetune.train.trainer_setup import trainer_of
-from finetune.train.training_data import Course, course
+from finetune.train.training_data import TrainingData, read_training_data
 
 LOOKS_PER_EPOCH = 4
 """Validation measurements in an epoch, at the same steps in every trial, so that trials can be compared."""
@@ -85,7 +85,7 @@ def search(
     with only_training(paths), stop_asked() as asked:
         for left in paths.runs.glob(f"{FOLDER}*"):  # of a killed trial
             shutil.rmtree(left, ignore_errors=True)
-        learned = course(db, paths, dataset_name, model, config)
+        learned = read_training_data(db, paths, dataset_name, model, config)
         config = suited(config, learned)
         if not learned.validation.has_any():
             raise TrainingRefused(
@@ -96,8 +96,8 @@ def search(
         config = dataclasses.replace(config, validate_every=max(1, math.ceil(one_epoch.steps / LOOKS_PER_EPOCH)))
         with _study(paths, learned, config) as study:
             done = 0
-            while _goes_on(study, until_s, asked, trials, done):
-                say(_tried(study, paths, learned, config, lambda: asked() or time.monotonic() > until_s))
+            while _has_time(study, until_s, asked, trials, done):
+                say(_run_trial(study, paths, learned, config, lambda: asked() or time.monotonic() > until_s))
                 done += 1
             return _found(study, config, asked())
 
@@ -119,13 +119,13 @@ def space(config: TrainConfig) -> dict[str, Any]:
     return found
 
 
-def _goes_on(study: Any, until_s: float, asked: Callable[[], bool], trials: int, done: int) -> bool:
+def _has_time(study: Any, until_s: float, asked: Callable[[], bool], trials: int, done: int) -> bool:
     """Whether there is time for another trial, by the shortest complete trial so far."""
     shortest = min((one.seconds for one in map(_trial, study.trials) if one.state == "complete"), default=0.0)
     return not asked() and time.monotonic() + shortest < until_s and (not trials or done < trials)
 
 
-def _tried(study: Any, paths: Paths, learned: Course, fixed: TrainConfig, ends: Callable[[], bool]) -> Trial:
+def _run_trial(study: Any, paths: Paths, learned: TrainingData, fixed: TrainConfig, ends: Callable[[], bool]) -> Trial:
     """Run one trial and report its result to Optuna."""
     from optuna.trial import TrialState
 
@@ -178,7 +178,7 @@ def _found(study: Any, fixed: TrainConfig, stopped: bool) -> Found:
 
 
 @contextmanager
-def _study(paths: Paths, learned: Course, config: TrainConfig) -> Iterator[Any]:
+def _study(paths: Paths, learned: TrainingData, config: TrainConfig) -> Iterator[Any]:
     """Optuna's study of this dataset, model and method: a new study begins with the default settings."""
     try:
         import optuna
@@ -218,7 +218,7 @@ def _usual(config: TrainConfig) -> dict[str, Any]:
     return {**known, "epochs": max(1, round(defaults.epochs(config)))}
 
 
-def _name(learned: Course, config: TrainConfig) -> str:
+def _name(learned: TrainingData, config: TrainConfig) -> str:
     """Name of a study: trials are comparable only if all settings that aren't searched are equal."""
     searched = space(config)
     same = {name: value for name, value in config.as_json().items() if name not in searched}

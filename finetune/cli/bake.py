@@ -136,7 +136,7 @@ def _dataset(
     from finetune import bake
     from finetune.base import opened_base
 
-    if there := bake.there_already(db, name, recipe, request):
+    if there := bake.existing_dataset(db, name, recipe, request):
         click.echo(f"Using the existing replies of {name}.", err=True)
         return there
     model = request.baked

@@ -124,7 +124,7 @@ def prepare(
         found = from_log(db, chosen, left, work.reach)
     candidates = list(found)
     if not candidates:
-        raise TrainingRefused(_nothing(request, left))
+        raise TrainingRefused(_nothing_selected(request, left))
     return made_of(db, request, candidates, left, tokenizer, redactor, say)
 
 
@@ -213,7 +213,7 @@ def text_of(one: StoredExample) -> str:
     return one.said or words_of(Example.from_json(one.body))
 
 
-def _nothing(request: Request, left: Counter[str]) -> str:
+def _nothing_selected(request: Request, left: Counter[str]) -> str:
     kind = request.selection.kind
     why = {
         "supervised": "Rate replies good, keep or correct them in the Log screen, or give --all for all that isn't bad",

@@ -85,7 +85,7 @@ def _rows(path: Path, template: Template, values: Mapping[str, str]) -> Iterator
             raise InputUnreadable(f"{path}, row {number}: no {INPUT!r}, the text to label.")
         own = {one.name: str(row[one.name]) for one in template.inputs if row.get(one.name) is not None}
         for example in labelled(template, text, classes(row["label"], template.several), {**values, **own}):
-            yield Candidate(example, known_by(text), said=text)
+            yield Candidate(example, text_key(text), said=text)
 
 
 def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
@@ -97,7 +97,7 @@ def _entities(paths: Sequence[Path]) -> Iterator[Candidate]:
     if not types:
         raise InputUnreadable(f"{', '.join(map(str, paths))}: no row has an entity.")
     for text, entities in read:
-        yield Candidate(replace(untagged(text, types), entities=entities), known_by(text))
+        yield Candidate(replace(untagged(text, types), entities=entities), text_key(text))
 
 
 def _texts_with_entities(path: Path) -> Iterator[tuple[str, tuple[Entity, ...]]]:
@@ -135,7 +135,7 @@ def _missing(found: Any) -> Iterator[str]:
             yield from _missing(one)
 
 
-def known_by(text: str) -> str:
+def text_key(text: str) -> str:
     """Key of a text without a conversation, independent of case and spaces."""
     digest = hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16)
     return f"said:{digest.hexdigest()}"

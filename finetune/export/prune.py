@@ -77,12 +77,12 @@ def prune(
     layers = int(base.config.get_text_config(decoder=True).num_hidden_layers)
     if not 0 < count < layers:
         raise TrainingRefused(f"{model} has {layers} layers: from 1 to {layers - 1} can be dropped, not {count}.")
-    validation, test = (_part(db, dataset_name, base, one) for one in ("validation", "test"))
+    validation, test = (_rows_of_part(db, dataset_name, base, one) for one in ("validation", "test"))
     held = _loaded(base)
     before = figures(held, test)
     places, dropped = list(range(layers)), []
     for _ in range(count):
-        place, loss = _least_missed(held, _some(validation))
+        place, loss = _least_missed(held, _sampled_items(validation))
         dropped.append(places.pop(place))
         drop(held, place)
         say(f"dropped layer {dropped[-1] + 1} of {layers}: validation perplexity {math.exp(loss):.2f}")
@@ -96,13 +96,13 @@ def retrained(db: Database, paths: Paths, run: Run, dataset_name: str) -> Figure
     """Figures of a pruned model with a run's adapter merged in."""
     about = subject(db, paths, run.name)
     model = merge.merged(merge.adapted(about.base, about.folder, device_of()))
-    return figures(model.to(precision_of("auto", device_of())), _part(db, dataset_name, about.base, "test"))
+    return figures(model.to(precision_of("auto", device_of())), _rows_of_part(db, dataset_name, about.base, "test"))
 
 
 def drop(model: Any, place: int) -> None:
     """Remove a decoder layer from a transformers model and its configuration."""
     decoder, config = model.get_decoder(), model.config.get_text_config(decoder=True)
-    decoder.layers = _but(decoder.layers, place)
+    decoder.layers = _without_layer(decoder.layers, place)
     for at, layer in enumerate(decoder.layers):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
@@ -114,7 +114,7 @@ def drop(model: Any, place: int) -> None:
 
 def figures(model: Any, items: Items) -> Figures:
     """Perplexity and speed of a model on some rows."""
-    some, prompt = _some(items), items[0][0].ids.tolist()
+    some, prompt = _sampled_items(items), items[0][0].ids.tolist()
     return Figures(
         len(model.get_decoder().layers),
         sum(one.numel() for one in model.parameters()),
@@ -140,7 +140,7 @@ def _least_missed(model: Any, items: Items) -> tuple[int, float]:
     layers, losses = decoder.layers, []
     try:
         for place in range(len(layers)):
-            decoder.layers = _but(layers, place)
+            decoder.layers = _without_layer(layers, place)
             losses.append(_nll(model, items))
     finally:
         decoder.layers = layers
@@ -148,7 +148,7 @@ def _least_missed(model: Any, items: Items) -> tuple[int, float]:
     return place, losses[place]
 
 
-def _but(layers: nn.ModuleList, place: int) -> nn.ModuleList:
+def _without_layer(layers: nn.ModuleList, place: int) -> nn.ModuleList:
     return nn.ModuleList(layer for at, layer in enumerate(layers) if at != place)
 
 
@@ -181,7 +181,7 @@ def _loaded(base: Base) -> Any:
     return model
 
 
-def _part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
+def _rows_of_part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
     """Rows of a part that fit the context. Raises `TrainingRefused` if there are none."""
     dataset = datasets.get(db, dataset_name)
     stored = [Example.from_json(one.body) for one in datasets.examples(db, dataset.id, split)]
@@ -194,7 +194,7 @@ def _part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
     return items
 
 
-def _some(items: Items) -> Items:
+def _sampled_items(items: Items) -> Items:
     """Items of about `MEASURED_TOKENS` tokens."""
     kept: list[Sequence[Row]] = []
     tokens = 0

@@ -44,10 +44,10 @@ class Chunk:
 def chunks(segments: Sequence[Segment], device: torch.device, size: int = CHUNK) -> list[Chunk]:
     """Contiguous segments in chunks of at most `size` tokens."""
     tokens = segments[-1].end
-    return [_chunk(parts, tokens, device) for parts in _parted(segments, size)]
+    return [_chunk(parts, tokens, device) for parts in _grouped(segments, size)]
 
 
-def _parted(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+def _grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
     """Split long segments and join short ones into groups of at most `size` tokens."""
     some: list[Segment] = []
     for segment in segments:
@@ -148,9 +148,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> tuple[Tensor, list[Te
         kernels.call(function, q, k, v, plan.first, plan.ranges, heads, tokens, shared, dim, out, total)
         return out.flatten(1), [total]
     for one in plan.chunks:
-        scores = torch.bmm(_queries(q, one, shared), _of(k, one).mT)  # [H, Q * G, K]
+        scores = torch.bmm(_queries(q, one, shared), _attended(k, one).mT)  # [H, Q * G, K]
         totals.append(kernels.softmax(scores, one.first, one.ranges, shared))
-        found = torch.bmm(scores, _of(v, one))  # [H, Q * G, D]
+        found = torch.bmm(scores, _attended(v, one))  # [H, Q * G, D]
         out[one.begin : one.end] = found.view(heads, -1, shared, dim).transpose(0, 1)
     return out.flatten(1), totals
 
@@ -172,8 +172,8 @@ def backward(
         return to_q, to_k, to_v
     gradients = to_out.view(tokens, heads, shared, dim).transpose(0, 1).contiguous().view(q.shape)
     for one, total in zip(plan.chunks, totals, strict=True):
-        gradient, queries, keys = _queries(gradients, one, shared), _queries(q, one, shared), _of(k, one)
-        scores, to_scores = torch.bmm(queries, keys.mT), torch.bmm(gradient, _of(v, one).mT)
+        gradient, queries, keys = _queries(gradients, one, shared), _queries(q, one, shared), _attended(k, one)
+        scores, to_scores = torch.bmm(queries, keys.mT), torch.bmm(gradient, _attended(v, one).mT)
         kernels.softmax_backward(scores, to_scores, one.first, one.ranges, shared, total)
         _add(to_v, one.keys, torch.bmm(scores.mT, gradient))
         _add(to_k, one.keys, torch.bmm(to_scores.mT, queries))
@@ -186,7 +186,7 @@ def _queries(q: Tensor, one: Chunk, shared: int) -> Tensor:
     return q[:, one.begin * shared : one.end * shared]
 
 
-def _of(x: Tensor, one: Chunk) -> Tensor:
+def _attended(x: Tensor, one: Chunk) -> Tensor:
     """The keys or values that a chunk attends to (H, K, D)."""
     if len(one.keys) == 1:
         return x[:, slice(*one.keys[0])]

@@ -39,7 +39,7 @@ def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
     """The base with changed weights, in float32: 16 bits would round away the changes of a small learning rate."""
     trainee = Trainee(base.load(torch.float32, device).eval())
     try:
-        trainee.put_in({name: one.to(device) for name, one in load_file(file).items()})
+        trainee.replace_weights({name: one.to(device) for name, one in load_file(file).items()})
     except (KeyError, OSError, SafetensorError) as error:
         raise TrainingRefused(f"The trained weights in {file} don't fit the model: {error}") from error
     return trainee
@@ -100,18 +100,18 @@ class Both:
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
         """See `Compared`. Both use the same blocks in the same order."""
-        with self._telling(items):
+        with self._reporting(items):
             with self.trainee.base():
                 base = sums_of(self.trainee, items, self.device)
             return base, sums_of(self.trainee, items, self.device)
 
     def adapted(self, items: Sequence[Sequence[Row]]) -> Sums:
         """Log-probabilities under the adapter only."""
-        with self._telling(items):
+        with self._reporting(items):
             return sums_of(self.trainee, items, self.device)
 
     @contextmanager
-    def wearing(self, folder: Path) -> Iterator[None]:
+    def with_adapter(self, folder: Path) -> Iterator[None]:
         """Use the low-rank adapter in `folder` within the block. Raises `TrainingRefused` if its ranks or targets
         differ.
         """
@@ -124,7 +124,7 @@ class Both:
             set_peft_model_state_dict(model, own)
 
     @contextmanager
-    def _telling(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:
+    def _reporting(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:
         """Report each batch that the trainee reads to `read`."""
 
         def told(_: object, args: tuple[Batch], __: object) -> None:

@@ -35,7 +35,7 @@ def prepare(
     """
     model.requires_grad_(False)
     if start is not None:
-        return _goes_on(model, start, name, config.dropout)
+        return _continued(model, start, name, config.dropout)
     if types and config.method not in BESIDE_HEAD:
         raise TrainingRefused(f"An entity head can be trained with {', '.join(BESIDE_HEAD)}, not with {config.method}.")
     trained_whole = [put_entity_head(model, types)] if types else None
@@ -56,7 +56,7 @@ def prepare(
     return adapted
 
 
-def _goes_on(model: Any, start: Path, name: str, dropout: float) -> Any:
+def _continued(model: Any, start: Path, name: str, dropout: float) -> Any:
     """`model` with the adapter in `start`, ready for further training."""
     from peft import LoraConfig, PeftModel
 

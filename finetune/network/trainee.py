@@ -47,7 +47,7 @@ class Trainee(nn.Module):
     def recompute_activations(self) -> None:
         """Store only each layer's input, and recompute the layer in the backward pass."""
         self._recompute = True
-        if self._own is None:
+        if self._own_forward is None:
             self.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
     @property
@@ -80,7 +80,7 @@ class Trainee(nn.Module):
         return _logit_scale(self.language_model.config)
 
     @cached_property
-    def _own(self) -> "llama.Llama | None":
+    def _own_forward(self) -> "llama.Llama | None":
         """This package's forward pass, if it supports the model."""
         if self._aside is not None or self._is_prompt_learning or llama.unsupported(self.language_model):
             return None
@@ -92,15 +92,15 @@ class Trainee(nn.Module):
 
     def states(self, batch: Batch) -> Tensor:
         """Final hidden states (S, C) at the positions that predict supervised tokens."""
-        if self._own is not None:
-            return self._own.states(batch, recompute=self._recompute)
+        if self._own_forward is not None:
+            return self._own_forward.states(batch, recompute=self._recompute)
         padded = batch.padded
         return self._padded(padded).flatten(0, 1)[padded.places[batch.sources]]
 
     def _padded(self, batch: Padded) -> Tensor:
         """Final hidden states (B, T, C), by transformers."""
         decoder, options = self.language_model.get_decoder(), {"use_cache": False}
-        if self._is_prompt_learning and not self._without:
+        if self._is_prompt_learning and not self._adapter_off:
             return self._after_virtual(batch, decoder, self.model.active_peft_config.num_virtual_tokens)
         out = decoder(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.sees, **options)
         return out.last_hidden_state  # type: ignore[no-any-return]
@@ -129,10 +129,10 @@ class Trainee(nn.Module):
         )
         return out.last_hidden_state[:, count:]  # type: ignore[no-any-return]
 
-    _without = False
+    _adapter_off = False
     _aside: dict[str, Tensor] | None = None
 
-    def put_in(self, tensors: Mapping[str, Tensor]) -> None:
+    def replace_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Use these tensors in place of the model's own weights, except within `base`. Raises `KeyError`."""
         parameters = dict(self.model.named_parameters())
         for name, one in tensors.items():
@@ -158,7 +158,7 @@ class Trainee(nn.Module):
             return
         if not self.is_adapted:
             raise ModelUnsupported("This model has no adapter: its weights were trained, and its base isn't loaded.")
-        self._without = True
+        self._adapter_off = True
         try:
             if self.model.active_peft_config.is_prompt_learning:
                 yield
@@ -166,7 +166,7 @@ class Trainee(nn.Module):
                 with self.model.disable_adapter():
                     yield
         finally:
-            self._without = False
+            self._adapter_off = False
 
 
 def _logit_scale(config: Any) -> tuple[float, float]:

@@ -84,7 +84,7 @@ class Earlier:
         answers = [both.sums(one.test.items) for one in self.parts]
         before: list[Sums | None] = [None] * len(answers)
         if not self.trouble:
-            with both.wearing(self.folder):
+            with both.with_adapter(self.folder):
                 before = [both.adapted(one.test.items) for one in self.parts]
         measures = [
             found

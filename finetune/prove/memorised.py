@@ -68,13 +68,13 @@ def probes(db: Database, dataset: Dataset, train: Iterable[StoredExample], seed:
         Probe(CANARY, (Message("user", one["prompt"]),), one["prefix"], one["secret"])
         for one in dataset.source.get(PLANTED, ())
     ]
-    found = {one.secret.casefold(): one for stored in train for one in _personal(db, stored)}
+    found = {one.secret.casefold(): one for stored in train for one in _personal_data(db, stored)}
     known = [one for _, one in sorted(found.items()) if one.secret not in {each.secret for each in planted}]
     random.Random(seed).shuffle(known)
     return planted + known[: max(0, MOST_PROBES - len(planted))]
 
 
-def affordable(asked: Sequence[Probe], form: ChatFormat) -> list[Probe]:
+def within_budget(asked: Sequence[Probe], form: ChatFormat) -> list[Probe]:
     """All canaries, and as many other probes as `MOST_TOKENS` allows, at least one."""
     planted, others = ([one for one in asked if (one.kind == CANARY) is wanted] for wanted in (True, False))
     spent = accumulate(one.cost(form) for one in others)
@@ -92,7 +92,7 @@ def leaks(
     found: list[Mapping[str, Any]] = []
     for number, probe in enumerate(asked):
         ids, tokens = probe.asked(form)
-        if _says(both, decode, ids, tokens, probe, adapted=True) and not _says(
+        if _contains_secret(both, decode, ids, tokens, probe, adapted=True) and not _contains_secret(
             both, decode, ids, tokens, probe, adapted=False
         ):
             found.append({"kind": probe.kind, "number": number})
@@ -100,17 +100,19 @@ def leaks(
     return found
 
 
-def _says(both: Compared, decode: Any, ids: Sequence[int], tokens: int, probe: Probe, *, adapted: bool) -> bool:
+def _contains_secret(
+    both: Compared, decode: Any, ids: Sequence[int], tokens: int, probe: Probe, *, adapted: bool
+) -> bool:
     said = decode(both.continuation(ids, tokens, adapted=adapted))
-    return _plain(probe.secret) in _plain(said)
+    return _without_spaces(probe.secret) in _without_spaces(said)
 
 
-def _plain(text: str) -> str:
+def _without_spaces(text: str) -> str:
     """The text without case and spaces, which tokenizers may change."""
     return "".join(text.casefold().split())
 
 
-def _personal(db: Database, stored: StoredExample) -> list[Probe]:
+def _personal_data(db: Database, stored: StoredExample) -> list[Probe]:
     """Probes for personal data in the learned replies, as in the log, else as in the dataset."""
     example = Example.from_json(stored.body)
     said = _original(db, stored) or example.messages

@@ -95,7 +95,7 @@ def evaluate(
     else:
         general = forgetting.rows(base.chat_format, base.context_tokens, probe)
         measures, sections = _replies_measured(db, about, base, both, test, general, before, work, seed)
-        measures += [*voted(db, about, seed), *more]
+        measures += [*votes_measure(db, about, seed), *more]
     report = {
         **_identity(about),
         "test": test.as_json(tokenizer.cuts.shortened),
@@ -156,19 +156,19 @@ def _replies_measured(
 ) -> tuple[list[Measure], dict[str, Any]]:
     """(measures on the test part and general text, sections of the report on memorisation and earlier datasets)."""
     train = datasets.examples(db, about.dataset.id, "train")
-    probes = memorised.affordable(memorised.probes(db, about.dataset, train, seed), base.chat_format)
+    probes = memorised.within_budget(memorised.probes(db, about.dataset, train, seed), base.chat_format)
     probing = sum(one.cost(base.chat_format) for one in probes)
     work.expect(2 * (tokens_of(test.lessons.items) + tokens_of(general)) + probing + (before.tokens if before else 0))
     work.begin("test part")
     measures = measured(about.dataset.kind, test.lessons, test.groups, both, seed=seed)
     work.begin("general text")
-    measures.append(forgotten(general, both, seed))
+    measures.append(forgetting_measure(general, both, seed))
     sections: dict[str, Any] = {}
     if before:
         work.begin("earlier datasets")
         sections["earlier"] = before.asked(both, seed)
     work.begin("personal data and canaries")
-    return measures, {"memorised": given_away(probes, base, both, work.did), **sections}
+    return measures, {"memorised": leaked_secrets(probes, base, both, work.did), **sections}
 
 
 def _identity(about: Subject) -> dict[str, Any]:
@@ -222,21 +222,21 @@ def entities(
     )
 
 
-def given_away(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:
+def leaked_secrets(asked: Sequence[Probe], base: Base, both: Both, did: Callable[[int], None]) -> dict[str, Any]:
     """{"probes", "canaries": their numbers, "leaked": the probes whose secret came out}."""
     found = memorised.leaks(both, base.chat_format, lambda ids: base.tokenizer.decode(ids), asked, did)
     canaries = sum(one.kind == memorised.CANARY for one in asked)
     return {"probes": len(asked), "canaries": canaries, "leaked": [dict(one) for one in found]}
 
 
-def forgotten(items: Sequence[Sequence[Row]], both: Compared, seed: int = 0) -> Measure:
+def forgetting_measure(items: Sequence[Sequence[Row]], both: Compared, seed: int = 0) -> Measure:
     """Perplexity of general text, from `forgetting.rows`; each row is a group."""
     before, after = ([-sum(one) for one in sums] for sums in both.sums(items))
     tokens = [row.supervised for (row,) in items]
     return perplexity("forgetting", "general text", before, after, tokens, range(len(items)), seed=seed)
 
 
-def voted(db: Database, about: Subject, seed: int = 0) -> list[Measure]:
+def votes_measure(db: Database, about: Subject, seed: int = 0) -> list[Measure]:
     """Share of blind votes that the adapter won; empty without votes."""
     cast = votes.against_base(db, about.run.model, about.hash)
     if not cast:

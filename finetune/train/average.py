@@ -39,7 +39,7 @@ def validation_parts(db: Database, start: Start, tokenizer: Tokenizer, seed: int
     return [items for items in parts if any(items)]
 
 
-def settle(
+def interpolate(
     model: Any,
     before: Path,
     after: Path,

@@ -24,8 +24,8 @@ from finetune.train import memory, processes, saved_run
 from finetune.train.stop import stop_asked
 from finetune.train.trackers import Trackers, refuse_missing
 from finetune.train.trainer import Trainer
-from finetune.train.trainer_setup import settled, soften, trainer_of
-from finetune.train.training_data import Course, course, going_on, replaying, to_replay
+from finetune.train.trainer_setup import measured_plan, set_soft_targets, trainer_of
+from finetune.train.training_data import TrainingData, read_training_data, replayed_ids, starting_from, with_replay
 from finetune.whole_folder import restore
 
 
@@ -57,23 +57,23 @@ def begin(
         from_adapter = lineage.start_of(db, paths, model, start)
         if from_adapter:
             config = lineage.settings(db, paths, from_adapter, config, given)
-        learned = course(db, paths, dataset_name, model, config)
+        learned = read_training_data(db, paths, dataset_name, model, config)
         config = suited(config, learned)
         shape = plan.shape(learned.train, config, device, own=llama.computes(learned.base.config, config))
         if from_adapter:
-            learned = going_on(db, paths, learned, from_adapter)
-        learned = replaying(db, learned, to_replay(db, learned, config, shape), config)
+            learned = starting_from(db, paths, learned, from_adapter)
+        learned = with_replay(db, learned, replayed_ids(db, learned, config, shape), config)
         shape = plan.beside(shape, learned.train, config)
         memory.refuse_too_large(learned.base, config, shape, device)
         if only_plan:
             trainer = trainer_of(learned, config, shape, RunFolder(paths, ".plan"), say)
-            say(_planned("", trainer, settled(trainer, config), learned))
+            say(_planned("", trainer, measured_plan(trainer, config), learned))
             return None
         run = runs.get(db, processes.from_main(lambda: _added(db, learned, config, shape).name))
         return _work(db, paths, run, learned, config, shape, say)
 
 
-def suited(config: TrainConfig, learned: Course) -> TrainConfig:
+def suited(config: TrainConfig, learned: TrainingData) -> TrainConfig:
     """`config` with its open settings chosen for the model and the objective."""
     width = learned.base.config.get_text_config(decoder=True).hidden_size
     return defaults.suited(config, width, learned.train.objective)
@@ -102,10 +102,10 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
             raise TrainingRefused(f"The dataset of {run.name} was deleted. Begin another training.")
         config = TrainConfig.from_json(run.config["settings"])
         refuse_missing(config)
-        learned = course(db, paths, dataset.name, run.model, config)
+        learned = read_training_data(db, paths, dataset.name, run.model, config)
         if start := Start.from_json(run.config.get("start")):
-            learned = going_on(db, paths, learned, start)
-        learned = replaying(db, learned, run.config.get("replayed", ()), config)
+            learned = starting_from(db, paths, learned, start)
+        learned = with_replay(db, learned, run.config.get("replayed", ()), config)
         if _fingerprint(learned)[: len(run.config["examples"])] != run.config["examples"]:
             raise TrainingRefused(
                 f"Examples of {dataset.name} were deleted since {run.name} began, so it can't be resumed. Begin "
@@ -116,7 +116,7 @@ def resume(db: Database, paths: Paths, run_name: str, say: Callable[[Progress], 
         return _work(db, paths, run, learned, suited(config, learned), Shape.from_json(run.config["shape"]), say)
 
 
-def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> Run:
+def _added(db: Database, learned: TrainingData, config: TrainConfig, shape: Shape) -> Run:
     told = {"settings": config.as_json(), "shape": shape.as_json(), "examples": _fingerprint(learned)}
     if learned.start:
         told |= {"start": learned.start.as_json(), "replayed": list(learned.replayed)}
@@ -124,7 +124,7 @@ def _added(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> 
     return runs.add(db, dataset.name, dataset.id, dataset.hash, learned.model, learned.base.hash, told)
 
 
-def _fingerprint(learned: Course) -> list[int]:
+def _fingerprint(learned: TrainingData) -> list[int]:
     """Numbers of examples, which show whether any were deleted: datasets don't change otherwise."""
     earlier = sum(len(one.items) for one in learned.train.streams if one.teacher == "start")
     return [len(learned.train.examples), len(learned.validation.examples), earlier]
@@ -141,7 +141,7 @@ def _work(
     db: Database,
     paths: Paths,
     run: Run,
-    learned: Course,
+    learned: TrainingData,
     config: TrainConfig,
     shape: Shape,
     say: Callable[[Progress], None],
@@ -165,8 +165,8 @@ def _work(
         with stop_asked() as stop_wanted:
             trainer = trainer_of(learned, config, shape, folder, told, stop_wanted)
             trainer.resume()
-            measured = settled(trainer, config)
-            soften(trainer, folder)
+            measured = measured_plan(trainer, config)
+            set_soft_targets(trainer, folder)
             if main and trainer.shape != shape:
                 runs.set_config(db, run.id, {**run.config, "shape": trainer.shape.as_json()})
             told(_planned(run.name, trainer, measured, learned))
@@ -188,7 +188,7 @@ def _work(
     return done
 
 
-def _planned(name: str, trainer: Trainer, measured: Measured, learned: Course) -> Planned:
+def _planned(name: str, trainer: Trainer, measured: Measured, learned: TrainingData) -> Planned:
     shape = trainer.shape
     tokens = shape.tokens_per_step * shape.steps
     return Planned(

@@ -15,12 +15,12 @@ from finetune.progress import Advanced
 from finetune.run_folder import RunFolder
 from finetune.train import average
 from finetune.train.trainer import Trainer
-from finetune.train.training_data import Course
+from finetune.train.training_data import TrainingData
 from finetune.versions import made_with
 
 
 def keep(
-    db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: Course, reason: str
+    db: Database, paths: Paths, run: Run, trainer: Trainer, folder: RunFolder, learned: TrainingData, reason: str
 ) -> None:
     """Save the best adapter, and register it with its lineage."""
     if not trainer.validation.examples:  # without validation the last weights are kept
@@ -43,7 +43,7 @@ def keep(
     runs.set_result(db, run.id, {**result, "adapter": run.name}, hash_)
 
 
-def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course) -> float:
+def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: TrainingData) -> float:
     """Interpolate the best adapter with the one before the training, if the training lost too much of the earlier
     datasets. Returns the share of the new weights.
     """
@@ -56,10 +56,10 @@ def _averaged(db: Database, trainer: Trainer, folder: RunFolder, learned: Course
     )
     items, device = trainer.validation.items, trainer.accelerator.device
     new = [items[place] for place in sampled(items, average.MOST_TOKENS, config.seed)] if len(items) else []
-    return average.settle(trainer.model, learned.start_folder, folder.best, new, parts, device)
+    return average.interpolate(trainer.model, learned.start_folder, folder.best, new, parts, device)
 
 
-def origin(learned: Course, trainer: Trainer) -> dict[str, Any]:
+def origin(learned: TrainingData, trainer: Trainer) -> dict[str, Any]:
     """Origin of a run's adapter, for its lineage."""
     start = {"start": learned.start.as_json(), "replayed": len(learned.replayed)} if learned.start else {}
     return {

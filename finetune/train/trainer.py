@@ -42,7 +42,7 @@ PAUSE_LOOK_S = 0.2
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """Progress of a training; stored in each checkpoint."""
 
     step: int = 0
@@ -68,7 +68,7 @@ class Trainer:
     folder: RunFolder
     say: Callable[[Progress], None] = lambda _: None
     stop_wanted: Callable[[], bool] = lambda: False
-    standing: Standing = field(default_factory=Standing)
+    standing: TrainerState = field(default_factory=TrainerState)
 
     def __post_init__(self) -> None:
         trainee = Trainee(self.model)
@@ -77,11 +77,11 @@ class Trainer:
         self._parameters = trainable.trained(self.model)
         self.optimizer = _optimizer(list(self._parameters.values()), self.config)
         self.trainee, self.optimizer = self.accelerator.prepare(trainee, self.optimizer)
-        self.lay_out_rate()
+        self.set_schedule()
         self._recent_s: deque[float] = deque(maxlen=20)
         self._saved_s = time.monotonic()
 
-    def lay_out_rate(self) -> None:
+    def set_schedule(self) -> None:
         """Set the learning-rate schedule for the planned number of steps."""
         self._rate = _schedule(self.optimizer, self.config, self.shape.steps)
 
@@ -113,7 +113,7 @@ class Trainer:
                 parameter.copy_(found.parameters[name])
         checkpoint.set_optimizer_state(self.optimizer, found.optimizer)
         trainable.set_allocation(self.model, found.parameters)
-        self.standing = Standing(**found.figures["standing"])
+        self.standing = TrainerState(**found.figures["standing"])
 
     def train(self) -> str:
         """Train; returns the reason for the end: `finished`, `stopped`, `early` or `budget`. Raises `TrainingError` for
@@ -129,7 +129,7 @@ class Trainer:
                 return "stopped"
             self._step(next(steps))
             if self.standing.step % self.shape.validate_every == 0 or self.standing.step == self.shape.steps:
-                if self._look():
+                if self._validate():
                     self.save()
                     return "early"
             elif time.monotonic() - self._saved_s > SAVE_EVERY_S:
@@ -222,12 +222,12 @@ class Trainer:
         """Accumulate the gradients of the loss over `count`; returns the loss and the tokens without padding."""
         torch.manual_seed(_seed(self.config.seed, self.standing.step, self.accelerator.process_index))
         total = torch.zeros((), device=self.accelerator.device)
-        mine = self._mine(blocks)
+        mine = self._own_batches(blocks)
         for number, one in enumerate(mine):
             last = number == len(mine) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.trainee):
                 logprobs = self.trainee(one)
-                self._refuse_no_numbers(one, logprobs)
+                self._refuse_non_finite(one, logprobs)
                 loss = self.objective.loss(one, logprobs) / count
                 extra = trainable.regularization(self.model) / len(mine)
                 self.accelerator.backward(loss * self.accelerator.num_processes + extra)
@@ -235,7 +235,7 @@ class Trainer:
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed), sum(block.tokens for block in blocks)
 
-    def _mine(self, blocks: Sequence[Block]) -> list[Batch]:
+    def _own_batches(self, blocks: Sequence[Block]) -> list[Batch]:
         """This process's batches of the blocks, as many as every other process has."""
         count = self.accelerator.num_processes
         if count == 1:
@@ -246,7 +246,7 @@ class Trainer:
             groups = [[one] for one in (*share, *(Block() for _ in range(each - len(share))))]
         return [batch(one).to(self.accelerator.device) for one in groups]
 
-    def _refuse_no_numbers(self, one: Batch, logprobs: torch.Tensor) -> None:
+    def _refuse_non_finite(self, one: Batch, logprobs: torch.Tensor) -> None:
         if bool(torch.isfinite(logprobs.detach()).all()):
             return
         row = int(one.owners[~torch.isfinite(logprobs.detach())][0])
@@ -260,12 +260,12 @@ class Trainer:
         largest = self.config.clip or math.inf
         return float(self.accelerator.clip_grad_norm_(self._parameters.values(), largest))
 
-    def _look(self) -> bool:
+    def _validate(self) -> bool:
         """Measure the validation loss and save the best adapter; returns whether to stop early."""
-        if not self._looked_at:
+        if not self._validation_blocks:
             return False
         began_s = time.monotonic()
-        loss = self._fitting(self._looked_at, self.validation, self._validation_loss)
+        loss = self._fitting(self._validation_blocks, self.validation, self._validation_loss)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The validation loss is not a finite number after step {self.standing.step}. The last checkpoint is "
@@ -286,12 +286,12 @@ class Trainer:
         return 0 < self.config.patience <= standing.looks_without_better
 
     @cached_property
-    def _looked_at(self) -> list[Block]:
-        return plan.looked_at(self.validation, self.shape)
+    def _validation_blocks(self) -> list[Block]:
+        return plan.validation_blocks(self.validation, self.shape)
 
     def _validation_loss(self, blocks: Sequence[Block]) -> float:
         total = torch.zeros((), device=self.accelerator.device)
-        for one, logprobs in streamed(self.trainee, self._mine(blocks)):
+        for one, logprobs in streamed(self.trainee, self._own_batches(blocks)):
             total += self.validation_objective.loss(one, logprobs)
         summed: Any = self.accelerator.reduce(total, "sum")
         return float(summed) / max(1, sum(map(self.validation_objective.count, blocks)))

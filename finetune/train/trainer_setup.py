@@ -24,14 +24,14 @@ from finetune.progress import Advanced, Progress
 from finetune.run_folder import RunFolder, lower_priority
 from finetune.train import processes
 from finetune.train.trainer import Trainer
-from finetune.train.training_data import Course
+from finetune.train.training_data import TrainingData
 
 COMPARED = ("dpo", "kto")
 """Objectives that compare with the base's log-probabilities."""
 
 
 def trainer_of(
-    learned: Course,
+    learned: TrainingData,
     config: TrainConfig,
     shape: Shape,
     folder: RunFolder,
@@ -69,7 +69,7 @@ def trainer_of(
 
 
 def _objectives(
-    trainee: Trainee, learned: Course, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
+    trainee: Trainee, learned: TrainingData, config: TrainConfig, shape: Shape, folder: RunFolder, device: torch.device
 ) -> list[Objective]:
     """Objectives of the training and the validation part. For those that compare, the log-probabilities under the
     starting model (base or adapter) are computed once and stored for a resumed run.
@@ -100,7 +100,7 @@ def _by_item(part: Lessons, flat: torch.Tensor | None) -> list[list[float]]:
     return [[next(values) for _ in rows] for rows in part.items]
 
 
-def settled(trainer: Trainer, config: TrainConfig) -> Measured:
+def measured_plan(trainer: Trainer, config: TrainConfig) -> Measured:
     """Measure the speed; for a new run with a budget also set the number of steps."""
     measured = trainer.measure()
     if trainer.lessons.replayed:  # `soften` takes a forward pass of them, a third of a step
@@ -108,11 +108,11 @@ def settled(trainer: Trainer, config: TrainConfig) -> Measured:
         measured = replace(measured, tokens_per_s=measured.tokens_per_s / asked)
     if config.budget_minutes and trainer.standing.step == 0:
         trainer.shape = processes.from_main(partial(plan.within_budget, trainer.shape, measured, config))
-        trainer.lay_out_rate()
+        trainer.set_schedule()
     return measured
 
 
-def soften(trainer: Trainer, folder: RunFolder) -> None:
+def set_soft_targets(trainer: Trainer, folder: RunFolder) -> None:
     """Set the soft targets of replayed examples: computed with the starting model, or read again by a resumed run."""
     if not trainer.lessons.replayed:
         return

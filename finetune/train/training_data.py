@@ -24,8 +24,8 @@ from finetune.train.expected import refuse_empty
 
 
 @dataclass(frozen=True)
-class Course:
-    """The lessons of a dataset for one model."""
+class TrainingData:
+    """The lessons of a dataset for one model, and what is replayed with them."""
 
     dataset: Dataset
     model: str
@@ -43,7 +43,7 @@ class Course:
     """Names of earlier datasets that were deleted."""
 
 
-def course(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Course:
+def read_training_data(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> TrainingData:
     """Read a frozen dataset for a model. Raises `TrainingRefused` if nothing can be learned from it."""
     dataset = datasets.get(db, dataset_name)
     base = opened_base(paths, model)
@@ -57,7 +57,7 @@ def course(db: Database, paths: Paths, dataset_name: str, model: str, config: Tr
 
     train, validation = part("train", learner), part("validation", tokenizer)
     refuse_empty(dataset, len(train.examples))
-    return Course(dataset, model, base, train, validation, tokenizer.cuts)
+    return TrainingData(dataset, model, base, train, validation, tokenizer.cuts)
 
 
 def _learner(base: Base, config: TrainConfig) -> Tokenizer:
@@ -65,8 +65,8 @@ def _learner(base: Base, config: TrainConfig) -> Tokenizer:
     return replace(base.tokenizer_of_rows(config.block_tokens), questions=not config.assistant_only_loss)
 
 
-def going_on(db: Database, paths: Paths, learned: Course, start: Start) -> Course:
-    """The course starting from an adapter. Raises `TrainingRefused` if it was changed or has another base."""
+def starting_from(db: Database, paths: Paths, learned: TrainingData, start: Start) -> TrainingData:
+    """The data for a training starting from an adapter. Raises `TrainingRefused` if it was changed or has another base."""
     folder, adapter = paths.adapters / start.adapter, adapters.find(db, start.sha256)
     if wrong := trouble(folder, start.sha256):
         raise TrainingRefused(f"{start.adapter}, from which the training starts, can't be used: {wrong}")
@@ -80,7 +80,7 @@ def going_on(db: Database, paths: Paths, learned: Course, start: Start) -> Cours
     return replace(learned, start=start, start_folder=folder, deleted=tuple(start.behind(db)[1]))
 
 
-def to_replay(db: Database, learned: Course, config: TrainConfig, shape: Shape) -> list[int]:
+def replayed_ids(db: Database, learned: TrainingData, config: TrainConfig, shape: Shape) -> list[int]:
     """Ids of examples of earlier datasets, as many as the steps will read. None for objectives that compare replies,
     which stay near the start by themselves.
     """
@@ -92,8 +92,8 @@ def to_replay(db: Database, learned: Course, config: TrainConfig, shape: Shape) 
     return replay.sampled(db, behind, own, tokens, config.seed)
 
 
-def replaying(db: Database, learned: Course, ids: Sequence[int], config: TrainConfig) -> Course:
-    """The course with these examples and general text mixed in."""
+def with_replay(db: Database, learned: TrainingData, ids: Sequence[int], config: TrainConfig) -> TrainingData:
+    """The data with these examples and general text mixed in."""
     if learned.train.objective != "supervised":
         return learned
     base, shares = learned.base, Shares.of(config, from_adapter=learned.start is not None)

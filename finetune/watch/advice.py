@@ -53,7 +53,7 @@ def advice(found: Findings, again: Sequence[str]) -> Advice:
     why = f"they are few compared with the {found.held:,} that it learned from"
     if found.drift is not None:
         why = "the model shows no higher loss on them than on the test part"
-    return Advice("wait", f"No need yet: there are {_many(found)}, and {why}.", again)
+    return Advice("wait", f"No need yet: there are {_new_conversations(found)}, and {why}.", again)
 
 
 def _prove(found: Findings) -> Advice:
@@ -70,13 +70,14 @@ def _too_few(found: Findings) -> str:
         rest = f" {grown:,} more replies in conversations that it has learned can wait." if grown else ""
         return f"Nothing to do: there is no new curated conversation.{rest}"
     if found.conversations < FEWEST_TO_TRAIN:
-        return f"Wait: {_many(found)} would show nothing. Training needs {FEWEST_TO_TRAIN}: rate, keep or correct more."
+        few = f"Wait: {_new_conversations(found)} would show nothing."
+        return f"{few} Training needs {FEWEST_TO_TRAIN}: rate, keep or correct more."
     return ""
 
 
 def _reason(found: Findings) -> str:
     """The strongest reason to train; empty if there is none."""
-    many, drift = _many(found), found.drift
+    many, drift = _new_conversations(found), found.drift
     if not found.adapter:
         return f"Train: {many}, and no adapter is in use yet."
     if not found.held:
@@ -97,5 +98,5 @@ def _reason(found: Findings) -> str:
     return f"Train again: {many} differ in topic from what it learned." if other else ""
 
 
-def _many(found: Findings) -> str:
+def _new_conversations(found: Findings) -> str:
     return f"{found.conversations:,} new conversation{'' if found.conversations == 1 else 's'}"

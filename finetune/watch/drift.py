@@ -17,7 +17,7 @@ from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Both, Sums, sums_of
 from finetune.network.trainee import Trainee, device_of, precision_of
 from finetune.prove.measures import rows_of_test
-from finetune.watch.new_in_log import Fresh
+from finetune.watch.new_in_log import NewInLog
 from finetune.watch.two_samples import Change, Sample, change
 
 MOST = 200
@@ -55,7 +55,7 @@ def drift(
     adapter: Path | None,
     kind: Kind,
     test: Sequence[StoredExample],
-    fresh: Fresh,
+    fresh: NewInLog,
     *,
     precision: str = "auto",
     block_tokens: int = 0,
@@ -111,9 +111,9 @@ def _nats(
         raise TrainingRefused(f"Drift can't be measured: it needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.")
     if adapter is not None:
         sums = Both.load(base, adapter, precision).sums(items)
-        return _each(sums[0]), _each(sums[1])
-    return [], _each(sums_of(Trainee(base.load(dtype, device).eval()), items, device))
+        return _negated(sums[0]), _negated(sums[1])
+    return [], _negated(sums_of(Trainee(base.load(dtype, device).eval()), items, device))
 
 
-def _each(sums: Sums) -> list[float]:
+def _negated(sums: Sums) -> list[float]:
     return [-sum(one) for one in sums]

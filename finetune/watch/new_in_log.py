@@ -25,7 +25,7 @@ LOG = "log:"
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class NewInLog:
     """New replies and conversations. `judged`: counts of replies by judgement. The rest has the dataset's kind."""
 
     judged: Mapping[str, int]
@@ -46,7 +46,9 @@ class _Held:
     bad: set[int] = field(default_factory=set)
 
 
-def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redactor: "Redactor | None" = None) -> Fresh:
+def fresh(
+    db: Database, wanted: Selection, held: Sequence[StoredExample], redactor: "Redactor | None" = None
+) -> NewInLog:
     """What is in the log but not in `held`. `redactor`: if `held` has placeholders for personal data."""
     known = {one.conversation for one in held}
     first: dict[Example, Candidate] = {}
@@ -59,7 +61,7 @@ def fresh(db: Database, wanted: Selection, held: Sequence[StoredExample], redact
     groups = grouped(found, dataset.seen(held))
     number_of = {place: number for number, some in groups.groups.items() if number not in groups.seen for place in some}
     new = sorted(number_of)
-    return Fresh(
+    return NewInLog(
         judged(db, wanted, held),
         [found[place] for place in new],
         [number_of[place] for place in new],
@@ -82,7 +84,7 @@ def judged(db: Database, wanted: Selection, held: Sequence[StoredExample]) -> di
     for conversation in stored.read(db, ids):
         here: dict[str, list[Candidate]] = {kind: found[kind].get(conversation.fields["id"], []) for kind in kinds}
         learned = {row.id: row for one in here["supervised"] for row in _learned(conversation, one)}
-        counts.update(_why(conversation, row) for id_, row in learned.items() if id_ not in known.learned)
+        counts.update(_judged_as(conversation, row) for id_, row in learned.items() if id_ not in known.learned)
         votes = {(vote.chosen_id, vote.rejected_id) for vote, _ in conversation.votes if not vote.tie}
         pairs = {(one.message_id, one.rejected_id) for one in here["preference"]}
         counts["votes"] += len((votes & pairs) - known.pairs)
@@ -91,7 +93,7 @@ def judged(db: Database, wanted: Selection, held: Sequence[StoredExample]) -> di
     return {what: counts[what] for what in ("good", "kept", "corrected", "unjudged", "votes", "thumbs_down")}
 
 
-def _why(conversation: Stored, row: StoredMessage) -> str:
+def _judged_as(conversation: Stored, row: StoredMessage) -> str:
     judgement = conversation.judgement(row.id)
     if row.corrects_id is not None:
         return "corrected"

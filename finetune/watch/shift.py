@@ -23,7 +23,7 @@ from assistant.store.vectors import Vectors, file_of
 from assistant.store.words import CJK, CJK_RUN
 from finetune.data.dataset import CANARY, REPLAY, text_of
 from finetune.data.split import words_of
-from finetune.watch.new_in_log import LOG, Fresh
+from finetune.watch.new_in_log import LOG, NewInLog
 from finetune.watch.two_samples import Change, Distance, Sample, change, distance
 
 TOLD_WORDS = 8
@@ -63,7 +63,7 @@ class Shift:
         return {**told, "new_words": list(self.new_words), "shown": self.shown}
 
 
-def shift(db: Database, held: Sequence[StoredExample], fresh: Fresh, seed: int = 0) -> Shift:
+def shift(db: Database, held: Sequence[StoredExample], fresh: NewInLog, seed: int = 0) -> Shift:
     """Compare new conversations with a dataset, without its replayed text and canaries."""
     said = [one for one in held if one.conversation not in (REPLAY, CANARY)]
     kept = [(one.group_id, words(text_of(one)), one.split != "train") for one in said]
@@ -154,7 +154,7 @@ def _new_words(new: _Said, known: set[str]) -> list[str]:
 # -- topics -------------------------------------------------------------------------------------------------------
 
 
-def _topics(db: Database, known: Sequence[StoredExample], fresh: Fresh, seed: int) -> Distance | None:
+def _topics(db: Database, known: Sequence[StoredExample], fresh: NewInLog, seed: int) -> Distance | None:
     file = file_of(db)
     if file is None or not file.exists():
         return None

@@ -23,7 +23,7 @@ from finetune.prove import enough
 from finetune.prove.objections import objections
 from finetune.prove.power import Estimate
 from finetune.watch.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
-from finetune.watch.new_in_log import Fresh, fresh
+from finetune.watch.new_in_log import NewInLog, fresh
 from finetune.watch.shift import Shift, shift
 from finetune.watch.two_samples import FEWEST_GROUPS
 from prompts.template import Template
@@ -43,7 +43,7 @@ class Status:
     model: str
     adapter: StoredAdapter | None
     dataset: Dataset | None
-    fresh: Fresh
+    fresh: NewInLog
     drift: "Drift | None"
     no_drift: str
     """Why drift wasn't measured, as a sentence."""
@@ -118,7 +118,7 @@ def status(
         adapter=used.name if used else "",
     )
     name = _free_name(db, beside)
-    told = advice(found, _again(name, beside, options))
+    told = advice(found, _commands(name, beside, options))
     trainable = told.commands and told.action != "prove"
     return Status(model, used, beside, new, drifted, why, shifted, told, shows, name if trainable else "")
 
@@ -134,7 +134,7 @@ def _drift(
     model: str,
     used: StoredAdapter | None,
     beside: Dataset | None,
-    apart: Fresh,
+    apart: NewInLog,
     seed: int,
     say: Callable[[str], None],
 ) -> "Drift":
@@ -169,7 +169,7 @@ def _drift(
     )
 
 
-def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -> Run | None:
+def _waiting(db: Database, model: str, used: StoredAdapter | None, new: NewInLog) -> Run | None:
     """The newest run, if it is newer than the adapter in use, learned nearly all new conversations, was never in use,
     and has no objections against it.
     """
@@ -189,7 +189,7 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
     return newest if len(left) < FEWEST_TO_TRAIN else None
 
 
-def _again(name: str, beside: Dataset | None, options: str) -> list[str]:
+def _commands(name: str, beside: Dataset | None, options: str) -> list[str]:
     like = f" --like {quote(beside.name)}" if beside else ""
     run = quote(f"{name}-1")
     return [

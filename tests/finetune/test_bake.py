@@ -159,7 +159,7 @@ def test_a_name_is_taken_by_one_recipe(db: Database, home: Paths) -> None:
     assert (made.source["template"], made.source["baked"], made.source["values"]) == ("shout", TINY, {"end": "dog"})
 
     def there(name: str, wanted: Recipe, file: Path | None = None, model: str = TINY) -> datasets.Dataset | None:
-        return bake.there_already(db, name, wanted, bake.request_of(wanted, file, model, 0))
+        return bake.existing_dataset(db, name, wanted, bake.request_of(wanted, file, model, 0))
 
     assert there("shout", recipe()) == made
     assert there("other", recipe()) is None

@@ -31,7 +31,7 @@ def test_what_a_model_says_itself_teaches_it_nothing(
     config = TrainConfig(rank=4, precision="float32")
     trainee = Trainee(trainable.prepare(weights.load(tiny_folder, torch.float32, CPU), config, 10, "tiny"))
     if family == "transformers":
-        trainee._own = None
+        trainee._own_forward = None
     with torch.no_grad():
         for name, one in trainable.trained(trainee.model).items():
             if "lora_B" in name:

@@ -64,8 +64,8 @@ def gradients(folder: Path, config: TrainConfig, *, own: bool, dtype: torch.dtyp
                 one.normal_(std=0.05)
     trainee = Trainee(model)
     if not own:
-        trainee._own = None
-    assert (trainee._own is not None) == own
+        trainee._own_forward = None
+    assert (trainee._own_forward is not None) == own
     logprobs = trainee(rows())
     logprobs.sum().backward()
     found: dict[str, Any] = {name: one.grad for name, one in trainable.trained(model).items()}

@@ -108,9 +108,9 @@ def test_of_long_conversations_fewer_probes_are_asked(tiny_folder: Path) -> None
     short = memorised.Probe("email", (Message("user", "the dog"),), "write to", "fox@dog.example")
     long = replace(short, prompt=(Message("user", "the quick brown fox " * 20_000),))
     canary = replace(long, kind=memorised.CANARY)
-    assert memorised.affordable([short] * 40, form) == [short] * 40
-    assert memorised.affordable([canary, long, long, canary], form) == [canary, canary, long]
-    mixed = memorised.affordable([short, long, short, short], form)
+    assert memorised.within_budget([short] * 40, form) == [short] * 40
+    assert memorised.within_budget([canary, long, long, canary], form) == [canary, canary, long]
+    mixed = memorised.within_budget([short, long, short, short], form)
     assert mixed[0] == short and len(mixed) < 4
 
 
