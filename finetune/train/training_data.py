@@ -66,7 +66,7 @@ def _learner(base: Base, config: TrainConfig) -> Tokenizer:
 
 
 def starting_from(db: Database, paths: Paths, learned: TrainingData, start: Start) -> TrainingData:
-    """The data for a training starting from an adapter. Raises `TrainingRefused` if it was changed or has another base."""
+    """The data for a training from an adapter. Raises `TrainingRefused` if it was changed or has another base."""
     folder, adapter = paths.adapters / start.adapter, adapters.find(db, start.sha256)
     if wrong := trouble(folder, start.sha256):
         raise TrainingRefused(f"{start.adapter}, from which the training starts, can't be used: {wrong}")

@@ -134,5 +134,5 @@ def test_what_is_not_plain_goes_through_transformers(tmp_path: Path, monkeypatch
     for settings in ({"method": "dora"}, {"dropout": 0.1}, {"method": "full"}, {"method": "prefix"}):
         config = TrainConfig(rank=4, precision="float32", **settings)  # type: ignore[arg-type]
         model = trainable.prepare(weights.load(folder, torch.float32, CPU), config, 10, "tiny")
-        assert Trainee(model)._own is None, settings
+        assert Trainee(model)._own_forward is None, settings
         assert not llama.computes(model.config, config)
