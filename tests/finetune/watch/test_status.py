@@ -275,7 +275,7 @@ LESS_GAIN = Change(1.0, 0.25, -0.75, -0.9, -0.5, 20, 20)
         (20, NO_CHANGE, LESS_GAIN, "train", "gains 25% of"),
         (25, NO_CHANGE, NO_CHANGE, "train", "beside the 100"),
         (24, NO_CHANGE, NO_CHANGE, "wait", "no higher loss"),
-        (24, None, None, "wait", "few beside the 100"),
+        (24, None, None, "wait", "few compared with the 100"),
     ],
 )
 def test_the_strongest_reason_is_told(
