@@ -69,8 +69,8 @@ def baked(db: Database, home: Paths, count: int = 24) -> datasets.Dataset:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("sentiment", "of the kind label, which can't be baked: .* chat and text"),
-        ("entities", "of the kind extract, which can't be baked"),
+        ("sentiment", "of kind label and can't be baked: .* chat and text"),
+        ("entities", "of kind extract and can't be baked"),
         ("commonsense-steps", "can't be baked"),
     ],
 )
