@@ -186,7 +186,7 @@ def test_the_default_model_learns_to_find_them(real_home: Paths, tmp_path: Path)
     db.close()
     for words in (["export", "names-1", "--format", "peft", "--out", str(tmp_path / "x")], ["promote", "names-1"]):
         told = CliRunner().invoke(top, words)
-        assert told.exit_code and "finds entities" in str(told.exception)
+        assert told.exit_code and "finetune tag names-1" in str(told.exception)
 
 
 BAD = {

@@ -116,7 +116,7 @@ def test_gguf_is_read_again_and_described(db: Database, home: Paths, tmp_path: P
         "learning rate: 0.005",
         "| **perplexity** |",
         run.base_hash,
-        "licence: not",
+        "licence: unknown",
     ):
         assert said in card
     assert not list(tmp_path.glob(".*"))
@@ -167,7 +167,7 @@ def test_what_cannot_be_exported_is_refused(db: Database, home: Paths, tmp_path:
     for name, format_, out, said in (
         (run.name, "gguf", "out", "can't be merged"),
         (full.name, "peft", "out", "has no adapter"),
-        (full.name, "safetensors", "taken", "is there already"),
+        (full.name, "safetensors", "taken", "exists already"),
     ):
         with pytest.raises(TrainingRefused, match=said):
             export.export(db, home, name, format_, tmp_path / out)
