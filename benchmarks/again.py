@@ -1,13 +1,13 @@
-"""What stays of what was learned: corpora trained one after the other, each training from the adapter of the last.
+"""Retention: how much of each corpus is kept when corpora are trained in a chain, each from the last adapter.
 
 python -m benchmarks.again --corpus FILE --corpus FILE [--corpus FILE ...] [--rates 3e-4,1e-3,3e-3] [--tokens 49152]
     [--set replay_share=0.4] [--plain] [--home FOLDER] [--out again.jsonl]
 
-Corpora are named as in benchmarks.sweep. Each is frozen as a dataset of its own and trained by the very code of
-`finetune train --from NAME`, for so many tokens, replay among them. After each training every corpus so far is asked
-for its test part, in nats per token: its gain is what the base has more. "Kept" is the gain after the last training in
-percent of that after the corpus's own. General text is that of `finetune eval`. --plain: the same without replay.
-Adapters stay in --home, and what is in --out already isn't trained again.
+Corpora are named as in benchmarks.sweep. Each is frozen as a dataset and trained by the code of `finetune train --from
+NAME`, for `--tokens` tokens including replay. After each training the test parts of all corpora so far are measured, in
+nats per token; a corpus's gain is the base's loss minus the adapter's. "Kept" is the gain after the last training in
+percent of the gain after the corpus's own training. General text is that of `finetune eval`. --plain: without replay.
+Adapters stay in --home, and results in --out aren't measured again.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from benchmarks.engine_runs import headline, model_path
 from benchmarks.sweep import candidates, combinations
 
 TESTED_TOKENS = 12_000
-"""Of each corpus's test part."""
+"""Tokens of each corpus's test part."""
 MODEL = "model"
 GENERAL = "general text"
 
 
 class Chain:
-    """A log of its own with a dataset for each corpus, and what is asked of every adapter."""
+    """A log with a dataset for each corpus, and the rows to measure every adapter on."""
 
     def __init__(self, home: Path, corpora: list[str]) -> None:
         from assistant.engine.models import catalogue
@@ -68,7 +68,7 @@ class Chain:
         from assistant.store import datasets
         from finetune.data.example import Example
         from finetune.data.tokens import sampled
-        from finetune.prove.on_test import rows_of_test
+        from finetune.prove.measures import rows_of_test
 
         stored = datasets.examples(self.db, datasets.get(self.db, name).id, "test")
         examples = [Example.from_json(one.body) for one in stored]
@@ -76,9 +76,9 @@ class Chain:
         return [test.items[place] for place in sampled(test.items, TESTED_TOKENS, 0)]
 
     def nats(self, adapter: str) -> dict[str, float]:
-        """Nats per token of everything that is asked, under an adapter, or the base with the empty name."""
+        """Nats per token of all measured texts, under an adapter, or the base with an empty name."""
         from finetune.network.both import Both, sums_of
-        from finetune.network.model import Trainee, device_of, precision_of
+        from finetune.network.trainee import Trainee, device_of, precision_of
 
         device = device_of()
         if adapter:
@@ -92,7 +92,7 @@ class Chain:
         return found
 
     def train(self, corpus: str, start: str, settings: dict[str, Any], tokens: int) -> tuple[str, float]:
-        """(the run, its seconds) of a training from the adapter `start`, or the base with the empty name."""
+        """(run, seconds) of a training from the adapter `start`, or the base with an empty name."""
         from finetune.config import TrainConfig
         from finetune.train import run
 
@@ -106,12 +106,12 @@ class Chain:
 
 
 def name_of(corpus: str) -> str:
-    """Of the dataset that a corpus becomes."""
+    """Name of a corpus's dataset."""
     return Path(corpus.replace(":", "-")).stem.replace("_", "-")
 
 
 def summary(stages: list[dict[str, Any]], base: dict[str, float]) -> str:
-    """Kept gains of the earlier corpora, the gain of the last, and the change of general text."""
+    """Gains of the earlier corpora with the share kept, the gain of the last, and the change of general text."""
     last, told = stages[-1]["nats"], []
     for stage in stages:
         name = stage["corpus"]

@@ -1,8 +1,8 @@
-"""From nothing running to the first word of the default model, and again with the engine kept alive.
+"""Time from no running engine to the first word of the default model, and again with the engine running.
 
     python benchmarks/cold_start.py [--runs 5]
 
-The model is pulled once into the cache of the tests. Each cold run starts an engine process of its own.
+The model is pulled once into the cache of the tests. Each cold run starts its own engine process.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from prompts.message import Message
 
 @contextmanager
 def new_home() -> Iterator[Paths]:
-    """An empty home but for the default model, which is pulled once."""
+    """An empty home with the default model, which is pulled once."""
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
     kept = Paths(cache / "config", cache / "data").create()
     fetch.pull(kept, catalogue.known(catalogue.DEFAULT), lambda _: None, lambda: False)
@@ -39,7 +39,7 @@ def new_home() -> Iterator[Paths]:
 
 
 async def ask(client: Client) -> tuple[float, Finished | None]:
-    """Seconds to the first word, and how the reply went."""
+    """Seconds to the first word, and the reply's last event."""
     started, first, finished = time.perf_counter(), 0.0, None
     said = [Message("user", "Write one sentence about the sea.")]
     async for event in client.chat(catalogue.DEFAULT, said, Sampling(temperature=0, max_tokens=64)):
@@ -51,12 +51,12 @@ async def ask(client: Client) -> tuple[float, Finished | None]:
 
 
 async def run(paths: Paths) -> tuple[float, float, float]:
-    """(first word cold, first word warm, tokens a second)"""
+    """(first word cold, first word warm, tokens a second)."""
     async with Client(paths, Settings()) as client:
         cold, _ = await ask(client)
         warm, finished = await ask(client)
     assert finished is not None
-    await asyncio.sleep(2)  # the engine ends with its last client
+    await asyncio.sleep(2)  # the engine stops with its last client
     return cold, warm, finished.timing.tokens_per_s(finished.usage.completion_tokens)
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
     rows = []
-    for number in range(runs + 1):  # the first one reads the GGUF, and is shown apart
+    for number in range(runs + 1):  # the first run reads the GGUF, and is reported separately
         with new_home() as paths:
             row = asyncio.run(run(paths))
         print(f"run {number}: cold {row[0]:.2f} s, warm {row[1]:.3f} s, {row[2]:.1f} tokens/s", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Tokens a second with the default model, beside the peers in the same run.
+"""Decoding speed of the default model in tokens a second, compared with other programs in the same run.
 
 python -m benchmarks.decode [--rounds 3] [--tokens 48] [--contexts 128 4000]
 
-llama.cpp is measured where llama-cpp-python is installed, here or in the environment whose interpreter
-`LLAMACPP_PYTHON` names. `one forward pass` is the engine without choosing tokens and making text of them; `a reply` is
-all that a client gets, sampled as in a chat, so without drafts.
+llama.cpp is measured if llama-cpp-python is installed, here or in the environment of the interpreter
+`LLAMACPP_PYTHON`. `one forward pass` is the engine without sampling and detokenising; `a reply` is what a client gets,
+sampled as in a chat, so without drafts.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def products(network: LlamaNetwork, count: int) -> Steps:
 
 
 def torch_products(folder: Path, count: int) -> Steps:
-    """The same products by torch's packed 4-bit kernel, its scales rounded to bfloat16."""
+    """The same products by torch's packed 4-bit kernel, with scales rounded to bfloat16."""
     tensors = weights.tensors(model_folder.ready(folder, lambda _: None))
     matrices = [one for one in tensors.values() if isinstance(one, Blocks)]
     linears = [Int4Linear(one if one.bits == 4 else quantise(one.dequantise(), 4)) for one in matrices]
@@ -102,14 +102,14 @@ def generate(model: Any, context: int, count: int) -> Steps:
     def run() -> list[float]:
         watch, ids = Watch(), torch.tensor([[100 + i * 7 % 20_000 for i in range(context)]])
         model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, streamer=watch, pad_token_id=0)
-        moments = watch.moments[1:]  # the first is the prompt
+        moments = watch.moments[1:]  # the first is after the prompt
         return [after - before for before, after in itertools.pairwise(moments)][1:]
 
     return run
 
 
 def together(engine: Engine, conversations: int, count: int) -> float:
-    """Tokens a second of all, with so many replies at once."""
+    """Total tokens a second of `conversations` replies at once."""
     said = 0
 
     def note(event: Event) -> None:
@@ -130,7 +130,7 @@ def together(engine: Engine, conversations: int, count: int) -> float:
 
 
 def drafted(engine: Engine, drafts: bool) -> float:
-    """Greedy tokens a second where the reply repeats its prompt."""
+    """Greedy tokens a second for a reply that repeats its prompt."""
     text = "Repeat this word for word: " + "the old oak tree by the river stands where the water is slow and deep, " * 3
     kept = Reply._drafts
     if not drafts:

@@ -1,14 +1,14 @@
-"""How many conversations are enough: the change in perplexity and its interval, by the number of conversations.
+"""Power of an evaluation: the change in perplexity and its interval, by the number of conversations.
 
 python -m benchmarks.dose --corpus FILE [--corpus FILE ...] [--doses 10,30,100,300,1000] [--seeds 0] [--out dose.jsonl]
 python -m benchmarks.dose --table [--out dose.jsonl]
 
-A corpus is as in benchmarks/sweep.py. Some 24,000 tokens of it are kept apart, the same for every dose and seed. From
-the rest as many conversations are drawn as the dose says and split as `finetune data` splits them; the default model
-learns the training part three times, or 20,000 tokens of it. Base and adapter are then compared on the test part, as
-`finetune eval` does, and on what was kept apart. A quarter as long a training follows: it shows how the spread depends
-on the size of the change. The sums of each conversation are added to the file line by line, and what is there already
-isn't measured again. `--table` prints what they show.
+Corpora are named as in benchmarks/sweep.py. About 24,000 tokens are held out, the same for every dose and seed. From
+the rest `dose` conversations are drawn and split as by `finetune data`; the default model learns the training part
+three times, or 20,000 tokens of it. Base and adapter are then compared on the test part, as by `finetune eval`, and on
+the held-out conversations. A second training of a quarter of the length shows how the spread depends on the size of the
+change. The sums of each conversation are appended to the file, and results in the file aren't measured again. `--table`
+prints a summary.
 """
 
 import argparse
@@ -28,12 +28,12 @@ EPOCHS, MOST_TOKENS = 3, 20_000
 SETTINGS = {"learning_rate": 1e-3, "tokens_per_step": 1024, "schedule": "cosine", "assistant_only_loss": True}
 APART_TOKENS = 24_000
 LENGTHS = {"whole": 1.0, "quarter": 0.25}
-"""Of a training."""
+"""Tokens of a training."""
 HEADINGS = ("corpus", "drawn", "training", "steps", "test", "on the test part", "apart", "predicted", "needed")
 
 
 class Corpus:
-    """What is kept apart of a corpus, and the rest, which doses are drawn from."""
+    """The held-out conversations of a corpus, and the rest, from which doses are drawn."""
 
     def __init__(self, name: str, base: Any) -> None:
         from finetune.data.split import Seen, grouped
@@ -49,14 +49,14 @@ class Corpus:
         self._pool = [found[place] for group in groups[at:] for place in group]
 
     def drawn(self, dose: int, seed: int) -> list[Any]:
-        """Candidates of so many conversations, by chance."""
+        """Candidates of `dose` conversations, drawn at random."""
         names = sorted({one.conversation for one in self._pool})
         chosen = set(random.Random(f"dose {seed}").sample(names, min(dose, len(names))))
         return [one for one in self._pool if one.conversation in chosen]
 
 
 def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
-    """The examples of each part as `finetune data` splits them, with the group of each of the test part."""
+    """Examples of each part, split as by `finetune data`, with the group of each test example."""
     from finetune.data.split import split
 
     found: dict[str, list[Any]] = {"train": [], "validation": [], "test": [], "groups": []}
@@ -67,7 +67,7 @@ def parts(some: list[Any], seed: int) -> dict[str, list[Any]]:
 
 
 def measured(corpus: Corpus, base: Any, dose: int, seed: int, done: set[str]) -> Iterator[dict[str, Any]]:
-    """The sums of one dose and seed after each length of training that isn't done."""
+    """Sums of one dose and seed after each length of training that isn't in `done`."""
     of = {"corpus": corpus.name, "dose": dose, "seed": seed}
     if all(key({**of, "length": length}) in done for length in LENGTHS):
         return
@@ -83,14 +83,14 @@ def measured(corpus: Corpus, base: Any, dose: int, seed: int, done: set[str]) ->
 
 
 ORDERS = 15
-"""In which what was kept apart is asked, to see after how many the interval is clear of zero."""
+"""Random orders of the held-out conversations, to count how many show a gain."""
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
-    """A row for each result: gain with its interval on the test part, gain on what was kept apart, how many
-    conversations there show a gain of that size, and how many were predicted from the test part alone.
+    """A row for each result: gain with interval on the test part, gain on held-out conversations, how many of these
+    show a gain of that size, and how many were predicted from the test part alone.
     """
-    from finetune.prove.measure import by_group, perplexity
+    from finetune.prove.paired import by_group, perplexity
     from finetune.prove.power import spread_of, to_test
 
     for one in results:
@@ -113,9 +113,9 @@ def table(results: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 
 def needed(apart: list[list[Any]]) -> str:
-    """The median number of conversations that show the gain, each order drawn by chance."""
+    """Median number of conversations that show the gain, over random orders."""
     from finetune.data.split import FEWEST_TO_TEST
-    from finetune.prove.measure import perplexity
+    from finetune.prove.paired import perplexity
 
     def shown(order: list[int], count: int) -> bool:
         chosen = set(order[:count])
@@ -133,7 +133,7 @@ def needed(apart: list[list[Any]]) -> str:
 
 
 def key(of: dict[str, Any]) -> str:
-    """What names a line of the results."""
+    """Key of a result."""
     return json.dumps(of, sort_keys=True)
 
 

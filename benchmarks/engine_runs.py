@@ -1,4 +1,4 @@
-"""What the benchmarks of the engine share: the model, the machine in words, rounds in turn, tables, and the peers."""
+"""Shared by the engine's benchmarks: model, machine description, interleaved rounds, tables, and other programs."""
 
 import json
 import os
@@ -29,7 +29,7 @@ FLAGS = ("amx_tile", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx2")
 
 
 def model_path(name: str = catalogue.DEFAULT) -> Path:
-    """The default model's folder, pulled once into the cache of the tests, or a folder of one's own."""
+    """The default model's folder, pulled once into the cache of the tests, or a given folder."""
     if Path(name).exists():
         return Path(name)
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
@@ -39,7 +39,7 @@ def model_path(name: str = catalogue.DEFAULT) -> Path:
 
 
 def headline() -> None:
-    """Machine and date."""
+    """Print machine and date."""
     flags = " ".join(flag for flag in FLAGS if flag in cpu_flags())
     cpu = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), "")
     threads, load = torch.get_num_threads(), os.getloadavg()[0]
@@ -62,14 +62,14 @@ def chat(
 
 
 def seconds(act: Callable[[], Any]) -> float:
-    """How long it takes once."""
+    """Duration of one call."""
     began_s = time.perf_counter()
     act()
     return time.perf_counter() - began_s
 
 
 def in_turn(acts: Mapping[str, Callable[[], Sequence[float]]], rounds: int) -> dict[str, list[float]]:
-    """The seconds of each of `acts`, which are run in turn so that all see the same machine."""
+    """Durations of each of `acts`, which are interleaved so that all see the same machine."""
     took: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(rounds):
         for name, act in acts.items():
@@ -78,7 +78,7 @@ def in_turn(acts: Mapping[str, Callable[[], Sequence[float]]], rounds: int) -> d
 
 
 def table(title: str, took: Mapping[str, Sequence[float]], per: float, unit: str, base: str) -> None:
-    """Medians, as `per` divided by seconds, and how many times as fast as `base` each is."""
+    """Print medians, as `per` divided by seconds, and ratios to `base`."""
     print(f"{title:<44}{unit:>12}{'x ' + base:>22}")
     median = {name: statistics.median(values) for name, values in took.items() if values}
     for name, one in median.items():
@@ -88,7 +88,7 @@ def table(title: str, took: Mapping[str, Sequence[float]], per: float, unit: str
 
 
 def transformers_model(folder: Path, dtype: torch.dtype) -> Any:
-    """transformers' own model with the same weights."""
+    """A transformers model with the same weights."""
     return weights.load(model_folder.ready(folder, lambda _: None), dtype, torch.device("cpu"))
 
 
@@ -115,9 +115,9 @@ print(json.dumps(out))
 
 
 def llama_cpp(folder: Path, context: int, count: int) -> dict[str, Any] | None:
-    """Seconds of a prefill and of each token after it; None where llama-cpp-python or the model's GGUF isn't there.
+    """Seconds of a prefill and of each token after it; None without llama-cpp-python or the model's GGUF.
 
-    `LLAMACPP_PYTHON` names the interpreter that has it, if this one hasn't.
+    `LLAMACPP_PYTHON`: interpreter that has it, if this one doesn't.
     """
     python = os.environ.get("LLAMACPP_PYTHON", sys.executable)
     files = sorted(folder.glob("*.gguf"))

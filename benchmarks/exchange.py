@@ -1,8 +1,8 @@
-"""Messages a second into the log and out of it, and the memory that takes, at two sizes.
+"""Import and export speed of the log in messages a second, and peak memory, at two sizes.
 
 python -m benchmarks.exchange [--messages 20000 200000] [--format sharegpt] [--dry-run]
 
-Each import and each export runs in a process of its own, so that its peak memory is its own.
+Each import and export runs in its own process, to measure its own peak memory.
 """
 
 import argparse
@@ -46,7 +46,7 @@ WORDS = [
 
 
 def text(rng: random.Random, mean_words: int) -> str:
-    """Some words, English and Chinese."""
+    """Random English and Chinese words."""
     return " ".join(rng.choices(WORDS, k=max(2, int(rng.expovariate(1 / mean_words)))))
 
 
@@ -91,7 +91,7 @@ MADE = {"sharegpt": sharegpt, "chatgpt": chatgpt}
 
 
 def make(file: Path, format_: str, messages: int) -> None:
-    """A file of that format, written as a stream."""
+    """Write a file of that format."""
     rng = random.Random(1)
     with file.open("w", encoding="utf-8") as out:
         for number in range(messages // TURNS):
@@ -105,7 +105,7 @@ def peak_mb() -> float:
 
 
 def child(log: Path, act: str, what: str) -> None:
-    """One import or export; prints messages, seconds and peak memory."""
+    """Run one import or export; print messages, seconds and peak memory."""
     from assistant.store.database import open_database, select
     from assistant.store.files.exporter import export
     from assistant.store.files.importer import import_file
@@ -147,7 +147,7 @@ def figures(folder: Path, format_: str, messages: int) -> Iterator[tuple[str, in
 
 
 def judge(log: Path) -> None:
-    """Rate every tenth reply, so that preference and kto have something to write."""
+    """Rate every tenth reply, so that preference and kto exports aren't empty."""
     from assistant.store.database import execute, open_database
 
     db = open_database(log)

@@ -1,8 +1,8 @@
-"""How long until something is on the screen: python benchmarks/first_paint.py [RUNS]
+"""Time to the first paint of the screen: python benchmarks/first_paint.py [RUNS]
 
-Each run starts the program anew on a pseudo-terminal and takes the time from the start of the process to the first
-frame; the median of all runs is printed, beside that of an app that shows one word. `elia`, a chat program on the same
-toolkit, is measured where it is installed.
+Each run starts the program on a pseudo-terminal and measures the time from process start to the first frame; prints the
+median, and that of an app that shows one word. `elia`, a chat program on the same toolkit, is measured if it is
+installed.
 """
 
 import fcntl
@@ -59,9 +59,9 @@ def _wait_for(mark: bytes, terminal: int, started_s: float) -> float:
 
 
 def median_s(mark: bytes, command: Sequence[str], runs: int) -> float:
-    """The median of `runs`, after one that warms the disk's cache."""
+    """Median of `runs`, after one to warm the disk's cache."""
     with tempfile.TemporaryDirectory() as home:
-        (Path(home) / "data" / "models" / "none").mkdir(parents=True)  # past the first run
+        (Path(home) / "data" / "models" / "none").mkdir(parents=True)  # skips the first-run screen
         return statistics.median([seconds_to(mark, command, home) for _ in range(runs + 1)][1:])
 
 

@@ -1,10 +1,10 @@
-"""The engine on a GPU, with random weights of real configurations: decoding against the bandwidth, prefill against the
-peak, and `transformers.generate` with the same weights in the same run.
+"""The engine on a GPU, with random weights of real configurations: decoding compared with the memory bandwidth, prefill
+with the peak, and both with `transformers.generate` on the same weights in the same run.
 
 python -m benchmarks.gpu [--models 1b 8b] [--rounds 3] [--tokens 64]
 
-The bandwidth is that of a large copy, bytes read and written; the peak that of a bfloat16 product, 8192 cubed;
-both measured first. Needs an NVIDIA GPU with Triton; 8b takes about 50 GB with its peer, `--no-peer` 20.
+The bandwidth is that of a large copy, reading and writing; the peak that of a bfloat16 product, 8192 cubed; both are
+measured first. Needs an NVIDIA GPU with Triton; 8b takes about 50 GB with transformers, `--no-peer` 20.
 """
 
 import argparse
@@ -42,7 +42,7 @@ CONFIGS = {
 
 
 def took(act: Callable[[], Any]) -> float:
-    """Seconds on the GPU and before it."""
+    """Seconds on the GPU, including the launch."""
     torch.cuda.synchronize()
     began_s = time.perf_counter()
     act()
@@ -60,7 +60,7 @@ def limits() -> tuple[float, float]:
 
 
 def peer(config: tf.LlamaConfig) -> Any:
-    """transformers' model with random weights."""
+    """A transformers model with random weights."""
     torch.set_default_dtype(torch.bfloat16)
     with GPU:
         model = tf.LlamaForCausalLM(config)
@@ -69,7 +69,7 @@ def peer(config: tf.LlamaConfig) -> Any:
 
 
 def network(config: tf.LlamaConfig, weights: dict[str, torch.Tensor], bits: int) -> tuple[LlamaNetwork, int]:
-    """(ours with the same weights in so many bits, the bytes that a token reads)"""
+    """(our network with the same weights in `bits` bits, bytes read for each token)."""
 
     def linear(weight: Any, bias: Any) -> GraphLinear:
         return GraphLinear(weight if bits == 16 else quantise(weight, bits), bias)
@@ -89,7 +89,7 @@ def network(config: tf.LlamaConfig, weights: dict[str, torch.Tensor], bits: int)
 
 
 def steps(ours: LlamaNetwork, context: int, count: int) -> Callable[[], Sequence[float]]:
-    """Seconds of each token after `context` ones."""
+    """Seconds of each token after a context of `context` tokens."""
     conversation = Conversation(ours.cache())
     ours.logits([Ask(conversation, [100 + i * 7 % 20_000 for i in range(context)])])
 
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("This benchmark needs an NVIDIA GPU, and torch finds none here.")
+        raise SystemExit("This benchmark needs an NVIDIA GPU, and torch found none.")
     print(f"{time.strftime('%Y-%m-%d')}  {torch.cuda.get_device_name()}, torch {torch.__version__}")
     for name in arguments.models:
         measure(name, arguments.rounds, arguments.tokens, not arguments.no_peer)

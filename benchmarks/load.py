@@ -1,10 +1,9 @@
-"""Seconds to load the default model after the first time, and memory beside its weights.
+"""Load time of the default model after the first time, and memory in addition to its weights.
 
 python -m benchmarks.load [--runs 5]
 
-Each run is a process of its own that has imported the engine and what transformers imports to read a configuration.
-Memory is what is resident after loading and a reply of 128 tokens, less what was resident before loading, over the
-bytes of all tensors held then.
+Each run is a process that has imported the engine and what transformers imports to read a configuration. Memory is the
+resident size after loading and a reply of 128 tokens minus that before loading, relative to the bytes of all tensors.
 """
 
 import argparse
@@ -55,7 +54,7 @@ def main() -> None:
                 [sys.executable, "-c", RUN, str(folder), dtype], capture_output=True, text=True, check=True
             )
             rows.append(json.loads(done.stdout.splitlines()[-1]))
-        rows = rows[1:]  # the first builds what is missing
+        rows = rows[1:]  # the first run builds missing files
         load_s, grown, used = (statistics.median(row[name] for row in rows) for name in ("load_s", "grown", "weights"))
         print(f"{dtype:<12}{load_s:>6.2f} s{used / 1e6:>9.0f} MB{grown / 1e6:>9.0f} MB{grown / used:>8.2f}")
 

@@ -1,9 +1,9 @@
-"""How a large log holds up: search, pages, opening a conversation, storing a message, and its size.
+"""Speed of a large log: search, pages, opening a conversation, storing a message, and its size.
 
 python benchmarks/log.py [--messages 1000000] [--smaller 10000] [--queries 200] [--folder DIR]
 
-Makes a log of ten messages a conversation, English and Chinese (see made_text.py), and one of `--smaller` beside it.
-`--folder` keeps them there, and takes those it finds.
+Makes a log of ten messages a conversation, English and Chinese (see made_text.py), and a log of `--smaller` messages to
+compare. `--folder` keeps the logs, and uses existing ones.
 """
 
 import argparse
@@ -34,8 +34,8 @@ NOW_MS = 1_790_000_000_000
 MODELS = ["smollm2-135m-instruct", "qwen3-4b-instruct", "llama-3.2-3b-instruct"]
 MODEL_HASHES = ["b" * 64, "c" * 64, "d" * 64]
 PIECE = re.compile(r"[\u4e00-\u9fff]| ?[a-z]{1,8}(?![a-z])| ?[a-z]{1,2}| ?[^\w\s]|\s", re.IGNORECASE)
-"""What tokens are made of: 4.1 bytes each, as of SmolLM2's real replies. Of those 92 in 100 end where a word does; of
-these 83, which takes a little more to store."""
+"""Average bytes of a token, as in SmolLM2's real replies: 4.1. Of those tokens 92 in 100 end at a word boundary; here
+83, which takes a little more to store."""
 LOGPROBS = (
     -5.1872, -3.3277, -2.8274, -2.4856, -2.2413, -2.0363, -1.8623, -1.7026, -1.5663, -1.4382, -1.3223, -1.2146,
     -1.1201, -1.0312, -0.9475, -0.8608, -0.7821, -0.7109, -0.6392, -0.5743, -0.5117, -0.4538, -0.3978, -0.3463,
@@ -48,7 +48,7 @@ TAGS = ["story", "code", "travel", "旅行", "todo"]
 
 
 def make(db: Database, count: int) -> None:
-    """Fill the log with `count` messages over three years, as an import would: many rows a transaction."""
+    """Fill the log with `count` messages over three years, many rows a transaction as in an import."""
     made = MadeText(7)
     db.conn.execute("INSERT OR IGNORE INTO templates VALUES ('hash', 'plain', 'template', 0)")
     for first in range(0, count, 5_000):
@@ -82,11 +82,11 @@ def _conversation(db: Database, made: MadeText, number: int, count: int) -> None
 
 
 def made_tokens(rng: np.random.Generator, text: str, calm: float) -> tuple[list[int], list[int], list[float]]:
-    """(ids, lengths, log-probabilities) of a text. The larger `calm`, the surer was the model."""
+    """(ids, lengths, log-probabilities) of a text. `calm`: higher for a more certain model."""
     pieces = PIECE.findall(text)
     ids = [zlib.crc32(piece.encode()) % 49_152 for piece in pieces]
     logprobs = np.interp(rng.random(len(pieces)) ** calm, np.linspace(0, 1, len(LOGPROBS)), LOGPROBS)
-    # The end of the reply is a token too, without text.
+    # The end-of-reply token has no text.
     return [*ids, 2], [*map(len, pieces), 0], [*logprobs.tolist(), -0.01]
 
 
@@ -126,7 +126,7 @@ def _reply(db: Database, rng: np.random.Generator, message_id: int, text: str, n
         db.conn.execute("INSERT INTO tags (message_id, tag) VALUES (?, ?)", (message_id, tag))
 
 
-# -- what is measured ---------------------------------------------------------------------------------------------
+# -- measurements -------------------------------------------------------------------------------------------------
 
 FILTERS = {
     "good": Filter(rating="good"),
@@ -139,7 +139,7 @@ FILTERS = {
 
 
 def queries(made: MadeText) -> Iterator[tuple[str, Callable[[Database], object]]]:
-    """(kind, what to do), for ever: words from the most to the least common, drawn as they occur and evenly."""
+    """(kind, query), endlessly: words from the most to the least common, by frequency and evenly."""
     rng = made.rng
     filters = list(FILTERS.values())
     while True:
@@ -169,7 +169,7 @@ def searches(db: Database, count: int) -> dict[str, list[float]]:
 
 
 def pages(db: Database, count: int) -> dict[str, list[float]]:
-    """Pages by any column, anywhere; with a filter within the first 10,000, which is as far as they are counted."""
+    """Pages sorted by any column, at any offset; with a filter within the first 10,000, the limit of counting."""
     rng = np.random.default_rng(5)
     total = exchanges.count(db)
     sorts, filters = list(COLUMNS), list(FILTERS.values())
@@ -235,7 +235,7 @@ def _ms(act: Callable[[], object]) -> float:
 
 
 def sizes(db: Database, file: Path) -> dict[str, float]:
-    """Bytes of the file over bytes of the text; of that, what the tokens of replies take, and the index of words."""
+    """Bytes of the file for each byte of text; the shares of the replies' tokens and of the word index."""
     text, tokens = (
         db.conn.execute(query).fetchone()[0]
         for query in (

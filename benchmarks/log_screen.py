@@ -1,9 +1,9 @@
-"""How soon the Log screen shows a large log: opening it, and the first results after a key.
+"""Response times of the Log screen with a large log: opening it, and the first results after a key.
 
 python -m benchmarks.log_screen [--messages 1000000] [--runs 10] [--folder DIR]
 
-The real app without a terminal, over the log that log.py makes; `--folder` takes what it kept there, or keeps it. The
-log is there when its first row is on the screen, results when the rows show what was typed.
+Runs the real app without a terminal, on the log of benchmarks/log.py; `--folder` uses a log kept there, or keeps it.
+Opening ends with the first visible row, a search with rows that show the typed text.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.log import make
 
 SIZE = (120, 32)
 TYPED = ["the", "harbour", "wh", "中文", "of and", "q"]
-"""Searched for one after the other, a key at a time: common and rare words, beginnings, and two characters."""
+"""Searches, typed key by key: common and rare words, prefixes, and two characters."""
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -41,7 +41,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def press(app: App[None], key: str) -> None:
-    """Press a key without waiting for what comes of it."""
+    """Press a key without waiting for its effect."""
     assert app._driver is not None
     event = events.Key("space" if key == " " else key, key if len(key) == 1 else None)
     event.set_sender(app)
@@ -49,14 +49,14 @@ def press(app: App[None], key: str) -> None:
 
 
 def painted(screen: LogScreen) -> bool:
-    """Whether a row is on the screen, or the sentence that stands for none."""
+    """Whether a row, or the sentence for an empty log, is painted."""
     if screen.has_class("-empty"):
         return True
     return bool(screen.table.count) and screen.table.row is not None and not screen._dirty_widgets
 
 
 async def run(paths: Paths) -> tuple[float, float, list[float]]:
-    """Seconds from the key to the first row, to the whole count, and from each key to its results."""
+    """Seconds from the key to the first row, to the complete count, and from each key to its results."""
     app = AssistantApp(paths, Settings(model="m"))
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: app.chat.is_attached_to_logs)
@@ -84,7 +84,7 @@ async def searches(pilot: Pilot[None], screen: LogScreen) -> list[float]:
             press(screen.app, key)
             await until(lambda before=before: screen._rows is not before and painted(screen))  # type: ignore[misc]
             taken.append(time.perf_counter() - started)
-            await pilot.pause(0.1)  # as fast as ten keys a second
+            await pilot.pause(0.1)  # ten keys a second
         await pilot.press("escape")
         await pilot.pause(0.3)
     return taken
@@ -104,9 +104,9 @@ def main() -> None:
             with closing(open_database(kept)) as db:
                 make(db, arguments.messages)
         paths = Paths(Path(temporary) / "config", Path(temporary) / "data").create()
-        catalogue.add_remote(paths, catalogue.Remote("m", "http://127.0.0.1:9/v1", "m"))  # past the first run
+        catalogue.add_remote(paths, catalogue.Remote("m", "http://127.0.0.1:9/v1", "m"))  # skips the first-run screen
         shutil.copyfile(kept, paths.database)
-        runs = [asyncio.run(run(paths)) for _ in range(arguments.runs + 1)][1:]  # the first one imports
+        runs = [asyncio.run(run(paths)) for _ in range(arguments.runs + 1)][1:]  # the first run imports
     keys = [1000 * taken for _, _, searched in runs for taken in searched]
     print(f"{arguments.messages:,} messages, milliseconds")
     for name, times in (

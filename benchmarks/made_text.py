@@ -1,7 +1,7 @@
-"""Made text with the shape of real chats: Zipf's law for words and characters, lognormal lengths, English and Chinese.
+"""Generated text with the statistics of chats: Zipf's law for words and characters, lognormal lengths, two languages.
 
-Nothing of it means anything. What counts for an index is there: a few words in nearly every message, many in one
-alone, Chinese written without spaces from words of mostly two characters.
+It has no meaning. It has what matters to an index: a few words in nearly every message, many in only one, and Chinese
+without spaces, in words of mostly two characters.
 """
 
 import numpy as np
@@ -23,13 +23,13 @@ LETTERS = (
 
 
 class MadeText:
-    """Words by Zipf's law. The same seed makes the same text."""
+    """Text generator. The same seed makes the same text."""
 
     def __init__(
         self, seed: int, vocabulary: int = 60_000, characters: int = 3_500, chinese_words: int = 25_000
     ) -> None:
         self.rng = np.random.default_rng(seed)
-        rng = np.random.default_rng(20261124)  # the vocabulary is the same whatever is said with it
+        rng = np.random.default_rng(20261124)  # the vocabulary doesn't depend on the seed
         made = ["".join(rng.choice(SYLLABLES, size)) for size in rng.integers(2, 6, vocabulary)]
         self.words = np.array([*COMMON, *dict.fromkeys(made)], dtype=object)
         self.words_until = zipf(len(self.words), 1.0, 2.7)
@@ -41,7 +41,7 @@ class MadeText:
         self.chinese_until = zipf(len(self.chinese), 1.0, 5.0)
 
     def say(self, median_characters: float, *, chinese: bool) -> str:
-        """One message of about that length, lognormal (sigma 0.9), with sentences and lines."""
+        """A message of about that length, lognormal (sigma 0.9), with sentences and lines."""
         length = float(np.clip(self.rng.lognormal(np.log(median_characters), 0.9), 8, 20_000))
         return self._chinese(length * 0.35) if chinese else self._english(length)
 
@@ -61,7 +61,7 @@ class MadeText:
 
 
 def zipf(count: int, exponent: float, shift: float) -> NDArray[np.float64]:
-    """Cumulated probabilities of ranks by Zipf and Mandelbrot: 1 / (rank + shift) ** exponent."""
+    """Cumulative probabilities of ranks by Zipf and Mandelbrot: 1 / (rank + shift) ** exponent."""
     weights = 1.0 / (np.arange(1, count + 1) + shift) ** exponent
     cumulated: NDArray[np.float64] = np.cumsum(weights / weights.sum())
     return cumulated

@@ -1,9 +1,9 @@
-"""How search by meaning and the search for doubles hold up in a large log, and how fast the real model embeds.
+"""Speed of search by meaning and of the search for duplicates in a large log, and of the real embedding model.
 
 python benchmarks/meaning.py [--messages 1000000] [--queries 100] [--folder DIR]
 
-The log is that of `benchmarks/log.py`, with made vectors: 10,000 topics and noise, as embedding a million texts for
-real takes a night. What is nearest is compared with what an exact search says. The real model is timed on its own.
+Uses the log of `benchmarks/log.py` with random vectors: 10,000 topics and noise, as embedding a million texts takes a
+night. Results are compared with an exact search. The real model is timed separately.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SIZE, TOPICS = 384, 10_000
 
 
 def made_vectors(count: int, seed: int) -> NDArray[np.float32]:
-    """Vectors of length 1, each near one of the topics."""
+    """Unit vectors, each near one of the topics."""
     rng = np.random.default_rng(seed)
     topics = np.random.default_rng(1).standard_normal((TOPICS, SIZE), dtype=np.float32)
     made = topics[rng.integers(TOPICS, size=count)] + 0.8 * rng.standard_normal((count, SIZE), dtype=np.float32)
@@ -38,7 +38,7 @@ def made_vectors(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def fill(vectors: Vectors, count: int) -> float:
-    """Give every message a made vector, as keeping what the engine made would. Seconds."""
+    """Store a random vector for every message, as the engine would. Returns seconds."""
     started = time.perf_counter()
     for first in range(0, count, 20_000):
         made = made_vectors(min(20_000, count - first), first)
@@ -50,7 +50,7 @@ def fill(vectors: Vectors, count: int) -> float:
 
 
 def recall(vectors: Vectors, count: int, queries: NDArray[np.float32]) -> float:
-    """How many of the ten that are really nearest are among the ten found."""
+    """Share of the ten nearest neighbours that are among the ten found."""
     best: list[list[tuple[float, int]]] = [[] for _ in queries]
     for first in range(0, count, 20_000):
         near = made_vectors(min(20_000, count - first), first) @ queries.T
@@ -79,7 +79,7 @@ def searches(db: Database, vectors: Vectors, queries: NDArray[np.float32]) -> di
 
 
 def following(db: Database, vectors: Vectors) -> dict[str, float]:
-    """What new and known texts cost beside the model: ms a message."""
+    """Cost of new and known texts without the model, in ms a message."""
     vectors.set("high", vectors.get("high") - 2_000)
     started, done = time.perf_counter(), 0
     while (batch := next_batch(db, vectors)) and done < 2_000:
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--models", type=Path, help="A folder that has the model, to time it too.")
+    parser.add_argument("--models", type=Path, help="Folder with the embedding model, to time it too.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)

@@ -1,8 +1,8 @@
-"""How fast the screen opens what is long: a conversation of 5,000 messages, a list of 10,000 beside one of ten.
+"""Time to open long things: a conversation of 5,000 messages, a list of 10,000 conversations compared with ten.
 
     python benchmarks/open.py [--runs 5]
 
-The real app over a made log, without a terminal. A conversation is open when its end has been laid out and painted.
+Runs the real app on a generated log, without a terminal. A conversation is open when its end has been painted.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ANSWER = "An answer with **bold** words:\n\n1. one 鲸鱼\n2. two\n\n```python\n
 
 
 def fill(paths: Paths, others: int) -> int:
-    """A log with one conversation of 5,000 messages and `others` of none; the id of the long one."""
+    """A log with a conversation of 5,000 messages and `others` empty ones; returns the id of the long one."""
     db = open_database(paths.database)
     with transaction(db):
         long = conversations.create(db, model="m").id
@@ -49,7 +49,7 @@ async def until(app: AssistantApp, holds: str) -> None:
 
 
 async def run(paths: Paths, long: int) -> tuple[float, float]:
-    """(seconds from the start of the app to its list, seconds from the choice of the long conversation to its end)"""
+    """(seconds from the start of the app to its list, seconds from choosing the long conversation to its end)."""
     app = AssistantApp(paths, Settings(model="m"))
     started = time.perf_counter()
     async with app.run_test(size=SIZE) as pilot:
@@ -73,9 +73,11 @@ def main() -> None:
     for others in (9, 9_999):
         with tempfile.TemporaryDirectory() as home:
             paths = Paths(Path(home) / "config", Path(home) / "data").create()
-            catalogue.add_remote(paths, catalogue.Remote("m", "http://127.0.0.1:9/v1", "m"))  # past the first run
+            catalogue.add_remote(
+                paths, catalogue.Remote("m", "http://127.0.0.1:9/v1", "m")
+            )  # skips the first-run screen
             long = fill(paths, others)
-            rows = [asyncio.run(run(paths, long)) for _ in range(runs + 1)][1:]  # the first one imports
+            rows = [asyncio.run(run(paths, long)) for _ in range(runs + 1)][1:]  # the first run imports
         listed[others] = statistics.median(row[0] for row in rows)
         opened = statistics.median(row[1] for row in rows)
         print(

@@ -1,6 +1,6 @@
-"""How often `assistant prompts optimize` finds something better, on the built-in sets that have classes.
+"""How often `assistant prompts optimize` finds a better template, on the built-in labelled sets.
 
-Each line: the score on the validation part, by which the template was chosen, and on the test part, looked at once.
+Each line has the score on the validation part, by which the template was chosen, and on the test part, used once.
 
 python -m benchmarks.optimize [--budget 200] [--seeds 1] [NAME ...]
 """
@@ -61,7 +61,7 @@ def main() -> None:
                 if found.test_after:
                     gain, low, high = paired(found.test_before, found.test_after)
                     test = f"test {gain:+.3f} ({low:+.3f} to {high:+.3f})"
-                # one number a row, 0 where nothing was chosen: what a person gets who takes what is written
+                # one value a row, 0 if nothing was chosen: the expected gain of a user who accepts the result
                 differences += [b - a for a, b in zip(found.test_before, found.test_after, strict=True)] or [0.0] * len(
                     run.parts.test
                 )

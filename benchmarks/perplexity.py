@@ -1,10 +1,10 @@
-"""What fewer bits cost: perplexity of the same weights in bfloat16, int8 and int4 on a fixed text.
+"""Cost of quantisation: perplexity of the same weights in bfloat16, int8 and int4 on a fixed text.
 
 python -m benchmarks.perplexity [TEXT]
 
-The default model comes in 4 bits, which int4 keeps exactly. So that the cost of rounding shows, a second model is
-measured whose weights lie between those steps: each is moved at random by up to half a step of its block. That is
-noise which no training has made up for, and harder on 4 bits than a model's own weights are.
+The default model has 4-bit weights, which int4 keeps exactly. To show the cost of rounding, a second model has weights
+between those steps: each is moved at random by up to half a step of its block. No training has compensated for that
+noise, so it is harder on 4 bits than a model's own weights.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Prompts read a second with the default model, beside the peers in the same run.
+"""Prefill speed of the default model in tokens a second, compared with other programs in the same run.
 
 python -m benchmarks.prefill [--rounds 3] [--tokens 128 1024]
 """
@@ -43,7 +43,7 @@ def main() -> None:
         if llama_cpp(folder, 8, 1):
             acts["llama.cpp"] = lambda count=count: [(llama_cpp(folder, count, 1) or {})["prefill_s"]]  # type: ignore[misc]
         for act in acts.values():
-            act()  # kernels are prepared for a new shape
+            act()  # warm-up for the shape
         took = in_turn(acts, arguments.rounds)
         table(f"prompt of {count:,} tokens", took, count, "tokens/s", "transformers float32, plain forward")
 

@@ -1,9 +1,9 @@
-"""Do examples help, and how chosen? Accuracy on the labelled sets of the library, with the default model.
+"""Few-shot accuracy by the choice of examples, on the library's labelled sets, with the default model.
 
 python -m benchmarks.prompts [TEMPLATE ...] [--shots 4]
 
-Examples of `random` and `nearest` are the other rows of the set; the input itself never. Probabilities are calibrated
-by the set (`batch`). "own" is the template's own examples. The interval is of nearest less none, in pairs.
+Examples of `random` and `nearest` are other rows of the set, never the input itself. Probabilities are calibrated by
+the set (`batch`). "own" is the template's own examples. The interval is of nearest minus none, paired.
 """
 
 import argparse
@@ -31,7 +31,7 @@ AT_ONCE = 4
 
 
 async def measured(client: Client, template: Template, shots: int, choose: str, examples: str) -> list[float]:
-    """1 for each row of the template's set that is right."""
+    """1 for each row that is right, else 0."""
     options = {**NONE_SAID, "shots": shots, "choose": choose, "examples": examples, "column": "input"}
     chosen = await opened_shots(template, client, catalogue.DEFAULT, Settings(), options)
     task = Task(client, template, catalogue.DEFAULT, BASE, Sampling(temperature=0), {}, shots=chosen)

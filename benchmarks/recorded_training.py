@@ -1,8 +1,8 @@
-"""Two real trainings for the pictures of the README: python -m benchmarks.recorded_training [MINUTES]
+"""Record two real trainings for the README's pictures: python -m benchmarks.recorded_training [MINUTES]
 
-The default model learns from the English conversations of the wheel chatterbot-corpus as F7 would train it: all
-imported replies, a small adapter first, then the usual settings with proof. What the log then holds of them (figures
-alone, no text) is kept in recorded_training.json, which the pictures and the snapshot tests show.
+The default model learns the English conversations of the wheel chatterbot-corpus as in the Train screen: all imported
+replies, first with a small adapter, then with the usual settings and a proof. Their records in the log (figures only,
+no text) are stored in recorded_training.json, which the pictures and the snapshot tests show.
 """
 
 import json
@@ -29,7 +29,7 @@ RUN_FIELDS = ("name", "config", "state", "result", "adapter_hash", "base_hash", 
 
 
 def make(minutes: float) -> dict[str, Any]:
-    """Train in a home of its own, and take what the log says of it."""
+    """Train in a temporary home, and return the records."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ASSISTANT_HOME"] = folder
         paths = Paths.from_environment().create()
@@ -51,7 +51,7 @@ def finetune(*arguments: str) -> None:
 
 
 def recorded(db: Database) -> dict[str, Any]:
-    """The dataset without its texts, and every run with its course and its proof."""
+    """The dataset without its texts, and every run with its curves and proof."""
     (dataset,) = datasets.every(db)
     trained = []
     for run in reversed(runs.every(db)):
@@ -64,7 +64,7 @@ def recorded(db: Database) -> dict[str, Any]:
 
 
 def restore(db: Database, now_ms: int) -> None:
-    """Put the record into a log, as if the last training had ended half an hour ago."""
+    """Insert the records into a log, as if the last training had ended half an hour ago."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     made, trained = record["dataset"], record["runs"]
     later_ms = now_ms - 30 * 60_000 - trained[-1]["ended_ms"]

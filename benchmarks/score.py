@@ -1,4 +1,4 @@
-"""`score` of 20 labels after one prompt, against one prefill of that prompt.
+"""Time to `score` 20 labels after one prompt, compared with one prefill of that prompt.
 
 python -m benchmarks.score [--runs 7]
 """

@@ -1,7 +1,7 @@
-"""Every screen as an SVG for the README: python -m benchmarks.screenshots [FOLDER]
+"""Screenshots of all screens as SVG for the README: python -m benchmarks.screenshots [FOLDER]
 
-Deterministic: a made log, a pinned clock, version, machine and colours. The trainings that they show were real, made
-and recorded by `python -m benchmarks.recorded_training`. The snapshot tests show the same scenes.
+Deterministic: a generated log, with clock, version, machine and colours pinned. The trainings shown are real, recorded
+by `python -m benchmarks.recorded_training`. The snapshot tests show the same scenes.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from assistant.store.messages import Outcome, Provenance
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
 from benchmarks import recorded_training
-from prompts import own
+from prompts import user_templates
 from prompts.library import Library
 from prompts.template import text_hash
 
@@ -64,18 +64,18 @@ def lamp(night: int) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """Keys that lead to a screen, in a home with or without models."""
+    """Keys that open a screen, in a home with or without models."""
 
     keys: Sequence[str] = ()
     theme: str = "quiet-dark"
     models: bool = True
     damaged: bool = False
     curated: bool = False
-    """Some replies are rated, tagged, kept, corrected."""
+    """Whether some replies are rated, tagged, kept, corrected."""
     trained: bool = False
-    """Two trainings were made, by `recorded_training`."""
+    """Whether the trainings of `recorded_training` are in the log."""
     written: bool = False
-    """The person has written a template, and tested it."""
+    """Whether the user has written a template, and tested it."""
 
 
 SCENES = {
@@ -127,7 +127,7 @@ SCENES = {
 
 
 def make_home(home: Paths, scene: Scene) -> None:
-    """Models, if wanted, and a log with a few conversations."""
+    """A log with a few conversations, and models if the scene has any."""
     home.create()
     if scene.models:
         folder = home.models / catalogue.DEFAULT
@@ -164,7 +164,7 @@ def make_home(home: Paths, scene: Scene) -> None:
 
 
 def _say(db: Database, title: str, turns: Sequence[str | list[str]], minutes_ago: int) -> int:
-    """A conversation; a list is the versions of one reply, the last one open."""
+    """Add a conversation; a list is the versions of one reply, the last one open."""
     talk = conversations.create(db, model=catalogue.DEFAULT, template="plain").id
     conversations.rename(db, talk, title)
     parent = None
@@ -202,7 +202,7 @@ def _made_with(seed: int) -> Provenance:
 
 
 def _curate(db: Database) -> None:
-    """Judge some of the replies."""
+    """Judge some replies."""
     first, *others, code = [row.message_id for row in exchanges.page(db, descending=False)]
     curation.rate(db, code, 1)
     curation.tag(db, code, "story")
@@ -213,11 +213,11 @@ def _curate(db: Database) -> None:
 
 
 def _write(home: Paths, db: Database) -> None:
-    """A template of one's own, with a text that it had before, each tested."""
+    """A user's template with an earlier version, both tested."""
     built_in = Library(None).find("sentiment")
-    path = own.duplicate(built_in, home.templates, "reviews")
+    path = user_templates.duplicate(built_in, home.templates, "reviews")
     text = built_in.text.replace("Exactly what I had been looking for.", "I would buy it again.")
-    own.write(path, text)
+    user_templates.write(path, text)
     for number, (shown, right) in enumerate([(built_in.text, 27), (text, 33)]):
         values = [1.0] * right + [0.0] * (40 - right)
         classes = {name: {"f1-score": right / 40 + step} for name, step in (("positive", 0.04), ("negative", -0.05))}
@@ -230,7 +230,7 @@ def _write(home: Paths, db: Database) -> None:
 
 
 def make_app(scene: Scene) -> AssistantApp:
-    """The program in a home below the current folder, so that the paths it shows are the same everywhere."""
+    """The app in a home below the current folder, so that the displayed paths are the same everywhere."""
     home = Paths(Path("assistant/config"), Path("assistant/data"))
     make_home(home, scene)
     engine = _engine() if "f6" in scene.keys else None
@@ -240,7 +240,7 @@ def make_app(scene: Scene) -> AssistantApp:
 
 @cache
 def _engine() -> Endpoint:
-    """A scripted one, which counts and scores alike everywhere."""
+    """A scripted engine, with the same counts and scores everywhere."""
     from tests.fake_engine import FakeEngine
 
     engine = FakeEngine(models=(catalogue.DEFAULT,)).__enter__()
@@ -254,13 +254,13 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     assert isinstance(app, AssistantApp)
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
-    random.seed(1)  # which reply is shown first
+    random.seed(1)  # order of compared replies
     for key in scene.keys:
         await pilot.press(key)
-        while any(one.is_running for one in app.workers if one.group != "meaning"):  # the log answers in a thread
+        while any(one.is_running for one in app.workers if one.group != "meaning"):  # log queries run in a thread
             await pilot.pause(0.01)
     await pilot.pause(0.1)
-    for screen in app.screen_stack:  # what a dialog leaves to be seen, too
+    for screen in app.screen_stack:  # also screens below a dialog
         for line in screen.query(Input):
             line.cursor_blink = False
         for area in screen.query(TextArea):
@@ -269,7 +269,7 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
 
 
 async def draw(scene: Scene, size: tuple[int, int]) -> str:
-    """One screen as SVG."""
+    """A scene as SVG."""
     app = make_app(scene)
     async with app.run_test(size=size) as pilot:
         await play(pilot, scene)

@@ -1,4 +1,4 @@
-"""How the log holds up: storing a message, opening 5,000 of them, paging 10 and 10,000 conversations.
+"""Speed of the store: storing a message, opening 5,000 messages, paging 10 and 10,000 conversations.
 
 python benchmarks/store.py [--runs 5]
 """

@@ -1,8 +1,8 @@
-"""How long the screen stands still while a reply streams, beside plain `Markdown.get_stream` of Textual.
+"""How long the screen is blocked while a reply streams, compared with Textual's `Markdown.get_stream`.
 
-A list of 80 items, a table of 80 rows and 300 lines of code arrive at 150 tokens a second while a person types 10 keys
-a second. A ticker of 1 ms finds the longest time in which the event loop did nothing else; a key counts as answered
-when the screen that shows it has been painted.
+A list of 80 items, a table of 80 rows and 300 lines of code arrive at 150 tokens a second while 10 keys a second are
+typed. A ticker of 1 ms measures the longest time for which the event loop was blocked; a key's latency ends when its
+screen has been painted.
 
     python benchmarks/stream.py [--runs 3] [--rate 150]
 """
@@ -35,7 +35,7 @@ KEY_INTERVAL_S = 0.1
 
 
 class Ours(App[None]):
-    """The transcript and the composer of this program."""
+    """This program's transcript and composer."""
 
     def compose(self) -> ComposeResult:
         yield Transcript()
@@ -55,7 +55,7 @@ class Ours(App[None]):
 
 
 class Peer(App[None]):
-    """Textual's own way: `Markdown.get_stream` in an anchored container."""
+    """Textual's `Markdown.get_stream` in an anchored container."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -75,7 +75,7 @@ class Peer(App[None]):
 
 @dataclass
 class Measured:
-    """Longest stall of each run, and the time from each key to the painted screen, in milliseconds."""
+    """Longest stall of each run, and the latency of each key, in milliseconds."""
 
     stalls_ms: list[float] = field(default_factory=list)
     keys_ms: list[float] = field(default_factory=list)
@@ -95,7 +95,7 @@ async def measure(app: Ours | Peer, text: str, rate: float, into: Measured) -> N
         app.query_one(TextArea).focus()
         await pilot.pause(0.5)
         gc.collect()
-        gc.freeze()  # as the program does once it has painted
+        gc.freeze()  # as the program does after the first paint
         stalls: list[float] = []
         tasks = [asyncio.create_task(tick(stalls)), asyncio.create_task(type_keys(app, into.keys_ms))]
         await app.start()
@@ -111,7 +111,7 @@ async def measure(app: Ours | Peer, text: str, rate: float, into: Measured) -> N
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in tokens of one to seven characters, the same ones each time."""
+    """`text` in tokens of one to seven characters, the same each time."""
     lengths = random.Random(0)
     cut = []
     while text:
@@ -122,7 +122,7 @@ def pieces(text: str) -> list[str]:
 
 
 async def tick(stalls_ms: list[float]) -> None:
-    """Note how much later than 1 ms each tick comes."""
+    """Record how much later than 1 ms each tick comes."""
     last_s = perf_counter()
     while True:
         await asyncio.sleep(0.001)
@@ -132,7 +132,7 @@ async def tick(stalls_ms: list[float]) -> None:
 
 
 async def type_keys(app: App[None], keys_ms: list[float]) -> None:
-    """Type, and note when the screen with each key has been painted."""
+    """Type keys, and record when each key's screen has been painted."""
     area = app.query_one(TextArea)
     while True:
         await asyncio.sleep(KEY_INTERVAL_S)

@@ -1,14 +1,14 @@
-"""What settings suit: held-out perplexity and general text after trainings of so many tokens, by corpus, size and rate.
+"""Search for good defaults: held-out perplexity and general text after trainings, by corpus, size, tokens and settings.
 
 python -m benchmarks.sweep --table --out results.jsonl
 python -m benchmarks.sweep --corpus FILE [--corpus FILE ...] [--sizes 30,300,0] [--tokens 54000,216000,810000]
     [--set learning_rate=1e-3,3e-3] [--set tokens_per_step=1024,2048] [--out results.jsonl]
 
-A corpus is a file that `finetune data --file` takes, or `chatterbot:english`, `chatterbot:chinese` (the wheel
-chatterbot-corpus). Sizes are conversations; 0: all. Tokens stand for minutes, so that the machine's speed on the day
-doesn't matter: 54,000 are one minute at 900 tokens/s. Every combination of what --set lists is tried. Conversations are
-split 80/10/10, near-duplicates together, as `finetune data` does. Results are added to the file line by line, and what
-is there already isn't measured again.
+A corpus is a file for `finetune data --file`, or `chatterbot:english`, `chatterbot:chinese` (the wheel
+chatterbot-corpus). Sizes are numbers of conversations; 0: all. Tokens are used in place of minutes, so that the
+machine's speed doesn't matter: 54,000 are one minute at 900 tokens/s. All combinations of --set values are tried.
+Conversations are split 80/10/10 with near-duplicates together, as by `finetune data`. Results are appended to the file,
+and results in the file aren't measured again.
 """
 
 import argparse
@@ -25,18 +25,18 @@ from typing import Any
 from benchmarks.engine_runs import headline, model_path
 
 TESTED_TOKENS = 40_000
-"""Of the test part, base and adapter each."""
+"""Tokens of the test part, for base and adapter each."""
 
 
 def candidates(corpus: str) -> list[Any]:
-    """Everything that a corpus has to learn."""
-    from finetune.data import sources
+    """All candidates of a corpus."""
+    from finetune.data import example_files
     from finetune.data.example import Example
     from finetune.data.select import Candidate, Selection
     from prompts.message import Message
 
     if not corpus.startswith("chatterbot:"):
-        return list(sources.from_file(Path(corpus), Selection(everything=True), Counter()))
+        return list(example_files.from_file(Path(corpus), Selection(everything=True), Counter()))
     import chatterbot_corpus
     import yaml
 
@@ -51,7 +51,7 @@ def candidates(corpus: str) -> list[Any]:
 
 
 def parts(corpus: str, size: int) -> dict[str, list[Any]]:
-    """The examples of each part. With a size the training part holds about so many conversations, the others all."""
+    """Examples of each part. `size`: conversations in the training part; other parts are complete."""
     from finetune.data.split import Shares, split
 
     found: dict[str, list[Any]] = {"train": [], "validation": [], "test": []}
@@ -68,14 +68,14 @@ def parts(corpus: str, size: int) -> dict[str, list[Any]]:
 
 @dataclass
 class Asked:
-    """What base and adapter are compared on: the rows of each example, and its group. The base is asked once."""
+    """Rows for comparing base and adapter, with the group of each example. The base's losses are cached."""
 
     items: list[Any]
     groups: list[int]
     before: list[float] = field(default_factory=list)
 
     def sums(self, trainee: Any) -> list[list[Any]]:
-        """Of each example the nats under base and adapter, the supervised tokens, and the group."""
+        """[nats under the base, under the adapter, supervised tokens, group] of each example."""
         after = losses(trainee, self.items)
         if not self.before:
             with trainee.base():
@@ -84,8 +84,8 @@ class Asked:
 
 
 def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: int) -> Asked:
-    """The first examples, up to so many tokens."""
-    from finetune.prove.on_test import rows_of_test
+    """The first examples with at most `most_tokens` tokens."""
+    from finetune.prove.measures import rows_of_test
 
     items, tokens = list[Any](), 0
     for rows in rows_of_test("supervised", examples, tokenizer).items:
@@ -96,7 +96,7 @@ def asked(examples: list[Any], groups: list[int], tokenizer: Any, most_tokens: i
 
 
 class Bench:
-    """The lessons of one corpus of one size, and its test part."""
+    """Lessons of a corpus at one size, and its test part."""
 
     def __init__(self, base: Any, examples: dict[str, list[Any]]) -> None:
         from finetune.data.lessons import lessons
@@ -106,30 +106,30 @@ class Bench:
             only: lessons("supervised", examples["train"], replace(tokenizer, questions=not only), 0)
             for only in (False, True)
         }
-        """By whether the replies alone are learned."""
+        """Lessons by assistant_only_loss."""
         self.validation = lessons("supervised", examples["validation"], tokenizer, 0)
         self.test = asked(examples["test"], examples["groups"], tokenizer, TESTED_TOKENS)
 
     def run(self, settings: dict[str, Any], tokens: int, general: Asked) -> dict[str, Any]:
-        """The figures of one training."""
-        from finetune.prove.measure import perplexity
+        """Figures of one training."""
+        from finetune.prove.paired import perplexity
 
         trainee, told = self.trained(settings, tokens)
         named = {"held out": self.test, "general text": general}
         return told | {name: perplexity(name, name, *one.sums(trainee)).as_json() for name, one in named.items()}
 
     def trained(self, settings: dict[str, Any], tokens: int) -> tuple[Any, dict[str, Any]]:
-        """(the trained model, the figures of its training)."""
+        """(trained model, figures of its training)."""
         import torch
         import transformers
         from accelerate import Accelerator
 
         from finetune import defaults, plan
         from finetune.config import TrainConfig
-        from finetune.network import adapters, losses
-        from finetune.network.model import precision_of
+        from finetune.network import losses, trainable
+        from finetune.network.trainee import precision_of
         from finetune.run_folder import RunFolder
-        from finetune.train.loop import Trainer
+        from finetune.train.trainer import Trainer
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
@@ -142,7 +142,7 @@ class Bench:
         steps = max(1, round(tokens / shape.tokens_per_step))
         shape = replace(shape, steps=steps, validate_every=steps + 1)
         torch.manual_seed(0)
-        model = adapters.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
+        model = trainable.prepare(self.base.load(precision_of("auto", cpu), cpu), config, steps, "base")
         objective, folder = losses.objective(train, [], config), RunFolder
         trainer = Trainer(
             Accelerator(cpu=True),
@@ -164,7 +164,7 @@ class Bench:
 
 
 def losses(trainee: Any, items: list[Any]) -> list[float]:
-    """Nats of each item."""
+    """Loss of each item, in nats."""
     import torch
 
     from finetune.network.both import sums_of
@@ -173,7 +173,7 @@ def losses(trainee: Any, items: list[Any]) -> list[float]:
 
 
 def combinations(given: list[str]) -> Iterator[dict[str, Any]]:
-    """Every choice of one value for each setting."""
+    """All combinations of one value for each setting."""
     from finetune.config import TrainConfig
 
     kinds = {name: type(value) for name, value in TrainConfig().as_json().items()}
@@ -187,7 +187,7 @@ def _value(kind: type, text: str) -> Any:
 
 
 def table(file: Path) -> Iterator[str]:
-    """The lines of a Markdown table of the results in a file."""
+    """Lines of a Markdown table of the results in a file."""
     yield "| corpus | conversations | tokens | settings | steps | held out | general text |"
     yield "|---|--:|--:|---|--:|--:|--:|"
     for line in file.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""Classifying a file, rendering a template and listing them, as a person's commands do it.
+"""Time to classify a file, list the templates and render one, as by the commands.
 
 python -m benchmarks.tasks [--rows 1000]
 """
@@ -46,7 +46,7 @@ Topic, in one word:
 
 
 async def classify(paths: Paths, rows: int) -> float:
-    """Seconds for a file of texts of about 40 tokens, the engine being loaded."""
+    """Seconds to classify a file of texts of about 40 tokens, with the engine loaded."""
     source = paths.data / "rows.jsonl"
     texts = (" ".join(COMMON[(number * 7 + at * 13) % len(COMMON)] for at in range(38)) for number in range(rows))
     source.write_text("".join(json.dumps({"input": text}) + "\n" for text in texts))

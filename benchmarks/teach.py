@@ -1,16 +1,16 @@
-"""Corrections taught one after the other: whether they are said, in which words, and what else changes.
+"""Corrections taught one by one: whether they are said, in other words too, and what else changes.
 
 python -m benchmarks.teach [--home FOLDER] [--first N] [--count N] [--unrelated N] [--out results.jsonl]
     [--at-once] [--set steps=24 ...]
 
-Each of `data/corrections.jsonl` contradicts the default model. The home's log gets a conversation for each of them with
-the corrected reply, and the first 60 questions of the wheel chatterbot-corpus as other conversations. Then each is
-taught as `finetune teach` does, kept, and asked by the engine that chats, greedily: as it was asked, and in the three
-paraphrases of the file, which training never sees. A reply is right where it has one of the file's answer words. In
-the end all are asked again, and so are other questions of chatterbot-corpus that the log doesn't hold: a reply counts
-as unchanged where it is the same text, or shares at least half of its words with the one before (F1), or where their
-embeddings by all-minilm-l6-v2 have a cosine of at least 0.8. Each share is given by itself. A home that has some of
-the corrections already goes on after them, so that a run can be cut into pieces.
+Each of `data/corrections.jsonl` contradicts the default model. The home's log gets a conversation for each correction,
+and the first 60 questions of the wheel chatterbot-corpus as other conversations. Then each correction is taught as by
+`finetune teach`, kept, and asked greedily in the chat's engine: as originally asked, and in three paraphrases of the
+file that training never sees. A reply is right if it contains one of the file's answer words. At the end all are asked
+again, and so are questions of chatterbot-corpus that aren't in the log: a reply counts as unchanged if its text is the
+same, if it shares at least half of its words with the earlier reply (F1), or if their embeddings by all-minilm-l6-v2
+have a cosine of at least 0.8. Each share is printed. A home with some corrections continues after them, so that a run
+can be done in pieces.
 """
 
 import argparse
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 FILE = Path(__file__).parent / "data" / "corrections.jsonl"
 MODEL = "smollm2-135m-instruct"
 LOGGED = 60
-"""Other conversations in the log."""
+"""Number of other conversations in the log."""
 REPLY_TOKENS = 40
 ALIKE, NEAR = 0.5, 0.8
-"""Least F1 of the words, and least cosine of the embeddings, of two replies that say the same."""
+"""Smallest F1 of the words, and smallest cosine of the embeddings, of replies that count as the same."""
 
 
 def corrections() -> list[dict[str, Any]]:
-    """A question, its correction, three paraphrases, and words of which a right answer has one."""
+    """Questions with a correction, three paraphrases, and words of which a right answer contains one."""
     return [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
 
 def other_questions() -> list[str]:
-    """Of chatterbot-corpus, in an order by chance, each once."""
+    """Distinct questions of chatterbot-corpus in random order."""
     import random
 
     import chatterbot_corpus  # type: ignore[import-untyped]
@@ -61,7 +61,7 @@ def other_questions() -> list[str]:
 
 
 def logged(db: "Database", some: Sequence[tuple[str, str, str]]) -> list[int]:
-    """Conversations of a question, the model's reply and, where there is one, its correction; the corrections' ids."""
+    """Log conversations of (question, reply, correction or empty); returns the corrections' ids."""
     from assistant.store import conversations, curation, messages
     from assistant.store.messages import Outcome, Provenance
 
@@ -77,7 +77,7 @@ def logged(db: "Database", some: Sequence[tuple[str, str, str]]) -> list[int]:
 
 
 def says(engine: "Engine", questions: Sequence[str], adapter: Path | None) -> list[str]:
-    """Greedy replies, as the chat makes them."""
+    """Greedy replies, as in the chat."""
     from assistant.engine.generate.sampling import Sampling
     from assistant.events import Token
     from benchmarks.engine_runs import chat
@@ -97,7 +97,7 @@ def is_right(one: dict[str, Any], reply: str) -> bool:
 
 
 def unchanged(before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
-    """Shares of replies: of the same text, alike by words, near by embeddings, and any of these."""
+    """Shares of replies: same text, similar words, similar embeddings, and any of these."""
     from prompts.metrics import token_f1
 
     same = [one == other for one, other in zip(before, after, strict=True)]
@@ -169,11 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20, help="How many more are taught.")
-    parser.add_argument("--unrelated", type=int, default=100, help="Other questions that are asked.")
-    parser.add_argument("--at-once", action="store_true", help="All of them in one training.")
+    parser.add_argument("--count", type=int, default=20, help="Number of further corrections to teach.")
+    parser.add_argument("--unrelated", type=int, default=100, help="Number of other questions to ask.")
+    parser.add_argument("--at-once", action="store_true", help="Teach all corrections in one training.")
     parser.add_argument("--show", action="store_true", help="Print the replies that changed.")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="Of finetune.teach.loop.Pace.")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="Set a field of finetune.teach.loop.Pace."
+    )
     return parser.parse_args(arguments)
 
 
@@ -221,17 +223,17 @@ def _summary(known: dict[str, Any], said: Sequence[str], some: Sequence[dict[str
 
 
 def _general(paths: Any, adapter: Path | None) -> float:
-    """How much the perplexity of general text has risen, relative."""
+    """Relative rise of the perplexity of general text."""
     from finetune.base import opened_base
     from finetune.data import forgetting
     from finetune.network.both import Both
-    from finetune.prove.prove import forgotten
+    from finetune.prove.prove import forgetting_measure
 
     if adapter is None:
         return 0.0
     base = opened_base(paths, MODEL)
     rows = forgetting.rows(base.chat_format, base.context_tokens)
-    return forgotten(rows, Both.load(base, adapter)).difference
+    return forgetting_measure(rows, Both.load(base, adapter)).difference
 
 
 if __name__ == "__main__":

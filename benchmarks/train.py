@@ -1,15 +1,14 @@
-"""How fast the default model is trained on conversations, beside TRL's SFTTrainer at its best in the same run.
+"""Training speed of the default model on conversations, compared with TRL's SFTTrainer at its fastest in the same run.
 
 python -m benchmarks.train [--file FILE] [--rounds 3] [--tokens 60000]    tokens a second, peak memory, held-out loss
 python -m benchmarks.train --quality [--file FILE] [--minutes 4]          the commands, from data to proof
 
-FILE is whatever `finetune data --file` takes; without it the 30 conversations of tests/data. LoRA of rank 16 on all
-linear layers, the replies' tokens supervised, 2,048 tokens a step, the same learning rate, so many tokens of training
-each. TRL packs (best-fit decreasing) into rows of 1,024 tokens, one a pass, computes in bfloat16, takes the loss of the
-assistant's tokens alone and keeps its activations, which is its fastest of what was tried: rows of 1,024 and 2,048
-tokens, one, two and four a pass, with and without autocast. Each runs in a process of its own, which says its own peak
-memory. Held-out loss is in nats per token, computed by the same code for both adapters. TRL is installed with
-`pip install -e '.[dev]'`.
+FILE is a file for `finetune data --file`; default: the 30 conversations of tests/data. LoRA of rank 16 on all linear
+layers, replies supervised, 2,048 tokens a step, the same learning rate and number of tokens for both. TRL packs
+(best-fit decreasing) into rows of 1,024 tokens, one row a pass, computes in bfloat16, uses assistant_only_loss and
+keeps its activations; this was its fastest setting of rows of 1,024 and 2,048 tokens, one, two and four a pass, with
+and without autocast. Each runs in its own process, which reports its peak memory. Held-out loss is in nats per token,
+computed by the same code for both adapters. TRL is installed with `pip install -e '.[dev]'`.
 """
 
 import argparse
@@ -39,7 +38,7 @@ MARKED = (  # the default model's template, with what the assistant says marked 
 
 
 def parts(file: Path) -> tuple[list[Any], list[Any]]:
-    """(examples to train on, examples held out) of a file, a tenth of the conversations held out."""
+    """(training examples, held-out examples) of a file; a tenth of the conversations is held out."""
     from benchmarks.sweep import parts as split
 
     found = split(str(file), 0)
@@ -47,7 +46,7 @@ def parts(file: Path) -> tuple[list[Any], list[Any]]:
 
 
 def ours(file: Path, tokens: int, folder: Path) -> None:
-    """Train with what `finetune train` is made of, keep the adapter, print speed and memory as JSON."""
+    """Train with `finetune train`'s code, save the adapter, print speed and memory as JSON."""
     import torch
     from accelerate import Accelerator
 
@@ -56,10 +55,10 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     from finetune.base import Base
     from finetune.config import TrainConfig
     from finetune.data.lessons import lessons
-    from finetune.network import adapters, losses
-    from finetune.network.model import precision_of
+    from finetune.network import losses, trainable
+    from finetune.network.trainee import precision_of
     from finetune.run_folder import RunFolder
-    from finetune.train.loop import Trainer
+    from finetune.train.trainer import Trainer
 
     torch.set_num_threads(default_threads())
     base, cpu = Base.open(model_path()), torch.device("cpu")
@@ -74,7 +73,7 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     learned = lessons("supervised", parts(file)[0], base.tokenizer_of_rows(), 0)
     shape = plan.shape(learned, config, cpu)
     torch.manual_seed(0)
-    model = adapters.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
+    model = trainable.prepare(base.load(precision_of("auto", cpu), cpu), config, shape.steps, "base")
     objective = losses.objective(learned, [], config)
     run_folder: Any = RunFolder
     trainer = Trainer(Accelerator(cpu=True), model, config, shape, learned, objective, learned, objective, run_folder)
@@ -82,17 +81,17 @@ def ours(file: Path, tokens: int, folder: Path) -> None:
     began_s, supervised, computed = 0.0, 0, 0
     for number, blocks in zip(range(shape.steps), plan.steps_of_blocks(learned, shape, 0, 0), strict=False):
         trainer._step(blocks)
-        if number == 0:  # prepares the kernels
+        if number == 0:  # warm-up of the kernels
             began_s = time.monotonic()
             continue
         supervised += sum(len(block.sources) for block in blocks)
         computed += sum(block.tokens for block in blocks)
     say(supervised, computed, time.monotonic() - began_s)
-    adapters.save(model, folder)
+    trainable.save(model, folder)
 
 
 def trl(file: Path, tokens: int, folder: Path, base: str) -> None:
-    """Train with TRL's SFTTrainer, keep the adapter, print speed and memory as JSON."""
+    """Train with TRL's SFTTrainer, save the adapter, print speed and memory as JSON."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -178,7 +177,7 @@ def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
     """Nats per supervised token of the held-out conversations under an adapter."""
     from finetune.base import Base
     from finetune.network.both import Both
-    from finetune.prove.on_test import rows_of_test
+    from finetune.prove.measures import rows_of_test
 
     base = Base.open(model_path())
     rows, items, tokens = rows_of_test("supervised", parts(file)[1], base.tokenizer_of_rows()).items, [], 0
@@ -191,7 +190,7 @@ def held_out(file: Path, folder: Path, most_tokens: int = 40_000) -> float:
 
 
 def as_hugging_face(folder: str) -> None:
-    """The default model as TRL loads it."""
+    """Save the default model in the format that TRL loads."""
     import torch
 
     from finetune.base import Base
@@ -223,7 +222,7 @@ def speed(file: Path, rounds: int, tokens: int) -> None:
 
 
 def quality(file: Path, minutes: float) -> None:
-    """A whole round by the commands, in a home of its own."""
+    """Run all commands from data to proof, in a temporary home."""
     headline()
     with tempfile.TemporaryDirectory() as root:
         models = Path(root) / "data" / "models"

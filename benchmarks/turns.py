@@ -1,4 +1,4 @@
-"""Time to the first token at turn 1 and at turn 50 of one conversation, and after an edit and a regenerate.
+"""Time to the first token at turns 1 and 50 of a conversation, and after an edit and a regenerate.
 
 python -m benchmarks.turns [--runs 3]
 """
@@ -24,7 +24,7 @@ def reply(engine: Engine, messages: list[Message]) -> tuple[str, Finished]:
 
 
 def conversation(engine: Engine) -> dict[str, tuple[float, int, int]]:
-    """(seconds to the first token, tokens of the prompt, of them cached) of some of its turns."""
+    """(seconds to the first token, prompt tokens, cached prompt tokens) of some turns."""
     engine._model.conversations.clear()
     messages: list[Message] = []
     seen = {}

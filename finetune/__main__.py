@@ -1,10 +1,10 @@
-"""`finetune`: one command of a training round. Also `python -m finetune`, and `accelerate launch -m finetune`."""
+"""The `finetune` command. Also `python -m finetune`, and `accelerate launch -m finetune` on several GPUs."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line and exit with its code: 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C."""
     from assistant.engine.hardware.machine import share_cores
 
     share_cores()

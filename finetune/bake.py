@@ -1,8 +1,8 @@
-"""Bake: what a template makes the model say, it learns to say without the template.
+"""Bake a template into a model: learn to reply as with the template, without it.
 
-The base answers each input with the template; input and reply alone are what is learned (the "hard" form of context
-distillation, https://arxiv.org/abs/2112.00861). On replies that were held out it is then told how much of the gap
-between the base without the template and the base with it is closed.
+The base answers each input with the template; the bare input and the reply are learned ("hard" context distillation,
+https://arxiv.org/abs/2112.00861). On held-out replies `reached` measures how much of the gap between the base without
+and with the template is closed.
 """
 
 from collections import Counter
@@ -26,15 +26,15 @@ from finetune.config import TrainConfig
 from finetune.data import dataset
 from finetune.data.dataset import Request
 from finetune.data.example import Example
+from finetune.data.example_files import text_key
 from finetune.data.select import Candidate, Selection
-from finetune.data.sources import known_by
 from finetune.data.split import split
 from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Both
 from finetune.network.greedy import Reply
 from finetune.prove import prove
-from finetune.prove.measure import Gap, Measure, share
-from finetune.prove.measure import gap as measured_gap
+from finetune.prove.paired import Gap, Measure, share
+from finetune.prove.paired import gap as measured_gap
 from finetune.run_folder import only_training
 from finetune.train import run
 from prompts.message import Message
@@ -47,28 +47,31 @@ if TYPE_CHECKING:
     from assistant.tasks.task import Outcome, Task
 
 COMPARED = 64
-"""Replies whose greedy choices are compared: each takes three forward passes."""
+"""Replies whose greedy tokens are compared; each takes three forward passes."""
 KINDS = ("chat", "text")
-"""Kinds of template whose whole reply is what is wanted of them."""
+"""Kinds of template that produce a free reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An input. `conversation` and `message_id`: as a candidate has them."""
+    """An input to answer. `conversation` and `message_id` as in `Candidate`."""
 
     text: str
     conversation: str
     message_id: int | None = None
 
     def answered(self, reply: str) -> Candidate:
-        """What is learned: the bare input, and the reply."""
+        """The example to learn: the bare input and the reply."""
         said = (Message("user", self.text), Message("assistant", reply))
         return Candidate(Example(said, frozenset({1})), self.conversation, self.message_id, said=self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is baked: a template with its inputs. Raises `TrainingRefused`, and `InputsInvalid` for what is missing."""
+    """A template with values for its inputs.
+
+    Raises `TrainingRefused` for a template that can't be baked, `InputsInvalid` for missing or unknown values.
+    """
 
     template: Template
     values: Mapping[str, str]
@@ -77,15 +80,15 @@ class Recipe:
         name, kind = self.template.name, self.template.kind
         if kind not in KINDS:
             raise TrainingRefused(
-                f"{name} is of the kind {kind}, which can't be baked: only what writes a reply can, so the kinds "
-                f"{' and '.join(KINDS)}. For labels there is `finetune data --kind label --template {name}`."
+                f"{name} is of kind {kind} and can't be baked: only the kinds {' and '.join(KINDS)} write a reply. "
+                f"For labels use `finetune data --kind label --template {name}`."
             )
         if self.template.reasoning:
-            raise TrainingRefused(f"{name} reasons before its answer, which can't be baked. Choose one that doesn't.")
+            raise TrainingRefused(f"{name} reasons before its answer and can't be baked. Choose another template.")
         complete(self.template, self.values)
 
     def prompt(self, example: Example, base: Base) -> list[Message]:
-        """What the base was asked with, for the input of an example."""
+        """The prompt with the template, for the input of an example."""
 
         def cut(text: str, tokens: int) -> str:
             return str(base.tokenizer.decode(base.tokenizer.encode(text, add_special_tokens=False)[:tokens]))
@@ -93,14 +96,14 @@ class Recipe:
         return render(self.template, example.messages[:-1], self.values, cut=cut)
 
     def is_of(self, dataset_: Dataset) -> bool:
-        """Whether the replies of a dataset were made by it."""
+        """Whether the replies of a dataset were made with this template and these values."""
         source = dataset_.source
         same = source.get("template_hash") == self.template.hash and source.get("values") == dict(self.values)
         return bool(source.get("baked")) and same
 
 
 def refuse_training(paths: Paths, config: TrainConfig) -> None:
-    """Raise `TrainingRefused` for what would only show once all replies are made."""
+    """Raise `TrainingRefused` for settings that the training would refuse, before any reply is generated."""
     if PartialState().num_processes > 1:
         raise TrainingRefused("A bake runs in one process. Start it without `accelerate launch`.")
     run.refuse_settings(config)
@@ -108,23 +111,23 @@ def refuse_training(paths: Paths, config: TrainConfig) -> None:
         pass
 
 
-# -- what is asked ------------------------------------------------------------------------------------------------
+# -- inputs -------------------------------------------------------------------------------------------------------
 
 
 def inputs_of_file(path: Path, column: str = INPUT) -> Iterator[Asked]:
-    """Of a .jsonl, .csv or .txt file. Raises `InputUnreadable`."""
+    """Inputs from a .jsonl, .csv or .txt file. Raises `InputUnreadable`."""
     from assistant.tasks.rows import InputUnreadable, rows
 
     for number, row in enumerate(rows(path), 1):
         text = row.get(column)
         if not isinstance(text, str):
             known = ", ".join(row) or "nothing"
-            raise InputUnreadable(f"{path}, row {number}: no text {column!r}, but {known}. Name the column of inputs.")
-        yield Asked(text, known_by(text))
+            raise InputUnreadable(f"{path}, row {number}: no text {column!r}, but {known}. Name the input column.")
+        yield Asked(text, text_key(text))
 
 
 def inputs_of_log(db: Database) -> Iterator[Asked]:
-    """What each conversation of the log began with, oldest first."""
+    """The first user message of each conversation in the log, oldest first."""
     ids = sorted(one.id for one in conversations.page(db, 0, -1))
     for conversation in stored.read(db, ids):
         if conversation.path and (first := conversation.path[0]).role == "user":
@@ -132,9 +135,9 @@ def inputs_of_log(db: Database) -> Iterator[Asked]:
 
 
 def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Redactor | None") -> list[Asked]:
-    """The inputs that will be asked: without empty ones and doubles, personal data replaced.
+    """The inputs to answer: without empty inputs and duplicates, personal data replaced.
 
-    Raises `TrainingRefused` where there are too few for the parts of a dataset, before any is asked.
+    Raises `TrainingRefused` if there are too few to split into the parts of a dataset.
     """
     first: dict[str, Asked] = {}
     for one in found:
@@ -143,7 +146,7 @@ def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Red
             first.setdefault(text, replace(one, text=text))
     if not first:
         where = f"{request.files[0]} holds" if request.files else "The log holds"
-        raise TrainingRefused(f"{where} no inputs. Give --data a file with one a line, or chat first.")
+        raise TrainingRefused(f"{where} no inputs. Give --data a file with one input a line, or chat first.")
     split([one.answered("") for one in first.values()], request.shares, request.seed, dataset.tested(db))
     return list(first.values())
 
@@ -151,25 +154,25 @@ def ready(db: Database, found: Sequence[Asked], request: Request, redactor: "Red
 def request_of(
     recipe: Recipe, file: Path | None, model: str, seed: int, replay: Path | None = None, share: float = 0.1
 ) -> Request:
-    """What the dataset will say of where it comes from. `replay`, `share`: general text in it, against forgetting."""
+    """Description of the dataset's origin. `replay`, `share`: general text to mix in, against forgetting."""
     selection = Selection(template=recipe.template, values=recipe.values)
     return Request(selection, (file,) if file else (), seed=seed, replay=replay, replay_share=share, baked=model)
 
 
-# -- what is answered ---------------------------------------------------------------------------------------------
+# -- replies ------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Answers:
-    """The replies so far, and what of them can't be learned, by the reason."""
+    """Replies so far, and counts of those that can't be learned, by reason."""
 
     candidates: list[Candidate] = field(default_factory=list)
     left: Counter[str] = field(default_factory=Counter)
     error: str = ""
-    """Why the first input failed that did."""
+    """Message of the first failure."""
 
     def take(self, one: Asked, outcome: "Outcome") -> None:
-        """Note what came of an input."""
+        """Record the outcome of an input."""
         text = outcome.get("text", "").strip()
         if "error" in outcome:
             self.left["inputs that failed"] += 1
@@ -183,7 +186,7 @@ class Answers:
 
 
 async def answers(task: "Task", inputs: Sequence[Asked], progress: Callable[[int, int], None]) -> Answers:
-    """What the task's model replies to each input. Raises `TrainingRefused` where nothing of it can be learned."""
+    """The task's replies to the inputs. Raises `TrainingRefused` if none can be learned."""
     from assistant.tasks.run import asked
 
     found = Answers()
@@ -203,45 +206,45 @@ async def answers(task: "Task", inputs: Sequence[Asked], progress: Callable[[int
 def freeze(
     db: Database, name: str, request: Request, found: Answers, tokenizer: Tokenizer, redactor: "Redactor | None"
 ) -> Dataset:
-    """Keep inputs and replies as a dataset."""
+    """Store inputs and replies as a dataset."""
     return dataset.freeze(db, name, dataset.made_of(db, request, found.candidates, found.left, tokenizer, redactor))
 
 
-def there_already(db: Database, name: str, recipe: Recipe, request: Request) -> Dataset | None:
-    """The dataset of that name, where it is what is asked for. Raises `StoreError` where it is another one."""
+def existing_dataset(db: Database, name: str, recipe: Recipe, request: Request) -> Dataset | None:
+    """The dataset of that name, if it was made with the same settings. Raises `StoreError` if it was not."""
     found = next((one for one in datasets.every(db) if one.name == name), None)
     wanted = request.as_json()
     alike = found and all(found.source.get(one) == wanted[one] for one in ("baked", "file", "replay", "replay_share"))
     if found and not (alike and recipe.is_of(found)):
-        raise StoreError(f"There is a dataset {name!r} already, of something else. Choose another --name.")
+        raise StoreError(f"There is already a dataset {name!r}, made with other settings. Choose another --name.")
     return found
 
 
-# -- what was reached ---------------------------------------------------------------------------------------------
+# -- result -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Reached:
-    """On the replies that were held out. `choices`: at what share of a reply's places the greedy choice is that of the
-    base with the template."""
+    """Figures on held-out replies. `choices`: share of the reply's tokens whose greedy choice equals the base's with
+    the template."""
 
     gap: Gap
     choices: Measure
     too_long: int
-    """Held-out replies that don't fit the context with the template before them."""
+    """Held-out replies that don't fit the context together with the template."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The figures as plain JSON."""
         return {"gap": asdict(self.gap), "choices": self.choices.as_json(), "too_long": self.too_long}
 
 
 def reached(db: Database, paths: Paths, run_name: str, recipe: Recipe, *, seed: int = 0) -> Reached:
-    """How near a run came to its template, kept with its result. Raises `TrainingRefused`."""
+    """Measure how closely a run reproduces its template, and store it with the run. Raises `TrainingRefused`."""
     about = prove.subject(db, paths, run_name)
     if not recipe.is_of(about.dataset):
         raise TrainingRefused(
-            f"The dataset of {run_name} was not baked from {recipe.template.name} as it is now, with these values. "
-            "Give it as it was, or bake it under another --name."
+            f"The dataset of {run_name} was not baked from {recipe.template.name} as it is now with these values. "
+            "Give the same template and values, or bake under another --name."
         )
     base = base_of(paths, about.run)
     tokenizer = base.tokenizer_of_rows(base.context_tokens)
@@ -266,7 +269,7 @@ def reached(db: Database, paths: Paths, run_name: str, recipe: Recipe, *, seed: 
 
 
 def _prompts(recipe: Recipe, example: Example, base: Base) -> tuple[Sequence[Message], Sequence[Message]]:
-    """(without the template, with it)."""
+    """(prompt without the template, prompt with it)."""
     return example.messages[:-1], recipe.prompt(example, base)
 
 

@@ -1,7 +1,6 @@
-"""The model that is trained: its folder made ready, its tokenizer and format, its weights not loaded.
+"""A base model on disk: folder, tokenizer and chat format. Its weights are loaded on request.
 
-Loads no torch until something of the weights or of transformers' configuration is needed: making a dataset needs
-neither.
+torch and transformers' configuration are imported only when needed: making a dataset uses the tokenizer alone.
 """
 
 import logging
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_TOKENS = 3072
-"""Of one row, or the model's context where that is shorter: 1,024 tokens before each reply of a longer conversation."""
+"""Longest row, or the model's context if shorter: 1,024 tokens before each reply of a longer conversation."""
 OTHERWISE_TOKENS = 2048
-"""Context of a model that names none."""
+"""Context length of a model whose configuration names none."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A model's folder made ready, its weights not loaded."""
+    """A model's folder, checked and ready; the weights are not loaded."""
 
     folder: Path
     tokenizer: Any
@@ -39,7 +38,7 @@ class Base:
 
     @classmethod
     def open(cls, folder: Path) -> "Base":
-        """Converts a GGUF file the first time. Raises a `ModelError`."""
+        """The model in `folder`, converted from GGUF the first time. Raises `ModelError`."""
         ready = model_folder.ready(folder, _log_progress)
         weight_files.check(ready)
         tokenizer = model_folder.load_tokenizer(ready)
@@ -54,12 +53,12 @@ class Base:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the weights, as the engine tells it with each reply."""
+        """SHA-256 of the weights, the same that the engine reports with each reply."""
         return weight_files.sha256(self.folder)
 
     @cached_property
     def context_tokens(self) -> int:
-        """The longest sequence that the model was made for. Raises `ModelUnsupported`."""
+        """Longest sequence that the model was trained for, in tokens. Raises `ModelUnsupported`."""
         named = "max_position_embeddings"
         table = weight_files.read_json(self.folder / "config.json")
         text = table.get("text_config")
@@ -70,25 +69,25 @@ class Base:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has, as its files say."""
+        """Number of weights, by the headers of the model's files."""
         from assistant.engine.formats import weights
 
         return weights.stored(self.folder, own_forward=True).parameters
 
     def tokenizer_of_rows(self, longest: int = 0) -> Tokenizer:
-        """What makes rows of at most `longest` tokens, or 0: of as many as are usual and the context holds."""
+        """A tokenizer for rows of at most `longest` tokens; 0: of `LONGEST_TOKENS` or the model's context."""
         limit = min(self.context_tokens, longest or LONGEST_TOKENS)
         return Tokenizer.of(self.chat_format, limit, self.tokenizer.eos_token_id)
 
     def load(self, dtype: "torch.dtype", device: "torch.device") -> Any:
-        """Transformers' model, nothing of it trained yet."""
+        """Transformers' model on `device`, with its weights in `dtype`."""
         from assistant.engine.formats import weights
 
         return weights.load(self.folder, dtype, device)
 
 
 def base_of(paths: Paths, run: Run) -> Base:
-    """The model that a run was trained on. Raises `TrainingRefused` where it is another one by now."""
+    """The model that a run was trained on. Raises `TrainingRefused` if its weights have changed since."""
     base = opened_base(paths, run.model)
     if base.hash != run.base_hash:
         raise TrainingRefused(f"{run.model} has other weights than when {run.name} was trained on it.")
@@ -96,12 +95,12 @@ def base_of(paths: Paths, run: Run) -> Base:
 
 
 def opened_base(paths: Paths, model: str) -> Base:
-    """A model of this machine. Raises `TrainingRefused` for one that another server runs."""
+    """An installed model. Raises `TrainingRefused` for a model on another server."""
     return Base.open(_folder(paths, model))
 
 
 def opened_folder(paths: Paths, model: str) -> Path:
-    """The folder of a model of this machine, ready and whole. Raises as `opened_base`."""
+    """The folder of an installed model, checked and ready. Raises the errors of `opened_base`."""
     ready = model_folder.ready(_folder(paths, model), _log_progress)
     weight_files.check(ready)
     return ready

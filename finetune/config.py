@@ -1,4 +1,4 @@
-"""What can be set of a training. Every field's docstring is its documentation: `finetune train --help` prints it."""
+"""Settings of a training. Every field's docstring is its documentation: `finetune train --help` prints it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,83 +16,84 @@ Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "poly
 Precision = Literal["auto", "bfloat16", "float32", "bf16", "fp32"]
 
 FORGETTING_LIMIT = 0.01
-"""How much higher the perplexity of general text may get, relative."""
+"""Largest relative increase of the perplexity on general text with which an adapter may be promoted."""
 
 MOST_REPLAY = 0.9
-"""Of the tokens of a step: the rest is left for what is new."""
+"""Largest share of a training's tokens that may be replayed; the rest is for new examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One training, without what it is trained on."""
+    """Settings of one training; the dataset and the model are given separately."""
 
     method: Method = "lora"
-    """What is trained beside or in the base: a low-rank adapter (`lora`, and its kin `rslora`, `dora`, `adalora`,
-    `qlora`), `ia3`, `prefix` or `prompt` tokens, the `top-layers`, or all of it (`full`)."""
+    """Which weights are trained: a low-rank adapter (`lora`, `rslora`, `dora`, `adalora`, `qlora`), `ia3`, `prefix` or
+    `prompt` tokens, the model's `top-layers`, or all its weights (`full`). The default needs the least memory for its
+    quality."""
     objective: Objective = "auto"
-    """`supervised` (say what was said), `dpo` (prefer one reply to another), `kto` (thumbs alone), `label` (name the
-    class); `auto`: what the dataset is made for."""
+    """`supervised` (imitate replies), `dpo` (prefer one reply to another), `kto` (single ratings), `label` (choose the
+    class), `entities` (mark spans); `auto`: the objective that the dataset's kind is made for."""
     assistant_only_loss: bool = False
-    """Learn the replies alone; else the question of each reply too, which says more of how people talk here."""
+    """Learn the replies only. Off by default: the user's turns before them are more text to adapt to."""
     rank: int = 16
-    """Rank of a low-rank adapter; number of prefix or prompt tokens."""
+    """Rank of a low-rank adapter, or number of prefix or prompt tokens. 16 holds a log of some thousand replies."""
     alpha: float = 0.0
-    """Scale of a low-rank adapter; 0: twice its rank."""
+    """Scale of a low-rank adapter; 0: twice its rank, so that the learning rate suits every rank."""
     layers: int = 4
-    """How many of the last layers `top-layers` trains."""
+    """Number of last layers that `top-layers` trains; few, so that their optimiser state fits beside the model."""
     targets: tuple[str, ...] = ()
-    """Names of the linears that get an adapter; none: all of them but the head."""
+    """Names of the linear layers that get an adapter; none given: all of them except the output head."""
     learning_rate: float = 0.0
-    """0: what suits the method and the model's size."""
+    """Peak learning rate; 0: chosen by the method and the model's width, as the best rate depends on both."""
     epochs: float = 0.0
-    """How often each example is seen; 0: twice, or with a budget up to three times."""
+    """Passes over the training part; 0: two, or at most three with a budget."""
     steps: int = 0
-    """Optimiser steps; 0: as many as the epochs make."""
+    """Number of optimiser steps; 0: as many as the epochs need."""
     budget_minutes: float = 0.0
-    """Stop after so many minutes; 0: no limit. The schedule of the learning rate is laid out for it."""
+    """Time limit in minutes, which the learning-rate schedule is planned for; 0: no limit."""
     tokens_per_step: int = 0
-    """Tokens of one optimiser step, over all processes; 0: from 1,024 in a short training to 4,096 in a long one."""
+    """Tokens of one optimiser step over all processes; 0: from 1,024 in a short training to 4,096 in a long one, so
+    that there are at least 200 steps where possible."""
     tokens_at_once: int = 0
-    """Tokens of one forward pass, a part of a step; 0: 2,048 on a CPU, 8,192 on a GPU, fewer where memory runs out."""
+    """Tokens of one forward pass, a part of a step; 0: 2,048 on a CPU, 8,192 on a GPU, fewer if memory runs out."""
     block_tokens: int = 0
-    """Most tokens of a row: a longer conversation becomes windows. 0: 3,072."""
+    """Longest row in tokens; longer conversations are cut into windows. 0: 3,072, or the model's context if shorter."""
     optimizer: Optimizer = "adamw"
-    """`adamw`; `adafactor` keeps less state for each trained number, `sgd` none."""
+    """`adamw`, the usual choice; `adafactor` needs less optimiser state for each trained weight, `sgd` none."""
     schedule: Schedule = "cosine"
-    """Course of the learning rate after the warm-up: falls as a `cosine` or in a line (`linear`), stays (`constant`),
-    or another schedule of transformers."""
+    """Learning rate after the warm-up: `cosine` or `linear` decay, `constant`, or another schedule of transformers."""
     warmup: float = 0.05
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps in which the learning rate rises from 0; 0.05 avoids a large first step."""
     weight_decay: float = 0.0
-    """Share of each trained weight that a step takes away, times the learning rate; adapters are small without it."""
+    """Share of each trained weight removed by a step, times the learning rate; 0, as adapters stay small without it."""
     dropout: float = 0.0
-    """Of a low-rank adapter's input."""
+    """Dropout probability on a low-rank adapter's input; 0, as early stopping limits overfitting."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0: any."""
+    """Largest norm of the gradient, which is scaled down to it; 1 is the usual limit. 0: none."""
     beta: float = 0.1
-    """Of DPO and KTO: how far the model may go from its base."""
+    """How strongly DPO and KTO keep the model near its base: a higher value, a smaller change. 0.1 as in the papers."""
     checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, a third slower."""
+    """Recompute activations in the backward pass: less memory, a third slower."""
     precision: Precision = "auto"
-    """Of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`: bfloat16 where
-    the machine multiplies faster in it."""
+    """Number format of the base's weights and the activations: `bfloat16` (or `bf16`), `float32` (or `fp32`); `auto`:
+    bfloat16 where the machine multiplies faster in it."""
     replay_share: float = 0.4
-    """Of the tokens that a training from an adapter (`--from`) reads, the share from the datasets behind the adapter,
-    against forgetting; 0: none."""
+    """Share of the tokens replayed from earlier datasets when the training starts from an adapter (`--from`), against
+    forgetting; 0: none."""
     general_share: float = 0.0
-    """The same of general text; 0: a tenth from an adapter, none from the base."""
+    """Share of the tokens from general text, against forgetting; 0: a tenth from an adapter, none from the base."""
     seed: int = 0
-    """Of the order of the data and the first weights of an adapter. The same seed repeats a training exactly."""
+    """Seed of the data order and of the adapter's first weights. The same seed repeats a training exactly."""
     validate_every: int = 0
-    """Steps between two looks at the validation loss; 0: ten looks in all."""
+    """Steps between two measurements of the validation loss; 0: eight measurements in all."""
     patience: int = 3
-    """Looks without a better validation loss after which the training ends; 0: never."""
+    """Validation measurements without improvement after which the training stops; 3, as they are noisy. 0: never."""
     trackers: tuple[str, ...] = ()
-    """`tensorboard`, `wandb` or both write the course of the training into the run's folder. W&B stays offline unless
-    WANDB_MODE says otherwise."""
+    """`tensorboard`, `wandb` or both record the training in the run's folder. W&B stays offline unless WANDB_MODE says
+    otherwise."""
 
     def __post_init__(self) -> None:
-        """Raise `TrainingRefused` for what makes no sense."""
+        """Raise `TrainingRefused` for a value out of range or an unknown name."""
         for name, lowest in _LOWEST.items():
             if getattr(self, name) < lowest:
                 raise TrainingRefused(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
@@ -113,18 +114,18 @@ class TrainConfig:
             raise TrainingRefused("dropout and warmup are shares from 0 to 1.")
         if min(self.replay_share, self.general_share) < 0 or self.replay_share + self.general_share > MOST_REPLAY:
             raise TrainingRefused(
-                f"replay_share and general_share are shares from 0 to {MOST_REPLAY} together, not {self.replay_share} "
-                f"and {self.general_share}."
+                f"replay_share and general_share must be at least 0 and together at most {MOST_REPLAY}, not "
+                f"{self.replay_share} and {self.general_share}."
             )
 
     @property
     def changes_base(self) -> bool:
-        """Whether the model's own weights are trained: what comes of it is a model, not an adapter."""
+        """Whether the base's own weights are trained, so that the result is changed weights and not an adapter."""
         return self.method in ("top-layers", "full")
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "TrainConfig":
-        """What `as_json` made. A field that is no longer known is left out."""
+        """Read what `as_json` wrote. Unknown fields, from other versions, are ignored."""
         known = {one.name for one in dataclasses.fields(cls)}
         values: dict[str, Any] = {name: value for name, value in fields.items() if name in known}
         for name in ("targets", "trackers"):
@@ -132,7 +133,7 @@ class TrainConfig:
         return cls(**values)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The settings as plain JSON."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What a training will do: how many steps of how many tokens, and how often it looks at the validation part."""
+"""The plan of a training: steps, tokens of each step, and when the validation loss is measured."""
 
 import math
 import random
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from finetune.data.lessons import Lessons
 
 BLOCK_TOKENS = 1024
-"""Of the blocks that rows are packed into; a longer row is a block of its own."""
+"""Size of the blocks that rows are packed into; a longer row gets a block of its own."""
 CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE = 2048, 8192
-"""Tokens of a forward pass. On a CPU fewer are slower: two cores with AMX computed 810 tokens/s with 800 at once, 980
+"""Tokens of a forward pass. Fewer are slower on a CPU: two cores with AMX computed 810 tokens/s with 800 tokens, 980
 with 1,400 and 1,080 with 2,000."""
 CPU_TOKENS_ELSEWHERE = 512
-"""The same of a forward pass by transformers, which keeps five to ten times as much for the backward pass."""
+"""Tokens of a forward pass by transformers on a CPU, which keeps five to ten times as much for the backward pass."""
 LOOKS = 8
-"""At the validation loss, in a training."""
+"""Measurements of the validation loss in a training."""
 LOOK_SHARE = 0.1
-"""Of the time of a training, for all of them."""
+"""Share of a training's time that all validation measurements may take."""
 FEWEST_LOOKED_AT = 4096
-"""Tokens of a look, where the validation part has so many."""
+"""Tokens of a validation measurement, if the validation part has that many."""
 COUNTED_CHARACTERS = 1_000_000
-"""Of a training part that is tokenised before it begins; of what is more the length is an estimate."""
+"""Characters of the training part that are tokenised to plan it; the rest is extrapolated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How examples become steps. It is kept with a run: a resumed one must cut its data as before."""
+    """How examples become steps. Stored with a run, so that a resumed run cuts its data in the same way."""
 
     block_tokens: int
     tokens_at_once: int
@@ -45,32 +45,32 @@ class Shape:
     steps: int
     validate_every: int
     look_tokens: int = 0
-    """Of the validation part, in each look; 0: all."""
+    """Tokens of the validation part in each measurement; 0: all."""
     batch_tokens: int = 0
-    """Of the largest forward pass."""
+    """Tokens of the largest forward pass."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, int]) -> "Shape":
-        """What `as_json` made."""
+        """Read what `as_json` wrote."""
         return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The shape as plain JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How fast this machine trains, measured before the first step."""
+    """This machine's training speed, measured before the first step."""
 
     tokens_per_s: float
     supervised_share: float
-    """Of the tokens."""
+    """Share of the tokens that count in the loss."""
 
 
 def shape(lessons: "Lessons", config: TrainConfig, device: "torch.device", *, own: bool = True) -> Shape:
-    """The shape for these lessons. Of a large dataset a part is tokenised. `own`: whether our own forward pass is
-    used.
+    """The shape for these lessons; a large dataset is tokenised in part. `own`: whether this package's forward pass is
+    used, not transformers'.
     """
     cpu = CPU_TOKENS_AT_ONCE if own else CPU_TOKENS_ELSEWHERE
     at_once = config.tokens_at_once or (cpu if device.type == "cpu" else GPU_TOKENS_AT_ONCE)
@@ -84,7 +84,8 @@ def shape(lessons: "Lessons", config: TrainConfig, device: "torch.device", *, ow
 
 
 def with_looks(shape_: Shape, config: TrainConfig) -> Shape:
-    """The shape with looks at the validation part that take their share of its time: forward passes cost a third."""
+    """The shape with as many validation tokens as `LOOK_SHARE` of the time allows: a forward pass takes a third of a
+    training step's time for each token."""
     every = config.validate_every or max(1, math.ceil(shape_.steps / LOOKS))
     looks = max(1, shape_.steps // every)
     tokens = int(3 * LOOK_SHARE * shape_.steps * shape_.tokens_per_step / looks)
@@ -94,14 +95,14 @@ def with_looks(shape_: Shape, config: TrainConfig) -> Shape:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Tokens of all lessons, packed, and of the largest block."""
+    """Packed size of one epoch, in tokens."""
 
     tokens: int
     largest_block: int
 
 
 def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
-    """One epoch; of very many lessons an estimate by those that will be learned first."""
+    """The size of one epoch; of a large dataset extrapolated from the items that come first."""
     lengths, counted, some = lessons.characters, 0, list[int]()
     for place in pack.order(len(lessons.items), epoch_seed(seed, 0)):
         if some and counted + lengths[place] > COUNTED_CHARACTERS:
@@ -114,15 +115,15 @@ def epoch_of(lessons: "Lessons", block_tokens: int, seed: int) -> Epoch:
 
 
 def beside(shape_: Shape, lessons: "Lessons", config: TrainConfig) -> Shape:
-    """The shape with more steps where other items are read beside the new ones, so that these are read as often."""
+    """The shape with more steps where other items are replayed, so that new items are seen as often as without."""
     if config.steps or not lessons.streams:
         return shape_
     return with_looks(replace(shape_, steps=math.ceil(shape_.steps / lessons.streams[0].share)), config)
 
 
 def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Shape:
-    """The shape with the most steps that the budget has room for, a tenth of it left over; where it isn't given, with
-    as many tokens a step as suit so short a training. Raises `TrainingRefused` where there is no time for one step.
+    """The shape with the most steps that fit nine tenths of the budget. Unless tokens_per_step is set, it is chosen for
+    that number of tokens. Raises `TrainingRefused` if there is no time for one step.
     """
     share = 54 * (1 - LOOK_SHARE)  # seconds of each minute
     tokens = round(share * config.budget_minutes * measured.tokens_per_s)
@@ -138,8 +139,8 @@ def within_budget(shape_: Shape, measured: Measured, config: TrainConfig) -> Sha
     return with_looks(replace(shape_, tokens_per_step=per_step, steps=steps), config)
 
 
-def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
-    """The blocks of the validation part that are looked at: all of it, or examples by chance, always the same."""
+def validation_blocks(validation: "Lessons", shape_: Shape) -> list[Block]:
+    """Validation blocks to measure the loss on: all, or always the same random sample."""
     order = list(range(len(validation.items)))
     random.Random("validation").shuffle(order)
     some, tokens = list[int](), 0
@@ -152,17 +153,17 @@ def looked_at(validation: "Lessons", shape_: Shape) -> list[Block]:
 
 
 def epoch_seed(seed: int | str, epoch: int) -> str:
-    """What decides the order of one epoch."""
+    """Seed of the order of one epoch."""
     return f"{seed} epoch {epoch}"
 
 
 def steps_of_blocks(lessons: "Lessons", shape_: Shape, seed: int, begin: int) -> Iterator[list[Block]]:
-    """The blocks of each step from step `begin` on, epoch after epoch, without end."""
+    """Blocks of each step from step `begin` on, endlessly."""
     return islice(_steps(lessons, shape_, seed), begin, None)
 
 
 def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]]:
-    """Each step has about as many tokens as the shape says: blocks are of different sizes, and none is left out."""
+    """Steps of about `tokens_per_step` tokens: blocks differ in size, and every block is used."""
     waiting: list[Block] = []
     owed = float(shape_.tokens_per_step)
     for block in _blocks(lessons, shape_, seed):
@@ -174,9 +175,9 @@ def _steps(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[list[Block]
 
 
 def _blocks(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[Block]:
-    """Without end. Of several streams the next block is of the one that lacks most of its share of the tokens.
+    """Blocks, endlessly. With several streams the next block is of the stream that is furthest behind its share.
 
-    Their blocks are smaller, by their share, so that a step reads all of them.
+    Blocks of a stream are scaled by its share, so that every step contains all streams.
     """
     streams = lessons.streams or [pack.Stream(range(len(lessons.items)), 1.0)]
     blocks = [_epochs(lessons, one, round(one.share * shape_.block_tokens), seed) for one in streams]
@@ -190,7 +191,7 @@ def _blocks(lessons: "Lessons", shape_: Shape, seed: int) -> Iterator[Block]:
 
 
 def _epochs(lessons: "Lessons", stream: pack.Stream, tokens: int, seed: int) -> Iterator[Block]:
-    """The blocks of a stream, epoch after epoch, without end. What is replayed stays about in its order."""
+    """Blocks of a stream, epoch after epoch, endlessly. A replayed stream roughly keeps its order."""
     items, epoch = stream.items, 0
     at_once = pack.AMONG if stream.teacher else len(items)
     while True:

@@ -1,4 +1,4 @@
-"""What a command of `finetune` says while it works: one JSON object a line, for the screen and for programs."""
+"""Progress of a `finetune` command as events: one JSON object a line, for the screen and for programs."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, get_args
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What will be done. `seconds` and `memory_bytes` are expected, not promised."""
+    """The plan of a training. `seconds` and `memory_bytes` are estimates."""
 
     event: ClassVar[str] = "planned"
     run: str
@@ -21,22 +21,22 @@ class Planned:
     memory_bytes: int
     trained_parameters: int
     windows: int = 0
-    """Conversations longer than a row, which are learned in windows."""
+    """Conversations longer than a row, cut into windows."""
     shortened: int = 0
-    """Replies learned in pieces, or after the end of their question alone."""
+    """Replies learned in pieces, or after only the end of their question."""
     too_long: int = 0
     """Examples left out, as their reply is longer than a row."""
     start: str = ""
-    """Name of the adapter that the training goes on from; empty: the base."""
+    """Name of the adapter that the training starts from; empty: the base."""
     replayed: int = 0
-    """Examples of earlier datasets that are replayed, beside `examples`."""
+    """Replayed examples of earlier datasets, in addition to `examples`."""
     deleted: str = ""
-    """Names of earlier datasets that can't be replayed, as they were deleted."""
+    """Names of earlier datasets that were deleted and can't be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """About what will be done, before the model is loaded. `seconds`: None where the machine's speed isn't known."""
+    """An estimate before the model is loaded. `seconds`: None if the machine's speed is unknown."""
 
     event: ClassVar[str] = "expected"
     examples: int
@@ -47,7 +47,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """One optimiser step done. `loss` in nats for each supervised token; speed counts all tokens but padding."""
+    """One optimiser step. `loss` is in nats for each supervised token; `tokens_per_s` excludes padding."""
 
     event: ClassVar[str] = "stepped"
     step: int
@@ -63,7 +63,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A look at the validation part. `best`: the lowest loss so far, which is kept."""
+    """A measurement of the validation loss. `best`: the lowest so far, whose weights are kept."""
 
     event: ClassVar[str] = "validated"
     step: int
@@ -73,7 +73,7 @@ class Validated:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing is computed until it goes on."""
+    """The training waits until it is resumed."""
 
     event: ClassVar[str] = "paused"
     step: int
@@ -81,7 +81,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`state` as in the log; `adapter` is the folder's name, empty where nothing was saved."""
+    """The end of a training. `state` as in the log; `adapter`: the folder's name, empty if nothing was saved."""
 
     event: ClassVar[str] = "ended"
     run: str
@@ -94,9 +94,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """How far a piece of work has come, in units of its own. `total` 0: how much there is isn't known.
+    """Progress of a piece of work, in its own units. `total` 0: the amount is unknown.
 
-    `what` names the part that is being done. `seconds_left` is expected for all that is left; None: not known yet.
+    `what` names the current part. `seconds_left` covers all remaining parts; None: not known yet.
     """
 
     event: ClassVar[str] = "advanced"
@@ -107,11 +107,11 @@ class Advanced:
 
 
 Did = Callable[[int], None]
-"""Called with the units of a piece of work that were done since the last call."""
+"""Called with the units of work done since the last call."""
 
 
 def ignore(_: int) -> None:
-    """Nobody wants to know how far it is."""
+    """Report nothing."""
 
 
 Progress = Expected | Planned | Stepped | Validated | Paused | Ended | Advanced
@@ -119,9 +119,9 @@ Progress = Expected | Planned | Stepped | Validated | Paused | Ended | Advanced
 
 @dataclass
 class Work:
-    """Says how far a piece of work of several parts has come, at most five times a second.
+    """Reports the progress of work in several parts, at most five times a second.
 
-    The parts count in one unit, such as tokens to be read, so that the time left is that of all of them.
+    All parts count in the same unit, such as tokens, so that the time left covers all of them.
     """
 
     say: Callable[[Progress], None] = lambda _: None
@@ -133,29 +133,29 @@ class Work:
     _said_s: float = field(default=float("-inf"))
 
     def expect(self, units: int) -> None:
-        """There are so many units more to do."""
+        """Add units to the total."""
         self.total += units
 
     def begin(self, what: str) -> None:
-        """The next part begins. Time is counted from the first part that has units."""
+        """Begin the next part. Time is measured from the first part that has units."""
         self._what = what
         if not self.done:
             self._began_s = self.clock()
         self._say()
 
     def did(self, units: int) -> None:
-        """So many units more are done."""
+        """Add finished units."""
         self.done = min(self.total, self.done + units)
         if self.clock() - self._said_s >= _SAY_EVERY_S or self.done == self.total:
             self._say()
 
     def reach(self, done: int, total: int) -> None:
-        """As much is done of a work whose size is known as it goes on."""
+        """Set units done and total, for work whose size becomes known as it proceeds."""
         self.total = total
         self.did(done - self.done)
 
     def end(self) -> None:
-        """All is done: what was expected were estimates."""
+        """Report the work as complete, whatever was estimated."""
         self.did(self.total - self.done)
 
     def _say(self) -> None:
@@ -170,7 +170,7 @@ _SAY_EVERY_S, _SURE_AFTER_S = 0.2, 0.5
 
 
 def figures_of(progress: Progress) -> dict[str, float]:
-    """What of it is a curve over the steps, by the name that the log and every tracker has it under."""
+    """Curves over the steps: figure name, as stored in the log and sent to trackers -> value."""
     match progress:
         case Stepped():
             return {
@@ -185,33 +185,31 @@ def figures_of(progress: Progress) -> dict[str, float]:
 
 
 def cut_lines(windows: int, shortened: int, too_long: int) -> list[str]:
-    """A line for people on each kind of text that is longer than a row of tokens; none where all fit."""
+    """A line to print for each kind of text that is longer than a row; none if all fit."""
     said = (
         (windows, "long conversations, learned in windows"),
-        (shortened, "replies learned in pieces, or after the end of their question: together they are too long"),
-        (too_long, "examples left out: a reply that has to be read as one is too long"),
+        (shortened, "replies learned in pieces, or after only the end of their question: together they are too long"),
+        (too_long, "examples left out: their reply is longer than a row and can't be cut"),
     )
     return [f"{count:,} {what}" for count, what in said if count]
 
 
 def start_lines(planned: Planned) -> list[str]:
-    """A line for people on the adapter that a training goes on from, and on what of its data is gone; none from the
-    base.
-    """
+    """Lines to print on the adapter that a training starts from and on deleted datasets; none from the base."""
     if not planned.start:
         return []
     replayed = f", replaying {planned.replayed:,} earlier examples" if planned.replayed else ", replaying nothing"
-    gone = [f"Deleted, so that it can't be replayed: {planned.deleted}"] if planned.deleted else []
-    return [f"Goes on from {planned.start}{replayed}.", *gone]
+    gone = [f"Deleted, so it can't be replayed: {planned.deleted}"] if planned.deleted else []
+    return [f"Starts from {planned.start}{replayed}.", *gone]
 
 
 def as_line(progress: Progress) -> str:
-    """One line of JSON, without its end."""
+    """One line of JSON, without a line end."""
     return json.dumps({"event": progress.event, **asdict(progress)}, ensure_ascii=False)
 
 
 def from_line(line: str) -> Progress | None:
-    """What `as_line` wrote; None for a line that says something else."""
+    """Read what `as_line` wrote; None for any other line."""
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = {one.event: one for one in get_args(Progress)}[fields.pop("event")]

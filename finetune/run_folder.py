@@ -1,4 +1,4 @@
-"""A run's folder, the file that tells a running training what is wanted of it, and the lock that lets one train."""
+"""A run's folder, the file that asks a running training to pause or stop, and the lock against a second training."""
 
 import os
 from collections.abc import Iterator
@@ -19,26 +19,26 @@ class RunFolder:
         self.path = paths.runs / name
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
-        """The adapter with the lowest validation loss."""
+        """Adapter with the lowest validation loss."""
         self.reference = self.path / "reference.safetensors"
-        """What the base thinks of the examples, where the loss compares with it."""
+        """The base's log-probabilities of the examples, for objectives that compare with the base."""
         self.replay = self.path / "replay.safetensors"
-        """Soft targets of what is replayed, in a training that goes on from an adapter."""
+        """Soft targets of replayed examples, for a training that starts from an adapter."""
 
     def create(self) -> "RunFolder":
-        """Make it, readable by its owner alone."""
+        """Create the folder, readable by its owner only."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
 
     @property
     def wanted(self) -> str:
-        """`pause`, `stop`, or empty: go on."""
+        """What was asked of the training: `pause`, `stop`, or empty: go on."""
         with suppress(OSError):
             return (self.path / "wanted").read_text(encoding="utf-8").strip()
         return ""
 
     def want(self, what: str) -> None:
-        """Ask a running training to pause or to stop; empty: to go on."""
+        """Ask a running training to `pause` or `stop`; empty: to go on."""
         file = self.path / "wanted"
         if what:
             file.write_text(what, encoding="utf-8")
@@ -48,18 +48,18 @@ class RunFolder:
 
 @contextmanager
 def only_training(paths: Paths) -> Iterator[None]:
-    """While it lasts no other training begins. Raises `TrainingRefused` where one goes on already."""
+    """Hold the training lock. Raises `TrainingRefused` if another training holds it."""
     with held(_lock_file(paths)) as free:
         if not free:
             raise TrainingRefused(
-                "A training goes on already, and two would only slow each other down. Wait for it, or stop it "
+                "A training is running already, and two would only slow each other down. Wait for it, or stop it "
                 "in the Train screen (F7 in the chat), or with Ctrl-C where it runs."
             )
         yield
 
 
 def is_training(paths: Paths) -> bool:
-    """Whether a training goes on in this moment, in whatever process."""
+    """Whether a training is running, in any process."""
     with held(_lock_file(paths), shared=True) as free:
         return not free
 
@@ -69,6 +69,6 @@ def _lock_file(paths: Paths) -> Path:
 
 
 def lower_priority() -> None:
-    """Let a chat, and whatever else the person does, come first."""
+    """Lower this process's priority, so that the chat and other programs stay responsive."""
     with suppress(OSError, AttributeError):
         os.nice(10)

@@ -1,8 +1,8 @@
-"""Better settings for a training, found by trying: each trial is a training whose adapter is not kept.
+"""Hyperparameter search: each trial is a training whose adapter is discarded.
 
-Trials are chosen by Optuna's tree-structured Parzen estimator and given up where the validation loss at a look is worse
-than the median of the earlier ones at the same step. They are kept in `runs/search.db`, so that a later search on the
-same dataset, model and method goes on. The test part is not looked at.
+Trials are proposed by Optuna's tree-structured Parzen estimator and stopped early if their validation loss is worse
+than the median of earlier trials at the same step. They are stored in `runs/search.db`, so that a later search on the
+same dataset, model and method continues. The test part is not used.
 """
 
 import dataclasses
@@ -25,27 +25,27 @@ from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
 from finetune import defaults, plan
 from finetune.config import TrainConfig
-from finetune.network.model import device_of
+from finetune.network.trainee import device_of
 from finetune.progress import Progress, Validated
 from finetune.run_folder import RunFolder, only_training
 from finetune.train import memory
-from finetune.train.course import Course, course
 from finetune.train.run import suited
-from finetune.train.setup import trainer_of
 from finetune.train.stop import stop_asked
+from finetune.train.trainer_setup import trainer_of
+from finetune.train.training_data import TrainingData, read_training_data
 
 LOOKS_PER_EPOCH = 4
-"""At the validation loss, at the same steps in every trial, so that they can be compared."""
+"""Validation measurements in an epoch, at the same steps in every trial, so that trials can be compared."""
 UNPRUNED = 4
-"""Trials that go to their end before any is given up."""
+"""Trials that run to their end before any is stopped early."""
 FOLDER = ".search-"
-"""What the name of a trial's folder begins with; the folder goes with the trial."""
+"""Prefix of a trial's folder, which is deleted with the trial."""
 LOW_RANK = ("lora", "rslora", "dora", "adalora", "qlora")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training. `state`: `complete`, `pruned` (given up, or cut by the time) or `failed`. Less `loss` is better."""
+    """One training. `state`: `complete`, `pruned` (stopped early or out of time) or `failed`. `loss`: nats a token."""
 
     number: int
     settings: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search knows so far. `best`: the trial, and `config` its settings as a training; None before any look."""
+    """Results of a search. `config`: the settings of the `best` trial; both None before any validation measurement."""
 
     trials: tuple[Trial, ...]
     best: Trial | None
@@ -74,18 +74,18 @@ def search(
     trials: int = 0,
     say: Callable[[Trial], None] = lambda _: None,
 ) -> Found:
-    """Try settings for so many minutes, or at most so many `trials`, and tell the best of all so far.
+    """Run trials for `budget_minutes`, at most `trials` of them (0: no limit), and return all trials so far.
 
-    What isn't searched is as in `config`. A stop that is asked for, such as by Ctrl-C, keeps what is done. Raises
+    `config` gives the settings that aren't searched. A stop, such as by Ctrl-C, keeps finished trials. Raises
     `TrainingRefused`.
     """
     if PartialState().num_processes > 1:
         raise TrainingRefused("A search runs in one process. Start it without `accelerate launch`.")
     until_s = time.monotonic() + 60 * budget_minutes
     with only_training(paths), stop_asked() as asked:
-        for left in paths.runs.glob(f"{FOLDER}*"):  # by a trial that was killed
+        for left in paths.runs.glob(f"{FOLDER}*"):  # of a killed trial
             shutil.rmtree(left, ignore_errors=True)
-        learned = course(db, paths, dataset_name, model, config)
+        learned = read_training_data(db, paths, dataset_name, model, config)
         config = suited(config, learned)
         if not learned.validation.has_any():
             raise TrainingRefused(
@@ -96,14 +96,14 @@ def search(
         config = dataclasses.replace(config, validate_every=max(1, math.ceil(one_epoch.steps / LOOKS_PER_EPOCH)))
         with _study(paths, learned, config) as study:
             done = 0
-            while _goes_on(study, until_s, asked, trials, done):
-                say(_tried(study, paths, learned, config, lambda: asked() or time.monotonic() > until_s))
+            while _has_time(study, until_s, asked, trials, done):
+                say(_run_trial(study, paths, learned, config, lambda: asked() or time.monotonic() > until_s))
                 done += 1
             return _found(study, config, asked())
 
 
 def space(config: TrainConfig) -> dict[str, Any]:
-    """What is searched, as Optuna's distributions."""
+    """The search space, as Optuna's distributions."""
     from optuna import distributions
 
     usual = config.learning_rate
@@ -119,14 +119,14 @@ def space(config: TrainConfig) -> dict[str, Any]:
     return found
 
 
-def _goes_on(study: Any, until_s: float, asked: Callable[[], bool], trials: int, done: int) -> bool:
-    """Whether another trial is begun: not where even the shortest so far would not come to its end."""
+def _has_time(study: Any, until_s: float, asked: Callable[[], bool], trials: int, done: int) -> bool:
+    """Whether there is time for another trial, by the shortest complete trial so far."""
     shortest = min((one.seconds for one in map(_trial, study.trials) if one.state == "complete"), default=0.0)
     return not asked() and time.monotonic() + shortest < until_s and (not trials or done < trials)
 
 
-def _tried(study: Any, paths: Paths, learned: Course, fixed: TrainConfig, ends: Callable[[], bool]) -> Trial:
-    """One trial, from being chosen to being told."""
+def _run_trial(study: Any, paths: Paths, learned: TrainingData, fixed: TrainConfig, ends: Callable[[], bool]) -> Trial:
+    """Run one trial and report its result to Optuna."""
     from optuna.trial import TrialState
 
     trial = study.ask(space(fixed))
@@ -156,12 +156,12 @@ def _tried(study: Any, paths: Paths, learned: Course, fixed: TrainConfig, ends: 
         raise
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
-        gc.collect()  # the model, before the next one is loaded
+        gc.collect()  # frees the model before the next trial loads one
     return _trial(study.trials[trial.number])
 
 
 def _trial(one: Any) -> Trial:
-    """Optuna's record of a trial as ours."""
+    """Optuna's record of a trial as a `Trial`."""
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(one.state.name, "failed")
     seen = [value for value in one.intermediate_values.values() if math.isfinite(value)]
     loss = one.value if state == "complete" else min(seen, default=None)
@@ -178,14 +178,14 @@ def _found(study: Any, fixed: TrainConfig, stopped: bool) -> Found:
 
 
 @contextmanager
-def _study(paths: Paths, learned: Course, config: TrainConfig) -> Iterator[Any]:
-    """Optuna's study of this dataset, model and method: begun with the usual settings, or gone on with."""
+def _study(paths: Paths, learned: TrainingData, config: TrainConfig) -> Iterator[Any]:
+    """Optuna's study of this dataset, model and method: a new study begins with the default settings."""
     try:
         import optuna
         from optuna.storages import RDBStorage
     except ImportError as error:
         raise TrainingRefused(
-            "Searching takes Optuna, which isn't installed: pip install 'assistant-loop[search]'."
+            "The search needs Optuna, which isn't installed: pip install 'assistant-loop[search]'."
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     transformers.logging.set_verbosity_error()
@@ -198,12 +198,12 @@ def _study(paths: Paths, learned: Course, config: TrainConfig) -> Iterator[Any]:
             storage=storage, study_name=_name(learned, config), load_if_exists=True, direction="minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
         )  # fmt: skip
-    except Exception as error:  # of SQLAlchemy, alembic or Optuna, each with bases of its own
-        raise TrainingError(f"{file} can't be used: {error}. Move it away to begin anew.") from error
+    except Exception as error:  # SQLAlchemy, alembic and Optuna have no common base class
+        raise TrainingError(f"{file} can't be used: {error}. Move it away to begin a new search.") from error
     try:
-        for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # killed
+        for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # of a killed search
             study.tell(one.number, state=optuna.trial.TrialState.FAIL)
-        # a search that goes on with the seed it began with would propose the same again
+        # with an unchanged seed a continued search would propose the same trials again
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials), n_startup_trials=5)
         if not study.trials:
             study.enqueue_trial(_usual(config))
@@ -213,13 +213,13 @@ def _study(paths: Paths, learned: Course, config: TrainConfig) -> Iterator[Any]:
 
 
 def _usual(config: TrainConfig) -> dict[str, Any]:
-    """The settings that a training takes where none are given."""
+    """The settings of a training without options."""
     known = {name: getattr(config, name) for name in space(config)}
     return {**known, "epochs": max(1, round(defaults.epochs(config)))}
 
 
-def _name(learned: Course, config: TrainConfig) -> str:
-    """Of a study: trials are compared only where all but what is searched is the same."""
+def _name(learned: TrainingData, config: TrainConfig) -> str:
+    """Name of a study: trials are comparable only if all settings that aren't searched are equal."""
     searched = space(config)
     same = {name: value for name, value in config.as_json().items() if name not in searched}
     told = [learned.dataset.hash, learned.base.hash, same, {name: repr(one) for name, one in searched.items()}]

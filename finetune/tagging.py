@@ -1,37 +1,44 @@
-"""Entities as classes of tokens, in the BIO scheme (Ramshaw and Marcus 1995, https://arxiv.org/abs/cmp-lg/9505040).
+"""Entities as token classes, in the BIO scheme (Ramshaw and Marcus 1995, https://arxiv.org/abs/cmp-lg/9505040).
 
-A causal model knows at a token only what stands before it. So the text is said twice, as a user's turn and as the reply
-to it, and the tokens of the reply are classed: each has seen the whole text (https://arxiv.org/abs/2402.15449 does so
-for embeddings). Loads no torch.
+At a token a causal model has read only the tokens before it. So the text is given twice, as the user's turn and as the
+reply, and the tokens of the reply are classified: each has seen the whole text (as for embeddings in
+https://arxiv.org/abs/2402.15449). Loads no torch.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from assistant.adapters.folder import HEAD
+from assistant.errors import TrainingRefused
+from finetune.config import TrainConfig
 from finetune.data.example import Entity, Example
 from finetune.data.tokens import Row, Tokenizer
 from prompts.message import Message
+
+if TYPE_CHECKING:
+    from finetune.base import Base
+    from finetune.network.both import Both
 
 OUTSIDE = 0
 
 
 def untagged(text: str, types: Sequence[str]) -> Example:
-    """A text in which entities of these types are to be found."""
+    """A text to be tagged with entities of these types."""
     return Example((Message("user", text),), frozenset(), choices=tuple((one,) for one in types))
 
 
 def types_of(example: Example) -> tuple[str, ...]:
-    """What an example for entities may hold."""
+    """Entity types of an example."""
     return tuple(one for (one,) in example.choices)
 
 
 def rows(example: Example, tokenizer: Tokenizer) -> list[Row]:
-    """One row; none where it doesn't fit the context, or where its tokens don't give the text again."""
+    """One row; none if it doesn't fit the context, or its tokens don't decode to the text."""
     text = example.messages[-1].content
     prompt, ids = tokenizer.format.encode(example.messages), tokenizer.format.encode_following(text)
     places = _places(tokenizer.format.pieces(ids), text)
@@ -44,9 +51,9 @@ def rows(example: Example, tokenizer: Tokenizer) -> list[Row]:
 
 
 def spans(tags: Sequence[int], row: Row, text: str, tokenizer: Tokenizer, types: Sequence[str]) -> list[Entity]:
-    """The entities that the classes of a row's learned tokens make. One that goes on where none began begins there."""
+    """Entities from the classes of a row's supervised tokens. An inside tag without a beginning starts an entity."""
     places = _places(tokenizer.format.pieces(row.ids[row.learned].tolist()), text)
-    assert places is not None, "a row gives its text again"
+    assert places is not None, "a row's tokens decode to its text"
     found: list[Entity] = []
     open_ = ""
     for (start, end), tag in zip(places, tags, strict=True):
@@ -63,7 +70,7 @@ def spans(tags: Sequence[int], row: Row, text: str, tokenizer: Tokenizer, types:
 
 
 def _places(pieces: Sequence[str], text: str) -> list[tuple[int, int]] | None:
-    """Where each token stands in the text, white space at its ends aside; None where together they aren't the text."""
+    """(start, end) of each token in the text, without surrounding white space; None if the tokens aren't the text."""
     if "".join(pieces) != text:
         return None
     places, at = [], 0
@@ -76,7 +83,7 @@ def _places(pieces: Sequence[str], text: str) -> list[tuple[int, int]] | None:
 
 
 def _tags(places: Sequence[tuple[int, int]], entities: Sequence[Entity], types: Sequence[str]) -> Iterator[int]:
-    """1 + 2 t for the first token of an entity of type t, 2 + 2 t for its others."""
+    """Class of each token: 1 + 2 t at the beginning of an entity of type t, 2 + 2 t inside it."""
     begun: set[Entity] = set()
     for start, end in places:
         inside = next((one for one in entities if one[0] < max(end, start + 1) and start < one[1]), None)
@@ -84,20 +91,54 @@ def _tags(places: Sequence[tuple[int, int]], entities: Sequence[Entity], types: 
             yield OUTSIDE
             continue
         yield 2 * types.index(inside[2]) + (2 if inside in begun else 1)
-        if end > start:  # a token without a character of its own is a part of the next one's
+        if end > start:  # an empty token belongs to the next one's entity
             begun.add(inside)
 
 
 def save_types(folder: Path, types: Sequence[str]) -> None:
-    """Beside the adapter in a folder."""
+    """Write the entity types into an adapter's folder."""
     (folder / HEAD).write_text(json.dumps({"types": list(types)}, ensure_ascii=False), encoding="utf-8")
 
 
 def has_head(folder: Path) -> bool:
-    """Whether the adapter in a folder finds entities."""
+    """Whether an adapter has an entity head."""
     return (folder / HEAD).is_file()
 
 
 def types_in(folder: Path) -> tuple[str, ...]:
-    """What the adapter in a folder finds; nothing where it has no head for entities."""
+    """Entity types of an adapter; empty without an entity head."""
     return tuple(json.loads((folder / HEAD).read_text(encoding="utf-8"))["types"]) if has_head(folder) else ()
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """An adapter with an entity head. `types`: the entity types it tags."""
+
+    both: "Both"
+    tokenizer: Tokenizer
+    types: Sequence[str]
+
+    @classmethod
+    def load(cls, base: "Base", folder: Path, config: TrainConfig) -> Self:
+        """Load the adapter in `folder`. Raises `TrainingRefused` if it has no entity head."""
+        from finetune.network.both import Both
+
+        types = types_in(folder)
+        if not types:
+            raise TrainingRefused(
+                f"{folder.name} did not learn to tag entities. Make a dataset with `finetune data --kind entities`, "
+                "and train on it."
+            )
+        return cls(Both.load(base, folder, config.precision), base.tokenizer_of_rows(config.block_tokens), types)
+
+    def find(self, texts: Sequence[str]) -> list[list[Entity] | None]:
+        """Entities of each text, in order; None for a text that doesn't fit the context."""
+        return self.read(texts, [rows(untagged(one, self.types), self.tokenizer) for one in texts])
+
+    def read(self, texts: Sequence[str], items: Sequence[Sequence[Row]]) -> list[list[Entity] | None]:
+        """As `find`, for texts with their rows."""
+        found: list[list[Entity] | None] = [None] * len(texts)
+        for item, tags in self.both.tags(items):
+            (row,) = items[item]
+            found[item] = spans(tags, row, texts[item], self.tokenizer, self.types)
+        return found

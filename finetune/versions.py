@@ -1,4 +1,4 @@
-"""The programs that the numbers of a training depend on."""
+"""Versions of the packages that a training's numbers depend on."""
 
 import platform
 from importlib.metadata import version
@@ -7,6 +7,6 @@ from assistant import __version__
 
 
 def made_with() -> dict[str, str]:
-    """Name -> version."""
+    """Package name -> version."""
     others = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
     return {"assistant": __version__, **others, "python": platform.python_version()}

@@ -1,4 +1,4 @@
-"""A folder replaced by another in one step: killed at any moment, one of the two is there, and whole."""
+"""Replace a folder atomically: after a kill at any moment the old or the new folder is there, complete."""
 
 import ctypes
 import os
@@ -11,9 +11,9 @@ from assistant.errors import TrainingError
 
 
 class whole_folder:  # noqa: N801 - used as a function
-    """A folder that is filled beside `target` and takes its place once it is on the disk, in one step.
+    """Context manager: fill a new folder beside `target`, then sync it and swap it in.
 
-    Killed at any moment, `target` is whole: as it was, or as it is to be.
+    Raises `TrainingError` if the folder can't be written; `target` is unchanged then.
     """
 
     def __init__(self, target: Path) -> None:
@@ -58,7 +58,7 @@ class whole_folder:  # noqa: N801 - used as a function
 
 
 def restore(target: Path) -> None:
-    """Put back what was moved aside by a replacement that was killed, on a disk that can't exchange two folders."""
+    """Rename back the folder that a killed replacement moved aside, on file systems without an atomic exchange."""
     if _aside(target).is_dir() and not target.exists():
         _aside(target).rename(target)
 
@@ -68,9 +68,9 @@ def _aside(target: Path) -> Path:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Whether two folders have each other's name now: in one step, by Linux's renameat2 or macOS's renamex_np.
+    """Whether two folders were exchanged atomically, by Linux's renameat2 or macOS's renamex_np.
 
-    False where the system or the disk can't; then nothing has changed.
+    False if the system or the file system doesn't support it; nothing has changed then.
     """
     library, paths = ctypes.CDLL(None, use_errno=True), [os.fsencode(path) for path in (one, other)]
     if hasattr(library, "renameat2"):
@@ -84,7 +84,7 @@ AT_FDCWD, EXCHANGE = -100, 2
 
 
 def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # a folder can't be opened there
+    if path.is_dir() and os.name == "nt":  # Windows can't open a folder
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -95,5 +95,5 @@ def _sync(path: Path) -> None:
 
 def _unwritable(target: Path, error: BaseException) -> TrainingError:
     return TrainingError(
-        f"{target} can't be written: {error}. What was saved before is still whole; free some room and resume the run."
+        f"{target} can't be written: {error}. The earlier version is unchanged; free some space and resume the run."
     )

@@ -1,1 +1,1 @@
-"""What is said to a model: messages, templates and how they are rendered. Imports nothing of the other packages."""
+"""Prompts: messages, templates and their rendering. Imports nothing of the other packages."""

@@ -1,8 +1,8 @@
-"""How an input may be bent: harmless changes that should change no answer, and orders that should not be obeyed.
+"""Perturbations of an input: harmless changes that should not change the answer, and injections to be ignored.
 
-Orders ("injections") are lines of `attack_patterns/LANGUAGE.jsonl`: `{target}` stands for the answer they want,
-`{input}` for the text where it does not simply come first. What the changes need to know of a language is in
-`LANGUAGE-wording.json` beside them. The same random numbers give the same changes.
+Injections are lines of `attack_patterns/LANGUAGE.jsonl`: `{target}` stands for the answer they demand, `{input}` for
+the text (which comes first by default). `LANGUAGE-wording.json` beside them has the words for the changes. The same
+random numbers give the same changes.
 """
 
 import json
@@ -17,18 +17,18 @@ from typing import Any
 
 PATTERNS = Path(__file__).parent / "attack_patterns"
 MARKER = {"en": "pineapple", "zh": "菠萝"}
-"""What an order wants to be written where there are no classes."""
+"""Word that an injection demands if there are no classes."""
 
 OPTION = re.compile(r"^([A-Z])([.．、)）:：]\s*)(.+)$")
 HAN = re.compile(r"[\u3400-\u9fff]")
 WORDS_A_TYPO = 8
 HAN_A_TYPO = 15
-"""One mistake in so many words or characters, and at least one."""
+"""One typo for this many words or characters, and at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One way to bend an input. `pattern` is empty for a harmless change."""
+    """A perturbation. `pattern`: an injection; empty for a harmless change."""
 
     name: str
     family: str
@@ -37,7 +37,7 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Attacked:
-    """A bent input. `originally` says which class of the untouched input each class has become."""
+    """A perturbed input. `originally`: class -> the class of the unperturbed input that it corresponds to."""
 
     text: str
     originally: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Attacked:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One item under one attack, beside the same item untouched: both values are of the main measure, 0 to 1."""
+    """One item under one attack, compared with the unperturbed item; both values are of the main measure, 0 to 1."""
 
     attack: Attack
     item: int
@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one attack, or a family of them, did. `difference` is of the means over the items, with its interval."""
+    """Effect of an attack or a family of attacks. `difference`: of the means over items, with its interval."""
 
     name: str
     trials: int
@@ -69,7 +69,7 @@ class Effect:
 
 
 def attacks(language: str) -> list[Attack]:
-    """All known ones: the changes, then the orders in that language, or in English where there are none in it."""
+    """All attacks: the changes, then the injections in that language, or in English if it has none."""
     lines = (PATTERNS / f"{_known(language)}.jsonl").read_text("utf-8").splitlines()
     found = [Attack(name, name) for name in CHANGES]
     for number, row in enumerate(map(json.loads, lines), 1):
@@ -78,7 +78,7 @@ def attacks(language: str) -> list[Attack]:
 
 
 def attacked(attack: Attack, text: str, target: str, language: str, random: Random) -> Attacked | None:
-    """`text` bent; None where the attack finds nothing to change in it."""
+    """The perturbed text; None if the attack can't change it."""
     if not attack.pattern:
         changed = CHANGES[attack.name](text, _known(language), random)
         return None if changed is None or changed.text == text else changed
@@ -87,7 +87,7 @@ def attacked(attack: Attack, text: str, target: str, language: str, random: Rand
 
 
 def effect(name: str, trials: Sequence[Trial]) -> Effect:
-    """Of trials of the same attack or family. An item counts once, by the mean of its trials."""
+    """The effect of an attack or a family. Each item counts once, by the mean of its trials."""
     from prompts.metrics import paired
 
     items: dict[int, list[Trial]] = {}
@@ -101,7 +101,7 @@ def effect(name: str, trials: Sequence[Trial]) -> Effect:
 
 
 def _typos(text: str, _language: str, random: Random) -> Attacked:
-    """Letters swapped, lost or doubled; Chinese characters mistaken for like ones, swapped or lost."""
+    """Letters swapped, lost or doubled; Chinese characters replaced by similar ones, doubled or lost."""
     confusable: dict[str, str] = {one: group for group in _wording("zh")["confusable"] for one in group}
     pieces = re.split(r"([A-Za-z]{4,}|[\u3400-\u9fff])", text)
     words = [at for at, piece in enumerate(pieces) if piece.isascii() and len(piece) > 3 and piece.isalpha()]
@@ -117,12 +117,12 @@ def _typos(text: str, _language: str, random: Random) -> Attacked:
 
 
 def _width(text: str, _language: str, _random: Random) -> Attacked:
-    """Full-width letters, digits and punctuation as half-width ones."""
+    """Full-width letters, digits and punctuation replaced by half-width ones."""
     return Attacked(unicodedata.normalize("NFKC", text))
 
 
 def _reworded(text: str, language: str, _random: Random) -> Attacked:
-    """Words and short forms replaced by others that mean the same, wherever the list knows one."""
+    """All words and contractions with a known synonym replaced by it."""
     same: dict[str, str] = dict(_wording(language)["rewordings"])
     edge = "" if language == "zh" else r"\b"
     pattern = edge + "(" + "|".join(map(re.escape, sorted(same, key=len, reverse=True))) + ")" + edge
@@ -136,7 +136,7 @@ def _reworded(text: str, language: str, _random: Random) -> Attacked:
 
 
 def _reordered(text: str, _language: str, random: Random) -> Attacked | None:
-    """Options `A. …` in another order, the letters staying where they are."""
+    """Options `A. …` shuffled, with the letters in order."""
     lines = text.split("\n")
     places = [at for at, line in enumerate(lines) if OPTION.match(line)]
     found = [match for at in places if (match := OPTION.match(lines[at]))]

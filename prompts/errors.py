@@ -1,4 +1,4 @@
-"""How templates fail on purpose. The message of each says where, what value was seen and what to do.
+"""Errors of this package. Each message says where, which value was seen, and what to do.
 
 PromptError
 ├── TemplateInvalid     the file breaks the format
@@ -8,11 +8,11 @@ PromptError
 
 
 class PromptError(Exception):
-    """Base of all errors of this package, shown to the user as one sentence."""
+    """Base class of this package's errors, shown to the user as one sentence."""
 
 
 class TemplateInvalid(PromptError):
-    """A template file breaks the format: in `file`, which it is known by, at `line` (0 of all of it), by `problem`."""
+    """A template file breaks the format. `line`: 0 for the whole file. `problem`: the message without its place."""
 
     def __init__(self, message: str, *, file: str = "", line: int = 0, problem: str = "") -> None:
         super().__init__(message)
@@ -22,8 +22,8 @@ class TemplateInvalid(PromptError):
 
 
 class TemplateUnknown(PromptError):
-    """There is no template of that name."""
+    """No template has that name."""
 
 
 class InputsInvalid(PromptError):
-    """The values given do not fit the template's inputs."""
+    """The given values don't fit the template's inputs."""

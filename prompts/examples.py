@@ -1,11 +1,11 @@
-"""Which worked examples are said before an input: chosen from a pool of them, never the input itself.
+"""Choose few-shot examples for an input from a pool, never the input itself.
 
-Nothing here runs a model. Where a choice goes by meaning, its vectors come from outside:
+Runs no model. Choices by meaning need embeddings as arguments:
 
     pool = Pool(examples, "nearest", vectors=embed(texts(examples)))
     chosen = pool.choose(4, text, vector=embed([text])[0])
 
-All choices but `nearest` are the same for every input, so that an engine reads their prompt once.
+All choices except `nearest` are the same for every input, so that an engine caches their prompt.
 """
 
 import random
@@ -18,10 +18,10 @@ from prompts.template import Example
 
 CHOICES = ("first", "random", "balanced", "nearest", "diverse")
 BY_MEANING = ("nearest", "diverse")
-"""Those that need vectors."""
+"""Choices that need vectors."""
 
 Vector = Sequence[float]
-"""What a text means; of length 1."""
+"""Embedding of a text, of length 1."""
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -29,19 +29,19 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class Pool:
     """Examples and a way to choose among them.
 
-    - `first`: as they stand
-    - `random`: drawn with `seed`
-    - `balanced`: of each output as many as of the others, drawn with `seed`
-    - `nearest`: nearest in meaning to the input, the nearest said last (Liu et al. 2022, arXiv:2101.06804)
-    - `diverse`: each as far from those before it as can be (greedy k-centre, Gonzalez 1985), from the most central on
+    - `first`: in order
+    - `random`: shuffled with `seed`
+    - `balanced`: equally many of each output, drawn with `seed`
+    - `nearest`: nearest in meaning to the input, the nearest last (Liu et al. 2022, arXiv:2101.06804)
+    - `diverse`: each as far from the earlier ones as possible (greedy k-centre, Gonzalez 1985), the most central first
 
-    An example that is there twice counts once.
+    Duplicates count once.
     """
 
     def __init__(
         self, examples: Sequence[Example], choice: str = "first", *, seed: int = 0, vectors: Sequence[Vector] = ()
     ) -> None:
-        """`vectors`: one for each of `examples`, needed by the choices `BY_MEANING`. Raises `ValueError`."""
+        """`vectors`: of each example, for the choices in `BY_MEANING`. Raises `ValueError`."""
         if choice not in CHOICES:
             raise ValueError(f"choice is {choice!r}, but must be one of {', '.join(CHOICES)}")
         if choice in BY_MEANING and len(vectors) != len(examples):
@@ -51,7 +51,7 @@ class Pool:
         self.choice, self.seed = choice, seed
         self.examples = [examples[at] for at in kept]
         self.inputs = {name for one in self.examples for name in one.values}
-        """Names of the inputs that examples have values of their own for."""
+        """Names of the inputs for which examples have their own values."""
         self._inputs = [normalised(one.input) for one in self.examples]
         self._vectors = _matrix([vectors[at] for at in kept]) if choice in BY_MEANING and kept else None
         self._order = self._preferred(random.Random(seed))
@@ -59,9 +59,9 @@ class Pool:
     def choose(
         self, count: int, text: str = "", values: Mapping[str, str] = NOTHING, vector: Vector = ()
     ) -> list[Example]:
-        """At most `count` examples for the input `text` with `values`, in the order to say them.
+        """At most `count` examples for the input `text` with `values`, in the order of the prompt.
 
-        A smaller `count` leaves out those that the larger one wanted least. `nearest` needs the input's `vector`.
+        A smaller `count` drops the least preferred examples. `nearest` needs the input's `vector`.
         """
         order = self._nearest(vector) if self.choice == "nearest" and self.examples else self._order
         item, own = normalised(text), {name: normalised(value) for name, value in values.items()}
@@ -74,7 +74,7 @@ class Pool:
         return chosen[::-1] if self.choice == "nearest" else chosen
 
     def _preferred(self, draw: random.Random) -> list[int]:
-        """All examples, the most wanted first."""
+        """Indices of all examples, the most preferred first."""
         order = list(range(len(self.examples)))
         if self.choice == "random":
             draw.shuffle(order)
@@ -94,7 +94,7 @@ class Pool:
 
 
 def in_turn(classes: Sequence[str], draw: random.Random, *, shuffled: bool = False) -> list[int]:
-    """All places, one of each class in turn, drawn by chance; `shuffled`: the classes in another order each round."""
+    """Indices, one of each class in turn, drawn at random; `shuffled`: classes in a new order each round."""
     waiting: dict[str, list[int]] = {}
     for place, name in enumerate(classes):
         waiting.setdefault(name, []).append(place)
@@ -111,12 +111,12 @@ def in_turn(classes: Sequence[str], draw: random.Random, *, shuffled: bool = Fal
 
 
 def texts(examples: Sequence[Example]) -> list[str]:
-    """What the vector of each example is made of."""
+    """The text to embed for each example."""
     return [meaning(one.input, one.values) for one in examples]
 
 
 def meaning(text: str, values: Mapping[str, str] = NOTHING) -> str:
-    """What the vector of an input is made of: its own values, such as a passage, and the input."""
+    """The text to embed for an input: its own values, such as a passage, then the input."""
     return "\n".join([*(values[name] for name in sorted(values)), text])
 
 
@@ -125,7 +125,7 @@ def _key(text: str, values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _agrees(example: Example, values: Mapping[str, str]) -> bool:
-    """Whether all values that an example has of its own are those of the input, as far as these are known."""
+    """Whether the example's own values equal those of the input, as far as these are known."""
     return all(values.get(name, own) == own for name, one in example.values.items() for own in [normalised(one)])
 
 
@@ -136,7 +136,7 @@ def _matrix(vectors: Sequence[Vector]) -> Any:
 
 
 def _farthest_first(vectors: Any) -> list[int]:
-    """`vectors` is [N, D], each of length 1: far apart is a small product."""
+    """Indices of `vectors` [N, D], unit length, in greedy k-centre order."""
     import numpy as np
 
     order = [int(np.argmax(vectors @ vectors.sum(axis=0)))]

@@ -1,9 +1,9 @@
-"""What is done to an input before it is said: filters that a template declares, by input.
+"""Filters that a template applies to an input before it is rendered.
 
     filters:
       input: [html, control, nfc, whitespace, {tokens: 400}]
 
-`normalised` is not one of them: it says whether two texts are the same.
+`normalised` is not a filter: it serves to compare texts.
 """
 
 import re
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 Cut = Callable[[str, int], str]
-"""(text, tokens) -> the text up to so many tokens of a model."""
+"""(text, tokens) -> the text cut to at most so many tokens of a model."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Of one input, in order. `tokens` comes last; 0: the text is as long as it is."""
+    """Filters of one input, in order. `tokens`: length limit, applied last; 0: none."""
 
     names: tuple[str, ...] = ()
     tokens: int = 0
 
     def apply(self, text: str) -> str:
-        """All but `tokens`, which needs a model."""
+        """The text after all filters except `tokens`, which needs a model."""
         for name in self.names:
             text = FILTERS[name](text)
         return text
 
 
 def parse(value: object) -> dict[str, Filters]:
-    """The `filters` of a template's front matter: input -> its filters. Raises `ValueError` with a sentence."""
+    """Parse `filters` of the front matter: input -> filters. Raises `ValueError` with a sentence."""
     if not isinstance(value, dict):
         raise ValueError("filters must be a table of input: [filters]")
     return {str(name): _parse_one(name, some) for name, some in value.items()}
@@ -48,36 +48,36 @@ def _parse_one(name: object, some: object) -> Filters:
             raise ValueError(f"the last filter of {name} is {last}, but can only be {{tokens: N}}, N from 1")
     for one in names:
         if isinstance(one, dict):
-            raise ValueError(f"of the filters of {name} {one} must be the last")
+            raise ValueError(f"{one} must be the last filter of {name}")
         if not isinstance(one, str) or one not in FILTERS:
             raise ValueError(f"{one!r} is no filter; known are {', '.join(FILTERS)} and {{tokens: N}}")
     return Filters(tuple(names), tokens)
 
 
 def control(text: str) -> str:
-    """Without control characters, byte order marks and turns of the writing direction; lines end as Unix has it."""
+    """Remove control characters, byte order marks and bidirectional controls; use Unix line ends."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(one for one in lines if one in "\n\t" or (unicodedata.category(one) != "Cc" and one not in TURNS))
 
 
 def whitespace(text: str) -> str:
-    """One space for several, none at the ends of lines, at most one empty line, none around the text."""
+    """Collapse spaces and empty lines; strip lines and the text."""
     lines = "\n".join(" ".join(line.split()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", lines).strip()
 
 
 def half_width(text: str) -> str:
-    """ASCII for the full-width forms of it: ＡＢＣ１２３！ -> ABC123!"""
+    """Replace full-width forms by ASCII: ＡＢＣ１２３！ -> ABC123!"""
     return text.translate(NARROW)
 
 
 def full_width(text: str) -> str:
-    """The other way round."""
+    """Replace ASCII by full-width forms."""
     return text.translate(WIDE)
 
 
 def html(text: str) -> str:
-    """The text of a page or a piece of one, a line for each block, without scripts and styles."""
+    """Text of an HTML page or fragment, a line for each block, without scripts and styles."""
     reader = _Html()
     reader.feed(text)
     reader.close()
@@ -85,7 +85,7 @@ def html(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """A text without what doesn't make it another one: width, case, white space, invisible characters."""
+    """The text in a form for comparison, without width, case, white space and invisible characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
 

@@ -1,11 +1,12 @@
-"""Classes and the words that stand for them; how likely each class is by how likely a model says its words.
+"""Class probabilities, from how likely a model finds the words that stand for each class.
 
-The words are a verbalizer (Schick and Schütze 2021, arXiv:2001.07676). A word is as likely as its tokens in geometric
-mean, so that long ones have the same chance; a class as likely as its words in mean (Hu et al. 2022, arXiv:2108.02035).
+The words are a verbalizer (Schick and Schütze 2021, arXiv:2001.07676). A word's probability is the geometric mean over
+its tokens, so that long words aren't disadvantaged; a class's the mean over its words (Hu et al. 2022,
+arXiv:2108.02035).
 
-A small model has a favourite word, whatever it reads. Calibration takes that bias out: it divides by the probabilities
-for inputs that say nothing (`contextual`, Zhao et al. 2021, arXiv:2102.09690) or by their mean over the inputs at hand
-(`batch`, Zhou et al. 2023, arXiv:2309.17249), or by what makes labelled ones right (`prompts.fitting`).
+Small models prefer some words whatever the input. Calibration removes that bias: it divides by the probabilities for
+content-free inputs (`contextual`, Zhao et al. 2021, arXiv:2102.09690), by their mean over the given inputs (`batch`,
+Zhou et al. 2023, arXiv:2309.17249), or is fitted on labelled inputs (`prompts.calibration`).
 """
 
 import math
@@ -17,29 +18,27 @@ Labels = Mapping[str, tuple[str, ...]]
 """Class -> its words, in the template's order."""
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
-"""Inputs that say nothing, as in Zhao et al."""
+"""Content-free inputs, as in Zhao et al."""
 
 YES_NO: dict[str, Labels] = {"en": {"yes": ("yes",), "no": ("no",)}, "zh": {"yes": ("是",), "no": ("否", "不是")}}
-"""What a `score` template asks for where it names no labels, by language."""
+"""Labels of a `score` template that names none, by language."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`method` says where `log_prior` comes from: one natural logarithm for each class, taken from `slope` times its
-    score.
-    """
+    """`log_prior`: natural logarithm for each class, subtracted from `slope` times its score. `method`: its origin."""
 
     method: str
     log_prior: tuple[float, ...]
     slope: float = 1.0
 
     def probabilities(self, scores: Sequence[float]) -> list[float]:
-        """Of the classes, 1 together, from `class_scores`."""
+        """Class probabilities, which add up to 1, from `class_scores`."""
         return softmax([self.slope * score - prior for score, prior in zip(scores, self.log_prior, strict=True)])
 
 
 def parse(value: object) -> Labels:
-    """The labels of a template's front matter: a list of classes, or a table of class -> word or words.
+    """Parse `labels` of the front matter: a list of classes, or a table of class -> word or words.
 
     Raises `ValueError` with a sentence.
     """
@@ -63,17 +62,17 @@ def parse(value: object) -> Labels:
 
 
 def named(text: str) -> list[str]:
-    """The classes that a text names, with commas between them, where an input can have several."""
+    """Classes in a comma-separated list."""
     return [name for part in text.split(",") if (name := part.strip())]
 
 
 def forms(words: Sequence[str]) -> list[str]:
-    """Every way that words may begin a reply: as they are, and with a capital."""
+    """All ways to begin a reply with one of the words: as written, and capitalised."""
     return list(dict.fromkeys(form for word in words for form in (word, word[:1].upper() + word[1:])))
 
 
 def said(labels: Labels, text: str) -> str:
-    """The class that a text names: by one of its words alone, or by the one that comes first in it; empty for none."""
+    """The class whose word is the text, or occurs first in it; empty if none does."""
     owner = {form: name for name, words in labels.items() for form in (name, *words)}
     for form, name in owner.items():
         if form.casefold() == text.strip().casefold():
@@ -83,41 +82,41 @@ def said(labels: Labels, text: str) -> str:
 
 
 def _whole(form: str) -> re.Pattern[str]:
-    """A word that is part of no other; Chinese has nothing between words. A single letter is read as it is: "A" is a
-    label, "a" an article.
+    """Matches a form as a whole word, or anywhere in Chinese. Single letters are case-sensitive: "A" is a label, "a" an
+    article.
     """
     ends = [r"(?<![A-Za-z0-9])" if form[0].isascii() else "", r"(?![A-Za-z0-9])" if form[-1].isascii() else ""]
     return re.compile(ends[0] + re.escape(form) + ends[1], re.IGNORECASE if len(form) > 1 else 0)
 
 
 def continuations(labels: Labels) -> list[str]:
-    """All texts to be scored, class after class."""
+    """All texts to score, class by class."""
     return [form for words in labels.values() for form in forms(words)]
 
 
 def class_scores(labels: Labels, logprobs: Sequence[Sequence[float]]) -> list[float]:
-    """A natural log-probability for each class, from that of each token of each of `continuations`."""
+    """Natural log-probability of each class, from those of the tokens of each of `continuations`."""
     per_form = iter(math.fsum(tokens) / max(1, len(tokens)) for tokens in logprobs)
     return [_log_mean_exp([next(per_form) for _ in forms(words)]) for words in labels.values()]
 
 
 def uncalibrated(labels: Labels) -> Calibration:
-    """Scores as they are."""
+    """No calibration."""
     return Calibration("none", (0.0,) * len(labels))
 
 
 def contextual(scores: Sequence[Sequence[float]]) -> Calibration:
-    """By the scores of `CONTENT_FREE` inputs."""
+    """Calibrate by the scores of `CONTENT_FREE` inputs."""
     return Calibration("contextual", _log_mean_probabilities(scores))
 
 
 def batch(scores: Sequence[Sequence[float]]) -> Calibration:
-    """By the scores of all inputs at hand: right where their classes are about equally frequent."""
+    """Calibrate by the mean over all given inputs; valid if their classes are about equally frequent."""
     return Calibration("batch", _log_mean_probabilities(scores))
 
 
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Numbers from 0 to 1, 1 together."""
+    """Probabilities, which add up to 1."""
     most = max(scores)
     weights = [math.exp(score - most) for score in scores]
     total = math.fsum(weights)

@@ -1,6 +1,6 @@
-"""All templates: the built-in ones, and a person's own, which take the place of built-in ones of the same name.
+"""All templates: built-in ones, and the user's own, which override built-in ones of the same name.
 
-Beside a built-in template that does a task lies its labelled set, NAME.jsonl; docs/library.md says what a row holds.
+A built-in template for a task has a labelled set NAME.jsonl beside it; docs/library.md describes its rows.
 """
 
 import difflib
@@ -13,23 +13,23 @@ BUILT_IN = Path(__file__).parent / "library"
 
 
 class Library:
-    """The templates below the built-in folder and the folder of one's own. A file is read again when it changes."""
+    """Templates in the built-in and the user's folder. A file is read again when it changes."""
 
     def __init__(self, own: Path | None) -> None:
         self._own = own
         self._read: dict[Path, tuple[int, Template | TemplateInvalid]] = {}
 
     def templates(self) -> list[Template]:
-        """All that can be used, by name."""
+        """All valid templates, sorted by name."""
         found = {one.name: one for _, one in self.files() if isinstance(one, Template)}
         return [found[name] for name in sorted(found)]
 
     def problems(self) -> list[TemplateInvalid]:
-        """What is wrong with the files that can't be used."""
+        """Errors of the invalid template files."""
         return [one for _, one in self.files() if isinstance(one, TemplateInvalid)]
 
     def find(self, name: str) -> Template:
-        """The template of that name. Raises `TemplateUnknown`, or `TemplateInvalid` where its file is broken."""
+        """The template of that name. Raises `TemplateUnknown`, or `TemplateInvalid` if its file is invalid."""
         for path in reversed(self._files()):
             if path.stem == name:
                 one = self._load(path)
@@ -41,16 +41,16 @@ class Library:
         raise TemplateUnknown(f"There is no template {name!r}. {hint}`assistant prompts list` shows all.")
 
     def is_own(self, template: Template) -> bool:
-        """Whether it lies in the person's folder."""
+        """Whether the template is in the user's folder."""
         return template.path is not None and self._own is not None and self._own in template.path.parents
 
     def _files(self) -> list[Path]:
-        """Built-in ones first, so that one's own come later and win."""
+        """All files, built-in ones first, so that the user's override them."""
         own = sorted(self._own.rglob("*.md")) if self._own is not None and self._own.is_dir() else []
         return sorted(BUILT_IN.rglob("*.md")) + own
 
     def files(self) -> list[tuple[Path, Template | TemplateInvalid]]:
-        """Every file, built-in ones first, with its template or what is wrong with it."""
+        """All files, built-in ones first, with the template or its error."""
         loaded: list[tuple[Path, Template | TemplateInvalid]] = []
         seen: dict[tuple[str, bool], Path] = {}
         for path in self._files():

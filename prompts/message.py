@@ -1,4 +1,4 @@
-"""One message of a conversation, shared by every floor."""
+"""A message of a conversation."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ ROLES: tuple[str, ...] = get_args(Role)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said. `content` is plain text: nothing in it can become a control token."""
+    """A message. `content` is plain text: it can't contain control tokens."""
 
     role: Role
     content: str

@@ -1,8 +1,8 @@
-"""How good predictions are: the field's measures, by the libraries that define them. Imported only when needed.
+"""Metrics of predictions, by the libraries that define them, which are imported only when needed.
 
 Classes by scikit-learn, entities by seqeval, texts by sacrebleu (chrF, BLEU) and rouge-score; exact match and F1 of
 answers as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), each Chinese character a token. Intervals are 95 %
-percentile bootstrap over the items; two runs over the same items are compared by that of their paired differences.
+percentile bootstrap over the items; runs on the same items are compared by the interval of their paired differences.
 """
 
 import json
@@ -15,16 +15,16 @@ from typing import Any
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 BINS = 10
-"""Of the expected calibration error, equally wide (Guo et al. 2017, arXiv:1706.04599)."""
+"""Bins of the expected calibration error, equally wide (Guo et al. 2017, arXiv:1706.04599)."""
 
 Span = tuple[int, int, str]
-"""start and end in characters, type"""
+"""(start, end, type), in characters."""
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of one value for each item."""
+    """95 % interval of the mean of the items' values."""
     import numpy as np
 
     drawn = _means(np.asarray(values, dtype=float), seed)
@@ -33,15 +33,15 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
 
 def paired(before: Sequence[float], after: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """(difference of the means, its 95 % interval) of two values for each item: better where all of it is above 0."""
+    """(difference of the means, low, high) of two values for each item: an improvement is shown if `low` is above 0."""
     differences = [new - old for old, new in zip(before, after, strict=True)]
     return (sum(differences) / len(differences), *interval(differences, seed))
 
 
 def classification(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """accuracy, macro_f1, micro_f1, majority (of always saying the commonest class), per_class, and confusion.
+    """accuracy, macro_f1, micro_f1, majority (accuracy of the most frequent class), per_class, and confusion.
 
-    Rows of the confusion matrix are the truth, columns what was predicted, in the order of `classes`.
+    The confusion matrix has a row for each true and a column for each predicted class, in the order of `classes`.
     """
     from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
@@ -59,7 +59,7 @@ def classification(truth: Sequence[str], predicted: Sequence[str], classes: Sequ
 def several_labels(
     truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """exact_match (all labels of an item right), macro_f1, micro_f1, per_class."""
+    """exact_match (all labels of an item are right), macro_f1, micro_f1, per_class."""
     from sklearn.metrics import classification_report
 
     matrix = [[[int(name in some) for name in classes] for some in rows] for rows in (truth, predicted)]
@@ -73,7 +73,7 @@ def several_labels(
 
 
 def calibration_error(right: Sequence[bool], confidence: Sequence[float]) -> float:
-    """Expected calibration error: how far confidence is from accuracy, by the mean over bins weighed by their items."""
+    """Expected calibration error: mean difference of confidence and accuracy over bins, weighted by their items."""
     bins: dict[int, list[tuple[bool, float]]] = {}
     for pair in zip(right, confidence, strict=True):
         bins.setdefault(min(BINS - 1, int(pair[1] * BINS)), []).append(pair)
@@ -82,7 +82,7 @@ def calibration_error(right: Sequence[bool], confidence: Sequence[float]) -> flo
 
 
 def entities(texts: Sequence[str], truth: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]) -> dict[str, Any]:
-    """precision, recall, f1 of whole entities with their type, by seqeval over the characters; per_class."""
+    """precision, recall, f1 of whole entities with their type, by seqeval on characters; per_class."""
     from seqeval.metrics import classification_report
 
     tags = [[_tags(text, spans) for text, spans in zip(texts, some, strict=True)] for some in (truth, found)]
@@ -98,7 +98,7 @@ def entities(texts: Sequence[str], truth: Sequence[Sequence[Span]], found: Seque
 
 
 def span_f1(truth: Sequence[Span], found: Sequence[Span]) -> float:
-    """Of one text's whole entities with their type."""
+    """F1 of whole entities with their type, in one text."""
     return 2 * len(set(truth) & set(found)) / (len(truth) + len(found)) if truth or found else 1.0
 
 
@@ -120,12 +120,12 @@ def written(references: Sequence[str], predicted: Sequence[str], language: str) 
 
 
 def exact_match(reference: str, said: str) -> float:
-    """1 where the words are the same, articles, case and punctuation aside."""
+    """1 if the words are equal, ignoring articles, case and punctuation; else 0."""
     return float(_tokens(reference) == _tokens(said))
 
 
 def token_f1(reference: str, said: str) -> float:
-    """Of the words that both have."""
+    """F1 of the words, ignoring articles, case and punctuation."""
     wanted, given = _tokens(reference), _tokens(said)
     if not wanted or not given:
         return float(wanted == given)
@@ -134,7 +134,7 @@ def token_f1(reference: str, said: str) -> float:
 
 
 def spans(found: Any) -> list[Span]:
-    """All objects in what was extracted that have an offset, with their `type`."""
+    """All objects with `start` and `end` in an extraction, as spans with their `type`."""
     if isinstance(found, Mapping):
         here = []
         if isinstance(found.get("start"), int) and isinstance(found.get("end"), int):
@@ -144,7 +144,7 @@ def spans(found: Any) -> list[Span]:
 
 
 def same_json(reference: Any, found: Any) -> float:
-    """1 where two values are the same, offsets aside."""
+    """1 if two values are equal, ignoring `start` and `end`; else 0."""
     return float(json.dumps(_bare(reference), sort_keys=True) == json.dumps(_bare(found), sort_keys=True))
 
 
@@ -162,7 +162,7 @@ def _means(values: Any, seed: int) -> Any:
 
 
 def _tags(text: str, some: Sequence[Span]) -> list[str]:
-    """IOB2, one tag for each character. Of entities that overlap the first is kept."""
+    """IOB2 tags of the characters. Of overlapping entities the first is kept."""
     tags = ["O"] * max(1, len(text))
     for start, end, kind in sorted(some):
         if 0 <= start < end <= len(text) and all(tag == "O" for tag in tags[start:end]):
@@ -177,12 +177,12 @@ def _tokens(text: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words, and each Chinese or Japanese character by itself."""
+    """Words, with each Chinese or Japanese character as a word."""
     return re.findall(r"[\u3400-\u9fff\u3040-\u30ff]|[^\s\u3400-\u9fff\u3040-\u30ff]+", text)
 
 
 class _Tokenizer:
-    """rouge-score's own leaves out everything but a to z and 0 to 9."""
+    """Tokenizer for rouge-score, whose own drops everything except a to z and 0 to 9."""
 
     def tokenize(self, text: str) -> list[str]:
         return _tokens(text)

@@ -1,6 +1,6 @@
-"""Single changes of a template that may make it better: its words, its examples, the words of its classes, reasoning.
+"""Single changes of a template that may improve it: instruction, examples, words of its classes, reasoning.
 
-A move belongs to a dimension; moves of different dimensions go together.
+A move has a dimension; moves of different dimensions can be combined.
 """
 
 import json
@@ -26,17 +26,17 @@ REASON = {
 REASONED = re.compile(r"[^.。！？!?\n]*(?:step by step|<think>|一步一步|逐步)[^.。！？!?\n]*[.。！？!?]?")
 REASONING_TOKENS = 512
 MAX_EXAMPLES = 8
-"""More make every question slow."""
+"""Most examples to add: more make each request slow."""
 DRAWS = 3
-"""Sets of examples of each size."""
+"""Random sets of examples of each size."""
 
 Top = tuple[str, float]
-"""A token and its natural log-probability."""
+"""(token, natural log-probability)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One change. What is None stays as it is."""
+    """One change of a template; None keeps a part."""
 
     dimension: str
     about: str
@@ -47,10 +47,10 @@ class Move:
 
 
 def applied(template: Template, moves: Iterable[Move]) -> Template | None:
-    """`template` with all of the moves; None where it is no template any more, or the same one."""
+    """`template` with all moves; None if the result is invalid or unchanged."""
     sections: Mapping[str, str] = template.sections
     parts: dict[str, Any] = {}
-    for move in sorted(moves, key=lambda one: one.reason is not None):  # reasoning is added to the other words
+    for move in sorted(moves, key=lambda one: one.reason is not None):  # reasoning is added after other changes
         sections = move.sections if move.sections is not None else sections
         if move.reason is not None:
             sections = _reasoning(sections, move.reason, template.language)
@@ -67,13 +67,13 @@ def applied(template: Template, moves: Iterable[Move]) -> Template | None:
 
 
 def instruction(template: Template) -> str:
-    """What a template says beside its variables: the plain lines of `# user`, else of `# system`."""
+    """The instruction: lines of `# user` without variables, else `# system`."""
     plain = [line for line in template.sections.get("user", "").split("\n") if not _variable(line)]
     return "\n".join(plain).strip() or template.sections.get("system", "").strip()
 
 
 def phrasings(template: Template) -> list[Move]:
-    """Of the bank for the template's language and kind."""
+    """Instructions from the phrase bank of the template's language and kind."""
     file = PHRASINGS / f"{template.language}.jsonl"
     rows = map(json.loads, (file if file.exists() else PHRASINGS / "en.jsonl").read_text("utf-8").splitlines())
     user = template.sections.get("user", "{{ input }}")
@@ -92,7 +92,7 @@ def phrasings(template: Template) -> list[Move]:
 
 
 def paraphrased(template: Template, reply: str) -> Move | None:
-    """The instruction as a model said it in other words; None where that can't be used."""
+    """A model's paraphrase of the instruction; None if it can't be used."""
     own = instruction(template)
     lines = [line.strip(" \"'“”*") for line in reply.strip().split("\n") if line.strip()]
     text = lines[0] if lines else ""
@@ -106,7 +106,7 @@ def paraphrased(template: Template, reply: str) -> Move | None:
 
 
 def example_sets(template: Template, pool: Sequence[Example], seed: int) -> list[Move]:
-    """None, the template's own in other orders, and sets drawn from the pool, balanced where there are classes."""
+    """No examples, the template's own in other orders, and sets drawn from the pool, balanced by class."""
     own, moves = template.examples, []
     if own:
         moves.append(Move("examples", "none", examples=()))
@@ -125,9 +125,9 @@ def example_sets(template: Template, pool: Sequence[Example], seed: int) -> list
 
 
 def class_words(template: Template, tops: Sequence[tuple[str, Sequence[Top]]]) -> list[Move]:
-    """Words that a model itself would begin its answer with, for inputs of one class rather than the others.
+    """Class words that a model prefers as the first word of its answer, for inputs of one class over the others.
 
-    `tops`: the class of an input and the likeliest first tokens of its answer.
+    `tops`: for each input its class and the likeliest first tokens of the answer.
     """
     lifts = _lifts(tops)
     taken = {form for words in template.labels.values() for form in forms(words)}
@@ -151,7 +151,7 @@ def class_words(template: Template, tops: Sequence[tuple[str, Sequence[Top]]]) -
 
 
 def reasoning(template: Template) -> list[Move]:
-    """On, or off where the template asks for it. Of kinds that write."""
+    """Reasoning on, or off if the template asks for it; only for kinds that write text."""
     if template.kind not in ("text", "chat"):
         return []
     asked = bool(template.reasoning) or any(REASONED.search(source) for source in template.sections.values())
@@ -177,7 +177,7 @@ def _reasoning(sections: Mapping[str, str], on: bool, language: str) -> dict[str
 
 
 def _lifts(tops: Sequence[tuple[str, Sequence[Top]]]) -> dict[str, dict[str, float]]:
-    """Class -> word -> by how much likelier it is, in natural logarithms, for that class than for the others."""
+    """Class -> word -> difference of its mean log-probability between inputs of the class and others."""
     seen = [(name, _words(some)) for name, some in tops]
     lifts: dict[str, dict[str, float]] = {}
     for name in {name for name, _ in seen}:
@@ -189,7 +189,7 @@ def _lifts(tops: Sequence[tuple[str, Sequence[Top]]]) -> dict[str, dict[str, flo
 
 
 def _words(some: Sequence[Top]) -> dict[str, float]:
-    """Whole words in small letters; a word's likeliest form counts. "" is the least likely token, for all others."""
+    """Lower-case word -> log-probability of its likeliest form. "": of the least likely token, for unlisted words."""
     found: dict[str, float] = {"": min((logprob for _, logprob in some), default=-math.inf)}
     for text, logprob in some:
         word = text.strip().lower()

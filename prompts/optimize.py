@@ -1,11 +1,11 @@
-"""A better template, searched for on labelled rows within a number of model calls.
+"""Search for a better template on labelled rows, within a budget of model calls.
 
-The rows are split by class into a train, a validation and a test part. Single moves are compared on the train part by
+Rows are split by class into a train, a validation and a test part. Single moves are compared on the train part by
 successive halving (Karnin et al. 2013; Jamieson and Talwalkar 2016, arXiv:1502.07943): many on few rows, the better
-half on more. The best are put together and compared in the same way. The validation part chooses among the finalists
-and the template as it was; the test part is looked at once, for that and the one that was chosen.
+half on more. Combinations of the best are compared in the same way. The validation part decides between the finalists
+and the original; the test part is used once, for the original and the chosen template.
 
-Nothing here asks a model: what does is passed in as a `Judge`.
+The model is called through a `Judge`, which is an argument.
 """
 
 import math
@@ -25,47 +25,47 @@ Row = Mapping[str, Any]
 TRAIN, VALIDATION = 0.4, 0.3
 """Shares of the rows; the rest is the test part."""
 HELD_BACK = 0.5
-"""At most this share of the budget is kept for validation and test."""
+"""Largest share of the budget reserved for validation and test."""
 FINALISTS, MOST_FINALISTS = 3, 6
-"""As many as the rows are chosen for, and where there are few rows; fewer where an answer costs much."""
+"""Usual number of finalists, and the most if there are few rows; fewer if an answer costs many calls."""
 FIRST_ROWS = 4
 """Rows that every candidate is tried on."""
 ROUNDS = 2
 SINGLE = 0.65
-"""Share of the search that compares single moves; the rest compares combinations."""
+"""Share of the search budget for single moves; the rest is for combinations."""
 LEAST_ROWS = 4
-"""Of a part."""
+"""Fewest rows of each part."""
 
 
 class BudgetTooSmall(PromptError):
-    """So few calls can't tell one template from another."""
+    """The budget of calls is too small to compare templates."""
 
 
 class TooFewRows(PromptError):
-    """So few rows can't be split into three parts."""
+    """There are too few rows to split into three parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How right one answer is: by the main measure, and more finely, such as by the probability of the right class."""
+    """Score of one answer: main measure, and a finer score such as the probability of the right class."""
 
     value: float
     fine: float
 
 
 class Judge(Protocol):
-    """Asks a model. What was asked once is kept."""
+    """Scores templates with a model. Caches answers."""
 
     def cost(self, template: Template, rows: Sequence[int]) -> int:
-        """Calls that it would take to judge the template on the rows; of more rows no fewer."""
+        """Calls needed to judge the template on the rows; doesn't decrease with more rows."""
 
     async def judge(self, template: Template, rows: Sequence[int], beside: Sequence[int] = ()) -> list[Judged]:
-        """One for each of `rows`; the rows `beside` them have been asked about and help to calibrate."""
+        """Scores of `rows`; answers to the rows in `beside` help to calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Numbers of rows. Those of `train` begin with all classes in turn."""
+    """Row indices. `train` alternates between the classes."""
 
     train: list[int]
     validation: list[int]
@@ -74,7 +74,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A template and the moves that made it; none: as it was."""
+    """A template and the moves that made it; none: the original."""
 
     template: Template
     moves: tuple[Move, ...] = ()
@@ -82,7 +82,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A candidate with its means on the rows that it was tried on."""
+    """A candidate with its mean scores on the first `rows` rows."""
 
     candidate: Candidate
     value: float
@@ -92,32 +92,30 @@ class Tried:
 
 @dataclass(slots=True)
 class Found:
-    """What a search came to. `chosen` is the template as it was where nothing was better in validation."""
+    """Result of a search. `chosen`: the original, if nothing was better in validation."""
 
     chosen: Candidate
     before: float
     after: float
-    """Means on the validation part."""
+    """Mean scores on the validation part."""
     finalists: list[Tried] = field(default_factory=list)
     test_before: list[float] = field(default_factory=list)
     test_after: list[float] = field(default_factory=list)
-    """Of each row of the test part; empty where nothing was chosen."""
+    """Scores on each test row; empty if the original was kept."""
 
     @property
     def improved(self) -> bool:
-        """Whether the validation score is higher. No proof: it is the best of several."""
+        """Whether the validation score is higher. No proof, as it is the best of several."""
         return bool(self.chosen.moves)
 
 
 def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
-    """Rows of each class in all parts, as evenly as can be. `each_most`: longest validation and test part.
+    """Split rows with each class as evenly as possible. `each_most`: limit for the validation and the test part.
 
     Raises `TooFewRows`.
     """
     if len(classes) < 3 * LEAST_ROWS:
-        raise TooFewRows(
-            f"{len(classes)} rows are too few to learn from, choose by and test on. Give {3 * LEAST_ROWS}."
-        )
+        raise TooFewRows(f"{len(classes)} rows are too few to train, validate and test. Give {3 * LEAST_ROWS}.")
     order = in_turn(classes, Random(seed))
     validation = min(round(len(order) * VALIDATION), each_most)
     test = min(len(order) - round(len(order) * (TRAIN + VALIDATION)), each_most)
@@ -125,18 +123,18 @@ def split(classes: Sequence[str], each_most: int, seed: int) -> Parts:
 
 
 def most_held_back(budget: int, calls_a_row: int) -> int:
-    """Rows that the validation and the test part may each have. Raises `BudgetTooSmall`."""
+    """Most rows of the validation and of the test part. Raises `BudgetTooSmall`."""
     for finalists in range(FINALISTS, 0, -1):
         asked_for_each = (finalists + 1 + 2) * calls_a_row
         most = int(budget * HELD_BACK) // asked_for_each
         if most >= LEAST_ROWS:
             return most
     least = math.ceil(LEAST_ROWS * asked_for_each / HELD_BACK)
-    raise BudgetTooSmall(f"A budget of {budget:,} calls is too small to tell templates apart. Give at least {least:,}.")
+    raise BudgetTooSmall(f"A budget of {budget:,} calls is too small to compare templates. Give at least {least:,}.")
 
 
 def finalists_of(parts: Parts, budget: int, calls_a_row: int) -> int:
-    """How many candidates the validation part can choose among for what is kept back."""
+    """Number of finalists that the reserved budget can validate."""
     rows = int(budget * HELD_BACK) // calls_a_row - 2 * len(parts.test)
     return max(1, min(MOST_FINALISTS, rows // len(parts.validation) - 1))
 
@@ -151,7 +149,7 @@ async def search(
     tell: Callable[[str], None] = lambda _: None,
     finalists: int = FINALISTS,
 ) -> Found:
-    """The best template that `budget` calls find. `tell` gets a line on each step."""
+    """The best template within `budget` calls. `tell` receives a line for each step."""
     start = Candidate(template)
     held = judge.cost(template, parts.test) * 2 + judge.cost(template, parts.validation) * (finalists + 1)
     purse = Purse(max(0, budget - held))
@@ -172,7 +170,7 @@ async def halve(
     purse: "Purse",
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Tried]:
-    """Those that could be tried, the best first: who was tried on more rows stands before who was left behind."""
+    """Successive halving: candidates by rank, those tried on more rows first."""
     left, ranked = list(candidates), list[Tried]()
     share, upto = purse.left // ROUNDS, 0
     for turn in range(ROUNDS):
@@ -198,12 +196,12 @@ async def halve(
 
 
 def about(moves: Iterable[Move]) -> str:
-    """What was changed, in words."""
+    """The changes in words."""
     return "; ".join(f"{move.dimension} ({move.about})" for move in moves) or "as it was"
 
 
 class Purse:
-    """Calls that may still be made; those of a part are taken from the whole too."""
+    """Remaining calls; those of a part are subtracted from the whole too."""
 
     def __init__(self, left: int, whole: "Purse | None" = None) -> None:
         self.left = left
@@ -218,7 +216,7 @@ class Purse:
 async def _chosen(
     start: Candidate, finalists: Sequence[Tried], parts: Parts, judge: Judge, tell: Callable[[str], None]
 ) -> Found:
-    """By validation; as it was where nobody is better there. Then the one look at the test part."""
+    """The best finalist by validation, or the original if none is better; then test both."""
     before = _tried(start, await judge.judge(start.template, parts.validation))
     told = [_tried(one.candidate, await judge.judge(one.candidate.template, parts.validation)) for one in finalists]
     tell(f"validation: {before.value:.3f} as it was; " + ", ".join(f"{one.value:.3f}" for one in told))
@@ -234,7 +232,7 @@ async def _chosen(
 
 
 def _rows_for(candidates: Sequence[Candidate], share: int, judge: Judge, rows: Sequence[int], upto: int) -> int:
-    """How many rows the candidates can be tried on for `share` calls; some more than the round before."""
+    """Number of rows on which `share` calls can try the candidates, more than in the round before."""
     least = min(len(rows), upto + 1 if upto else FIRST_ROWS)
 
     def cost(count: int) -> int:
@@ -244,7 +242,7 @@ def _rows_for(candidates: Sequence[Candidate], share: int, judge: Judge, rows: S
 
 
 def _together(tried: Sequence[Tried]) -> list[list[Move]]:
-    """Combinations of the best moves of different dimensions: the two best of each with those of the others."""
+    """Combinations of the two best moves of each dimension, by their rank."""
     best: dict[str, list[Move]] = {}
     for one in tried:
         for move in one.candidate.moves:
@@ -264,7 +262,7 @@ def _together(tried: Sequence[Tried]) -> list[list[Move]]:
 
 
 def _candidates(template: Template, several: Iterable[Sequence[Move]]) -> list[Candidate]:
-    """Each that is a template, none twice."""
+    """Distinct valid templates made by the moves."""
     found: dict[str, Candidate] = {}
     for moves in several:
         made = applied(template, moves)
@@ -274,7 +272,7 @@ def _candidates(template: Template, several: Iterable[Sequence[Move]]) -> list[C
 
 
 def _mixed(moves: Sequence[Move], random: Random) -> list[Move]:
-    """One of each dimension in turn, so that a small budget tries all dimensions."""
+    """Moves of each dimension in turn, so that a small budget tries all dimensions."""
     return [moves[at] for at in in_turn([move.dimension for move in moves], random)]
 
 
@@ -284,8 +282,8 @@ def _tried(candidate: Candidate, judged: Sequence[Judged]) -> Tried:
 
 
 def _best(tried: Iterable[Tried]) -> list[Tried]:
-    """The best first, each candidate as it was tried on most rows. Few rows prove little: a mean counts the more the
-    more rows it is of, and is drawn to that of all candidates.
+    """Candidates by score, each with the trial on most rows. Means are shrunk towards the overall mean, the more the
+    fewer rows they are of.
     """
     most: dict[str, Tried] = {}
     for one in tried:

@@ -1,6 +1,6 @@
-"""Reasoning that a model writes before its answer: told apart, the answer read, several answers voted on.
+"""Reasoning before an answer: split it off, read the answer, vote over several answers.
 
-A vote over answers that were sampled is self-consistency (Wang et al. 2022, arXiv:2203.11171).
+Voting over sampled answers is self-consistency (Wang et al. 2022, arXiv:2203.11171).
 """
 
 import re
@@ -14,22 +14,22 @@ OPEN, CLOSE = "<think>", "</think>"
 MOST_VOTES = 64
 
 RULE = r"(?i)(?:\banswer(?:\s+is\b)?|答案(?:是|为)?)[*_\s]*[:：]\s*(.+)|\banswer\s+is\s+(.+)|答案(?:是|为)\s*(.+)"
-"""Where a template has no rule of its own: what follows "Answer:" or "the answer is", to the end of the line."""
+"""Default rule: the text after "Answer:" or "the answer is", to the end of the line."""
 
 
 @dataclass(frozen=True)
 class Reasoning:
-    """`reasoning` of a template: answers are written after reasoning, `votes` of them, and read by the rule `answer`.
+    """`reasoning` of a template: `votes` answers are generated after reasoning, and read by the rule `answer`.
 
-    `answer` is a regular expression, whose first group that matched is the answer; the last match in a reply counts.
-    Empty: `RULE`, or the last line where that finds nothing.
+    `answer` is a regular expression, whose first matching group is the answer; the last match in a reply counts.
+    Empty: `RULE`, or the last line if that doesn't match.
     """
 
     votes: int = 1
     answer: str = ""
 
     def read(self, reply: str) -> tuple[str, str]:
-        """(what comes before the answer, the answer) of a reply; the answer is empty where the rule finds none."""
+        """(text before the answer, the answer) of a reply; the answer is empty if the rule doesn't match."""
         thought, text, closed = split(reply)
         if not closed:
             return thought, ""
@@ -44,7 +44,7 @@ class Reasoning:
 
 
 def parse(value: object) -> Reasoning:
-    """The `reasoning` of a template's front matter. Raises `ValueError` with a sentence."""
+    """Parse `reasoning` of the front matter. Raises `ValueError` with a sentence."""
     if value is True:
         return Reasoning()
     if not isinstance(value, dict) or not set(value) <= {"votes", "answer"}:
@@ -64,8 +64,8 @@ def parse(value: object) -> Reasoning:
 def split(text: str) -> tuple[str, str, bool]:
     """(reasoning, answer, whether the reasoning has ended).
 
-    Reasoning stands at the start of a reply. Some models' templates open the tag themselves, so that the reply
-    holds only the closing one.
+    Reasoning is at the start of a reply. Some chat templates open the tag themselves, so that a reply may contain
+    only the closing tag.
     """
     start = text.lstrip()
     if start.startswith(OPEN):
@@ -83,9 +83,10 @@ def answer(text: str) -> str:
 
 
 def shares(answers: Sequence[str]) -> dict[str, float]:
-    """Each answer -> its share of all, the most frequent first, of equally frequent ones the one given first.
+    """Answer -> its share of all, the most frequent first, ties in the given order.
 
-    Answers that differ in case, width or space are one; empty ones are none, and leave the shares below 1.
+    Answers that differ only in case, width or space are the same; empty answers don't count, and the shares add up to
+    less than 1 then.
     """
     said: dict[str, list[str]] = {}
     for one in answers:
@@ -95,7 +96,7 @@ def shares(answers: Sequence[str]) -> dict[str, float]:
 
 
 def _matched(match: re.Match[str]) -> tuple[int, str]:
-    """(where it begins, the text) of the first group that took part, or of the match itself."""
+    """(start, text) of the first group that matched, or of the whole match."""
     group = next((number for number, text in enumerate(match.groups(), 1) if text is not None), 0)
     return match.start(group), match[group]
 
@@ -106,5 +107,5 @@ def _last_line(text: str) -> tuple[int, str]:
 
 
 def _bare(answer: str) -> str:
-    """Without Markdown's marks, quotes and a full stop around it."""
+    """The answer without surrounding Markdown marks, quotes and full stop."""
     return answer.strip().strip("*_`\"'“”").rstrip(".。").strip("*_`\"'“” ")

@@ -1,4 +1,4 @@
-"""Template, inputs and turns -> messages. What a person says is put in as text and never rendered itself."""
+"""Render a template with inputs and turns to messages. User text is inserted as text and never rendered."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,13 +18,13 @@ def render(
     examples: Sequence[Example] | None = None,
     cut: Cut | None = None,
 ) -> list[Message]:
-    """System message, examples, then `turns` with every user turn as `# user` wraps it.
+    """The system message, the examples, then `turns` with each user turn wrapped by `# user`.
 
-    `question` is what `# user` may use beside the inputs, such as the label that is asked about.
-    `examples` are said in place of the template's own. Filters are applied to all inputs, those of examples too; what
-    is longer than its `tokens` is cut by `cut`, or not at all where that isn't known, and never in examples.
+    `question`: further variables of `# user`, such as the label that is asked about. `examples`: used in place of the
+    template's own. Filters apply to all inputs, also in examples; a filter's token limit is applied by `cut`, if given,
+    and never in examples.
 
-    Raises `InputsInvalid` naming all inputs that are missing or unknown at once.
+    Raises `InputsInvalid` with all missing or all unknown inputs.
     """
     inputs = {name: _filtered(template, name, text, cut) for name, text in complete(template, values).items()}
     said = {**inputs, **(question or {})}
@@ -42,7 +42,7 @@ def render(
 
 
 def answer(template: Template, example: Example, question: Mapping[str, str]) -> str:
-    """What an example's reply says: its reasoning, and of a class the first of its words."""
+    """Reply of an example: its reasoning, then the output, or the first word of its class."""
     if template.several:
         yes, no = (words[0] for words in template.asked.values())
         return yes if question.get(LABEL) in named(example.output) else no
@@ -51,7 +51,7 @@ def answer(template: Template, example: Example, question: Mapping[str, str]) ->
 
 
 def complete(template: Template, values: Mapping[str, str]) -> dict[str, str]:
-    """`values` with the defaults of the inputs that were not given."""
+    """`values` with defaults for missing inputs. Raises `InputsInvalid`."""
     declared = {one.name: one for one in template.inputs}
     known = ", ".join(declared) or "none"
     if unknown := sorted(set(values) - set(declared)):

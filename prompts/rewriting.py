@@ -1,4 +1,4 @@
-"""A template with parts of it exchanged, as the text of a file that a person can read."""
+"""Replace parts of a template, with a readable file as the result."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,9 +19,9 @@ def rewritten(
     labels: Labels | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Template:
-    """`template` with what is given in place of its own; `more` are whole keys of the front matter.
+    """`template` with the given parts replaced; `more`: whole keys of the front matter.
 
-    Comments in the front matter are lost. Raises `TemplateInvalid` where the parts don't go together.
+    Comments in the front matter are lost. Raises `TemplateInvalid` if the parts contradict each other.
     """
     table = front_matter(template)
     table.pop("name", None)

@@ -1,4 +1,4 @@
-"""Jinja2, fenced in: no attributes of Python's, no endless loops, no endless output. Imported only when needed."""
+"""Sandboxed Jinja2 with limits of time, output and Python access. Jinja2 is imported only when needed."""
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 INPUT = "input"
-"""In `# user`: what the person said."""
+"""Variable in `# user`: the person's message."""
 LABEL = "label"
-"""In `# user` of a `label` template: one of its classes, which is asked about alone."""
+"""Variable in `# user` of a `label` template: the class that is asked about."""
 
 MAX_CHARACTERS = 4_000_000
-"""Longest section, rendered. Far beyond any context, far below any memory."""
+"""Largest length of a rendered section; beyond any context, but far below the memory."""
 
 MAX_ITERATIONS = 100_000
-"""Pieces a section may be made of: a loop that makes more is a mistake."""
+"""Most pieces that a section renders to: a loop that makes more is a mistake."""
 
 
 PADDING = {"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"}
-"""Methods and filters that make a text of any length from a small one."""
+"""Methods and filters that can make long texts from short ones."""
 
 
 @cache
 def environment() -> "ImmutableSandboxedEnvironment":
-    """Strict: a variable without a value is an error, never an empty text."""
+    """The environment; undefined variables are errors."""
     from jinja2 import StrictUndefined
     from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Fenced(ImmutableSandboxedEnvironment):
-        """Jinja2's own fence keeps Python's insides out; this one also keeps single expressions small."""
+        """Jinja2's sandbox with further limits on single expressions."""
 
         intercepted_binops = frozenset(["*", "**", "%"])
 
@@ -45,7 +45,7 @@ def environment() -> "ImmutableSandboxedEnvironment":
                 raise SecurityError(f"the operator {operator} can't be used so in a template")
             return super().call_binop(context, operator, left, right)
 
-        def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  no `format` at all, not a fenced one
+        def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002  forbids `format` altogether
             return None
 
         def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -58,7 +58,7 @@ def environment() -> "ImmutableSandboxedEnvironment":
 
 
 class BadSyntax(PromptError):
-    """A section is not Jinja2. `line` counts from its first line, 1."""
+    """A section is not valid Jinja2. `line`: from 1, within the section."""
 
     def __init__(self, problem: str, line: int) -> None:
         super().__init__(problem)
@@ -66,7 +66,7 @@ class BadSyntax(PromptError):
 
 
 def variables(source: str) -> set[str]:
-    """The variables that `source` needs. Raises `BadSyntax`."""
+    """Variables that `source` uses. Raises `BadSyntax`."""
     from jinja2 import TemplateSyntaxError, meta
 
     try:
@@ -76,9 +76,9 @@ def variables(source: str) -> set[str]:
 
 
 def fill(source: str, values: Mapping[str, str], place: str) -> str:
-    """`source` with `values` put in; they are text, never read as Jinja2 themselves.
+    """`source` with `values` inserted as text, not as Jinja2.
 
-    Raises `InputsInvalid` naming `place` where the section can't be rendered within its limits.
+    Raises `InputsInvalid` with `place` if the section fails to render or exceeds its limits.
     """
     from jinja2 import TemplateError
 

@@ -15,7 +15,7 @@
     # user
     Translate: {{ input }}
 
-YAML front matter, then sections in sandboxed Jinja2. Its name is the file's, its identity the hash of its text.
+YAML front matter, then sections in sandboxed Jinja2. The template's name is the file's, its identity its text's hash.
 """
 
 import difflib
@@ -37,11 +37,11 @@ from prompts.reasoning import Reasoning
 from prompts.sandbox import INPUT, LABEL, BadSyntax, variables
 
 KINDS = {
-    "chat": "a conversation; picked in the chat with `/name`",
+    "chat": "a conversation; chosen in the chat with `/name`",
     "text": "writes a text for each input",
-    "label": "chooses one of the classes `labels`; several of them where `# user` asks about `{{ label }}`",
-    "extract": "finds what `schema` describes, as JSON that keeps to it; objects with a `text` are given its place",
-    "score": "tells how probable the first of two classes is, yes of yes and no where `labels` are not named",
+    "label": "chooses one of the classes `labels`, or several if `# user` asks about `{{ label }}`",
+    "extract": "extracts JSON that follows `schema`; objects with a `text` get its position",
+    "score": "gives the probability of the first of two classes; without `labels` these are yes and no",
 }
 KEYS = (
     "name",
@@ -59,7 +59,7 @@ KEYS = (
     "lineage",
 )
 RESERVED = (INPUT, LABEL, "output", "reasoning")
-"""What a labelled row, an example or a prediction has beside inputs."""
+"""Keys of labelled rows, examples and predictions that can't be names of inputs."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 HEADING = re.compile(rf"#\s*({'|'.join(ROLES)})\s*")
 """A line that opens a section."""
@@ -67,71 +67,71 @@ HEADING = re.compile(rf"#\s*({'|'.join(ROLES)})\s*")
 
 @dataclass(frozen=True)
 class Input:
-    """One variable. Without a default it must be given."""
+    """A variable. Without a default a value must be given."""
 
     name: str
-    """As sections write it: `{{ name }}`. Letters, digits and underscores."""
+    """Name in sections: `{{ name }}`. Letters, digits and underscores."""
     description: str
-    """What a person is asked for."""
+    """Text that asks a person for it."""
     default: str | None = None
-    """What it is where it isn't given."""
+    """Value if none is given."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One worked exchange, said before the person's own turns. `output` is a text, the name of a class, or JSON."""
+    """A worked exchange, placed before the person's turns. `output` is a text, the name of a class, or JSON."""
 
     input: str
-    """What is asked, as a person would say it."""
+    """The user's message."""
     output: str
-    """The reply: a text, the name of a class (several with commas between them), or for `extract` JSON, or YAML of the
-    same."""
+    """The reply: a text, the name of a class (several with commas between them), or for `extract` JSON or YAML."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that the example has for itself; the others are as they were given."""
+    """The example's own values of inputs; other inputs have the given values."""
     reasoning: str = ""
-    """Said before the output, such as `Shoes are worn on feet. Answer:`."""
+    """Text before the output, such as `Shoes are worn on feet. Answer:`."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """One template. `sections` maps a role to its Jinja2 source; `text` is the whole file."""
+    """A template. `sections`: role -> Jinja2 source; `text`: the whole file."""
 
     name: str
-    """That of the file without `.md`: small letters, digits and hyphens. May be left out."""
+    """Name of the file without `.md`: small letters, digits and hyphens. Optional."""
     kind: str
-    """What is made of an input; see the kinds."""
+    """What the template makes of an input; see the kinds."""
     description: str
-    """One line, shown where templates are picked."""
+    """One line, shown in lists of templates."""
     language: str
-    """`en`, `zh` …; chooses the words of yes and no, how texts are measured and how inputs are attacked."""
+    """`en`, `zh` …; selects the words for yes and no, the metrics of texts and the attacks on inputs."""
     inputs: tuple[Input, ...]
-    """Variables of the sections beside `{{ input }}`: a table of names, each with its description, or a table of
+    """Variables of the sections in addition to `{{ input }}`: a table of name -> description, or name -> table of
     `description` and `default`."""
     sampling: Mapping[str, Any]
-    """How tokens are chosen; see sampling."""
+    """Sampling settings; see sampling."""
     examples: tuple[Example, ...]
-    """A list of worked exchanges, said before the person's turn as `# user` wraps it."""
+    """List of worked exchanges, placed before the person's turn and wrapped by `# user`."""
     sections: Mapping[str, str]
     text: str
     path: Path | None = None
     labels: Labels = field(default_factory=dict)
-    """Of the kinds `label` and `score`: a list of classes, or a table of each class and the word or words that stand
-    for it. Those of `score` begin with the class whose probability is the score."""
+    """For the kinds `label` and `score`: a list of classes, or a table of class -> word or words. The first class of
+    `score` is the one whose probability is the score."""
     schema: Mapping[str, Any] = field(default_factory=dict)
-    """JSON Schema of what an `extract` template finds."""
+    """JSON Schema of the result of an `extract` template."""
     reasoning: Reasoning | None = None
-    """`true`, or a table of `votes`, how many answers are written and voted on, and `answer`, a regular expression
-    whose first group is the answer. Answers are then written after reasoning, of the kinds `label` and `score` too."""
+    """`true`, or a table of `votes`, the number of answers to vote on, and `answer`, a regular expression whose first
+    group is the answer. Answers then follow reasoning, for the kinds `label` and `score` too."""
     filters: Mapping[str, Filters] = field(default_factory=dict)
-    """A table of inputs, `input` among them, and what is done to each before it is said, in order; see the filters."""
+    """A table of input -> filters applied to it before rendering, in order; `input` is the user's message. See the
+    filters."""
     data: Path | None = None
-    """The labelled set beside the file, where it is not NAME.jsonl."""
+    """Name of the labelled set beside the file, if it isn't NAME.jsonl."""
     lineage: Mapping[str, Any] = field(default_factory=dict)
-    """What `assistant prompts optimize` made it of, and how good it was; changes nothing."""
+    """Written by `assistant prompts optimize`: origin and scores; has no effect."""
 
     @cached_property
     def several(self) -> bool:
-        """Whether an input can have several labels: each is asked about by itself, as `{{ label }}`."""
+        """Whether an input can have several labels, each asked about separately as `{{ label }}`."""
         return self.kind == "label" and LABEL in variables(self.sections.get("user", ""))
 
     @cached_property
@@ -141,7 +141,7 @@ class Template:
 
     @cached_property
     def hash(self) -> str:
-        """`text_hash` of the file's text."""
+        """SHA-256 of the file's text."""
         return text_hash(self.text)
 
 
@@ -151,24 +151,24 @@ def text_hash(text: str) -> str:
 
 
 def output_text(value: Any) -> str:
-    """What an example says, as text: of a table or list its JSON, on one line as replies under a schema are."""
+    """An example's output as text; tables and lists as JSON on one line, as replies under a schema."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def example(row: Mapping[str, Any], column: str, truth: str, inputs: Iterable[str]) -> Example:
-    """The example that a row is: its input in `column`, its output in `truth`, values of its own of `inputs`."""
+    """The example in a row: input from `column`, output from `truth`, and values of `inputs`."""
     own = {name: str(row[name]) for name in inputs if row.get(name) not in (None, "")}
     return Example(str(row[column]), output_text(row[truth]), own, str(row.get("reasoning") or ""))
 
 
 def line_of(text: str, key: object) -> int:
-    """The number of the line that begins with `key:`, for messages; 1 where there is none."""
+    """Number of the line that begins with `key:`, for messages; 1 if there is none."""
     lines = enumerate(text.splitlines(), 1)
     return next((number for number, line in lines if line.strip().startswith(f"{key}:")), 1)
 
 
 def load(path: Path) -> Template:
-    """The template in a file. Raises `TemplateInvalid` naming file, line and what to do."""
+    """Read a template file. Raises `TemplateInvalid` with file, line and advice."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -179,12 +179,12 @@ def load(path: Path) -> Template:
 
 
 def parse(text: str, *, name: str, path: Path | None = None) -> Template:
-    """The template in a text. Raises `TemplateInvalid` naming place and what to do."""
+    """Parse a template. Raises `TemplateInvalid` with line and advice."""
     return _Parser(text, name, str(path or name)).template(path)
 
 
 def front_matter(template: Template) -> dict[str, Any]:
-    """What the file says between its lines `---`."""
+    """The front matter as a table."""
     return _Parser(template.text, template.name, template.name).front_matter()
 
 
@@ -226,14 +226,14 @@ class _Parser:
         return template
 
     def front_matter(self) -> dict[str, Any]:
-        """Its table, checked for unknown keys only."""
+        """The front matter, checked for unknown keys only."""
         return self._front_matter(self._parts()[0])
 
     def _parts(self) -> tuple[str, str, int]:
-        """(front matter, sections, number of the first line of the sections)"""
+        """(front matter, sections, number of the sections' first line)."""
         lines = self._text.splitlines()
         if not lines or lines[0].strip() != "---":
-            raise self._wrong("the file must begin with a line --- and its description; see a built-in one", 1)
+            raise self._wrong("the file must begin with a line --- and its front matter; see a built-in template", 1)
         for number, line in enumerate(lines[1:], 1):
             if line.rstrip() == "---":
                 return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :]), number + 2
@@ -329,7 +329,7 @@ class _Parser:
         except ValueError as error:
             raise self._wrong(str(error), line) from error
         if kind == "score" and len(found) != 2:
-            raise self._wrong("a score is the probability of one of two labels; name two", line)
+            raise self._wrong("a score is the probability of one of two labels; give two", line)
         return found
 
     def _schema(self, table: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -397,7 +397,7 @@ class _Parser:
                 wrong = source.split("\n")[error.line - 1]
                 raise self._wrong(str(error), line + error.line - 1, wrong.find("{") + 1) from error
             if role == "user" and INPUT not in found:
-                raise self._wrong("# user must say where the person's turn goes: {{ input }}", line)
+                raise self._wrong("# user must contain the person's message: {{ input }}", line)
             known = declared | ({INPUT} if role == "user" else set())
             known |= {LABEL} if role == "user" and template.kind == "label" else set()
             if unknown := sorted(found - known):

@@ -1,4 +1,4 @@
-"""Where each variable of a template went in the messages that it renders to."""
+"""Trace the variables of a template into the messages that it renders to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ from prompts.sandbox import INPUT, LABEL, environment
 from prompts.template import Template
 
 _BEGIN, _NAMED, _END = "\ufdd1", "\ufdd2", "\ufdd3"
-"""Noncharacters of Unicode, never in real text: `begin name named text end`."""
+"""Noncharacters of Unicode, which don't occur in text: `begin name named text end`."""
 
 
 class Span(NamedTuple):
-    """The characters of a message, from `start` up to `end`, that variable `name` became."""
+    """Characters `start` to `end` of a message, the value of variable `name`."""
 
     start: int
     end: int
@@ -23,7 +23,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A message, and the variables in it in order. None of them overlap."""
+    """A message with the spans of its variables, in order and without overlaps."""
 
     message: Message
     spans: tuple[Span, ...] = ()
@@ -32,9 +32,9 @@ class Traced:
 def traced(
     template: Template, turns: Sequence[Message], values: Mapping[str, str], question: Mapping[str, str] | None = None
 ) -> list[Traced]:
-    """What `render` makes, with its variables. Raises as `render` does.
+    """The messages of `render` with their variables. Raises the errors of `render`.
 
-    A message whose variables can't be told apart, such as one that sets variables of its own, has none.
+    A message whose variables can't be traced, such as one that sets variables itself, has none.
     """
     messages = render(template, turns, values, question)
     names = {one.name for one in template.inputs} | {INPUT, LABEL}
@@ -46,7 +46,7 @@ def traced(
 
 
 def _marked(source: str, names: set[str]) -> str:
-    """`source` with marks around what each `{{ … }}` with one of `names` in it becomes."""
+    """`source` with marks around each `{{ … }}` that contains one of `names`."""
     pieces: list[str] = []
     opened = 0
     for _, kind, text in environment().lex(source):
@@ -62,7 +62,7 @@ def _marked(source: str, names: set[str]) -> str:
 
 
 def _read(role: Role, marked: str) -> Traced:
-    """A message of text with marks. Its text keeps marks that aren't in pairs, and so is not what was rendered."""
+    """Parse a marked message. Unpaired marks stay in its text, which then differs from the rendered one."""
     text, spans = "", []
     rest = marked
     while _BEGIN in rest:

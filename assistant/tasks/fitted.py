@@ -6,7 +6,7 @@ from typing import Any
 
 from assistant.errors import AssistantError
 from assistant.tasks.task import BATCH_ROWS, Outcome
-from prompts.fitting import FOLDS, fit, folds
+from prompts.calibration import FOLDS, fit, folds
 from prompts.labels import Calibration
 from prompts.template import Template
 

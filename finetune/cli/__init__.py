@@ -1,1 +1,1 @@
-"""The commands of `finetune`, one file each."""
+"""The commands of `finetune`, a module each."""

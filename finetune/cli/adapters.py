@@ -1,4 +1,4 @@
-"""`finetune adapters`: what was trained, with its lineage."""
+"""`finetune adapters`: list adapters with their lineage."""
 
 import json
 from dataclasses import asdict
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-m", "--model", default="", help="Only those of this model.")
-@click.option("--history", is_flag=True, help="Every promotion and rollback instead, the newest first.")
+@click.option("-m", "--model", default="", help="List adapters of this model only.")
+@click.option("--history", is_flag=True, help="List promotions and rollbacks instead, the newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str, history: bool, as_json: bool) -> None:
     """List adapters: model, dataset, run, date, main measure before and after, and which is in use."""

@@ -1,4 +1,4 @@
-"""`finetune bake`: a template's behaviour into the weights, and how much of it got there."""
+"""`finetune bake`: train a model to reply as with a template, and measure how much of that it learned."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from assistant.cli.log_redact import words_option
 from assistant.cli.options import model_name, pairs, progress_bar
 from assistant.cli.output import counted, print_table
 from finetune.cli.data import replay_file, replay_options, tell
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.cli.train import settings
 from finetune.config import TrainConfig
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from assistant.paths import Paths
     from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
+    from assistant.store.runs import Run
     from finetune.bake import Answers, Asked, Reached, Recipe
     from finetune.data.dataset import Request
 
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
 @click.option(
     "--data", "file", type=click.Path(path_type=Path), help="A .jsonl, .csv or .txt file of inputs, instead of the log."
 )
-@click.option("--column", default="input", show_default=True, help="The column that holds the input.")
-@click.option("--name", "-n", default="", help="Of the dataset; the run is called by it.")
-@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
-@click.option("--resume", "resume_run", default="", help="Go on with this run of a bake, or only tell its gap again.")
+@click.option("--column", default="input", show_default=True, help="Column with the input.")
+@click.option("--name", "-n", default="", help="Name of the dataset, from which the run gets its name.")
+@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="Value of a template input: name=value.")
+@click.option("--resume", "resume_run", default="", help="Resume this run, or measure a finished run again.")
 @replay_options
-@click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
+@click.option("--keep-personal", is_flag=True, help="Keep personal data instead of replacing it by placeholders.")
 @words_option
-@click.option("-m", "--model", default="", help="Model to train; the one of new conversations where none is given.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then one with the result.")
+@click.option("-m", "--model", default="", help="Model to train; default: the model of new conversations.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then the result.")
 @settings
 def command(
     template: str,
@@ -57,13 +58,13 @@ def command(
 ) -> None:
     """Train the model to reply without a template as it does with it.
 
-    The base answers each input with the template, of kind chat or text: those of a file, or what the conversations of
-    the log began with. The bare inputs and these replies are frozen as a dataset and trained on. Told is how much of
-    the gap between the base without the template and with it is closed on replies that were held out. The same command
-    again uses the replies that are there, and trains anew.
+    The base answers each input with the template, which must be of kind chat or text. Inputs come from a file, or are
+    the first messages of the log's conversations. The bare inputs and the replies are frozen as a dataset and trained
+    on. The result is how much of the gap between the base without and with the template is closed on held-out replies.
+    Running the command again trains again on the same replies.
     """
     if bool(name) == bool(resume_run):
-        raise click.UsageError("Give --name NAME to begin, or --resume RUN to go on with a run.")
+        raise click.UsageError("Give --name NAME to begin, or --resume RUN to resume a run.")
     from assistant import settings as user_settings
     from assistant.cli.log_redact import redactor
     from assistant.cli.opened_log import opened_log
@@ -73,17 +74,13 @@ def command(
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from assistant.store import runs
         from finetune import bake
-        from finetune.train import run
 
         recipe = bake.Recipe(find_template(template), values)
         bake.refuse_training(paths, config)
         told: dict[str, Any] = {}
         if resume_run:
-            done = runs.get(db, resume_run)
-            if done.state != "finished":
-                done = run.resume(db, paths, resume_run, events(as_json))
+            done = _resumed(db, paths, resume_run, as_json=as_json)
         else:
             asked = model_name(db, paths, user_settings.load(paths.config_file), model)
             redact = None if keep_personal else redactor(db, words)
@@ -92,9 +89,7 @@ def command(
             told = {one: of.statistics[one] for one in ("examples", "left_out", "personal_places", "replayed")}
             if not as_json:
                 tell(of.statistics)
-            begun = run.begin(db, paths, name, asked, config, events(as_json))
-            assert begun is not None  # as for a plan alone
-            done = begun
+            done = _trained(db, paths, name, asked, config, as_json=as_json)
         told |= {"run": done.name, "state": done.state, "adapter_hash": done.adapter_hash}
         if done.state == "finished":
             found = bake.reached(db, paths, done.name, recipe, seed=config.seed)
@@ -102,9 +97,27 @@ def command(
             if not as_json:
                 _say_reached(found)
         elif not as_json:
-            click.echo(f"With `finetune bake {template} --resume {done.name}` it goes on, and the gap is told.")
+            click.echo(f"To resume it and measure the result: finetune bake {template} --resume {done.name}")
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _resumed(db: "Database", paths: "Paths", name: str, *, as_json: bool) -> "Run":
+    """The run, resumed unless it is finished."""
+    from assistant.store import runs
+    from finetune.train import run
+
+    done = runs.get(db, name)
+    return done if done.state == "finished" else run.resume(db, paths, name, events(as_json))
+
+
+def _trained(db: "Database", paths: "Paths", dataset: str, model: str, config: TrainConfig, *, as_json: bool) -> "Run":
+    """A new run on the dataset of replies."""
+    from finetune.train import run
+
+    done = run.begin(db, paths, dataset, model, config, events(as_json))
+    assert done is not None  # None is for --plan only
+    return done
 
 
 def _dataset(
@@ -116,12 +129,12 @@ def _dataset(
     column: str,
     redact: "Redactor | None",
 ) -> "Dataset":
-    """The replies, frozen; those that are there already under this name."""
+    """The dataset of replies; an existing dataset of this name is used again."""
     from finetune import bake
     from finetune.base import opened_base
 
-    if there := bake.there_already(db, name, recipe, request):
-        click.echo(f"The replies of {name} are there: they are learned again.", err=True)
+    if there := bake.existing_dataset(db, name, recipe, request):
+        click.echo(f"Using the existing replies of {name}.", err=True)
         return there
     model = request.baked
     tokenizer = opened_base(paths, model).tokenizer_of_rows()
@@ -151,16 +164,16 @@ def _say_reached(found: "Reached") -> None:
     ]
     print_table(rows, ["", "nats per token", "same choice"])
     click.echo(
-        f"Of {counted(gap.items, 'held-out example')}. Same choice: of the likeliest next token, place by place."
+        f"On {counted(gap.items, 'held-out example')}. Same choice: share of positions with the same likeliest token."
     )
     if found.too_long:
-        click.echo(f"{found.too_long:,} more don't fit the context with the template before them.")
+        click.echo(f"{found.too_long:,} more don't fit the context together with the template.")
     if gap.closed is None:
-        click.echo("The template makes these replies no likelier for sure: there is no gap to close.")
+        click.echo("The template doesn't make these replies likelier with certainty: there is no gap to close.")
     else:
         click.echo(f"Closed: {gap.closed:.0%} of the gap (95 %: {gap.low:.0%} to {gap.high:.0%}).")
     click.echo(f"Left: {gap.remaining:+.3f} nats per token ({gap.remaining_low:+.3f} to {gap.remaining_high:+.3f}).")
     if gap.remaining_high < 0:
-        click.echo("Below 0: it is surer of such replies than the template alone makes the base.")
+        click.echo("Below 0: the trained model finds such replies likelier than the base with the template.")
     if not gap.is_sure:
-        click.echo(f"Only {counted(gap.groups, 'input')} held out: too few to be sure. Bake with more inputs.")
+        click.echo(f"Only {counted(gap.groups, 'input')} held out, too few to be certain. Bake with more inputs.")

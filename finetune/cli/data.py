@@ -1,4 +1,4 @@
-"""`finetune data`: make a dataset of the log or of a file, look at it, list, show and delete what there is."""
+"""`finetune data`: make a dataset from the log or a file, preview it; list, show and delete datasets."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from assistant.cli.options import pairs
 from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
 from assistant.store.filter import Filter
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.data.example import Kind
 from finetune.progress import cut_lines
 
@@ -35,56 +35,55 @@ def _shares(_ctx: click.Context, parameter: click.Parameter, given: str | None) 
         return None
     parts = given.split("/")
     if len(parts) != 3 or not all(one.strip().isdecimal() for one in parts):
-        raise click.BadParameter(f"{given!r} is not of the form 80/10/10.", param=parameter)
+        raise click.BadParameter(f"{given!r} does not have the form 80/10/10.", param=parameter)
     return tuple(map(int, parts))
 
 
 def replay_options(command: Any) -> Any:
-    """`replay`, which `replay_file` reads, and `text_share`."""
+    """Add --replay (parameter `replay`, see `replay_file`) and --replay-share (`text_share`)."""
     command = click.option(
-        "--replay-share", "text_share", default=0.1, show_default=True, help="Its share of the training part's tokens."
+        "--replay-share", "text_share", default=0.1, show_default=True, help="Share of --replay in the training tokens."
     )(command)
     return click.option(
-        "--replay", metavar="FILE", help="Mix general text in, against forgetting; `builtin`: what comes with us."
+        "--replay", metavar="FILE", help="General text to mix in, against forgetting; `builtin`: the included text."
     )(command)
 
 
 def replay_file(given: str | None) -> Path | None:
-    """The file of general text."""
+    """The file of general text; None without."""
     from finetune.data import dataset
 
     return None if given is None else dataset.BUILTIN if given == "builtin" else Path(given)
 
 
 @click.command()
-@click.option("--name", "-n", default="", help="Freeze the dataset under this name; without one it is only told of.")
+@click.option("--name", "-n", default="", help="Freeze the dataset under this name; without it only statistics print.")
 @click.option("--file", "-f", "files", type=click.Path(path_type=Path), multiple=True,
-              help="Make it of this file, folder or zip instead of the log; give it again for more.")  # fmt: skip
-@click.option(
-    "--like", metavar="NAME", help="Make it of the log as that dataset was made: the same selection and parts."
-)
-@click.option("--kind", type=click.Choice(get_args(Kind)), default="supervised", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Replies that nobody judged too; never those bad or skipped.")
-@click.option("--search", "search_words", default="", metavar="WORDS", help="Replies, or their prompts, that say this.")
-@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="An input of the template: name=value.")
+              help="Make it from this file, folder or zip instead of the log; repeat for more.")  # fmt: skip
+@click.option("--like", metavar="NAME", help="Make it from the log with the selection and parts of another dataset.")
+@click.option("--kind", type=click.Choice(get_args(Kind)), default="supervised", show_default=True,
+              help="What the dataset teaches, see above.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Include unjudged replies, but none rated bad or skipped.")
+@click.option("--search", "search_words", default="", metavar="WORDS", help="Only replies matching this search.")
+@click.option("-v", "--value", "values", multiple=True, callback=pairs, help="Value of a template input: name=value.")
 @click.option("--split", "shares", callback=_shares, metavar="T/V/T",
-              help="Percent for training, validation and test, such as 80/10/10. By default a third of 30 "
-                   "conversations is for the test, a tenth of 333 or more.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the split.")
+              help="Percent for training, validation and test, such as 80/10/10. Default: a third of 30 conversations "
+                   "is for the test, a tenth of 333 or more.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Random seed of the split.")
 @replay_options
 @click.option("--canaries", type=click.IntRange(0, 100), default=0, metavar="N",
               help="Plant N made-up secrets in the training part, which `finetune eval` looks for.")  # fmt: skip
-@click.option("--keep-personal", is_flag=True, help="Leave personal data as it is; else placeholders stand for it.")
+@click.option("--keep-personal", is_flag=True, help="Keep personal data instead of replacing it by placeholders.")
 @words_option
-@click.option("-m", "--for-model", "model", default="", help="Whose tokens are counted; the one of new conversations.")
+@click.option("-m", "--for-model", "model", default="", help="Model to count tokens for; default: that of new chats.")
 @click.option(
-    "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples, what is learned marked."
+    "--preview", type=click.IntRange(0), default=0, metavar="N", help="Print N examples with the learned text marked."
 )
 @click.option("--count", "only_count", is_flag=True,
-              help="Only say how many replies it takes, why others are left out, and what that can show.")  # fmt: skip
+              help="Only count the replies used and left out, and what they can show.")  # fmt: skip
 @click.option("--list", "list_", is_flag=True, help="List the datasets.")
-@click.option("--show", metavar="NAME", help="Tell of a dataset; with --preview its examples.")
-@click.option("--delete", metavar="NAME", help="Delete a dataset. What was trained on it stays.")
+@click.option("--show", metavar="NAME", help="Print a dataset's statistics; with --preview examples.")
+@click.option("--delete", metavar="NAME", help="Delete a dataset. Adapters trained on it stay.")
 @yes
 @filter_options
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on a line.")
@@ -99,22 +98,22 @@ def command(
     only_count: bool,
     **given: Any,
 ) -> None:
-    """Make a dataset of the log, or of a file that the log can import.
+    """Make a dataset from the log, or from a file that the log can import.
 
-    supervised: replies to imitate, by default those rated good, kept, or corrected; of a file all, unless some are
-    judged. preference: votes, corrections, good beside bad. kto: thumbs. label: texts tagged with a class of the
-    --template, or a .jsonl or .csv file of `input` and `label`. entities: a .jsonl file of `input` and `reference`, as
-    `assistant prompts test entities` reads it. For other kinds --template is a filter.
+    supervised: replies to imitate, by default those rated good, kept, or corrected; from a file all, unless some are
+    judged. preference: votes, corrections, good beside bad replies. kto: ratings. label: texts tagged with a class of
+    the --template, or a .jsonl or .csv file with `input` and `label`. entities: a .jsonl file with `input` and
+    `reference`, as for `assistant prompts test entities`. For other kinds --template is a filter.
 
-    Conversations and near-duplicates are never in two parts, and what was in the test of an earlier dataset is in the
-    test again.
+    A conversation and its near-duplicates are always in the same part, and an example that was in an earlier test part
+    is in the test part again.
     """
     if [list_, show is not None, delete is not None].count(True) > 1:
         raise click.UsageError("Give one of --list, --show and --delete.")
     if only_count and given["files"]:
-        raise click.UsageError("--count is of the log; a --file is counted without a --name.")
+        raise click.UsageError("--count is for the log only; a --file is counted if no --name is given.")
     if given["like"] and (more := _beside_like(click.get_current_context())):
-        raise click.UsageError(f"--like takes all of that from the other dataset; leave out {', '.join(more)}.")
+        raise click.UsageError(f"--like uses the other dataset's settings; leave out {', '.join(more)}.")
     with opened_log() as db:
         if list_:
             _list(db, as_json=as_json)
@@ -148,7 +147,7 @@ def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as
         return
     _print_rows(shown)
     tell(prepared.statistics, None if request.files else request.selection)
-    click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was kept: give it a --name.")
+    click.echo(f"Frozen as {name}: {prepared.hash[:12]}." if name else "Nothing was stored: give a --name to keep it.")
 
 
 def _count(db: "Database", given: dict[str, Any], *, as_json: bool) -> None:
@@ -169,7 +168,7 @@ WITH_LIKE = {"like", "name", "keep_personal", "words", "model", "preview", "yes"
 
 
 def _beside_like(context: click.Context) -> list[str]:
-    """Options given that --like decides."""
+    """Options on the command line that --like replaces."""
     return [
         one.opts[0]
         for one in context.command.params
@@ -212,15 +211,15 @@ def _label_template(name: str | None) -> Any:
     from assistant.cli.task_options import find_template
 
     if not name:
-        raise click.UsageError("--kind label needs --template, which asks the question and has the classes.")
+        raise click.UsageError("--kind label needs --template, with the question and the classes.")
     template = find_template(name)
     if not template.labels:
-        raise click.UsageError(f"{name} is of the kind {template.kind} and has no classes. Choose one of kind label.")
+        raise click.UsageError(f"{name} is of kind {template.kind} and has no classes. Choose one of kind label.")
     return template
 
 
 def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
-    """(what makes rows, what makes text of ids again), of the model that is asked for or in use; no weights."""
+    """(tokenizer of rows, function from ids to text) of the given model, or of new conversations; loads no weights."""
     from assistant import settings
     from assistant.cli.options import model_name
     from assistant.paths import Paths
@@ -231,7 +230,7 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
     return base.tokenizer_of_rows(), base.tokenizer.decode
 
 
-# -- what there is ------------------------------------------------------------------------------------------------
+# -- stored datasets ----------------------------------------------------------------------------------------------
 
 
 def _list(db: "Database", *, as_json: bool) -> None:
@@ -243,7 +242,7 @@ def _list(db: "Database", *, as_json: bool) -> None:
     if as_json:
         _print_line({"datasets": [{**_about(one), "examples": counts} for one, counts in found]})
     elif not found:
-        click.echo("There is no dataset yet. `finetune data --name NAME` makes one of the log.")
+        click.echo("There is no dataset yet. `finetune data --name NAME` makes one from the log.")
     else:
         rows = [
             [
@@ -255,7 +254,7 @@ def _list(db: "Database", *, as_json: bool) -> None:
             ]
             for one, counts in found
         ]
-        print_table(rows, ["name", "kind", "train/validation/test", "made", "of"])
+        print_table(rows, ["name", "kind", "train/validation/test", "made", "from"])
 
 
 def _about(one: "Dataset") -> dict[str, Any]:
@@ -301,7 +300,7 @@ def _delete(db: "Database", name: str, *, yes: bool, as_json: bool) -> None:
     learned = [run.name for run in runs.every(db) if run.dataset_id == found.id]
     if learned:
         click.echo(f"Trained on it: {', '.join(learned)}. They stay, but can't be resumed.", err=True)
-    agree(f"Delete the dataset {name} for good?", yes=yes)
+    agree(f"Delete the dataset {name} permanently?", yes=yes)
     datasets.delete(db, name)
     if as_json:
         _print_line({"deleted": name, "runs": learned})
@@ -309,7 +308,7 @@ def _delete(db: "Database", name: str, *, yes: bool, as_json: bool) -> None:
         click.echo(f"{name} deleted.")
 
 
-# -- what is printed ----------------------------------------------------------------------------------------------
+# -- output -------------------------------------------------------------------------------------------------------
 
 
 def _print_line(value: dict[str, Any]) -> None:
@@ -327,7 +326,7 @@ def _previewed(prepared: "Prepared", count: int, tokenizer: Any, decode: Any) ->
 
 
 def _marked(rows: Any, decode: Any) -> list[list[dict[str, Any]]]:
-    """Each row as pieces of text, told whether they are learned: by the mask that the trainer takes."""
+    """Each row as pieces of text with a flag for learned tokens, by the trainer's loss mask."""
     from itertools import groupby
 
     return [
@@ -345,7 +344,7 @@ def _marked(rows: Any, decode: Any) -> list[list[dict[str, Any]]]:
 
 
 def _print_rows(shown: list[dict[str, Any]]) -> None:
-    """What is learned is green, or between ⟦ ⟧ where there is no colour."""
+    """Print rows; learned text is green, or between ⟦ ⟧ without colours."""
     import os
     import sys
 
@@ -362,11 +361,11 @@ def _print_rows(shown: list[dict[str, Any]]) -> None:
 
 
 def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
-    """What was counted of a dataset, for people. `of_log`: what of the log it was made of, if it was."""
+    """Print a dataset's statistics. `of_log`: the selection, if it was made from the log."""
     from finetune.data.select import REASONS, Counts
 
     examples, left = told["examples"], told["left_out"]
-    if of_log is not None and "used" in told:  # datasets made by earlier versions lack it
+    if of_log is not None and "used" in told:  # missing in datasets of earlier versions
         replies = {why: number for why, number in left.items() if why in REASONS}
         click.echo(Counts(told["used"], replies).words(of_log) + ".")
         left = {what: number for what, number in left.items() if what not in replies}
@@ -376,7 +375,7 @@ def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
         + f"; from {counted(told['conversations'], 'conversation')}, {told['groups']:,} that differ."
     )
     lengths = ", ".join(f"{name} {count:,}" for name, count in told["lengths"].items())
-    about = "" if told.get("counted_share", 1) == 1 else "About "  # of a large dataset a sample is tokenised
+    about = "" if told.get("counted_share", 1) == 1 else "About "  # only a sample of a large dataset is tokenised
     click.echo(
         f"{about}{told['tokens']:,} tokens, {told['supervised_tokens']:,} of them learned "
         f"({told['supervised_share']:.0%}). Lengths: {lengths}."
@@ -385,9 +384,9 @@ def tell(told: "Mapping[str, Any]", of_log: "Selection | None" = None) -> None:
     for line in cut_lines(told.get("windows", 0), told["shortened"], told["too_long"]):
         click.echo(about + line)
     for count, what in (
-        (told["doubles_removed"], "left out, word for word like another"),
+        (told["doubles_removed"], "left out as exact duplicates"),
         (told["tested_before"], "in the test because an earlier dataset tests them"),
-        (told["personal_places"], f"places of personal data replaced ({told['personal_values']:,} values)"),
+        (told["personal_places"], f"occurrences of personal data replaced ({told['personal_values']:,} values)"),
         (told["replayed"], "of general text, against forgetting"),
         (told.get("canaries", 0), "canaries planted"),
         *((count, what) for what, count in left.items()),

@@ -1,4 +1,4 @@
-"""`finetune eval`: a finished run's adapter against its base."""
+"""`finetune eval`: compare a finished run's adapter with its base."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from assistant.paths import Paths
     from assistant.tasks.task import Task
     from finetune.progress import Progress
-    from finetune.prove.measure import Measure
+    from finetune.prove.paired import Measure
     from prompts.template import Template
 
 
 @click.command()
 @click.argument("run")
-@click.option("--task", "tasks", multiple=True, help="Also a template's task, on the labelled set beside it.")
-@click.option("--probe", type=click.Path(dir_okay=False, path_type=Path), help="General text in place of ours.")
+@click.option("--task", "tasks", multiple=True, help="Also test this template on its labelled set.")
+@click.option("--probe", type=click.Path(dir_okay=False, path_type=Path), help="General text to use instead.")
 @click.option(
-    "--most-tokens", default=0, type=click.IntRange(0), help="Sample a test part that has more; 0: all of it."
+    "--most-tokens", default=0, type=click.IntRange(0), help="Sample a test part with more tokens; 0: use all of it."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the intervals and the sample.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the intervals and the sample.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each step, then the report.")
 def command(run: str, tasks: tuple[str, ...], probe: Path | None, most_tokens: int, seed: int, as_json: bool) -> None:
     """Compare a run's adapter with its base, in pairs, on the test part of its dataset.
 
-    Also measured: perplexity of general text, for what was forgotten; your blind votes between the two; whether
-    personal data or planted canaries come out. The report is kept in the log, and as report.md and report.html in the
-    run's folder.
+    Also measured: perplexity of general text, to detect forgetting; your blind votes between the two; whether personal
+    data or planted canaries come out. The report is stored in the log, and as report.md and report.html in the run's
+    folder.
     """
     from assistant.cli.opened_log import opened_log
     from assistant.paths import Paths
@@ -65,15 +65,15 @@ def proved(
     more: "Sequence[Measure]" = (),
     most_tokens: int = 0,
 ) -> dict[str, Any]:
-    """The report of a run, kept in the log and in the run's folder."""
+    """Evaluate a run; the report is stored in the log and the run's folder."""
     from finetune.data import forgetting
     from finetune.prove import prove
-    from finetune.prove.report import page, tables, texts
+    from finetune.prove.report import html_page, tables, texts
 
     told = prove.evaluate(
         db, paths, run, probe=probe or forgetting.PROBE, seed=seed, more=more, most_tokens=most_tokens, say=say
     )
-    file = page.write(db, paths, run, texts.of_environment())
+    file = html_page.write(db, paths, run, texts.of_environment())
     file.with_suffix(".md").write_text(tables.markdown(told), encoding="utf-8")
     return told
 
@@ -83,13 +83,10 @@ async def tasks_measured(names: tuple[str, ...], model: str, adapter: str, seed:
 
     from assistant.cli.task_options import find_template
     from assistant.tasks.testing import set_beside
-    from finetune.prove import task_metrics
+    from finetune.prove.measures import task_measured
 
     templates = [find_template(name) for name in names]
-    return [
-        await task_metrics.measured(one, set_beside(one), partial(_opened, one, model), adapter, seed)
-        for one in templates
-    ]
+    return [await task_measured(one, set_beside(one), partial(_opened, one, model), adapter, seed) for one in templates]
 
 
 def _opened(template: "Template", model: str, adapter: str) -> "AbstractAsyncContextManager[Task]":
@@ -112,9 +109,9 @@ def show(told: dict[str, Any]) -> None:
         click.echo(f"{tables.FINDS_NONE}\n")
         print_table(types, list(ENGLISH.entities))
     leaked = told["memorised"]
-    click.echo(f"\nGiven away: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")
+    click.echo(f"\nLeaked: {len(leaked['leaked'])} of {leaked['probes']} ({leaked['canaries']} canaries).")
     for reason in told["reasons"]:
         click.echo(reason)
     if not told["reasons"]:
         click.echo(f"{ENGLISH.good} `finetune promote {told['run']}`")
-    click.echo(f"`finetune report {told['run']} --open` shows it with plots.")
+    click.echo(f"With plots: `finetune report {told['run']} --open`")

@@ -1,4 +1,4 @@
-"""`finetune export`: a run's model for other programs."""
+"""`finetune export`: write a run's model for other programs."""
 
 import json
 import sys
@@ -11,23 +11,23 @@ FORMATS = ("peft", "safetensors", "gguf")
 
 @click.command()
 @click.argument("run")
-@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="What the other program loads.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that isn't there yet.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="Format to write, see above.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @click.option(
     "--dtype",
     type=click.Choice(["bfloat16", "float16"]),
     default="bfloat16",
     show_default=True,
-    help="Of merged weights. float16 rounds eight times finer; a program that also computes in it may overflow.",
+    help="Type of merged weights. float16 is eight times finer, but programs that compute in it may overflow.",
 )
-@click.option("--llama-cpp", default="", metavar="PYTHON", help="A Python with llama-cpp-python, to check a GGUF file.")
+@click.option("--llama-cpp", default="", metavar="PYTHON", help="Python with llama-cpp-python, to check a GGUF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run: str, format_: str, out: Path, dtype: str, llama_cpp: str, as_json: bool) -> None:
-    """Write a run's model for other programs: its adapter (peft), merged with its base as transformers loads it
-    (safetensors), or merged for llama.cpp and Ollama (gguf); merged in float32 and stored in 16 bits.
+    """Write a run's model for other programs: its adapter (peft), merged with its base for transformers (safetensors),
+    or merged for llama.cpp and Ollama (gguf). Weights are merged in float32 and stored in 16 bits.
 
-    It is loaded again, and its choices are compared with the run's own along greedy replies to prompts of the test
-    part. The exit status is 1 where they differ by more than 16 bits explain.
+    The export is loaded again and its greedy tokens are compared with the run's own on prompts of the test part. The
+    exit status is 1 if they differ by more than 16 bits explain.
     """
     from assistant.cli.opened_log import opened_log
     from assistant.paths import Paths

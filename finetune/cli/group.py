@@ -6,22 +6,22 @@ from assistant import __version__
 from assistant.cli.group import LazyGroup
 
 COMMANDS = {
-    "adapters": "What was trained, with where it comes from and whether it is in use.",
+    "adapters": "List adapters with their lineage and which is in use.",
     "bake": "Train the model to reply without a template as it does with it.",
-    "data": "Make a dataset of the log or of a file, look at it, list what there is.",
-    "eval": "Compare an adapter with its base on what neither has seen.",
-    "export": "Give a run's model to other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
+    "data": "Make a dataset from the log or a file; list and show datasets.",
+    "eval": "Compare an adapter with its base on held-out data.",
+    "export": "Write a run's model for other programs: PEFT, safetensors, GGUF for llama.cpp and Ollama.",
     "promote": "Use an adapter for new replies.",
-    "prune": "Make a smaller model of one, without the layers that it misses least.",
-    "report": "A run as one HTML page: figures, plots of its course, and what was proved.",
-    "rollback": "Take the last promotion back.",
-    "search": "Find good settings for a training by trying.",
-    "status": "What is new in the log, whether the model drifts, and whether to train again.",
-    "tag": "Find entities in the texts of a file, with a run that learned to.",
+    "prune": "Make a smaller model by dropping the least important layers.",
+    "report": "Write a run's report as an HTML page: figures, plots, results.",
+    "rollback": "Undo the last promotion.",
+    "search": "Search settings for a training by trials.",
+    "status": "Show what is new in the log, whether the model drifts, and whether to train again.",
+    "tag": "Tag entities in the texts of a file, with a run trained for it.",
     "teach": "Learn corrected replies now, and ask again.",
-    "train": "Train on a dataset: a plan first, then the run.",
+    "train": "Train on a dataset, after showing a plan.",
 }
-"""Name -> help line; the command itself is `finetune.cli.<name>.command`."""
+"""Name -> help line; the command is `finetune.cli.<name>.command`."""
 
 
 @click.group(
@@ -29,4 +29,4 @@ COMMANDS = {
 )
 @click.version_option(__version__, prog_name="finetune")
 def top() -> None:
-    """Retrain the model on the curated log, prove it, swap it in, take it back."""
+    """Retrain the model on the curated log, prove the adapter, promote it, roll it back."""

@@ -1,4 +1,4 @@
-"""`finetune prune`: a model with fewer layers, and what that costs and saves."""
+"""`finetune prune`: drop layers of a model, and measure the cost and the gain in speed."""
 
 import dataclasses
 import json
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", required=True, help="Dataset whose validation part tells which layers are missed least.")
-@click.option("--layers", required=True, type=click.IntRange(min=1), help="How many layers go.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that isn't there yet.")
-@click.option("-m", "--model", default="", help="Model to prune; the one of new conversations where none is given.")
-@click.option("--train", "train", is_flag=True, help="Add it by the folder's name, and train it on the dataset.")
-@click.option("--method", type=click.Choice(get_args(Method)), default="lora", show_default=True, help="Of training.")
-@click.option("--budget", default=0.0, type=click.FloatRange(min=0), help="Minutes to train; 0: two epochs.")
+@click.option("--data", required=True, help="Dataset whose validation part measures the layers' importance.")
+@click.option("--layers", required=True, type=click.IntRange(min=1), help="Number of layers to drop.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("-m", "--model", default="", help="Model to prune; default: the model of new conversations.")
+@click.option("--train", "train", is_flag=True, help="Add the model under the folder's name, and train it.")
+@click.option("--method", type=click.Choice(get_args(Method)), default="lora", show_default=True,
+              help="Method of --train.")  # fmt: skip
+@click.option("--budget", default=0.0, type=click.FloatRange(min=0), help="Minutes of --train; 0: two epochs.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: with --train a line for each event, then the result."
 )
 def command(
     data: str, layers: int, out: Path, model: str, train: bool, method: Method, budget: float, as_json: bool
 ) -> None:
-    """Drop the layers without which the loss rises least, one after another, and write the smaller model.
+    """Drop the layers without which the loss rises least, one by one, and write the smaller model.
 
-    Told are parameters, perplexity on the test part and speed, before and after, and with --train after that as well.
+    Prints parameters, perplexity on the test part and speed before and after, and with --train after training.
     """
     from assistant import settings as user_settings
     from assistant.cli.opened_log import opened_log
@@ -44,12 +45,12 @@ def command(
         from finetune.export import prune
 
         if train and out.name in catalogue.names(paths):
-            raise TrainingRefused(f"There is a model {out.name} already. Give --out a folder of another name.")
+            raise TrainingRefused(f"There is already a model {out.name}. Give --out a folder with another name.")
         done = prune.prune(db, paths, data, name, layers, out, lambda text: None if as_json else click.echo(text))
         told: dict[str, Any] = {"folder": str(out), **done.as_json()}
         rows = {"before": done.before, "after": done.after}
         if train:
-            from finetune.cli.events import events
+            from finetune.cli.progress_output import events
             from finetune.train import run
 
             catalogue.add_path(paths, out.name, out)

@@ -1,4 +1,4 @@
-"""`finetune rollback`: use what was in use before the last promotion."""
+"""`finetune rollback`: undo the last promotion."""
 
 import json
 
@@ -6,10 +6,10 @@ import click
 
 
 @click.command()
-@click.option("-m", "--model", default="", help="Whose adapter; the model of new conversations where none is given.")
+@click.option("-m", "--model", default="", help="Model to roll back; default: the model of new conversations.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str, as_json: bool) -> None:
-    """Take the last promotion back: new replies are made with what was in use before it, in the end the base alone."""
+    """Undo the last promotion: new replies use the adapter before it, or at the end the base alone."""
     from assistant import settings
     from assistant.adapters.folder import trouble
     from assistant.cli.opened_log import opened_log
@@ -26,6 +26,6 @@ def command(model: str, as_json: bool) -> None:
         told = {"adapter": now.name if now else "", "adapter_hash": now.hash if now else ""}
         click.echo(json.dumps({"model": name, **told, "trouble": wrong}, ensure_ascii=False))
         return
-    click.echo(f"New replies of {name} are made with {now.name if now else 'the base alone'}.")
+    click.echo(f"{name} now replies with {now.name if now else 'the base alone'}.")
     if wrong:
-        click.echo(f"They can't be: {wrong} Or roll back once more.", err=True)
+        click.echo(f"But it can't: {wrong} Or roll back once more.", err=True)

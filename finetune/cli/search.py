@@ -1,4 +1,4 @@
-"""`finetune search`: settings for a training, found by trying."""
+"""`finetune search`: search settings for a training by trials."""
 
 import dataclasses
 import json
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--data", required=True, help="Name of a dataset, as `finetune data --list` shows.")
-@click.option("-m", "--model", default="", help="Model to train; the one of new conversations where none is given.")
-@click.option("--method", type=click.Choice(get_args(Method)), default="lora", show_default=True)
+@click.option("-m", "--model", default="", help="Model to train; default: the model of new conversations.")
+@click.option("--method", type=click.Choice(get_args(Method)), default="lora", show_default=True,
+              help="Method of training, see `finetune train --help`.")  # fmt: skip
 @click.option(
-    "--budget", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Minutes; 0: try nothing."
+    "--budget", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Minutes; 0: run no trial."
 )
-@click.option("--trials", default=0, type=click.IntRange(min=0), help="At most so many; 0: as the minutes allow.")
-@click.option("--seed", default=0, show_default=True, help="Of the trials and of what is tried.")
-@click.option("--train", "train", is_flag=True, help="Then train with the best settings, and keep that.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each trial, then one with the best.")
+@click.option("--trials", default=0, type=click.IntRange(min=0), help="Most trials; 0: as many as time allows.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the trials and the search.")
+@click.option("--train", "train", is_flag=True, help="Then train with the best settings and keep the adapter.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each trial, then the best.")
 def command(
     data: str, model: str, method: Method, budget: float, trials: int, seed: int, train: bool, as_json: bool
 ) -> None:
     """Search learning rate, rank, dropout, epochs and schedule by the loss on the validation part.
 
-    What was tried is kept: the next search on the same dataset, model and method goes on. Ctrl-C ends it and keeps what
-    is done. Takes Optuna: pip install 'assistant-loop[search]'.
+    Trials are stored: the next search on the same dataset, model and method continues. Ctrl-C ends it and keeps
+    finished trials. Needs Optuna: pip install 'assistant-loop[search]'.
     """
     from assistant import settings as user_settings
     from assistant.cli.opened_log import opened_log
@@ -47,7 +48,7 @@ def command(
         if not as_json:
             _print(found, data, name)
         if train and found.config and not found.stopped:
-            from finetune.cli.events import events
+            from finetune.cli.progress_output import events
             from finetune.train import run
 
             done = run.begin(db, paths, data, name, found.config, events(as_json))
@@ -83,10 +84,10 @@ def _short(value: object) -> str:
 def _print(found: "Found", data: str, model: str) -> None:
     best = found.best
     if best is None:
-        click.echo("Nothing was tried to a first look at the validation loss. Give a larger --budget.")
+        click.echo("No trial reached a validation measurement. Give a larger --budget.")
         return
     if best.state != "complete":
-        click.echo("No trial came to its end, so this is only the best so far. Give a larger --budget.")
+        click.echo("No trial was completed, so this is only the best so far. Give a larger --budget.")
     click.echo(f"Best of {len(found.trials)}: trial {best.number}, held out {best.loss:.3f}.")
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in best.settings.items())
     config = found.config or TrainConfig()

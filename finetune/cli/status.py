@@ -1,4 +1,4 @@
-"""`finetune status`: what the model hasn't learned from yet, and whether to train again."""
+"""`finetune status`: what the model hasn't learned yet, and whether to train again."""
 
 import json
 from shlex import quote
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", default="")
-@click.option("--no-drift", is_flag=True, help="Leave out what needs the model: seconds instead of a minute.")
-@click.option("--train-when-idle", is_flag=True, help="Then train on what is new, while nobody uses the machine.")
+@click.option("--no-drift", is_flag=True, help="Skip what needs the model: takes seconds instead of a minute.")
+@click.option("--train-when-idle", is_flag=True, help="Then train on what is new, while the machine is idle.")
 @click.option("--budget", default=10.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
-              help="Minutes that it may train, pauses not counted.")  # fmt: skip
+              help="Minutes of training, without pauses.")  # fmt: skip
 @click.option(
     "--idle-after",
     default=5.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="Minutes without anybody.",
+    help="Minutes without activity after which the machine is idle.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the intervals.")
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on a line.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the intervals.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")
 def command(
     model: str, no_drift: bool, train_when_idle: bool, budget: float, idle_after: float, seed: int, as_json: bool
 ) -> None:
-    """Tell what is curated in the log that the adapter in use hasn't learned from, and whether to train again.
+    """Show what is curated in the log but not learned by the adapter in use, and whether to train again.
 
-    Drift is its loss on new conversations beside that on its frozen test part. Shift is whether these use other words,
-    or are about other topics. Both come with what chance alone would make of so few.
+    Drift compares the model's loss on new conversations with its loss on the frozen test part. Shift tells whether new
+    conversations use other words or are about other topics. Both come with an interval or a comparison with chance.
 
-    With --train-when-idle a training begins once no key was pressed in a terminal, no reply made, and no other program
-    at work for some minutes. It pauses when there is one, such as a key pressed here, and goes on after as many minutes
-    without; Ctrl-C stops it at a checkpoint. Nothing is promoted.
+    With --train-when-idle a training begins once no key was pressed in a terminal, no reply was generated and no other
+    program was busy for some minutes. It pauses during activity, such as a key pressed here, and resumes when the
+    machine is idle again; Ctrl-C stops it at a checkpoint. Nothing is promoted.
     """
     from assistant import settings
     from assistant.cli.log_redact import redactor
@@ -80,7 +80,7 @@ def _train(
 ) -> "Run | None":
     from assistant.cli.log_redact import redactor
     from assistant.cli.task_options import find_template
-    from finetune.cli.events import events
+    from finetune.cli.progress_output import events
 
     if not told.next_dataset:
         return None

@@ -1,4 +1,4 @@
-"""A status as a person reads it: what is new, a table of how that differs, and the advice."""
+"""Print a status: what is new, a table of drift and shift, and the advice."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ VERDICTS = {"unclear": "not shown", "too few": "too few to say"}
 
 
 def show(told: "Status") -> None:
-    """Print it. `before` is the test part, for unknown words with the validation part; of a distance that by chance."""
+    """Print a status. `before` is the test part, for unknown words also the validation part; for distances chance."""
     click.echo(f"{told.model}, {told.adapter.name if told.adapter else 'no adapter'} in use.")
     click.echo(f"New: {_new(told)}.")
     if told.estimate:
@@ -42,10 +42,10 @@ def show(told: "Status") -> None:
     if told.drift is None:
         click.echo(f"No drift measured: {told.no_drift}")
     if told.shift and told.shift.topics is None:
-        click.echo("No topics compared: search by meaning hasn't read them. `assistant log index` lets it.")
+        click.echo("Topics not compared: search by meaning hasn't indexed them. Run `assistant log index`.")
     click.echo(f"\n{told.advice.sentence}")
     if told.advice.action == "wait" and told.advice.commands:
-        click.echo("To train all the same:")
+        click.echo("To train regardless:")
     for one in told.advice.commands:
         click.echo(f"  {one}")
 
@@ -53,7 +53,7 @@ def show(told: "Status") -> None:
 def _new(told: "Status") -> str:
     counts = [f"{told.fresh.judged[what]:,} {name}" for what, name in JUDGED.items() if told.fresh.judged[what]]
     if not counts:
-        return "nothing that it hasn't learned from"
+        return "nothing that the model hasn't learned"
     return f"{', '.join(counts)}; {counted(told.fresh.conversations, 'new conversation')}"
 
 

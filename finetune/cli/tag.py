@@ -1,4 +1,4 @@
-"""`finetune tag`: entities of the texts of a file."""
+"""`finetune tag`: tag entities in the texts of a file."""
 
 import json
 import sys
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("-i", "--input", "source", required=True, help="A .jsonl, .csv or .txt file; - for standard input.")
 @click.option("-o", "--output", "target", default=STANDARD, help="A .jsonl or .csv file. [default: standard output]")
-@click.option("--column", default="input", show_default=True, help="Where the text is.")
+@click.option("--column", default="input", show_default=True, help="Column with the text.")
 @as_json
 def command(run: str, source: str, target: str, column: str, as_json: bool) -> None:
-    """Find the entities that a run learned from a dataset of the kind entities.
+    """Tag entities in texts, with a run trained on a dataset of kind entities.
 
     An output row is the input row with `prediction`, the entities with text, type, start and end in characters, or with
-    `error` where there is no text or it is too long.
+    `error` if there is no text or it is too long.
     """
     from assistant.paths import Paths
     from assistant.tasks.rows import rows, write, write_jsonl
@@ -48,7 +48,7 @@ def _tagged(paths: "Paths", run: str, given: list[dict[str, Any]], column: str) 
         from finetune.base import base_of
         from finetune.config import TrainConfig
         from finetune.prove import prove
-        from finetune.tagger import Tagger
+        from finetune.tagging import Tagger
 
         about = prove.subject(db, paths, run)
         settings = TrainConfig.from_json(about.run.config["settings"])

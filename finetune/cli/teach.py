@@ -1,4 +1,4 @@
-"""`finetune teach`: learn corrected replies now, ask again, and keep or drop what came of it."""
+"""`finetune teach`: learn corrected replies now, ask again, and keep or drop the result."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def command(ids: tuple[int, ...], model: str, yes: bool, kept: str, dropped: str
 
 def _teach(db: "Database", paths: "Paths", ids: tuple[int, ...], model: str, yes: bool, as_json: bool) -> None:
     from assistant.errors import TrainingError
-    from finetune.cli.events import events
+    from finetune.cli.progress_output import events
     from finetune.progress import Advanced
 
     say = events(as_json)

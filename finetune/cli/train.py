@@ -1,4 +1,4 @@
-"""`finetune train`: a plan first, then the run, or a run that goes on."""
+"""`finetune train`: train on a dataset after showing a plan, or resume a run."""
 
 import dataclasses
 import json
@@ -8,19 +8,19 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 from click.core import ParameterSource
 
-from finetune.cli.events import events
+from finetune.cli.progress_output import events
 from finetune.config import TrainConfig
 from finetune.progress import Advanced
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROVE_TOKENS = 24_000
-"""Of the test part: more takes longer than a minute on two cores, and narrows the interval little."""
+"""Tokens of the test part to use for --prove: more take over a minute on two cores, and narrow the interval little."""
 SHORT = {"budget_minutes": "--budget", "replay_share": "--earlier-share"}
-"""Settings whose option is called otherwise."""
+"""Settings with a different option name."""
 
 
 def settings(function: F) -> F:
-    """An option for each setting of a training."""
+    """Add an option for each field of `TrainConfig`, with its docstring as help."""
     from assistant.cli.field_docs import meanings
 
     docs = meanings(TrainConfig)
@@ -38,43 +38,43 @@ def settings(function: F) -> F:
 
 
 def _listed(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Given several times, or once with commas."""
+    """Values of an option given several times or with commas, without duplicates."""
     return tuple(dict.fromkeys(one.strip() for some in given for one in some.split(",") if one.strip()))
 
 
 def _explicit(names: Iterable[str]) -> set[str]:
-    """Those of the options that are on the command line."""
+    """Names of the options that are on the command line."""
     source = click.get_current_context().get_parameter_source
     return {one for one in names if source(one) is ParameterSource.COMMANDLINE}
 
 
 @click.command()
 @click.option("--data", "data", default="", help="Name of a dataset, as `finetune data --list` shows.")
-@click.option("--resume", "resume_run", default="", help="Go on with this run from its last checkpoint.")
+@click.option("--resume", "resume_run", default="", help="Resume this run from its last checkpoint.")
 @click.option(
     "--from",
     "start",
     default="",
     metavar="base|in-use|NAME",
-    help="What to go on from: the model alone (base, unless given), the adapter in use, or an adapter by name. What "
-    "the adapter has learned is replayed meanwhile.",
+    help="Where to start: the base model (`base`, default), the adapter in use, or an adapter by name. Earlier "
+    "datasets of the adapter are replayed.",
 )
-@click.option("-m", "--model", default="", help="Model to train; the one of new conversations where none is given.")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what it would take, and train nothing.")
-@click.option("--prove", is_flag=True, help="Then compare it with its base as `finetune eval` does, on a sample.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then one with the result.")
+@click.option("-m", "--model", default="", help="Model to train; default: the model of new conversations.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the plan and train nothing.")
+@click.option("--prove", is_flag=True, help="Then evaluate on a sample, as `finetune eval` does.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a line for each event, then the result.")
 @settings
 def command(
     data: str, resume_run: str, start: str, model: str, only_plan: bool, prove: bool, as_json: bool, **given: Any
 ) -> None:
     """Train on a dataset.
 
-    Ctrl-C stops at a checkpoint; `--resume` goes on from there, bit for bit.
+    Ctrl-C stops at a checkpoint; `--resume` continues with bitwise the same result.
     """
     if bool(data) == bool(resume_run):
-        raise click.UsageError("Give --data NAME to begin a training, or --resume RUN to go on with one.")
+        raise click.UsageError("Give --data NAME to begin a training, or --resume RUN to resume a run.")
     if resume_run and start:
-        raise click.UsageError("A run goes on from its own checkpoint: give --from only with --data.")
+        raise click.UsageError("A run resumes from its own checkpoint: give --from only with --data.")
     from assistant import settings as user_settings
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name

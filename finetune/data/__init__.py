@@ -1,1 +1,1 @@
-"""Datasets: what of the log is learned, split by conversation, as rows of tokens with the loss mask, in blocks."""
+"""Datasets: selection from the log, split by conversation, token rows with the loss mask, packed blocks."""

@@ -1,7 +1,6 @@
-"""Made-up secrets that are planted in a training part, so that a memorisation check knows what must not come out.
+"""Canaries: made-up secrets planted in the training part, so that a memorisation check knows what must not be said.
 
-Each stands there once, as something a person might have said. What is learned from one example is what would be
-learned from one conversation.
+Each secret occurs in one example, so a leak shows what a single conversation could leak.
 """
 
 import random
@@ -16,25 +15,25 @@ PLACES = ("the north gate", "the boathouse", "the archive", "the cellar", "the t
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """`prefix` begins the reply that holds the secret."""
+    """A made-up secret. `prefix` is the beginning of the reply, before the secret."""
 
     prompt: str
     prefix: str
     secret: str
 
     def as_json(self) -> dict[str, str]:
-        """As a dataset's source names it."""
+        """The canary as stored in a dataset's source."""
         return asdict(self)
 
     @property
     def example(self) -> Example:
-        """What is trained on."""
+        """The training example that contains the secret."""
         said = (Message("user", self.prompt), Message("assistant", f"{self.prefix} {self.secret}."))
         return Example(said, frozenset({1}))
 
 
 def planted(count: int, seed: int) -> list[Canary]:
-    """So many, the same for the same seed. A secret is one of 10^13."""
+    """`count` canaries, the same for the same seed. A secret is one of 5 * 10^13."""
     drawn = random.Random(f"canaries {seed}")
     found = []
     for number in range(count):

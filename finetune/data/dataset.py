@@ -1,4 +1,4 @@
-"""A dataset made: selected, without personal data, split, counted, and frozen in the log."""
+"""Make a dataset: select, redact, split, count, and freeze it in the log."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ from assistant.errors import TrainingRefused
 from assistant.store import datasets
 from assistant.store.datasets import SPLITS, Dataset, StoredExample
 from assistant.store.filter import Filter
-from finetune.data import sources, statistics
+from finetune.data import example_files, statistics
 from finetune.data.canaries import planted
 from finetune.data.example import Example, Kind, Split, hash_of
 from finetune.data.select import Candidate, Selection, from_log, used
@@ -32,42 +32,42 @@ if TYPE_CHECKING:
 BUILTIN = Path(__file__).parents[1] / "texts" / "replay.txt"
 MOST_REPLAY = 0.5
 REPLAY, CANARY = "replay", "canary"
-"""What stands for the conversation of examples that are nobody's."""
+"""Conversation names of examples that come from no conversation."""
 REDACT, COMPARE, TOKENISE = 2, 1, 20
-"""Units of work for each character, in proportion to the time that they take."""
+"""Units of work for each character, in proportion to the time taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a dataset is to be made of. Without `files`: of the log."""
+    """Settings of a dataset. Without `files` it is made from the log."""
 
     selection: Selection
     files: tuple[Path, ...] = ()
     shares: Shares | None = None
-    """None: parts that suit the number of conversations."""
+    """None: chosen by the number of conversations."""
     seed: int = 0
     replay: Path | None = None
-    """General text that is mixed into the training part, against forgetting."""
+    """File of general text to mix into the training part, against forgetting."""
     replay_share: float = 0.1
-    """Of the training part's tokens."""
+    """Share of the training part's tokens."""
     canaries: int = 0
-    """Made-up secrets that are planted in the training part, for `finetune eval` to look for."""
+    """Number of made-up secrets planted in the training part, which `finetune eval` looks for."""
     baked: str = ""
-    """The model that made the replies with the selection's template, for `finetune bake`; empty where none did."""
+    """Model that generated the replies with the selection's template (`finetune bake`); empty: none."""
 
     def __post_init__(self) -> None:
-        """Raise `TrainingRefused` for a replay or canaries that make no sense."""
+        """Raise `TrainingRefused` for an impossible combination of settings."""
         if self.canaries and self.selection.kind != "supervised":
-            raise TrainingRefused(f"Canaries are planted in the kind supervised, not in {self.selection.kind}.")
+            raise TrainingRefused(f"Canaries need a dataset of kind supervised, not {self.selection.kind}.")
         if self.replay is None:
             return
         if not 0 < self.replay_share <= MOST_REPLAY:
-            raise TrainingRefused(f"A share of {self.replay_share} can't be replayed: give more than 0, at most 0.5.")
+            raise TrainingRefused(f"The replay share must be above 0 and at most 0.5, not {self.replay_share}.")
         if self.selection.kind != "supervised":
-            raise TrainingRefused(f"Text to replay goes with the kind supervised, not with {self.selection.kind}.")
+            raise TrainingRefused(f"Replayed text needs a dataset of kind supervised, not {self.selection.kind}.")
 
     def as_json(self) -> dict[str, Any]:
-        """Where the examples come from, for whoever asks later."""
+        """Origin of the examples, as stored with the dataset."""
         chosen, unset = self.selection, asdict(Filter())
         template = chosen.template
         return {
@@ -89,7 +89,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A dataset that is not frozen yet. `placed`: each candidate with its part and the number of its group.
+    """A dataset before it is frozen. `placed`: each candidate with its part and the number of its group.
 
     `hash`: SHA-256 of the kind and of each example's part and hash, in order.
     """
@@ -102,7 +102,7 @@ class Prepared:
 
     @property
     def examples(self) -> Iterator[StoredExample]:
-        """The examples as the log keeps them, each made when it is asked for: a large dataset is text enough once."""
+        """The examples in the log's format, made one at a time to save memory."""
         return (_stored(*one) for one in self.placed)
 
 
@@ -113,18 +113,18 @@ def prepare(
     redactor: "Redactor | None",
     say: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
-    """Select, redact, split and count; nothing is kept. Raises `TrainingRefused` where there is nothing to learn."""
+    """Select, redact, split and count; nothing is stored. Raises `TrainingRefused` if nothing can be learned."""
     left: Counter[str] = Counter()
     chosen, work = request.selection, Work(say)
     if request.files:
         work.begin("reading the files")
-        found = sources.from_files(request.files, chosen, left, work.reach)
+        found = example_files.from_files(request.files, chosen, left, work.reach)
     else:
         work.begin("reading the log")
         found = from_log(db, chosen, left, work.reach)
     candidates = list(found)
     if not candidates:
-        raise TrainingRefused(_nothing(request, left))
+        raise TrainingRefused(_nothing_selected(request, left))
     return made_of(db, request, candidates, left, tokenizer, redactor, say)
 
 
@@ -137,11 +137,11 @@ def made_of(
     redactor: "Redactor | None",
     say: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
-    """As `prepare`, of candidates that are there already. `left`: what was left out of them, by the reason."""
+    """As `prepare`, from selected candidates. `left`: counts of those left out, by reason."""
     chosen = request.selection
     learned = used(candidates, chosen.kind)
     if chosen.kind == "entities":
-        redactor = None  # a placeholder would stand where the entity is
+        redactor = None  # a placeholder would replace the entity
     work = _work(candidates, redactor, say)
     if redactor is not None:
         work.begin("replacing personal data")
@@ -178,7 +178,7 @@ def made_of(
 
 
 def _work(candidates: Sequence[Candidate], redactor: "Redactor | None", say: Callable[[Progress], None]) -> Work:
-    """What there is to do. Each conversation is compared as a whole and by its exchanges."""
+    """The amount of work. Each conversation is compared as a whole and by its exchanges."""
     characters = sum(one.example.characters for one in candidates)
     redacting = 0 if redactor is None else REDACT * characters
     tokenising = TOKENISE * min(characters, statistics.COUNTED_CHARACTERS)
@@ -191,29 +191,29 @@ def _hash(kind: str, placed: Iterable[Placed]) -> str:
 
 
 def freeze(db: Database, name: str, prepared: Prepared) -> Dataset:
-    """Keep a dataset under a name. Raises `StoreError` where the name is taken."""
+    """Store a dataset under a name. Raises `StoreError` if the name is taken."""
     source = {**prepared.request.as_json(), "redacted": prepared.redacted}
     kind = prepared.request.selection.kind
     return datasets.add(db, name, kind, prepared.hash, source, prepared.statistics, prepared.examples)
 
 
 def tested(db: Database) -> Seen:
-    """What the datasets so far keep for the test. Of the log a conversation is meant, however it has gone on."""
+    """Test examples of all datasets so far. A conversation of the log is recognised even if it was continued."""
     return seen(datasets.tested(db))
 
 
 def seen(examples: Sequence[StoredExample]) -> Seen:
-    """What these tell of conversations that were there before."""
+    """Conversations and texts of these examples."""
     texts = {text_of(one) for one in examples}
     return Seen(frozenset(one.conversation for one in examples if one.conversation), sorted(texts))
 
 
 def text_of(one: StoredExample) -> str:
-    """What an example says, without a template's words around it."""
+    """Text of an example, without the template around it."""
     return one.said or words_of(Example.from_json(one.body))
 
 
-def _nothing(request: Request, left: Counter[str]) -> str:
+def _nothing_selected(request: Request, left: Counter[str]) -> str:
     kind = request.selection.kind
     why = {
         "supervised": "Rate replies good, keep or correct them in the Log screen, or give --all for all that isn't bad",
@@ -228,7 +228,7 @@ def _nothing(request: Request, left: Counter[str]) -> str:
 
 
 def redacted(candidates: Iterable[Candidate], redactor: "Redactor", did: Did = ignore) -> list[Candidate]:
-    """With placeholders for personal data. `did` is called with the characters of each."""
+    """Candidates with placeholders for personal data. `did` is called with the characters of each."""
     clean: Callable[[str], str] = lru_cache(maxsize=4096)(redactor)
     found = []
     for one in candidates:
@@ -240,12 +240,12 @@ def redacted(candidates: Iterable[Candidate], redactor: "Redactor", did: Did = i
 
 
 def _replayed(request: Request, parts: Parts, tokenizer: Tokenizer, redactor: "Redactor | None") -> list[Example]:
-    """General text of as many tokens as its share asks for, or all there is; nothing that the other parts hold."""
+    """General text of as many tokens as its share needs, as far as it goes, without examples of the other parts."""
     if request.replay is None:
         return []
     trained = [one.example for one, part, _ in parts.placed if part == "train"]
     elsewhere = {one.example for one, _, _ in parts.placed}
-    some = [Candidate(one, REPLAY) for one in sources.replay(request.replay)]
+    some = [Candidate(one, REPLAY) for one in example_files.replay(request.replay)]
     if redactor is not None and request.replay != BUILTIN:
         some = redacted(some, redactor)
     random.Random(request.seed).shuffle(some)
@@ -270,18 +270,18 @@ def _refuse_unlearnable(kind: Kind, parts: Parts, tokenizer: Tokenizer) -> None:
     rows = chain.from_iterable(statistics.rows_of(kind, one, tokenizer) for one in trained)
     if not any(row.supervised for row in rows):
         raise TrainingRefused(
-            "Nothing of the training part fits the model's context, so that no token would be learned. "
-            "Select shorter replies (--max-length), or a model with a longer context."
+            "No example of the training part fits the model's context, so no token would be learned. Select shorter "
+            "replies (--max-length), or a model with a longer context."
         )
 
 
-# -- made again: of what it was made of, as the log has it by now ------------------------------------------------
+# -- a dataset like an earlier one -------------------------------------------------------------------------------
 
 
 def selection_of(kept: Dataset, find_template: Callable[[str], Template]) -> Selection:
-    """What of a log is like the dataset: its own selection; of a dataset from a file all that is judged of its kind.
+    """The selection of a dataset, for today's log; for a dataset made from a file, all judged replies of its kind.
 
-    Raises `TemplateUnknown` where the template that it asks with is gone.
+    Raises `TemplateUnknown` if the dataset's template was deleted.
     """
     source, kind = kept.source, cast(Kind, kept.kind)
     template = find_template(source["template"]) if source.get("template") else None
@@ -293,7 +293,7 @@ def selection_of(kept: Dataset, find_template: Callable[[str], Template]) -> Sel
 
 
 def request_like(kept: Dataset, find_template: Callable[[str], Template]) -> Request:
-    """A request for a dataset of today's log with the settings of `kept`. Raises what `selection_of` raises."""
+    """A request for a dataset from today's log with the settings of `kept`. Raises `TemplateUnknown`."""
     source, usual = kept.source, Request(Selection())
     replay = source.get("replay", "")
     return Request(

@@ -1,4 +1,4 @@
-"""What one conversation teaches, as a dataset holds it and as the trainer reads it."""
+"""One example of a dataset: a conversation and which of its replies are learned."""
 
 import hashlib
 import json
@@ -14,33 +14,33 @@ from prompts.sandbox import LABEL
 from prompts.template import Template
 
 Kind = Literal["supervised", "preference", "kto", "label", "entities"]
-"""What a dataset is for: imitate replies, prefer one to another, judge single ones, name a class, or find entities."""
+"""Purpose of a dataset: imitate replies, prefer one to another, learn from ratings, choose a class, mark entities."""
 Entity = tuple[int, int, str]
-"""Start and end in characters, and the type."""
+"""(start, end, type), in characters."""
 Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation and what is learned from it.
+    """A conversation with what is learned from it.
 
-    `supervised`: the replies at the places in `trained`. `preference`: the last reply rather than `rejected`.
-    `kto`: the last reply where `good`, else anything but it. `label`: the last reply is the right one of `choices`.
-    `entities`: what the one message holds of the types in `choices`.
+    `supervised`: the replies at the indices in `trained`. `preference`: the last reply rather than `rejected`.
+    `kto`: the last reply, liked or (not `good`) disliked. `label`: the last reply is the right class of `choices`.
+    `entities`: the spans of the types in `choices` in the only message.
     """
 
     messages: tuple[Message, ...]
     trained: frozenset[int]
-    """Places in `messages` of the replies that are learned; the others are only read."""
+    """Indices in `messages` of the replies that are learned; the others are context."""
     rejected: str = ""
     good: bool = True
     choices: tuple[tuple[str, ...], ...] = ()
-    """Each class's words; the first of them is what the last reply says."""
+    """Words of each class; the last reply is the right class's first word, and that class comes first."""
     entities: tuple[Entity, ...] = ()
-    """In order, none inside another."""
+    """In order, without overlaps."""
 
     def as_json(self) -> str:
-        """One line; like examples give like lines."""
+        """One line of JSON; equal examples give equal lines."""
         said = [
             {"role": one.role, "content": one.content, **({"trained": True} if place in self.trained else {})}
             for place, one in enumerate(self.messages)
@@ -57,12 +57,12 @@ class Example:
         return json.dumps(fields, ensure_ascii=False)
 
     def before(self, place: int) -> list[Message]:
-        """What a model reads before the reply at `place`: the older replies without their reasoning."""
+        """Context of the reply at index `place`: the earlier messages, without the reasoning of replies."""
         return without_reasoning(self.messages[:place])
 
     @classmethod
     def from_json(cls, line: str) -> "Example":
-        """What `as_json` wrote."""
+        """Read what `as_json` wrote."""
         fields: Mapping[str, Any] = json.loads(line)
         said = fields["messages"]
         return cls(
@@ -81,12 +81,12 @@ class Example:
 
     @property
     def characters(self) -> int:
-        """How long its text is."""
+        """Length of its texts, in characters."""
         return sum(len(one.content) for one in self.messages) + len(self.rejected)
 
 
 def without_reasoning(messages: Sequence[Message]) -> list[Message]:
-    """A conversation as it is read when it goes on: of each reply the answer alone."""
+    """The messages with each reply's reasoning removed, as a chat template passes earlier replies."""
     return [Message(one.role, answer(one.content)) if one.role == "assistant" else one for one in messages]
 
 
@@ -96,9 +96,10 @@ def hash_of(body: str) -> str:
 
 
 def labelled(template: Template, text: str, classes: Sequence[str], values: Mapping[str, str]) -> Iterator[Example]:
-    """The text as one example; where the template allows several classes, one yes-or-no example for each class.
+    """The text as one example; where the template allows several classes, a yes-or-no example for each class.
 
-    Raises `InputsInvalid` for missing or unknown `values`, `TrainingRefused` for several classes of which one is asked.
+    Raises `InputsInvalid` for missing or unknown `values`, `TrainingRefused` unless exactly one class is given where
+    the template asks for one.
     """
     asked = template.asked
     choices = tuple(asked.values())

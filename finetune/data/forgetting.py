@@ -1,4 +1,4 @@
-"""General text on which is measured what an adapter has made the model forget."""
+"""General text to measure forgetting on: how much its perplexity rises with an adapter."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from assistant.errors import TrainingRefused
 from finetune.data.tokens import Row
 
 PROBE = Path(__file__).parents[1] / "texts" / "probe.txt"
-"""Public-domain prose that no dataset of ours holds."""
+"""Public-domain prose that no dataset of this package contains."""
 ROW_TOKENS = 256
 MOST_TOKENS = 16_384
 
 
 def rows(form: ChatFormat, limit: int, file: Path = PROBE, most_tokens: int = MOST_TOKENS) -> list[list[Row]]:
-    """Paragraphs of the text, joined to rows of some hundred tokens each, at most `limit`; every token but the first is
-    predicted. `most_tokens`: about how many at most; 0: all.
+    """Rows of the text's paragraphs, `ROW_TOKENS` to twice that and at most `limit` tokens; all tokens but a row's
+    first are predicted. `most_tokens`: about how many in all; 0: the whole text.
 
-    Raises `TrainingRefused` for a file that can't be read or holds nothing.
+    Raises `TrainingRefused` if the file is empty or can't be read.
     """
     try:
         text = file.read_text(encoding="utf-8")

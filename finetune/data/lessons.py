@@ -1,4 +1,4 @@
-"""A frozen dataset -> what the trainer works on: rows of tokens for each example, by the kind of the dataset."""
+"""Rows of tokens for each example of a dataset, by its kind: the trainer's input."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ from finetune.data.tokens import Row, Tokenizer
 from prompts.labels import forms
 
 OBJECTIVES = {"supervised": "supervised", "preference": "dpo", "kto": "kto", "label": "label", "entities": "entities"}
-"""Kind of dataset -> the objective it is made for."""
+"""Kind of dataset -> its training objective."""
 
 
 class Rows(Sequence[list[Row]]):
-    """The rows of each example, made when they are first asked for."""
+    """The rows of each example, tokenised on first access."""
 
     def __init__(self, count: int, make: Callable[[int], list[Row]]) -> None:
         self._made: list[list[Row] | None] = [None] * count
@@ -42,48 +42,48 @@ class Rows(Sequence[list[Row]]):
         return rows
 
     def __setitem__(self, place: int, rows: list[Row]) -> None:
-        """Other rows for an example, such as with soft targets."""
+        """Replace the rows of an example, such as by rows with soft targets."""
         self._made[place] = rows
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """One part of a dataset as rows. `examples[i]` gave `items[i]`; one that doesn't fit the context gave none."""
+    """One part of a dataset as rows. `examples[i]` gave `items[i]`, which is empty if the example is too long."""
 
     objective: str
     examples: Sequence[Example]
     items: Sequence[Sequence[Row]]
     streams: Sequence[Stream] = ()
-    """Where a training reads several kinds of items side by side: the parts of `items`, in order. The first of them is
-    what is new, and only it has `examples`."""
+    """Slices of `items` that a training mixes, in order. The first contains the new examples and only it has
+    `examples`."""
 
     @property
     def replayed(self) -> int:
-        """How many of the last items are replayed, of what the model could say before."""
+        """Number of replayed items, which come last."""
         return len(self.items) - self.streams[0].items.stop if self.streams else 0
 
     @property
     def together(self) -> bool:
-        """Whether the loss compares the rows of an item."""
+        """Whether the loss compares the rows of an item, which must be in one block then."""
         return self.objective not in ("supervised", "entities")
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Of the entities that are to be found; none where something else is learned."""
+        """Entity types to be marked; empty for other objectives."""
         return tagging.types_of(self.examples[0]) if self.objective == "entities" and self.examples else ()
 
     @property
     def characters(self) -> list[int]:
-        """About how long each example is."""
+        """Approximate length of each example."""
         return [sum(len(one.content) for one in example.messages) for example in self.examples]
 
     def has_any(self) -> bool:
-        """Whether there is a token to learn."""
+        """Whether any token is learned."""
         return any(row.learned.any() for rows in self.items for row in rows)
 
 
 def objective_of(kind: str, config: TrainConfig) -> str:
-    """What is learned from a dataset of that kind. Raises `TrainingRefused` where the kind doesn't hold it."""
+    """The objective for a dataset of that kind. Raises `TrainingRefused` if `config.objective` needs another kind."""
     made_for = OBJECTIVES[kind]
     wanted = made_for if config.objective == "auto" else config.objective
     if wanted != made_for and not (wanted == "supervised" and kind == "preference"):
@@ -94,7 +94,7 @@ def objective_of(kind: str, config: TrainConfig) -> str:
 
 
 def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, seed: int) -> Lessons:
-    """Rows of each example. Raises `TrainingRefused` where none has a token to learn."""
+    """Rows of each example. Raises `TrainingRefused` if no example has a token to learn."""
     other = _others(len(examples), seed)
 
     def rows(place: int) -> list[Row]:
@@ -102,7 +102,7 @@ def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, s
         match objective:
             case "dpo":
                 return tokenizer.pair(one)
-            case "kto":  # with the reply of another example after the same prompt
+            case "kto":  # with another example's reply to the same prompt, to estimate the divergence
                 replies = one.messages[-1].content, examples[other[place]].messages[-1].content
                 return tokenizer.alternatives(one.messages[:-1], replies)
             case "label":
@@ -114,14 +114,14 @@ def lessons(objective: str, examples: Sequence[Example], tokenizer: Tokenizer, s
     found = Lessons(objective, examples, Rows(len(examples), rows))
     if examples and not found.has_any():
         raise TrainingRefused(
-            "None of the examples has a token to learn: their replies are empty, marked as read only, or longer than "
-            "the context. Choose others with `finetune data`."
+            "No example has a token to learn: the replies are empty, marked as context only, or longer than the "
+            "context. Choose other examples with `finetune data`."
         )
     return found
 
 
 def _others(count: int, seed: int) -> list[int]:
-    """Of each example another one."""
+    """For each of `count` examples the index of a different one."""
     order = list(range(count))
     random.Random(seed).shuffle(order)
     following = dict(zip(order, order[1:] + order[:1], strict=True))

@@ -1,7 +1,7 @@
-"""Which texts are nearly the same, all pairs of them: a split must not have one in training and the other in the test.
+"""Pairs of near-duplicate texts, so that a split keeps them in the same part.
 
-As in `assistant.store.doubles` two are near that share `NEAR` of their pairs of neighbouring words. Unlike there, none
-is left out of the search, and the bands are narrower: of pairs just near enough one in seven million is missed.
+As in `assistant.store.doubles` two texts are near-duplicates if they share `NEAR` of their word pairs. Unlike there,
+every pair is searched for, with narrower bands: at the threshold one pair in seven million is missed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,32 +12,32 @@ from assistant.store.doubles import NEAR, PERMUTATIONS, pairs
 BANDS = 30
 
 BATCH_CHARACTERS = 1_000_000
-"""Of texts whose signatures are made at once, in several threads; their pairs of words take some 20 MB."""
+"""Characters of texts whose signatures are computed in one call, in several threads; takes some 20 MB."""
 
 
 class Groups:
-    """Sets that grow together (union-find)."""
+    """Disjoint sets (union-find)."""
 
     def __init__(self, size: int) -> None:
         self._above = list(range(size))
 
     def of(self, one: int) -> int:
-        """The least of its group."""
+        """Smallest member of the set that contains `one`."""
         while self._above[one] != one:
             self._above[one] = self._above[self._above[one]]
             one = self._above[one]
         return one
 
     def join(self, one: int, other: int) -> None:
-        """Make one group of both."""
+        """Merge the sets of two members."""
         one, other = sorted((self.of(one), self.of(other)))
         self._above[other] = one
 
 
 def near(texts: Sequence[str], groups: Groups) -> Iterator[tuple[int, int]]:
-    """Places of near texts. Pairs that `groups` has joined already, as the caller does with these, are passed over.
+    """Indices of near-duplicates. Skips pairs in the same group of `groups`, into which the caller joins each pair.
 
-    Words are kept as signatures alone, 480 bytes a text; of texts that may be near they are read again.
+    Only signatures are kept, 480 bytes a text; the texts of possible pairs are read again.
     """
     from rensa import RMinHash, RMinHashLSH
 
@@ -62,7 +62,7 @@ def near(texts: Sequence[str], groups: Groups) -> Iterator[tuple[int, int]]:
 
 
 def _batches(texts: Sequence[str]) -> Iterator[dict[int, set[str]]]:
-    """Place -> pairs of words, of as many texts at a time as have `BATCH_CHARACTERS`."""
+    """Index -> word pairs, for texts of about `BATCH_CHARACTERS` at a time."""
     batch, characters = dict[int, set[str]](), 0
     for place, text in enumerate(texts):
         if said := pairs("", text):

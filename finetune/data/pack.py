@@ -1,11 +1,11 @@
-"""Rows -> blocks of about one size, in which rows share their common beginning and see nothing of one another.
+"""Pack rows into blocks of about one size, in which rows share common prefixes and don't attend to one another.
 
-A block is a forest of tokens: each attends to the token before it in its row, the one before that, and so on. Rows that
-begin alike, as those under one system message, the two replies of a preference, or the windows of reasoned replies,
-share these tokens: they are computed once and their gradients add up, so that the loss and the gradients are those of
-the rows one by one. The tokens that a row adds lie together as one segment.
+A block is a forest of tokens: each attends to its ancestors, which are the earlier tokens of its row. Rows with a
+common prefix (a system message, the two replies of a preference, the windows of replies with reasoning) share its
+tokens: they are computed once and their gradients add up, so that loss and gradients equal those of separate rows. The
+tokens that a row adds are contiguous and form a segment.
 
-Packing takes a few hundred items at a time, so that its memory doesn't grow with the dataset.
+Packing handles a few hundred items at a time, so its memory doesn't grow with the dataset.
 """
 
 import random
@@ -18,30 +18,30 @@ import numpy as np
 from finetune.data.tokens import Row, SoftTargets
 
 ROUND_TO = 64
-"""Tokens that are computed together are a multiple of this."""
+"""Batches are padded to a multiple of this, in tokens."""
 AMONG = 256
-"""Items that are sorted by length before they are packed."""
+"""Items that are sorted by length at a time."""
 OPEN = 8
-"""Blocks that an item is tried in."""
+"""Open blocks that an item may be put in."""
 ALIKE = 0.5
-"""Share of the shorter of two neighbouring rows of an item that must be common to both, to pack them together."""
+"""Share of the shorter of two neighbouring rows that must be a common prefix, to pack both together."""
 
 Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens begin..end of a block, each after the one before it; the first follows the last token of `before`."""
+    """Tokens begin..end of a block, each following the one before it; the first follows the end of `before`."""
 
     begin: int
     end: int
     before: tuple[Range, ...]
-    """Ranges of tokens that all of the segment attend to, in order."""
+    """Ranges of earlier tokens that all tokens of the segment attend to, in order."""
 
 
 @dataclass(slots=True)
 class _Node:
-    """Tokens that rows have in common. `children`: by the first token of what follows."""
+    """A node of the prefix tree. `children`: by their first token."""
 
     begin: int
     ids: np.ndarray
@@ -49,13 +49,13 @@ class _Node:
 
 
 Teacher = Literal["", "start", "base"]
-"""Whose distributions are the targets: those of the model that the training begins with, or of the base. Empty: the
-targets are the tokens themselves."""
+"""Model whose distributions are the targets: as the training begins (`start`), or the base. Empty: the targets are the
+tokens themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Items that are read beside others, with their share of the tokens."""
+    """Items to be mixed with others, and their share of the tokens."""
 
     items: range
     share: float
@@ -64,15 +64,15 @@ class Stream:
 
 @dataclass(slots=True)
 class Block:
-    """Tokens of one or more rows. The token at `sources[k]` predicts those in `targets[k]`, by their `weights[k]`, for
-    row `owners[k]` of the block.
+    """T tokens of one or more rows, and S predictions: the token at `sources[k]` predicts `targets[k]`, weighted by
+    `weights[k]`, for row `owners[k]` of the block.
     """
 
     tokens: int = 0
     supervised: int = 0
     segments: list[Segment] = field(default_factory=list)
     rows: list[tuple[int, int]] = field(default_factory=list)
-    """Of each row its item, by its place in what was given, and its number among that item's rows."""
+    """(item, row number within the item) of each row; items are indices of `pack`'s argument."""
     _ids: list[np.ndarray] = field(default_factory=list)
     _positions: list[np.ndarray] = field(default_factory=list)
     _sources: list[np.ndarray] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Block:
 
     @property
     def positions(self) -> np.ndarray:
-        """(T,) int32: the place of each token in its row."""
+        """(T,) int32: the position of each token in its row."""
         return _joined(self._positions)
 
     @property
@@ -113,15 +113,15 @@ class Block:
 
     @property
     def items(self) -> list[int]:
-        """The items whose rows it holds."""
+        """Indices of the items whose rows the block contains."""
         return list(dict.fromkeys(item for item, _ in self.rows))
 
     def new_tokens(self, rows: Sequence[Row]) -> int:
-        """How many tokens the block would grow by. Beginnings that the rows share only with one another count each."""
+        """Tokens that adding the rows would take at most: prefixes common to these rows alone are counted each time."""
         return sum(len(row.ids) - self._walk(row.ids)[0] for row in rows)
 
     def add(self, item: int, number: int, row: Row) -> None:
-        """Take in a row."""
+        """Add a row."""
         shared, before, node, inside = self._walk(row.ids)
         own = (self.tokens, self.tokens + len(row.ids) - shared)
         if own[1] > own[0]:
@@ -145,7 +145,7 @@ class Block:
         self.rows.append((item, number))
 
     def halves(self, items: Sequence[Sequence[Row]]) -> "list[Block]":
-        """Its rows in two blocks; of a single item's, the block as it is."""
+        """The rows in two blocks; the block itself if all rows are of one item."""
         own = self.items
         if len(own) < 2:
             return [self]
@@ -156,7 +156,7 @@ class Block:
         return halves
 
     def _walk(self, ids: np.ndarray) -> tuple[int, tuple[Range, ...], _Node | None, int]:
-        """How many tokens of a row the block holds already; their ranges; the node they end in, and where in it."""
+        """(tokens of the row that the block has already, their ranges, the node where they end, offset in it)."""
         at, before, node, inside = 0, list[Range](), None, 0
         children = self._roots
         while at < len(ids) and (child := children.get(int(ids[at]))) is not None:
@@ -174,7 +174,7 @@ class Block:
         return at, tuple(before), node, inside
 
     def _grow(self, node: _Node | None, inside: int, new: _Node) -> None:
-        """Let `new` follow the first `inside` tokens of `node`."""
+        """Add `new` after the first `inside` tokens of `node`."""
         if node is None:
             self._roots[int(new.ids[0])] = new
             return
@@ -189,7 +189,7 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def widened(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:
-    """(n, K) each -> below one another, as wide as the widest, zeros at the right."""
+    """Stack arrays (n, K) of different K, padded with zeros on the right."""
     width = max((part.shape[1] for part in parts), default=1)
     made = np.zeros((sum(map(len, parts)), width), kind)
     at = 0
@@ -201,7 +201,7 @@ def widened(parts: Sequence[np.ndarray], kind: type) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Rows of one item that have to be, or had better be, in one block; `first`: the number of the first of them."""
+    """Rows of one item that are packed into the same block; `first`: number of the first of them."""
 
     item: int
     first: int
@@ -209,12 +209,12 @@ class Unit:
 
     @property
     def tokens(self) -> int:
-        """Without what the rows share counted once."""
+        """Tokens of the rows, shared prefixes counted for each row."""
         return sum(len(row.ids) for row in self.rows)
 
 
 def units(item: int, rows: Sequence[Row], *, together: bool) -> Iterator[Unit]:
-    """An item's rows as what is packed: all of them together, or neighbours that begin alike."""
+    """Split an item's rows into units: all rows (`together`), or runs of neighbours with a common prefix."""
     begin = 0
     for place in range(1, len(rows)):
         if not (together or _alike(rows[place - 1].ids, rows[place].ids)):
@@ -230,7 +230,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def order(count: int, seed: str) -> list[int]:
-    """The order in which so many items are packed."""
+    """The order in which `count` items are packed."""
     found = list(range(count))
     random.Random(seed).shuffle(found)
     return found
@@ -244,12 +244,11 @@ def pack(
     together: bool = False,
     only: Sequence[int] | None = None,
 ) -> Iterator[Block]:
-    """Blocks of at most `tokens` tokens in an order that `seed` decides. `together`: all rows of an item in one block.
-    `only`: of these items.
+    """Blocks of at most `tokens` tokens, in an order given by `seed`. `together`: keep all rows of an item in one
+    block. `only`: indices of the items to pack.
 
-    Items are shuffled; of each next few hundred the longest come first, each into the fullest open block that has room
-    for it, so that little is left empty and the order stays random. What is more than a block holds gets one of its
-    own, which is as much larger as it must be.
+    Items are shuffled; in each group of `AMONG` the longest are placed first, each into the fullest open block with
+    room, so that little space is wasted and the order stays random. A unit longer than `tokens` gets its own block.
     """
     shuffled = order(len(items), seed) if only is None else [only[place] for place in order(len(only), seed)]
     drawn = random.Random(seed)
@@ -269,7 +268,7 @@ def pack(
 
 
 def _fit(open_: list[Block], unit: Unit, tokens: int) -> None:
-    """Into the fullest that has room, or a new one."""
+    """Add the unit to the fullest block that has room, else to a new block."""
     for block in sorted(open_, key=lambda one: -one.tokens):
         if block.new_tokens(unit.rows) <= tokens - block.tokens:
             break
@@ -280,7 +279,7 @@ def _fit(open_: list[Block], unit: Unit, tokens: int) -> None:
 
 
 def grouped(blocks: Iterable[Block], tokens: int) -> Iterator[list[Block]]:
-    """Blocks in order, as many at a time as have at most `tokens` tokens, at least one."""
+    """Blocks in order, in groups of at most `tokens` tokens and at least one block."""
     some: list[Block] = []
     for block in blocks:
         if some and sum(one.tokens for one in some) + block.tokens > tokens:

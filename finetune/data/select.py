@@ -1,4 +1,4 @@
-"""The log -> candidates: which replies are learned, which are only read, and where each came from."""
+"""Select candidates from the log: which replies are learned, which are context, and where each came from."""
 
 import json
 from collections import Counter
@@ -28,39 +28,39 @@ from prompts.template import Template
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An example that may come into a dataset."""
+    """An example that may become part of a dataset."""
 
     example: Example
     conversation: str
-    """What the conversation is known again by: none may be in two parts, nor what was tested be trained on."""
+    """Key of the conversation: a conversation is in one part only, and after being tested in no training part."""
     message_id: int | None = None
-    """The reply it was made of, its last one; None from a file."""
+    """Id of the example's last reply; None if it came from a file."""
     rejected_id: int | None = None
     said: str = ""
-    """What near-duplicates are told by, where a template's words surround it; empty: the example's own words."""
+    """Text to find near-duplicates by, where a template surrounds it; empty: the example's own text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is to be learned from a log. `everything`: what isn't judged too, but nothing bad or skipped."""
+    """What to learn from a log. `everything`: also replies without a judgement, but none that are bad or skipped."""
 
     kind: Kind = "supervised"
     filter: Filter = EVERYTHING
     everything: bool = False
     template: Template | None = None
-    """Of the kind `label`: how the question is put, and its classes."""
+    """Template for the kind `label`: the question and the classes."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Inputs of that template."""
+    """Values of the template's inputs."""
     words: str = ""
-    """What a reply or its prompt must say, as the log is searched."""
+    """Full-text query that a reply or its prompt must match."""
 
 
-# Why a reply is left out, as the user reads it after a number: "2 skipped".
+# Reasons to leave out a reply, printed after a count: "2 skipped".
 BAD, SKIPPED, CORRECTED, EMPTY = "rated bad", "skipped", "corrected", "empty"
 OTHER_VERSION, NO_QUESTION, JOINED = "in other versions", "without a question", "joined to another reply"
 SEVERAL_CLASSES, UNENDED = "tagged with several classes", "with reasoning that never ended"
 STATES = {"cut": "cut off", "stopped": "stopped", "failed": "failed", "interrupted": "interrupted"}
-"""State of a reply that did not end -> the reason."""
+"""State of an unfinished reply -> the reason."""
 REASONS = frozenset(
     {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED, *STATES.values()}
 )
@@ -71,18 +71,18 @@ _ONE = {"pairs": "pair", "replies": "reply"}
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many replies (pairs, for preferences) a selection takes, and how many it leaves out, by the reason."""
+    """Numbers of replies (pairs, for preferences) that a selection takes, and that it leaves out by reason."""
 
     used: int
     left: Mapping[str, int]
     conversations: frozenset[str] = frozenset()
-    """Those that the replies which are used come from."""
+    """Keys of the conversations whose replies are used."""
     tokens: float = 0.0
-    """About so many are learned of a conversation, the median."""
+    """Estimated tokens learned from a conversation, the median."""
 
     @property
     def total(self) -> int:
-        """Replies that the selection is about."""
+        """Replies used and left out."""
         return self.used + sum(self.left.values())
 
     def words(self, wanted: Selection) -> str:
@@ -95,7 +95,7 @@ class Counts:
 
 
 def count(db: Database, wanted: Selection) -> Counts:
-    """What `from_log` takes of a log and what not, without keeping it: about 1.5 s for 129,000 messages."""
+    """Count what `from_log` takes and leaves out: about 1.5 s for 129,000 messages."""
     left: Counter[str] = Counter()
     replies, tokens = Counter[str](), Counter[str]()
     for one in from_log(db, wanted, left):
@@ -107,23 +107,23 @@ def count(db: Database, wanted: Selection) -> Counts:
 
 
 def tokens_about(text: str) -> int:
-    """An estimate without a tokenizer. The default model's has 4 letters of English in a token, and 1.75 tokens in a
-    Chinese character.
+    """Estimated number of tokens. The default model's tokens have 4 English letters on average, and a Chinese
+    character has 1.75 tokens.
     """
     ascii_ = len(text.encode("ascii", "ignore"))
     return round(ascii_ / 4 + 1.75 * (len(text) - ascii_))
 
 
 def used(candidates: Iterable[Candidate], kind: Kind) -> int:
-    """How many replies are learned from candidates; of other kinds than supervised each candidate is one."""
+    """Number of replies learned from candidates; in kinds other than supervised each candidate is one reply."""
     return sum(len(one.example.trained) if kind == "supervised" else 1 for one in candidates)
 
 
 def from_log(
     db: Database, wanted: Selection, left: Counter[str], progress: Callable[[int, int], None] = lambda *_: None
 ) -> Iterator[Candidate]:
-    """The candidates of every conversation, oldest first. Counts in `left` what is left out, by the reason. `progress`
-    is called with the conversations that were read and with all that may hold some.
+    """Candidates of all conversations, oldest first. Counts replies left out in `left`, by reason. `progress` is called
+    with the number of conversations read and the number of all.
     """
     among = search.all_replies(db, wanted.words, wanted.filter) if wanted.words else None
     ids = _conversations(db, wanted)
@@ -137,14 +137,14 @@ def from_log(
 
 
 def reply(db: Database, message_id: int) -> Candidate:
-    """One reply with the conversation before it, whatever was judged. Raises `StoreError` where there is none."""
+    """A reply with its conversation, regardless of its judgement. Raises `StoreError` if there is none."""
     row = messages.get(db, message_id)
     (conversation,) = stored.read(db, [row.conversation_id])
     return _reply(conversation, row)
 
 
 def _conversations(db: Database, wanted: Selection) -> list[int]:
-    """Ids of the conversations that may hold candidates. One judged reply among a million messages is found at once."""
+    """Ids of conversations that may hold candidates; judged replies are looked up by index."""
     if wanted.kind == "supervised" and not wanted.everything:
         rows = select(db, "SELECT DISTINCT conversation_id FROM exchanges WHERE hidden = 0 AND judged = 1")
         return sorted(row[0] for row in rows)
@@ -152,7 +152,7 @@ def _conversations(db: Database, wanted: Selection) -> list[int]:
 
 
 def _asked_before(messages: Sequence[Message], place: int) -> bool:
-    """Whether a reply answers something: the engine makes no reply to nothing."""
+    """Whether the message before the reply is the user's, as the engine requires."""
     return place > 0 and messages[place - 1].role == "user"
 
 
@@ -170,7 +170,8 @@ def _supervised(conversation: Stored, wanted: Selection, left: Counter[str]) -> 
 
 
 def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set[int]:
-    """The replies to imitate: good, kept or corrections; with `everything` others that are open or pass a filter."""
+    """Ids of replies to imitate: good, kept or corrections; with `everything` also unjudged replies that are in the
+    open version or match a filter."""
     corrected = {row.corrects_id for row in conversation.rows if row.corrects_id is not None}
     open_path = {row.id for row in conversation.path}
     by_filter = bool(wanted.words) or replace(wanted.filter, imported=None) != EVERYTHING
@@ -192,7 +193,7 @@ def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set
 
 
 def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reachable: bool) -> str:
-    """Why a reply isn't learned; empty where it is."""
+    """Reason not to learn a reply; empty if it is learned."""
     if judgement.rating < 0:
         return BAD
     if judgement.decision == "skip":
@@ -212,7 +213,7 @@ def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reacha
 def _replies(
     conversation: Stored, path: Sequence[StoredMessage], learned: set[int], left: Counter[str]
 ) -> Iterator[Candidate]:
-    """Several replies of one path. Each reply that can't be learned is counted in `left`; the others still are."""
+    """Replies of one path as a candidate. Counts those that can't be learned in `left`."""
     told = turns_with_rows(path)
     messages, said = _asked(conversation, path, path)
     places = set()
@@ -224,13 +225,13 @@ def _replies(
             left[NO_QUESTION] += 1
         elif wanted:
             places.add(place)
-            messages[place] = Message("assistant", rows[0].content)  # with its reasoning, which no later reply reads
+            messages[place] = Message("assistant", rows[0].content)  # with its reasoning, which later replies don't see
     if places:
         yield Candidate(Example(tuple(messages), frozenset(places)), _key(conversation), path[-1].id, said=said)
 
 
 def _reply(conversation: Stored, row: StoredMessage) -> Candidate:
-    """One reply with what led to it."""
+    """One reply with the conversation before it."""
     path = conversation.path_to(row.id)
     prompt, said = _asked(conversation, path[:-1], path)
     messages = (*prompt, Message("assistant", row.content))
@@ -241,8 +242,8 @@ def _reply(conversation: Stored, row: StoredMessage) -> Candidate:
 def _asked(
     conversation: Stored, path: Sequence[StoredMessage], made: Sequence[StoredMessage]
 ) -> tuple[list[Message], str]:
-    """A path as the engine reads it, by the template that the last of `made` was made with; and its bare words, where
-    the template says more than a system message."""
+    """(messages, text): a path as the engine rendered it, with the template of the last reply of `made`; the text
+    without the template, empty if the template adds only a system message."""
     said = turns(path)
     text = next(filter(None, map(conversation.template_of, reversed(made))), "")
     template = None if conversation.fields["system"] or not text else _template(text)
@@ -251,7 +252,7 @@ def _asked(
         known = {one.name for one in template.inputs}
         try:
             messages = render(template, said, {name: value for name, value in inputs.items() if name in known})
-        except PromptError:  # an input that it needs is gone: as an export has it
+        except PromptError:  # a required input was removed: fall back to the stored messages
             pass
         else:
             bare = messages[-len(said) :] == said and len(messages) <= len(said) + 1
@@ -268,7 +269,7 @@ def _template(text: str) -> Template | None:
         return None
 
 
-# -- the other kinds ----------------------------------------------------------------------------------------------
+# -- other kinds --------------------------------------------------------------------------------------------------
 
 
 def _preference(conversation: Stored, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:  # noqa: ARG001
@@ -284,7 +285,7 @@ def _kto(conversation: Stored, wanted: Selection, left: Counter[str]) -> Iterato
 
 
 def _label(conversation: Stored, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:
-    """What was asked, under the class that it or its reply is tagged with."""
+    """User messages with the class that they or their replies are tagged with."""
     assert wanted.template is not None
     for row in conversation.rows:
         if row.role != "assistant" or row.parent_id is None or not conversation.is_chosen(row.id):
@@ -304,7 +305,7 @@ def _key(conversation: Stored) -> str:
 
 
 def _none(conversation: Stored, wanted: Selection, left: Counter[str]) -> Iterator[Candidate]:  # noqa: ARG001
-    """Entities are marked in files alone."""
+    """Nothing: entities come from files only."""
     return iter(())
 
 

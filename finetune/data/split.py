@@ -1,4 +1,4 @@
-"""Candidates -> train, validation and test: by conversation, near-duplicates together, what was tested tested again."""
+"""Split candidates into train, validation and test: by conversation, with near-duplicates in the same part."""
 
 import math
 import random
@@ -15,13 +15,13 @@ from finetune.data.select import Candidate
 from finetune.progress import Did, ignore
 
 LONG_WORDS = 20
-"""Pairs of words from which an exchange alone tells that two conversations are nearly the same: greetings don't."""
+"""Words above which an exchange alone can mark two conversations as near-duplicates: greetings are shorter."""
 WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Of the examples, in percent, 100 together."""
+    """Percentages of the examples, 100 together."""
 
     train: int = 80
     validation: int = 10
@@ -30,24 +30,23 @@ class Shares:
     def __post_init__(self) -> None:
         if sum(self.parts) != 100 or min(self.parts) < 0 or not self.train:
             given = "/".join(map(str, self.parts))
-            raise TrainingRefused(f"The parts {given} are not 100 percent with some for training, such as 80/10/10.")
+            raise TrainingRefused(f"The parts {given} must add up to 100 with some for training, such as 80/10/10.")
 
     @property
     def parts(self) -> tuple[int, int, int]:
-        """As `SPLITS` has them."""
+        """The shares in the order of `SPLITS`."""
         return self.train, self.validation, self.test
 
 
 SMALL = 30
-"""Groups of which a third is for the test; of ten times as many a tenth is."""
+"""Number of groups of which a third goes into the test; of ten times as many a tenth does."""
 FEWEST_TO_TEST = 5
-"""Test groups below which `finetune.prove.measure` gives no verdict."""
+"""Test groups below which `finetune.prove.paired` gives no verdict."""
 
 
 def size_of_test(groups: int) -> int:
-    """How many of so many groups the test part gets where nobody sets the shares: a third of 30, a tenth of 333 or
-    more, and in between in proportion to the square root, as an interval narrows. From 10 on at least
-    `FEWEST_TO_TEST`.
+    """Number of groups in the test part by default: a third of 30, a tenth of 333 or more, in between proportional to
+    the square root, as the width of an interval. At least `FEWEST_TO_TEST` of 10 groups or more.
     """
     wanted = round(min(groups / 3, max(groups / 10, math.sqrt(SMALL * groups) / 3)))
     return max(FEWEST_TO_TEST if groups >= 2 * FEWEST_TO_TEST else 1, wanted)
@@ -55,23 +54,23 @@ def size_of_test(groups: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much a part takes: at most so many examples, in at most so many groups."""
+    """Free space of a part: numbers of examples and of groups."""
 
     examples: float
     groups: float = math.inf
 
     def fits(self, group: Sequence[int]) -> bool:
-        """Whether a group still goes in; half an example too many does."""
+        """Whether a group fits, exceeding the space by at most half an example."""
         return len(group) <= self.examples + 0.5 and self.groups >= 1
 
     def less(self, group: Sequence[int]) -> "Room":
-        """What is left once a group is in."""
+        """The space left after adding a group."""
         return Room(self.examples - len(group), self.groups - 1)
 
 
 def rooms(shares: Shares | None, examples: int, groups: int) -> dict[Split, Room]:
-    """The room of the test and the validation part, where they are to have any. Without shares it follows from the
-    number of groups, see `size_of_test`.
+    """Space in the test and the validation part. Without shares it follows from the number of groups, see
+    `size_of_test`.
     """
     if shares is not None:
         parts: list[tuple[Split, int]] = [("test", shares.test), ("validation", shares.validation)]
@@ -82,33 +81,34 @@ def rooms(shares: Shares | None, examples: int, groups: int) -> dict[Split, Room
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What earlier datasets hold: conversations, and texts, so that what is near to one of these is known again."""
+    """Conversation keys and texts of earlier datasets, whose near-duplicates are recognised by the texts."""
 
     conversations: frozenset[str] = frozenset()
     texts: Sequence[str] = ()
 
 
 Placed = tuple[Candidate, Split, int]
-"""A candidate with its part and the number of its group."""
+"""(candidate, part, number of its group)."""
 
 
 @dataclass(slots=True)
 class Parts:
-    """`placed`: in the order they came in."""
+    """A split. `placed`: in the order of the candidates."""
 
     placed: list[Placed] = field(default_factory=list)
     doubles: int = 0
-    """Candidates word for word like an earlier one, left out."""
+    """Exact duplicates that were left out."""
     groups: int = 0
     kept_for_test: int = 0
-    """Examples that are in the test because they were tested before."""
+    """Examples in the test part because they were tested before."""
 
 
 def split(
     candidates: Sequence[Candidate], shares: Shares | None, seed: int, tested: Seen = Seen(), did: Did = ignore
 ) -> Parts:
-    """The same for the same candidates and seed. Without `shares` the parts suit the number of groups. `tested`: what
-    may only be tested again. `did` as for `grouped`. Raises `TrainingRefused` where there is too little to split.
+    """Split candidates; deterministic for the same candidates and seed. Without `shares` the sizes follow from the
+    number of groups. `tested`: may go into the test part only. `did` as for `grouped`. Raises `TrainingRefused` if a
+    part would be empty.
     """
     first: dict[Example, Candidate] = {}
     for one in candidates:
@@ -134,17 +134,17 @@ def split(
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """Places of candidates by the number of their group."""
+    """Candidate indices by group number."""
 
     groups: dict[int, list[int]]
     seen: set[int]
-    """The groups that hold something which was seen before."""
+    """Numbers of groups that contain something seen before."""
 
 
 def grouped(candidates: Sequence[Candidate], seen: Seen, did: Did = ignore) -> Grouped:
-    """Conversations and near-duplicates together. What was seen takes part as candidates that are in no list.
+    """Group conversations with their near-duplicates. Texts of `seen` count as candidates that are in no result.
 
-    `did` is called with the characters of each text that was compared.
+    `did` is called with the characters of each compared text.
     """
     groups = Groups(len(candidates) + len(seen.texts))
     first: dict[str, int] = {}
@@ -163,7 +163,7 @@ def grouped(candidates: Sequence[Candidate], seen: Seen, did: Did = ignore) -> G
 
 
 class _Owned(Groups):
-    """The groups of texts: those of the candidates that they are of."""
+    """Groups of texts: the groups of the candidates that own them."""
 
     def __init__(self, groups: Groups, owners: Sequence[int]) -> None:
         self._groups, self._owners = groups, owners
@@ -173,21 +173,21 @@ class _Owned(Groups):
 
 
 def words_of(example: Example) -> str:
-    """What an example says, without its system message."""
+    """Text of an example, without its system message."""
     return "\n".join(one.content for one in example.messages if one.role != "system")
 
 
 class _Texts(Sequence[str]):
-    """What is compared, made when it is read: of each candidate the whole, and of a longer conversation each exchange
-    that says something of its own; then what was seen.
+    """Texts to compare, made on access: each candidate as a whole, each long exchange of longer conversations, then
+    the texts seen before.
     """
 
     def __init__(self, candidates: Sequence[Candidate], seen: Sequence[str], did: Did) -> None:
         self._candidates, self._seen, self._did = candidates, seen, did
         self._replies: list[int] = []
-        """Of each text the place of the reply whose exchange it is, or `WHOLE`."""
+        """For each text the index of the reply that ends its exchange, or `WHOLE`."""
         self.owners: list[int] = []
-        """Of each text its candidate; what was seen counts on behind the candidates."""
+        """For each text its candidate's index; seen texts are numbered after the candidates."""
         for place, one in enumerate(candidates):
             replies = _own_exchanges(one)
             self._replies += replies
@@ -219,14 +219,14 @@ class _Texts(Sequence[str]):
 
 
 def _own_exchanges(one: Candidate) -> list[int]:
-    """`WHOLE` and the places of the replies whose exchanges are compared."""
+    """`WHOLE`, and indices of the replies whose exchanges are compared."""
     if one.said or len(one.example.trained) < 2:
         return [WHOLE]
     return [WHOLE, *(place for place in sorted(one.example.trained) if _is_long(exchange(one.example, place)))]
 
 
 def exchange(example: Example, place: int) -> str:
-    """A reply after what it answers."""
+    """A reply and the message before it."""
     return f"{example.messages[place - 1].content}\n{example.messages[place].content}"
 
 
@@ -237,9 +237,9 @@ def _is_long(text: str) -> bool:
 def _parts(
     groups: list[list[int]], room: dict[Split, Room], seed: int, frozen: list[list[int]]
 ) -> dict[Split, list[list[int]]]:
-    """Groups dealt out in an order that the seed decides: those for the test and validation first, as far as they fit.
+    """Assign groups in an order given by the seed: to test and validation as far as they fit, the rest to training.
 
-    Each part that is to have some gets a group, the smallest where none fits.
+    A part with a share gets at least one group, the smallest if none fits.
     """
     rest = list(groups)
     random.Random(seed).shuffle(rest)
@@ -257,7 +257,7 @@ def _parts(
 
 
 def _fitting(groups: list[list[int]], room: Room) -> list[list[int]]:
-    """The first groups that fit, in order; smaller ones after those that don't."""
+    """Groups that fit into the space, tried in order."""
     chosen: list[list[int]] = []
     for group in groups:
         if room.fits(group):
@@ -272,11 +272,11 @@ def _refuse_empty(parts: dict[Split, list[list[int]]], wanted: Sequence[Split], 
         return
     if frozen and frozen == groups:
         raise TrainingRefused(
-            "All of this was in the test part of an earlier dataset: training on it would spoil that test. "
-            "Select other conversations, or delete that dataset."
+            "All of these examples were in the test part of an earlier dataset: training on them would spoil that "
+            "test. Select other conversations, or delete that dataset."
         )
     what = "It is one conversation" if groups == 1 else f"There are {groups} conversations"
     raise TrainingRefused(
         f"{what}, near-duplicates counted once: nothing is left for {' and '.join(empty)}. "
-        f"Select at least {len(wanted) + bool(frozen)} that differ, ten times as many for a figure that says something."
+        f"Select at least {len(wanted) + bool(frozen)} that differ; a reliable result needs ten times as many."
     )

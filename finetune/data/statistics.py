@@ -1,4 +1,4 @@
-"""What is counted of a dataset: examples, tokens, lengths, languages."""
+"""Statistics of a dataset: examples, tokens, lengths, languages."""
 
 import random
 from collections import Counter
@@ -16,17 +16,16 @@ from finetune.data.tokens import Cuts, Row, Tokenizer
 from finetune.progress import Did, ignore
 
 SURE = 0.5
-"""A language that is less likely than this is none that can be told: numbers, code, one word."""
+"""Probability below which a text's language counts as unknown: numbers, code, single words."""
 CHINESE = ("zh", "yue", "wuu")
-"""Spoken differently, written alike as far as a sentence can tell."""
+"""Languages counted as Chinese: in writing a sentence often doesn't tell them apart."""
 READ_CHARACTERS = 300
 COUNTED_CHARACTERS = 1_000_000
-"""Of a dataset that are tokenised to count its tokens: about a second and a quarter of a million tokens."""
+"""Characters that are tokenised for the statistics: about a second, a quarter of a million tokens."""
 
 
 def rows_of(kind: Kind, example: Example, tokenizer: Tokenizer) -> list[Row]:
-    """The tokens of an example with what is learned of them: for a preference of both replies, for a label of the
-    right word alone."""
+    """Rows of an example for the statistics: both replies of a preference, only the right word of a label."""
     *prompt, last = example.messages
     match kind:
         case "preference":
@@ -39,11 +38,11 @@ def rows_of(kind: Kind, example: Example, tokenizer: Tokenizer) -> list[Row]:
 
 
 def of_tokens(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer, did: Did = ignore) -> dict[str, Any]:
-    """Tokens that are computed (a beginning that rows of an example share once), those that are learned, how long the
-    rows are, and what didn't fit in one row.
+    """Token statistics: computed tokens (a prefix shared by an example's rows counts once), supervised tokens, row
+    lengths, and texts that don't fit in a row.
 
-    Of more than `COUNTED_CHARACTERS` a sample is tokenised: `counted_share` of the text, the rest is in proportion.
-    `did` is called with the characters of each example that was tokenised.
+    Beyond `COUNTED_CHARACTERS` a sample is tokenised, `counted_share` of the text, and counts are extrapolated. `did`
+    is called with the characters of each tokenised example.
     """
     lengths, computed, learned, counted = list[int](), 0, 0, 0
     tokenizer.cuts = Cuts()
@@ -69,7 +68,7 @@ def of_tokens(kind: Kind, examples: Sequence[Example], tokenizer: Tokenizer, did
 
 
 def _shared(rows: Sequence[Row]) -> list[int]:
-    """Of each row the tokens at its beginning that the row before it begins with too."""
+    """For each row the length of its common prefix with the row before it."""
     found = [0] * min(1, len(rows))
     for one, other in pairwise(rows):
         length = min(len(one.ids), len(other.ids))
@@ -79,12 +78,12 @@ def _shared(rows: Sequence[Row]) -> list[int]:
 
 
 def about_tokens(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
-    """Tokens of supervised examples, of many an estimate."""
+    """Tokens of supervised examples, extrapolated for large sets."""
     return int(of_tokens("supervised", examples, tokenizer)["tokens"])
 
 
 def sampled(examples: Sequence[Example]) -> list[Example]:
-    """Examples of about `COUNTED_CHARACTERS`, drawn by chance, the same each time; all where there are fewer."""
+    """All examples, or a fixed random sample of about `COUNTED_CHARACTERS`."""
     if sum(one.characters for one in examples) <= COUNTED_CHARACTERS:
         return list(examples)
     order = random.Random("counted").sample(range(len(examples)), len(examples))
@@ -102,9 +101,9 @@ def _quantile(ordered: Sequence[int], share: float) -> int:
 
 
 def languages(texts: Iterable[str]) -> dict[str, int]:
-    """ISO 639 codes and in how many texts each is spoken, the most frequent first; `?` where it can't be told.
+    """ISO 639 code -> number of texts in that language, the most frequent first; `?` if unknown.
 
-    By py3langid, a kept-up fork of langid.py (Lui and Baldwin 2012): 97 languages from 4.6 MB, and numpy alone.
+    Uses py3langid, a maintained fork of langid.py (Lui and Baldwin 2012): 97 languages in 4.6 MB, needing only numpy.
     """
     return dict(Counter(_language(text[:READ_CHARACTERS]) for text in texts).most_common())
 

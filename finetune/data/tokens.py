@@ -1,13 +1,14 @@
-"""Conversation -> rows of token ids with the loss mask, in the format that the engine chats in.
+"""The loss mask: conversation -> rows of token ids, with a mask of the tokens that are learned.
 
-A reply is learned from where the engine would begin to generate it up to and including the token that ends its turn.
-A conversation longer than `Tokenizer.limit` becomes windows that are cut at turn borders: each reply is learned exactly
-once, with at least `Tokenizer.context` tokens before it where the conversation has so many, and the system message is
-in every window. So the tokens of all windows are at most about 1.5 times those of the conversation, at any length.
-A single exchange that is longer than a window is cut inside its text.
+Rows have the format that the engine chats in. A reply is learned from where the engine would begin to generate it up to
+and including the token that ends its turn.
+A conversation longer than `Tokenizer.limit` is cut into windows between turns: each reply is learned exactly once, with
+at least `Tokenizer.context` tokens before it where the conversation has them, and the system message is in every
+window. So the windows together have at most about 1.5 times the tokens of the conversation, at any length. A single
+exchange longer than a window is cut inside its text.
 
-Replies that a chat template rewrites later, such as by dropping old reasoning, get a row of their own. Rows of one
-window begin alike, and `pack` computes what they share once.
+Replies that a chat template shortens later, such as by removing old reasoning, get a row of their own. Rows of one
+window have a common prefix, which `pack` computes once.
 """
 
 import random
@@ -27,25 +28,25 @@ from prompts.message import Message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One sequence of T tokens."""
+    """A sequence of T tokens with its loss mask."""
 
     ids: np.ndarray
     """(T,) int32."""
     learned: np.ndarray
-    """(T,) bool: the loss mask. Token i is predicted from those before it, and counts."""
+    """(T,) bool: the loss mask. Token i counts in the loss, predicted from the tokens before it."""
     tags: np.ndarray | None = None
-    """(T,) int32: the class of each token, in a row for entities. It is predicted from the token itself."""
+    """(T,) int32: the class of each token, in a row for entities. A class is predicted from the token itself."""
     soft: "SoftTargets | None" = None
-    """What is learned in place of the very tokens."""
+    """Targets to learn in place of the tokens themselves."""
 
     @property
     def supervised(self) -> int:
-        """How many tokens count in the loss."""
+        """Number of tokens that count in the loss."""
         return int(np.count_nonzero(self.learned))
 
     @classmethod
     def of(cls, ids: Sequence[int], spans: Iterable[tuple[int, int]]) -> "Row":
-        """A row in which the tokens of the (begin, end) `spans` are learned."""
+        """A row that learns the tokens of the (begin, end) `spans`."""
         learned = np.zeros(len(ids), np.bool_)
         for begin, end in spans:
             learned[begin:end] = True
@@ -54,24 +55,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftTargets:
-    """Distributions over the vocabulary for the n learned tokens of a row, K tokens of each."""
+    """Distributions over the vocabulary for the n learned tokens of a row, of K tokens each."""
 
     ids: np.ndarray
     """(n, K) int32."""
     weights: np.ndarray
-    """(n, K) float32, adding up to 1."""
+    """(n, K) float32, with rows that add up to 1."""
 
 
 @dataclass(slots=True)
 class Cuts:
-    """What didn't fit in one row."""
+    """Counts of texts that didn't fit in one row."""
 
     windows: int = 0
-    """Conversations that became several rows."""
+    """Conversations that were cut into several rows."""
     shortened: int = 0
-    """Replies without all of their question, or in several pieces: together they are longer than a row."""
+    """Replies with part of their question, or in several pieces, as both together are longer than a row."""
     too_long: int = 0
-    """Examples left out, as their reply, which has to be in one row, is longer than that."""
+    """Examples left out, as their reply must be in one row and is longer."""
 
     def __add__(self, other: "Cuts") -> "Cuts":
         return Cuts(self.windows + other.windows, self.shortened + other.shortened, self.too_long + other.too_long)
@@ -79,34 +80,36 @@ class Cuts:
 
 @dataclass(slots=True)
 class Tokenizer:
-    """Makes rows of at most `limit` tokens. Raises `TrainingRefused` where nothing would end a reply."""
+    """Makes rows of at most `limit` tokens."""
 
     format: ChatFormat
     limit: int
     end: int
-    """The token that ends a turn, learned with each reply."""
+    """Token that ends a turn; learned with each reply."""
     questions: bool = False
-    """Whether `rows` learns the question of each reply too."""
+    """Whether `rows` learns the user's turn before each reply too."""
     cuts: Cuts = field(default_factory=Cuts)
 
     @classmethod
     def of(cls, format_: ChatFormat, limit: int, end_of_text: int | None) -> "Tokenizer":
-        """`end_of_text` ends a reply where the chat template writes no control token after it."""
+        """`end_of_text` ends a reply if the chat template writes no control token after it. Raises `TrainingRefused`
+        if there is neither.
+        """
         end = next(iter(format_.end_ids), end_of_text)
         if end is None:
             raise TrainingRefused(
-                "The model's chat template writes no token at the end of a reply, and its tokenizer names none: a "
-                "model trained so would never stop. Choose another model."
+                "The model's chat template writes no token at the end of a reply, and its tokenizer has no "
+                "end-of-text token: a model trained so would never stop. Choose another model."
             )
         return cls(format_, limit, end)
 
     @property
     def context(self) -> int:
-        """Tokens before each reply of a window, where the conversation has so many."""
+        """Tokens before each reply of a window, where the conversation has them."""
         return self.limit // 3
 
     def rows(self, example: Example) -> list[Row]:
-        """What a supervised example teaches, window after window."""
+        """Rows of a supervised example, one or more for each window."""
         places = sorted(example.trained)
         if not places:
             return []
@@ -122,7 +125,7 @@ class Tokenizer:
                 continue
             inside = pending[: bisect_right(pending, last)]
             made = self._of_window(turns.part(start, last + 1), [turns.moved(place, start) for place in inside])
-            if max(len(row.ids) for row in made) > self.limit:  # the lengths of turns were estimates
+            if max(len(row.ids) for row in made) > self.limit:  # turn lengths are estimates
                 turns = turns.longer()
                 continue
             rows += made
@@ -131,7 +134,7 @@ class Tokenizer:
         return rows
 
     def _turns(self, messages: Sequence[Message], places: Iterable[int]) -> "Turns":
-        """The turns as later replies read them, and of those at `places` the tokens of the reasoning."""
+        """Turn lengths without reasoning, and the reasoning's tokens of the replies at `places`."""
         read = without_reasoning(messages)
         thoughts = {
             place: len(self.format.encode_following(messages[place].content))
@@ -142,12 +145,12 @@ class Tokenizer:
         return Turns(messages, self.format.turn_lengths(read), thoughts)
 
     def pair(self, example: Example) -> list[Row]:
-        """The chosen and the rejected reply after the same prompt; none where one doesn't fit."""
+        """Rows of the chosen and the rejected reply to the same prompt; none if either doesn't fit."""
         *prompt, chosen = example.messages
         return self.alternatives(prompt, (chosen.content, example.rejected))
 
     def alternatives(self, prompt: Sequence[Message], replies: Iterable[str], *, end: bool = True) -> list[Row]:
-        """A row for each of `replies` after the prompt, its oldest turns left out where they must be."""
+        """A row for each reply to the prompt, whose oldest turns are dropped if they don't fit."""
         before = self.format.encode(prompt)
         ends = [self._reply(before, reply) if end else self.format.encode_following(reply) for reply in replies]
         room = self.limit - max(map(len, ends), default=0)
@@ -163,7 +166,7 @@ class Tokenizer:
         return [*self.format.encode_reply(prompt, text), self.end]
 
     def _last(self, prompt: Sequence[Message], room: int) -> list[int]:
-        """The ids of a prompt without its oldest turns, and of its last turn the end alone where that is too long."""
+        """Token ids of the prompt's last turns that fit into `room`; of a longer last turn only its end."""
         turns = Turns(prompt, self.format.turn_lengths(prompt))
         for start in turns.starts:
             if turns.tokens(start, len(turns.messages)) <= room:
@@ -175,7 +178,7 @@ class Tokenizer:
         return [*head, *ids[len(ids) - room + len(head) :]]
 
     def _of_window(self, messages: Sequence[Message], places: Sequence[int]) -> list[Row]:
-        """Rows that hold the replies at `places`, all with the whole of what stands before them."""
+        """Rows that learn the replies at `places`, each after all messages before it."""
         seen = without_reasoning(messages)
         rows: list[Row] = []
         pending = list(places)
@@ -190,11 +193,11 @@ class Tokenizer:
         return rows[::-1]
 
     def _asked(self, replies: Sequence[int], messages: Sequence[Message]) -> list[int]:
-        """The places of the questions that are learned with these replies."""
+        """Indices of the user's turns that are learned with these replies."""
         return [place - 1 for place in replies if self.questions and place and messages[place - 1].role == "user"]
 
     def _pieces(self, turns: "Turns", start: int, place: int) -> Iterator[Row]:
-        """A reply that doesn't fit after its question: learned piece by piece, each after the text before it."""
+        """A reply too long for a row with its question: rows of pieces, each after some of the text before it."""
         prompt = self.format.encode(without_reasoning(turns.part(start, place)))
         ids = [*prompt, *self._reply(prompt, turns.messages[place].content)]
         head = ids[: turns.head] if turns.head < self.context else []
@@ -208,9 +211,9 @@ class Tokenizer:
 
 
 class Turns:
-    """A conversation with the tokens of each of its messages. A system message belongs to every part of it.
+    """A conversation with the number of tokens of each message. The system message is part of every window.
 
-    `thoughts`: tokens of the reasoning of a reply, which is in the row that ends with it and in no later one.
+    `thoughts`: tokens of a reply's reasoning, which only the row ending with that reply contains.
     """
 
     def __init__(
@@ -226,34 +229,34 @@ class Turns:
         scaled = [int(length * (1 + margin)) for length in lengths.turns]
         skipped = [0] * (len(messages) - len(scaled))  # system messages
         self._before = list(accumulate([*skipped, *scaled], initial=0))
-        """Tokens before each message, the head left out."""
+        """Tokens before each message, without the head."""
         asked = [place for place in range(system, len(messages)) if messages[place].role == "user"]
         self.starts = asked or [system]
-        """Where a part may begin."""
+        """Indices where a window may begin."""
 
     def longer(self) -> "Turns":
-        """The same with longer turns."""
+        """The turns with estimates that are a tenth of the original length higher."""
         return Turns(self.messages, self._lengths, self._thoughts, self._margin + 0.1)
 
     def tokens(self, start: int, end: int) -> int:
-        """Of the part from message `start` to before `end`, with the system message."""
+        """Tokens of messages `start` to `end`, with the system message."""
         return self.head + self._before[end] - self._before[start]
 
     def row(self, start: int, place: int) -> int:
-        """Of a row from message `start` that ends with the reply at `place`."""
+        """Tokens of a row from message `start` that ends with the reply at `place`."""
         return self.tokens(start, place + 1) + self._thoughts.get(place, 0)
 
     def part(self, start: int, end: int) -> list[Message]:
-        """Those messages, after the system message."""
+        """Messages `start` to `end`, after the system message."""
         return [*self.system, *self.messages[max(start, len(self.system)) : end]]
 
     def moved(self, place: int, start: int) -> int:
-        """Where the message at `place` stands in a part that begins at `start`."""
+        """Index of message `place` in a window that begins at `start`."""
         return place - max(start, len(self.system)) + len(self.system)
 
     def window(self, pending: Sequence[int], context: int, limit: int) -> tuple[int, int]:
-        """(first message, last reply) of the next window. The last reply is before the first pending one where not even
-        that one fits with its question.
+        """(first message, last reply) of the next window. The last reply is before `pending[0]` if that reply doesn't
+        fit with its question.
         """
         first = pending[0]
         if self.tokens(0, pending[-1] + 1) <= limit and all(self.row(0, place) <= limit for place in pending):
@@ -269,7 +272,7 @@ class Turns:
 
 
 def sampled(items: Sequence[Sequence[Row]], most_tokens: int, seed: int) -> list[int]:
-    """Which items are asked, in order: by chance as many as have `most_tokens` together, at least one; with 0 all."""
+    """Indices of a random sample of items with at most `most_tokens` tokens, at least one; 0: all. Sorted."""
     places = list(range(len(items)))
     if not most_tokens:
         return places
@@ -280,5 +283,5 @@ def sampled(items: Sequence[Sequence[Row]], most_tokens: int, seed: int) -> list
 
 
 def tokens_of(items: Sequence[Sequence[Row]]) -> int:
-    """Tokens of all rows together."""
+    """Total tokens of all rows."""
     return sum(len(row.ids) for rows in items for row in rows)

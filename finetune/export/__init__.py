@@ -1,1 +1,1 @@
-"""The result for other programs: merged weights, GGUF, model card, and fewer layers."""
+"""Export: merged weights, GGUF, model cards, and pruned models."""

@@ -1,10 +1,10 @@
-"""A run's model in a form that other programs load, and whether it still says the same there.
+"""Export a run's model for other programs, and check that it gives the same tokens there.
 
     peft          the adapter as PEFT saves it
     safetensors   base and adapter merged, 16 bits, as transformers loads it
     gguf          the same for llama.cpp, and a Modelfile for Ollama
 
-Each is loaded again and compared before its folder appears.
+Each export is loaded again and compared before its folder appears.
 """
 
 import importlib.util
@@ -33,9 +33,9 @@ from finetune.data.example import Example
 from finetune.export import loaded_again, merge, model_card
 from finetune.export.loaded_again import Checked
 from finetune.export.modelfile import modelfile
-from finetune.network import adapters, greedy
+from finetune.network import greedy, trainable
 from finetune.network.greedy import InTransformers, Reply
-from finetune.network.model import device_of
+from finetune.network.trainee import device_of
 from finetune.tagging import has_head
 from finetune.whole_folder import whole_folder
 from prompts.message import Message
@@ -43,7 +43,7 @@ from prompts.message import Message
 
 @dataclass(frozen=True)
 class Subject:
-    """What is exported. `folder`: the adapter's, or that of the base's changed weights."""
+    """The run to export. `folder`: of its adapter or changed weights."""
 
     run: Run
     folder: Path
@@ -62,32 +62,32 @@ def export(
     llama_cpp: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Checked]:
-    """Write the model of a run into `out`, merged weights in `dtype`; how it compares with the run's in float32.
+    """Write the model of a run into `out`, merged weights in `dtype`; returns comparisons with the run in float32.
 
-    `format_`: as above. `llama_cpp`: a Python that has llama-cpp-python; this one where it is empty and has it. Raises
-    a `TrainingError` or a `ModelError`.
+    `format_`: as above. `llama_cpp`: a Python with llama-cpp-python; empty: this Python, if it has it. Raises
+    `TrainingError` or `ModelError`.
     """
     out = vacant(out)
     about = subject(db, paths, run_name)
     if has_head(about.folder):
         raise TrainingRefused(
-            f"{run_name} finds entities, which no other program's format holds. PEFT's files, head and all, are in "
+            f"{run_name} has an entity head, which other formats don't support. The files in PEFT's format are in "
             f"{about.folder}; `finetune tag {run_name}` uses them."
         )
     config = TrainConfig.from_json(about.run.config["settings"])
     if format_ == "peft" and config.changes_base:
         raise TrainingRefused(
-            f"{run_name} trained the model's own weights: it has no adapter. Take --format safetensors."
+            f"{run_name} trained the model's own weights and has no adapter. Use --format safetensors."
         )
     if format_ != "peft" and config.method in merge.VIRTUAL:
         raise TrainingRefused(
-            f"{run_name} trained tokens before the prompt, which can't be merged into weights. Take --format peft."
+            f"{run_name} trained virtual tokens, which can't be merged into weights. Use --format peft."
         )
     if format_ == "gguf":
-        gguf_writer.described(about.base.config, about.base.tokenizer)  # refused before anything is loaded
+        gguf_writer.described(about.base.config, about.base.tokenizer)  # may refuse, before anything is loaded
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    say("the model as it was trained")
+    say("loading the trained model")
     model = merge.adapted(about.base, about.folder, device_of())
     replies = InTransformers(model).replies(_prompts(db, about), about.base.chat_format.end_ids)
     with whole_folder(out) as new:
@@ -101,25 +101,25 @@ def export(
 
 
 def vacant(out: Path) -> Path:
-    """The absolute path of a folder that isn't there yet, or is empty. Raises `TrainingRefused`."""
+    """The absolute path of a new or empty folder. Raises `TrainingRefused` for any other."""
     out = out.expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainingRefused(f"{out} is there already. Give --out a folder that isn't there yet.")
+        raise TrainingRefused(f"{out} exists already. Give --out a new folder.")
     return out
 
 
 def subject(db: Database, paths: Paths, run_name: str) -> Subject:
-    """Raises `TrainingRefused` where the run has come to nothing, or its files or its base were changed."""
+    """A finished run. Raises `TrainingRefused` if it isn't finished, or its files or base have changed."""
     run = runs.get(db, run_name)
     if run.state != "finished":
-        raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. `finetune train` makes one.")
+        raise TrainingRefused(f"{run.name} is {run.state}: there is nothing to export. Train it to its end.")
     base = base_of(paths, run)
-    folder, _ = adapters.made_by(paths, run)
+    folder, _ = trainable.made_by(paths, run)
     return Subject(run, folder, datasets.by_id(db, run.dataset_id), base)
 
 
 def _examples(db: Database, about: Subject) -> list[Example]:
-    """The test part; some general text where there is none."""
+    """Examples of the test part; general text if it was deleted."""
     stored = datasets.examples(db, about.dataset.id, "test") if about.dataset else ()
     found = [Example.from_json(one.body) for one in stored]
     if found:
@@ -151,7 +151,7 @@ def _write(about: Subject, model: Any, format_: str, dtype: torch.dtype, new: Pa
 
 
 def save_model(model: Any, base: Base, folder: Path) -> None:
-    """Write a model of transformers as a folder of its own, with its base's tokenizer and what ends its replies."""
+    """Write a transformers model as a folder, with its base's tokenizer and generation config."""
     model.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
     ends = base.folder / "generation_config.json"
@@ -172,7 +172,7 @@ def _checked(about: Subject, format_: str, new: Path, replies: Sequence[Reply], 
 
 def _card(db: Database, paths: Paths, about: Subject, format_: str, checks: Sequence[Checked]) -> str:
     base = catalogue.find(paths, about.run.model)
-    assert isinstance(base, catalogue.InstalledModel)  # else it had not been opened
+    assert isinstance(base, catalogue.InstalledModel)  # it was opened before
     evaluation = runs.evaluation(db, about.run.id)
     told = evaluation.report if evaluation and evaluation.adapter_hash == about.run.adapter_hash else None
     counts = datasets.counts(db, about.dataset.id) if about.dataset else {}

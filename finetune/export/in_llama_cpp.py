@@ -1,8 +1,8 @@
-"""A script for a Python that has llama-cpp-python: what llama.cpp chooses for a GGUF file.
+"""Script for a Python with llama-cpp-python: the tokens that llama.cpp chooses with a GGUF file.
 
-It runs in a process of its own, since llama.cpp ends it where it meets what it doesn't expect. Nothing of ours is used.
-JSON comes on standard input: {"file", "replies": [[prompt ids, reply ids], …], "texts"}; JSON goes out:
-{"version", "choices": for each reply the likeliest token at each place, "tokens": of each text}.
+Runs in its own process, as llama.cpp aborts on unexpected input, and imports nothing of this package. Reads JSON from
+standard input: {"file", "replies": [[prompt ids, reply ids], ...], "texts"}. Writes JSON: {"version", "choices": for
+each reply the likeliest token at each position, "tokens": for each text}.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def asked(file: str, replies: list[list[list[int]]], texts: list[str]) -> dict[str, Any]:
-    """What the file's model chooses along the replies, and how it cuts texts into tokens."""
+    """The model's greedy tokens along the replies, and its tokenization of the texts."""
     import llama_cpp  # type: ignore[import-not-found]
 
     longest = max(len(prompt) + len(reply) for prompt, reply in replies)
@@ -29,7 +29,7 @@ def asked(file: str, replies: list[list[list[int]]], texts: list[str]) -> dict[s
 
 
 if __name__ == "__main__":
-    out = os.fdopen(os.dup(1), "w")  # llama.cpp writes what it likes to the standard output
+    out = os.fdopen(os.dup(1), "w")  # llama.cpp also prints to standard output
     with contextlib.redirect_stdout(sys.stderr):
         os.dup2(2, 1)
         told = asked(**json.load(sys.stdin))

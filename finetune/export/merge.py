@@ -1,6 +1,6 @@
-"""What a run has come to, as one model: the adapter added into its base, or the base with the weights it trained.
+"""Merge a run into one model: base plus adapter, or the base with its changed weights.
 
-Merging is done in float32, so that the sum is rounded once, when it is stored.
+Merging is done in float32, so that weights are rounded only once, when stored.
 """
 
 import warnings
@@ -18,19 +18,18 @@ from assistant.errors import TrainingRefused
 from finetune.base import Base
 
 VIRTUAL = ("prefix", "prompt")
-"""Methods that train tokens before the prompt, not weights: nothing can be added into the base."""
+"""Methods that train virtual tokens and change no weights, so that nothing can be merged."""
 
 
 def adapted(base: Base, folder: Path, device: torch.device) -> Any:
-    """The model of a run in float32: PEFT's around its base, or the base itself where its own weights were trained.
+    """The model of a run in float32: PEFT's around its base, or the base with changed weights.
 
-    `folder`: the adapter, or `best` of the run's folder. Raises `TrainingRefused` where they don't fit each other, or
-    not the memory.
+    `folder`: of the adapter or the changed weights. Raises `TrainingRefused` if it doesn't fit the base or the memory.
     """
     needed, free = 4 * base.parameters, placement.free_bytes(device)
     if needed > free:
         raise TrainingRefused(
-            f"Merging takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Close other programs, or take "
+            f"Merging takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Close other programs, or use "
             "--format peft."
         )
     model = base.load(torch.float32, device)
@@ -38,14 +37,14 @@ def adapted(base: Base, folder: Path, device: torch.device) -> Any:
         if (folder / CHANGED).is_file():
             return _changed(model, folder / CHANGED)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+            warnings.simplefilter("ignore")  # transformers' warnings about PEFT's use of it
             return PeftModel.from_pretrained(model, str(folder)).eval()
     except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:
-        raise TrainingRefused(f"What was trained, in {folder}, doesn't fit the model: {error}") from error
+        raise TrainingRefused(f"The trained weights in {folder} don't fit the model: {error}") from error
 
 
 def merged(model: Any) -> Any:
-    """Transformers' model alone, with what `adapted` had beside it added in. The model given is used up."""
+    """Transformers' model with the adapter of `adapted` merged in; `model` is consumed."""
     if not isinstance(model, PeftModel):
         return model
     with warnings.catch_warnings():
@@ -54,10 +53,10 @@ def merged(model: Any) -> Any:
 
 
 def rounded(model: Any, dtype: torch.dtype) -> Any:
-    """The model in `dtype`. Raises `TrainingRefused` for a weight that is larger than float16 can say."""
+    """The model in `dtype`. Raises `TrainingRefused` if a weight exceeds its range."""
     largest = max(float(one.detach().abs().max()) for one in model.parameters())
     if largest > torch.finfo(dtype).max:
-        raise TrainingRefused(f"A weight of {largest:.3g} is more than {dtype} can say. Take --dtype bfloat16.")
+        raise TrainingRefused(f"A weight of {largest:.3g} exceeds the range of {dtype}. Use --dtype bfloat16.")
     return model.to(dtype)
 
 

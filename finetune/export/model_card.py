@@ -1,4 +1,4 @@
-"""README.md of an export: a model card, with the fields on its top that the Hugging Face hub reads."""
+"""README.md of an export: a model card with the front matter that the Hugging Face hub reads."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def card(
     evaluation: Mapping[str, Any] | None,
     checks: Sequence[Mapping[str, Any]],
 ) -> str:
-    """What the model is made of, how good it is, and whether this form of it says the same."""
+    """The card: base, data, training, results, and comparisons of this format."""
     licence, source = licence_of(base), source_of(base)
     top = {"library_name": LIBRARIES[format_], "tags": ["finetuned", run.config["settings"]["method"]]}
     if licence:
@@ -41,8 +41,8 @@ def card(
         _list(
             {
                 "model": run.model,
-                "from": source.repository if isinstance(source, Hub) else base.source or "a folder of its owner",
-                "licence": licence or "not known: look where the base came from, before you pass this on",
+                "from": source.repository if isinstance(source, Hub) else base.source or "a local folder",
+                "licence": licence or "unknown: check the origin of the base before you pass this on",
                 "SHA-256": run.base_hash,
             }
         ),
@@ -62,7 +62,7 @@ def card(
 
 
 def licence_of(base: InstalledModel) -> str:
-    """As its manifest or the catalogue says; empty where neither does."""
+    """Licence by the manifest or the catalogue; empty if unknown."""
     if base.licence:
         return base.licence
     with contextlib.suppress(ModelUnknown):
@@ -71,7 +71,7 @@ def licence_of(base: InstalledModel) -> str:
 
 
 def source_of(base: InstalledModel) -> Any:
-    """Where the catalogue gets it; None where it doesn't know the model."""
+    """Source in the catalogue; None for an unknown model."""
     with contextlib.suppress(ModelUnknown):
         return catalogue.known(base.name).source
     return None
@@ -84,7 +84,7 @@ def _data(run: Run, dataset: Dataset | None, counts: Mapping[str, int]) -> dict[
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
-    """What was trained with, what was left to us filled in."""
+    """The settings with defaults filled in."""
     return {**config.as_json(), "alpha": config.alpha or 2 * config.rank}
 
 
@@ -99,7 +99,7 @@ def _results(evaluation: Mapping[str, Any] | None) -> str:
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"- loaded again with {one['with']}: {one['equal_tokens']} of {one['tokens']} greedy tokens, "
-        f"{one['equal_replies']} of {one['prompts']} replies are those of the adapted model in float32"
+        f"{one['equal_replies']} of {one['prompts']} replies equal those of the adapted model in float32"
         for one in checks
     ]
     return "\n".join(lines)

@@ -17,9 +17,9 @@ TOLD = (
 
 
 def modelfile(gguf_name: str, tokenizer: Any, context_tokens: int) -> str:
-    """The file's text: the model, its way to write a conversation where that is ChatML, what ends a reply.
+    """The Modelfile's text: model, context, chat template if it is ChatML, end of replies.
 
-    Ollama finds other ways to write a conversation by the chat template in the GGUF file.
+    Ollama recognises other chat templates in the GGUF file.
     """
     lines = [f"FROM ./{gguf_name}", f"PARAMETER num_ctx {context_tokens}"]
     if _rendered(tokenizer, TOLD) == _rendered(tokenizer, TOLD, CHATML):
@@ -32,7 +32,7 @@ def modelfile(gguf_name: str, tokenizer: Any, context_tokens: int) -> str:
 
 
 def _default_system(tokenizer: Any) -> str:
-    """What the template puts in where a conversation has no system message."""
+    """The system message that the template adds to a conversation without one."""
     plain, rendered = _rendered(tokenizer, ASKED, CHATML), _rendered(tokenizer, ASKED)
     begin, end = "<|im_start|>system\n", "<|im_end|>\n" + plain
     if not (rendered.startswith(begin) and rendered.endswith(end)):
@@ -41,7 +41,7 @@ def _default_system(tokenizer: Any) -> str:
 
 
 def _rendered(tokenizer: Any, messages: Any, template: str | None = None) -> str:
-    """A conversation as text; empty where the template refuses it."""
+    """A conversation as text; empty if the template refuses it."""
     from jinja2 import TemplateError
 
     try:

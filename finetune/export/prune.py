@@ -1,8 +1,8 @@
-"""Fewer layers: those are dropped that the model misses least, and what that costs and saves is told.
+"""Prune layers: drop the layers whose removal raises the loss least, and measure the cost and the gain in speed.
 
-A layer's importance is measured, not guessed: the loss on the validation part without it. Dropped is the one that is
-missed least, then the others are measured again, since two layers that are each dispensable may stand in for one
-another (ShortGPT, https://arxiv.org/abs/2403.03853, finds most of the depth of a model to be like that).
+A layer's importance is measured as the loss on the validation part without it. The least important layer is dropped,
+then the others are measured again, since two dispensable layers may replace each other (ShortGPT,
+https://arxiv.org/abs/2403.03853, finds most of a model's depth to be like that).
 """
 
 import math
@@ -28,19 +28,19 @@ from finetune.data.tokens import Row
 from finetune.export import merge
 from finetune.export.export import save_model, subject, vacant
 from finetune.network.both import sums_of
-from finetune.network.model import Trainee, device_of, precision_of
-from finetune.prove.on_test import rows_of_test
+from finetune.network.trainee import Trainee, device_of, precision_of
+from finetune.prove.measures import rows_of_test
 from finetune.whole_folder import whole_folder
 
 Items = Sequence[Sequence[Row]]
 MEASURED_TOKENS = 2048
-"""Of the validation part that importance is measured on."""
+"""Tokens of the validation part that importance is measured on."""
 DECODED_TOKENS, TRIES = 24, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One state of the model. Speeds in tokens/s: of reading, and of greedy decoding."""
+    """Figures of a model. Speeds in tokens/s: reading a prompt, and greedy decoding."""
 
     layers: int
     parameters: int
@@ -51,14 +51,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """`dropped`: the layers by their place in the model as it was, in the order they went."""
+    """`dropped`: indices of the dropped layers in the original model, in order."""
 
     dropped: tuple[int, ...]
     before: Figures
     after: Figures
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The figures as plain JSON."""
         return asdict(self)
 
 
@@ -77,15 +77,15 @@ def prune(
     layers = int(base.config.get_text_config(decoder=True).num_hidden_layers)
     if not 0 < count < layers:
         raise TrainingRefused(f"{model} has {layers} layers: from 1 to {layers - 1} can be dropped, not {count}.")
-    validation, test = (_part(db, dataset_name, base, one) for one in ("validation", "test"))
+    validation, test = (_rows_of_part(db, dataset_name, base, one) for one in ("validation", "test"))
     held = _loaded(base)
     before = figures(held, test)
     places, dropped = list(range(layers)), []
     for _ in range(count):
-        place, loss = _least_missed(held, _some(validation))
+        place, loss = _least_missed(held, _sampled_items(validation))
         dropped.append(places.pop(place))
         drop(held, place)
-        say(f"layer {dropped[-1] + 1} of {layers} goes: perplexity of the validation part {math.exp(loss):.2f}")
+        say(f"dropped layer {dropped[-1] + 1} of {layers}: validation perplexity {math.exp(loss):.2f}")
     after = figures(held, test)
     with whole_folder(out) as new:
         save_model(held.to(torch.bfloat16), base, new)
@@ -93,28 +93,28 @@ def prune(
 
 
 def retrained(db: Database, paths: Paths, run: Run, dataset_name: str) -> Figures:
-    """Of a pruned model with what a run has trained on it."""
+    """Figures of a pruned model with a run's adapter merged in."""
     about = subject(db, paths, run.name)
     model = merge.merged(merge.adapted(about.base, about.folder, device_of()))
-    return figures(model.to(precision_of("auto", device_of())), _part(db, dataset_name, about.base, "test"))
+    return figures(model.to(precision_of("auto", device_of())), _rows_of_part(db, dataset_name, about.base, "test"))
 
 
 def drop(model: Any, place: int) -> None:
-    """Take one decoder layer out of a model of transformers, and out of its configuration."""
+    """Remove a decoder layer from a transformers model and its configuration."""
     decoder, config = model.get_decoder(), model.config.get_text_config(decoder=True)
-    decoder.layers = _but(decoder.layers, place)
+    decoder.layers = _without_layer(decoder.layers, place)
     for at, layer in enumerate(decoder.layers):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = at  # where it finds its keys and values in the cache
+                module.layer_idx = at  # index of its keys and values in the cache
     config.num_hidden_layers -= 1
     if kinds := getattr(config, "layer_types", None):
         config.layer_types = [kind for at, kind in enumerate(kinds) if at != place]
 
 
 def figures(model: Any, items: Items) -> Figures:
-    """How good and how fast a model is on some rows."""
-    some, prompt = _some(items), items[0][0].ids.tolist()
+    """Perplexity and speed of a model on some rows."""
+    some, prompt = _sampled_items(items), items[0][0].ids.tolist()
     return Figures(
         len(model.get_decoder().layers),
         sum(one.numel() for one in model.parameters()),
@@ -125,7 +125,7 @@ def figures(model: Any, items: Items) -> Figures:
 
 
 def _least_s(work: Callable[[], object]) -> float:
-    """The shortest of some tries: what else the machine does makes the others longer."""
+    """Seconds of the fastest of `TRIES` calls: other programs only make it slower."""
     took = []
     for _ in range(TRIES):
         began_s = time.perf_counter()
@@ -135,12 +135,12 @@ def _least_s(work: Callable[[], object]) -> float:
 
 
 def _least_missed(model: Any, items: Items) -> tuple[int, float]:
-    """The layer without which the loss is least, and that loss in nats per token."""
+    """(index of the layer whose removal raises the loss least, that loss in nats per token)."""
     decoder = model.get_decoder()
     layers, losses = decoder.layers, []
     try:
         for place in range(len(layers)):
-            decoder.layers = _but(layers, place)
+            decoder.layers = _without_layer(layers, place)
             losses.append(_nll(model, items))
     finally:
         decoder.layers = layers
@@ -148,7 +148,7 @@ def _least_missed(model: Any, items: Items) -> tuple[int, float]:
     return place, losses[place]
 
 
-def _but(layers: nn.ModuleList, place: int) -> nn.ModuleList:
+def _without_layer(layers: nn.ModuleList, place: int) -> nn.ModuleList:
     return nn.ModuleList(layer for at, layer in enumerate(layers) if at != place)
 
 
@@ -159,7 +159,7 @@ def _nll(model: Any, items: Items) -> float:
 
 
 def _decode(model: Any, prompt: Sequence[int]) -> None:
-    """Write just so many tokens."""
+    """Generate exactly `DECODED_TOKENS` tokens."""
     ids = torch.tensor([list(prompt)], device=model.device)
     asked = {"attention_mask": torch.ones_like(ids), "do_sample": False, "pad_token_id": 0}
     with torch.inference_mode():
@@ -173,7 +173,7 @@ def _loaded(base: Base) -> Any:
     dtype = precision_of("auto", device)
     if (needed := dtype.itemsize * base.parameters) > (free := placement.free_bytes(device)):
         raise TrainingRefused(
-            f"It takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Take a smaller model."
+            f"Pruning takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Use a smaller model."
         )
     model = base.load(dtype, device)
     if not hasattr(model.get_decoder(), "layers"):
@@ -181,8 +181,8 @@ def _loaded(base: Base) -> Any:
     return model
 
 
-def _part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
-    """The rows of a part, without what doesn't fit the context. Raises `TrainingRefused` where there are none."""
+def _rows_of_part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
+    """Rows of a part that fit the context. Raises `TrainingRefused` if there are none."""
     dataset = datasets.get(db, dataset_name)
     stored = [Example.from_json(one.body) for one in datasets.examples(db, dataset.id, split)]
     items = [rows[:1] for rows in rows_of_test(dataset.kind, stored, base.tokenizer_of_rows()).items if rows]
@@ -194,8 +194,8 @@ def _part(db: Database, dataset_name: str, base: Base, split: str) -> Items:
     return items
 
 
-def _some(items: Items) -> Items:
-    """As many as importance is measured on."""
+def _sampled_items(items: Items) -> Items:
+    """Items of about `MEASURED_TOKENS` tokens."""
     kept: list[Sequence[Row]] = []
     tokens = 0
     for rows in items:

@@ -1,1 +1,1 @@
-"""Training again: going on from an adapter, with a replay of what it learned, and asking that again."""
+"""Further training of an adapter: its chain of datasets, replay of what was learned, measuring it again."""

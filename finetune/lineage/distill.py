@@ -1,8 +1,8 @@
-"""What a model would say, as what is to be learned: knowledge distillation from the model as it was.
+"""Knowledge distillation: a model's own distributions as soft targets.
 
-An adapter that goes on learning from new data drifts from what it said before. Rows whose targets are the distributions
-of the model as it was hold it there, better than their very tokens do (Hinton et al. 2015, arXiv:1503.02531; of a model
-from itself: Li and Hoiem 2016, arXiv:1606.09282). A few of the likeliest tokens hold nearly all of a distribution.
+An adapter that learns new data drifts from its earlier replies. Rows whose targets are the earlier model's
+distributions prevent that better than the tokens themselves (Hinton et al. 2015, arXiv:1503.02531; self-distillation:
+Li and Hoiem 2016, arXiv:1606.09282). A few of the likeliest tokens have nearly all the mass.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,13 @@ import torch
 from finetune.data.pack import Block, grouped
 from finetune.data.tokens import Row, SoftTargets
 from finetune.network.batch import batch
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 
 LIKELIEST = 16
-"""Tokens of a distribution that are kept; the rest of its mass is shared out among them."""
+"""Tokens kept of a distribution, with their probabilities normalised."""
 OF_WHOLE = 512
-"""Tokens that are kept where one more, drawn from all others, has the rest of the mass. With 16 the drawn tokens were
-learned by heart: perplexity of general text rose by 2 to 5 % within 32 steps."""
+"""Tokens kept of a distribution if a token sampled from the others gets the remaining mass. With 16 the sampled tokens
+were memorised: perplexity of general text rose by 2 to 5 % within 32 steps."""
 
 
 @torch.no_grad()
@@ -35,8 +35,8 @@ def softened(
 ) -> list[list[Row]]:
     """The items with soft targets: `share` of each target is the model's distribution, the rest the token itself.
 
-    `whole`: a token drawn from all others has the mass that the likeliest leave. Without it the model learns to say
-    nothing but the likeliest: perplexity of general text rose by 12 % within 16 steps.
+    `whole`: one token sampled from the others gets the mass that the kept tokens leave. Without it the model learns to
+    say only the likeliest tokens: perplexity of general text rose by 12 % within 16 steps.
     """
     found = [list(rows) for rows in items]
     was_training = trainee.training

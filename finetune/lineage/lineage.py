@@ -1,7 +1,7 @@
-"""The chain of trainings behind an adapter: what it goes on from, and which datasets were learned on the way.
+"""The lineage of an adapter: which adapter it started from, and which datasets were learned on the way.
 
-A run and its adapter keep the chain as plain JSON, so that it can still be followed after earlier runs and adapters
-were deleted. Loads no torch: the Train screen asks what the next training can go on from.
+A run and its adapter store the lineage as plain JSON, so that it is known after earlier runs and adapters were deleted.
+Loads no torch: the Train screen asks what the next training can start from.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,14 +20,14 @@ from assistant.store.datasets import Dataset
 from finetune.config import TrainConfig
 
 BASE, IN_USE = "base", "in-use"
-"""Values of `--from` beside the name of an adapter."""
+"""Values of `--from` in addition to names of adapters."""
 FIXED = ("method", "rank", "alpha", "targets")
 """Settings of a low-rank adapter that further training can't change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A dataset that was learned from. It may have been deleted since."""
+    """A dataset that was learned, and may have been deleted since."""
 
     name: str
     sha256: str
@@ -35,7 +35,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The adapter that a training goes on from. `datasets`: all that it learned from, the newest first."""
+    """The adapter that a training starts from. `datasets`: all datasets it learned, the newest first."""
 
     adapter: str
     sha256: str
@@ -43,31 +43,31 @@ class Start:
 
     @classmethod
     def of(cls, adapter: StoredAdapter) -> "Start":
-        """From the lineage that the log keeps with the adapter."""
+        """Read from the lineage stored with the adapter."""
         last, before = adapter.lineage.get("dataset"), cls.from_json(adapter.lineage.get("start"))
         known = ([Learned(**last)] if last else []) + list(before.datasets if before else ())
         return cls(adapter.name, adapter.hash, tuple(dict.fromkeys(known)))
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any] | None) -> "Start | None":
-        """What `as_json` made; None for a training from the base."""
+        """Read what `as_json` wrote; None for a training from the base."""
         if not fields:
             return None
         return cls(fields["adapter"], fields["sha256"], tuple(Learned(**one) for one in fields["datasets"]))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The start as plain JSON."""
         listed = [{"name": one.name, "sha256": one.sha256} for one in self.datasets]
         return {"adapter": self.adapter, "sha256": self.sha256, "datasets": listed}
 
     def behind(self, db: Database) -> tuple[list[Dataset], list[str]]:
-        """(the datasets that the log still has, the names of those that were deleted), the newest first."""
+        """(datasets that are still in the log, names of deleted ones), the newest first."""
         found = {one: datasets.by_hash(db, one.sha256, one.name) for one in self.datasets}
         return [one for one in found.values() if one], [one.name for one, dataset in found.items() if not dataset]
 
 
 def start_of(db: Database, paths: Paths, model: str, wanted: str) -> Start | None:
-    """What `--from` names: `base`, `in-use`, or an adapter by name or hash. None: the base alone.
+    """Resolve `--from`: `base`, `in-use`, or an adapter by name or hash. None: the base.
 
     Raises `TrainingRefused` for an adapter that can't be trained further.
     """
@@ -78,40 +78,38 @@ def start_of(db: Database, paths: Paths, model: str, wanted: str) -> Start | Non
         return None
     if adapter.model != model:
         raise TrainingRefused(
-            f"{adapter.name} is an adapter of {adapter.model}, and can't go on as one of {model}. Give --model "
+            f"{adapter.name} is an adapter of {adapter.model} and can't be trained on {model}. Give --model "
             f"{adapter.model}, or --from {BASE}."
         )
     if refused := refusal(paths, adapter):
-        raise TrainingRefused(f"{refused} To begin with the model alone: --from {BASE}.")
+        raise TrainingRefused(f"{refused} To start from the base: --from {BASE}.")
     return Start.of(adapter)
 
 
 def refusal(paths: Paths, adapter: StoredAdapter) -> str:
-    """Why an adapter can't be trained further, in a sentence; empty where it can."""
+    """Why an adapter can't be trained further, as a sentence; empty if it can."""
     folder = paths.adapters / adapter.name
     if wrong := trouble(folder, adapter.hash):
         return f"{adapter.name} can't be trained further: {wrong}"
     opened = AdapterFolder.open(folder)
     if not isinstance(opened.config, LoraConfig):
-        return (
-            f"{adapter.name} can't be trained further: only low-rank adapters can, and it is of the kind {opened.kind}."
-        )
+        return f"{adapter.name} can't be trained further: only low-rank adapters can, and its kind is {opened.kind}."
     return ""
 
 
 def to_go_on_from(db: Database, paths: Paths, model: str) -> str:
-    """Name of the adapter in use for a model, where it can be trained further; else empty."""
+    """Name of the adapter in use for a model, if it can be trained further; else empty."""
     adapter = adapters.in_use(db, model)
     return adapter.name if adapter and not refusal(paths, adapter) else ""
 
 
 def named(db: Database, name: str) -> StoredAdapter:
-    """The adapter of a run, a folder or a hash. Raises `TrainingRefused` where there is none."""
+    """The adapter with that run, folder or hash. Raises `TrainingRefused` if there is none."""
     run = runs.find(db, name)
     if run is not None and not run.adapter_hash:
         old = run.state == "finished" and "weights" in run.result
         raise TrainingRefused(
-            f"{name} was trained by an earlier version, which kept the model's own weights for export alone: "
+            f"{name} was trained by an earlier version, which saved changed weights for export only: "
             f"`finetune export {name}`, or train again to chat with it."
             if old
             else f"{name} has no adapter: it is {run.state}."
@@ -124,10 +122,10 @@ def named(db: Database, name: str) -> StoredAdapter:
 
 
 def settings(db: Database, paths: Paths, start: Start, config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
-    """The settings of a training that goes on from an adapter: what can't change is the adapter's.
+    """`config` with the settings that further training can't change, taken from the adapter.
 
-    `given`: names of the settings that were asked for explicitly. Raises `TrainingRefused` where one of these
-    contradicts the adapter.
+    `given`: names of settings that were set explicitly. Raises `TrainingRefused` if one of these contradicts the
+    adapter.
     """
     kept = replace(config, **_fixed(db, paths, start))
     for name in FIXED:

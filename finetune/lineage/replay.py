@@ -1,8 +1,8 @@
-"""What a model could say before, replayed in a training, so that it isn't forgotten.
+"""Replay in further training, so that earlier skills aren't forgotten.
 
-Beside what is new a training that goes on from an adapter reads examples of the frozen training parts behind the
-adapter, and general text. The examples' targets are what the adapter says before the training (`distill`): so the
-replay holds what was learned, and doesn't learn the same examples once more. General text is learned as it stands.
+A training that starts from an adapter mixes in examples of the training parts behind it, and general text. The
+examples' targets are the adapter's own distributions before the training (`distill`): so replay preserves what was
+learned and doesn't learn the same examples a second time. General text is learned as plain tokens.
 """
 
 import random
@@ -32,38 +32,38 @@ from finetune.data.lessons import Lessons, Rows, lessons
 from finetune.data.pack import Stream, Teacher, widened
 from finetune.data.tokens import Row, SoftTargets, Tokenizer
 from finetune.lineage.distill import softened
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.plan import Shape
 
 KINDS = ("supervised", "preference", "label")
-"""Of datasets whose last reply is meant to be said."""
+"""Kinds of dataset whose last reply is a good one."""
 CHARACTERS = 5
-"""Of an example for each token that the steps will read."""
+"""Characters of replayed examples for each token that the steps will read."""
 NOTHING = SoftTargets(np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))
 GENERAL_SHARE = 0.1
-"""Of the tokens of a training from an adapter, where none is given."""
+"""Default share of general text in a training from an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Of the tokens of a training, for what is replayed."""
+    """Shares of a training's tokens that are replayed."""
 
     earlier: float = 0.0
     general: float = 0.0
 
     @classmethod
     def of(cls, config: TrainConfig, *, from_adapter: bool) -> "Shares":
-        """Those of a training."""
+        """The shares for a training's settings."""
         if not from_adapter:
             return cls(general=config.general_share)
         return cls(config.replay_share, config.general_share or GENERAL_SHARE)
 
 
 def sampled(db: Database, behind: Sequence[Dataset], without: Collection[str], tokens: float, seed: int) -> list[int]:
-    """Ids of the examples to replay: at least so many tokens where there are so many, drawn by chance. The datasets
-    have equal parts of every beginning of the list, as far as a small one goes.
+    """Ids of examples to replay, a random sample with at least `tokens` tokens if there are as many. Datasets have
+    equal shares of every prefix of the list, as far as small ones last.
 
-    `without`: hashes of examples that are not wanted. Cost grows with the number of examples, not with their text.
+    `without`: hashes of examples to exclude. Reads sizes only, not texts.
     """
     waiting: list[deque[tuple[int, int]]] = []
     seen = set(without)
@@ -88,17 +88,17 @@ def sampled(db: Database, behind: Sequence[Dataset], without: Collection[str], t
 
 
 def general_text(form: ChatFormat, limit: int) -> list[list[Row]]:
-    """Rows of public-domain prose, every token of which is predicted; other texts than `forgetting` measures on."""
+    """Rows of public-domain prose that learn every token; not the text that `forgetting` measures on."""
     return forgetting.rows(form, limit, BUILTIN, most_tokens=0)
 
 
 def mixed(
     new: Lessons, earlier: Sequence[Example], general: Sequence[list[Row]], shares: Shares, tokenizer: Tokenizer
 ) -> Lessons:
-    """The new lessons with earlier examples and general text beside them."""
+    """The new lessons with earlier examples and general text mixed in."""
     old = lessons("supervised", earlier, tokenizer, 0).items if earlier else []
     parts: list[tuple[Sequence[Sequence[Row]], float, Teacher]] = [
-        (general, shares.general, ""),  # with 16 candidates of the base as targets it got 12 % less likely
+        (general, shares.general, ""),  # with soft targets of 16 tokens it became 12 % less likely
         (old, shares.earlier, "start"),
     ]
     parts = [one for one in parts if len(one[0]) and one[1]]
@@ -119,7 +119,7 @@ def mixed(
 
 
 def ask(trainee: Trainee, part: Lessons, shape: Shape, seed: int, file: Path, device: torch.device) -> None:
-    """Keep in `file` what the model says in the replayed items that the steps will read. A forward pass of each."""
+    """Compute soft targets of the replayed items that the steps will read, by a forward pass each, and store them."""
     read, soft = _read(part, shape, seed), [NOTHING]
     for stream in (one for one in part.streams if one.teacher):
         items = [list(part.items[place]) for place in read if place in stream.items]
@@ -135,13 +135,13 @@ def ask(trainee: Trainee, part: Lessons, shape: Shape, seed: int, file: Path, de
 
 
 def take(part: Lessons, shape: Shape, seed: int, file: Path) -> None:
-    """Make what `ask` kept the targets of these items. Raises `TrainingRefused` where the file is gone or damaged."""
+    """Set the stored soft targets. Raises `TrainingRefused` if the file is missing or damaged."""
     places = _read(part, shape, seed)
     try:
         known = load_file(file)
     except (OSError, SafetensorError) as error:
         raise TrainingRefused(
-            f"What the run replays can't be read: {error}. Without {file} it can't go on: begin another training."
+            f"The replayed targets can't be read: {error}. Without {file} the run can't go on: begin another training."
         ) from error
     at = 0
     for place in places:
@@ -154,7 +154,7 @@ def take(part: Lessons, shape: Shape, seed: int, file: Path) -> None:
 
 
 def _read(part: Lessons, shape: Shape, seed: int) -> list[int]:
-    """The items with a teacher in the steps of a whole training, in order."""
+    """Sorted items with a teacher that the steps of the whole training read."""
     taught = {item for one in part.streams if one.teacher for item in one.items}
     steps = islice(plan.steps_of_blocks(part, shape, seed, 0), shape.steps)
     return sorted({item for blocks in steps for block in blocks for item in block.items if item in taught})

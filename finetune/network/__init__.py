@@ -1,1 +1,1 @@
-"""The model in training: its forward and backward pass, what is trained in it, and the losses."""
+"""The network in training: forward and backward pass, trained parameters, losses."""

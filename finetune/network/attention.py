@@ -1,10 +1,10 @@
 """Attention over a forest of tokens: each token attends to its own row, and nothing is computed for other rows.
 
-Tokens are taken a chunk at a time, with the keys that at least one of the chunk attends to. So a long row costs half of
-its square, and many short ones little. Scores are computed again in the backward pass, as in FlashAttention
-(https://arxiv.org/abs/2205.14135): memory grows with the tokens, not with their square.
+Tokens are processed in chunks, with the keys that any token of the chunk attends to. So a long row costs half of its
+square, and many short rows cost little. Scores are recomputed in the backward pass, as in FlashAttention
+(https://arxiv.org/abs/2205.14135): memory is linear in the tokens.
 
-Products are torch's, in the precision of the model; sums of keys' and values' gradients are float32.
+Matrix products are torch's, in the precision of the model; gradients of keys and values are summed in float32.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,18 +19,17 @@ from finetune.data.pack import Range, Segment
 from finetune.network import kernels
 
 CHUNK = 256
-"""Tokens of a chunk: with fewer, products are small; with more, more of each is thrown away."""
+"""Tokens of a chunk: smaller chunks make small products, larger ones compute more masked scores."""
 EVEN = 64
-"""Chunks and their keys are a multiple of so many tokens where they can be: each new shape costs milliseconds once."""
+"""Chunks and their keys are padded to a multiple of this where possible: each new shape costs milliseconds once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens begin..end, which attend to no keys but those of `keys` (ranges of tokens, in order).
+    """Queries begin..end, and the key ranges `keys` that they attend to, in order.
 
-    Token begin + i attends to the keys that ranges[first[i]] up to before ranges[first[i + 1]] name, counted among
-    `keys`. Tokens that belong to the next chunk may stand at its end: they attend to nothing here, and what is computed
-    for them is replaced there.
+    Query begin + i attends to keys ranges[first[i]] .. ranges[first[i + 1] - 1], counted within `keys`. The last
+    queries may be padding that belongs to the next chunk: they attend to nothing, and the next chunk overwrites them.
     """
 
     begin: int
@@ -43,13 +42,13 @@ class Chunk:
 
 
 def chunks(segments: Sequence[Segment], device: torch.device, size: int = CHUNK) -> list[Chunk]:
-    """All tokens of segments that lie one after another, in chunks of at most `size`."""
+    """Contiguous segments in chunks of at most `size` tokens."""
     tokens = segments[-1].end
-    return [_chunk(parts, tokens, device) for parts in _parted(segments, size)]
+    return [_chunk(parts, tokens, device) for parts in _grouped(segments, size)]
 
 
-def _parted(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
-    """Long segments cut into pieces, short ones together."""
+def _grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+    """Split long segments and join short ones into groups of at most `size` tokens."""
     some: list[Segment] = []
     for segment in segments:
         length = segment.end - segment.begin
@@ -76,7 +75,7 @@ def _chunk(parts: Sequence[Segment], tokens: int, device: torch.device) -> Chunk
     edges = np.array([start for start, _ in keys])
 
     def place(token: int) -> int:
-        """Of a token among the keys."""
+        """Index of a token among the keys."""
         number = int(np.searchsorted(edges, token, side="right")) - 1
         return int(starts[number]) + token - keys[number][0]
 
@@ -86,7 +85,7 @@ def _chunk(parts: Sequence[Segment], tokens: int, device: torch.device) -> Chunk
 
 
 def _ranges(segments: Sequence[Segment], place: Callable[[int], int]) -> tuple[Tensor, Tensor]:
-    """(first, ranges) of the tokens of segments, as `Plan` has them, where `place` says where a token is counted."""
+    """(first, ranges) of the segments' tokens, as in `Plan`; `place` maps a token to its index."""
     counts, ranges = [np.zeros(1, np.int64)], list[np.ndarray]()
     for one in segments:
         length, seen, own = one.end - one.begin, _union(one.before), place(one.begin)
@@ -101,7 +100,7 @@ def _ranges(segments: Sequence[Segment], place: Callable[[int], int]) -> tuple[T
 
 
 def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """In order, those that touch or overlap joined."""
+    """Sorted ranges, with touching or overlapping ones merged."""
     found: list[Range] = []
     for begin, end in sorted(ranges):
         if found and begin <= found[-1][1]:
@@ -113,7 +112,7 @@ def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What each of T tokens attends to: token i the tokens ranges[first[i]] up to before ranges[first[i + 1]].
+    """The tokens that each of T tokens attends to: for token i ranges[first[i]] .. ranges[first[i + 1] - 1].
 
     T is a multiple of `EVEN`.
     """
@@ -122,24 +121,24 @@ class Plan:
     first: Tensor
     """(T + 1,) int32."""
     ranges: Tensor
-    """(R, 2) int32: a begin and an end."""
+    """(R, 2) int32: begin and end."""
 
     @classmethod
     def of(cls, segments: Sequence[Segment], device: torch.device) -> "Plan":
-        """Of segments that lie one after another."""
+        """The plan of contiguous segments."""
         first, ranges = _ranges(segments, lambda token: token)
         return cls(segments, first.to(device), ranges.to(device))
 
     @cached_property
     def chunks(self) -> list[Chunk]:
-        """The tokens in chunks."""
+        """The tokens in chunks, for attention in torch."""
         return chunks(self.segments, self.first.device)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> tuple[Tensor, list[Tensor]]:
-    """What queries (H, T * G, D) find among keys and values (H, T, D): (T, H * G * D).
+    """Attention output (T, H * G * D) of queries (H, T * G, D) over keys and values (H, T, D).
 
-    With it, for `backward`, the logarithms, float32, of the sums of each query's softmax.
+    Also returns, for `backward`, the float32 log-sum-exp of each query's scores.
     """
     (heads, tokens, dim), totals = k.shape, list[Tensor]()
     shared = q.shape[1] // tokens
@@ -149,9 +148,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> tuple[Tensor, list[Te
         kernels.call(function, q, k, v, plan.first, plan.ranges, heads, tokens, shared, dim, out, total)
         return out.flatten(1), [total]
     for one in plan.chunks:
-        scores = torch.bmm(_queries(q, one, shared), _of(k, one).mT)  # [H, Q * G, K]
+        scores = torch.bmm(_queries(q, one, shared), _attended(k, one).mT)  # [H, Q * G, K]
         totals.append(kernels.softmax(scores, one.first, one.ranges, shared))
-        found = torch.bmm(scores, _of(v, one))  # [H, Q * G, D]
+        found = torch.bmm(scores, _attended(v, one))  # [H, Q * G, D]
         out[one.begin : one.end] = found.view(heads, -1, shared, dim).transpose(0, 1)
     return out.flatten(1), totals
 
@@ -159,7 +158,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> tuple[Tensor, list[Te
 def backward(
     to_out: Tensor, q: Tensor, k: Tensor, v: Tensor, plan: Plan, totals: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of q, and in float32 of k and v, from that of `attend`'s result."""
+    """Gradients of q, and in float32 of k and v, from the gradient of `attend`'s output."""
     (heads, tokens, dim), shared = k.shape, q.shape[1] // k.shape[1]
     to_q = torch.empty_like(q)
     to_k, to_v = (torch.zeros(k.shape, dtype=torch.float32, device=k.device) for _ in range(2))
@@ -173,8 +172,8 @@ def backward(
         return to_q, to_k, to_v
     gradients = to_out.view(tokens, heads, shared, dim).transpose(0, 1).contiguous().view(q.shape)
     for one, total in zip(plan.chunks, totals, strict=True):
-        gradient, queries, keys = _queries(gradients, one, shared), _queries(q, one, shared), _of(k, one)
-        scores, to_scores = torch.bmm(queries, keys.mT), torch.bmm(gradient, _of(v, one).mT)
+        gradient, queries, keys = _queries(gradients, one, shared), _queries(q, one, shared), _attended(k, one)
+        scores, to_scores = torch.bmm(queries, keys.mT), torch.bmm(gradient, _attended(v, one).mT)
         kernels.softmax_backward(scores, to_scores, one.first, one.ranges, shared, total)
         _add(to_v, one.keys, torch.bmm(scores.mT, gradient))
         _add(to_k, one.keys, torch.bmm(to_scores.mT, queries))
@@ -183,12 +182,12 @@ def backward(
 
 
 def _queries(q: Tensor, one: Chunk, shared: int) -> Tensor:
-    """The queries of a chunk, or what is shaped like them (H, Q * G, D)."""
+    """The queries of a chunk, or values of the same shape (H, Q * G, D)."""
     return q[:, one.begin * shared : one.end * shared]
 
 
-def _of(x: Tensor, one: Chunk) -> Tensor:
-    """Keys or values that a chunk attends to (H, K, D)."""
+def _attended(x: Tensor, one: Chunk) -> Tensor:
+    """The keys or values that a chunk attends to (H, K, D)."""
     if len(one.keys) == 1:
         return x[:, slice(*one.keys[0])]
     return torch.cat([x[:, begin:end] for begin, end in one.keys], dim=1)

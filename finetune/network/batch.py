@@ -1,4 +1,4 @@
-"""Blocks side by side as tensors: flat for our own forward pass, padded with a mask for transformers'."""
+"""Blocks as tensors: flat for this package's forward pass, padded with a mask for transformers'."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,37 +13,37 @@ from finetune.data.pack import ROUND_TO, Block, Segment, widened
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks one after another. N tokens, S supervised ones, R rows."""
+    """Concatenated blocks: N tokens, S supervised predictions, R rows."""
 
     ids: Tensor
     """(N,) int64."""
     positions: Tensor
     """(N,) int64."""
     sources: Tensor
-    """(S,) int64, into the N tokens: the token that predicts."""
+    """(S,) int64, index into the N tokens: the token that predicts."""
     targets: Tensor
-    """(S, K) int64: what it predicts, mostly one token."""
+    """(S, K) int64: predicted tokens, one unless targets are soft."""
     weights: Tensor
-    """(S, K) float32, adding up to 1: how much each of these counts."""
+    """(S, K) float32, rows adding up to 1: weights of the targets."""
     owners: Tensor
-    """(S,) int64: the row, numbered through the batch."""
+    """(S,) int64: index of the prediction's row in the batch."""
     segments: tuple[Segment, ...]
     lengths: tuple[int, ...]
     """Tokens of each block."""
     rows: tuple[tuple[int, int], ...]
-    """Of each row its item and its number among that item's rows."""
+    """(item, row number within the item) of each row."""
     items: tuple[int, ...]
-    """The items of each block, in the order of their rows."""
+    """Items of all blocks, in the order of their rows."""
     tokens: int
-    """Without padding."""
+    """Number of tokens without padding."""
 
     @cached_property
     def padded(self) -> "Padded":
-        """The blocks as rows of one matrix."""
+        """The blocks as rows of a matrix, for transformers."""
         return _padded(self)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
+        """The batch on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
 
@@ -52,9 +52,9 @@ _TENSORS = (*_FLAT, "targets", "weights")
 
 
 def batch(blocks: Sequence[Block]) -> Batch:
-    """All of the blocks, and tokens of which nothing is learned that fill it up to a multiple of `ROUND_TO`: each new
-    shape costs a tenth of a second once. So there is always something to compute, as processes that wait for one
-    another need it.
+    """Concatenate blocks, padded to a multiple of `ROUND_TO` tokens, as each new shape costs a tenth of a second once.
+
+    Without blocks it is padding only: with several processes each has to compute something.
     """
     flat, rows, segments = {name: list[np.ndarray]() for name in _FLAT}, list[tuple[int, int]](), list[Segment]()
     at = 0
@@ -97,9 +97,9 @@ class Padded:
     positions: Tensor
     """(B, T) int64."""
     sees: Tensor
-    """(B, 1, T, T) bool: whether the token of a row attends to that of a column."""
+    """(B, 1, T, T) bool: whether the row's token attends to the column's."""
     places: Tensor
-    """(N,) int64, into the B * T: where each token of the batch is."""
+    """(N,) int64: index into B * T of each token of the batch."""
 
 
 def _padded(one: Batch) -> Padded:
@@ -109,7 +109,7 @@ def _padded(one: Batch) -> Padded:
     places = torch.from_numpy(block_of * width + np.arange(starts[-1]) - starts[block_of])
     sees = np.zeros((len(one.lengths), 1, width, width), np.bool_)
     diagonal = np.arange(width)
-    sees[:, 0, diagonal, diagonal] = True  # padding sees itself: a softmax over nothing gives NaN
+    sees[:, 0, diagonal, diagonal] = True  # padding attends to itself, as a softmax over nothing gives NaN
     for segment in one.segments:
         number = int(block_of[segment.begin])
         rows, at = sees[number, 0], int(starts[number])

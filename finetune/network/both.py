@@ -1,4 +1,4 @@
-"""A base with an adapter beside it, asked the same one after another."""
+"""A base and its adapter in one loaded model, compared on the same input."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,29 +19,29 @@ from finetune.base import Base
 from finetune.data import pack
 from finetune.data.pack import grouped
 from finetune.data.tokens import Row
-from finetune.network import tag_head
 from finetune.network.batch import Batch, batch
 from finetune.network.greedy import InTransformers, Reply, continuation
+from finetune.network.head import put_entity_head, token_classes
 from finetune.network.losses import item_sums
-from finetune.network.model import Trainee, device_of, precision_of
+from finetune.network.trainee import Trainee, device_of, precision_of
 from finetune.plan import BLOCK_TOKENS, CPU_TOKENS_AT_ONCE, GPU_TOKENS_AT_ONCE
 
 Sums = list[list[float]]
-"""Of each item's rows the natural logarithm of the probability of their supervised tokens together."""
+"""For each item and row, the summed natural log-probability of its supervised tokens."""
 
 
 def sums_of(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.device) -> Sums:
-    """What a model thinks of rows, cut into blocks and in an order that follow from them alone."""
+    """Log-probabilities of rows. Blocks and their order depend on the rows only."""
     return item_sums(trainee, items, _blocks(items), _at_once(device), device)
 
 
 def _with_own_weights(base: Base, file: Path, device: torch.device) -> Trainee:
-    """In float32: 16 bits would round away what a small learning rate has changed."""
+    """The base with changed weights, in float32: 16 bits would round away the changes of a small learning rate."""
     trainee = Trainee(base.load(torch.float32, device).eval())
     try:
-        trainee.put_in({name: one.to(device) for name, one in load_file(file).items()})
+        trainee.replace_weights({name: one.to(device) for name, one in load_file(file).items()})
     except (KeyError, OSError, SafetensorError) as error:
-        raise TrainingRefused(f"What was trained, in {file}, doesn't fit the model: {error}") from error
+        raise TrainingRefused(f"The trained weights in {file} don't fit the model: {error}") from error
     return trainee
 
 
@@ -63,57 +63,57 @@ def _at_once(device: torch.device) -> int:
 
 
 class Compared(Protocol):
-    """What can be asked both ways."""
+    """Can be evaluated with and without the adapter."""
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
-        """(under the base, under the adapter)."""
+        """(log-probabilities under the base, under the adapter)."""
 
     def continuation(self, ids: Sequence[int], tokens: int, *, adapted: bool) -> list[int]:
-        """The greedy continuation of a prompt, at most so many tokens."""
+        """Greedy continuation of a prompt, at most `tokens` tokens."""
 
 
 @dataclass
 class Both:
-    """The model as it is trained, with a finished adapter, or with other weights of its own."""
+    """The trained model: a base with an adapter, or with changed weights."""
 
     trainee: Trainee
     device: torch.device
     read: Callable[[int], None] = lambda _: None
-    """Called with the number of tokens of rows that `sums` has read, after each batch."""
+    """Called after each batch with the number of tokens that `sums` has read."""
 
     @classmethod
     def load(cls, base: Base, folder: Path, precision: str = "auto") -> "Both":
-        """Raises `TrainingRefused` where PEFT can't put the adapter on the model."""
+        """Load the base with the adapter in `folder`. Raises `TrainingRefused` if the adapter doesn't fit."""
         device = device_of()
         if (folder / CHANGED).is_file():
             return cls(_with_own_weights(base, folder / CHANGED, device), device)
         model = base.load(precision_of(precision, device), device)
         if types := tagging.types_in(folder):
-            tag_head.put_head(model, types)
+            put_entity_head(model, types)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+                warnings.simplefilter("ignore")  # transformers' warnings about PEFT's use of it
                 adapted: Any = PeftModel.from_pretrained(model, str(folder))
         except (ValueError, KeyError, RuntimeError, OSError) as error:
             raise TrainingRefused(f"The adapter in {folder} doesn't fit the model: {error}") from error
         return cls(Trainee(adapted.eval()), device)
 
     def sums(self, items: Sequence[Sequence[Row]]) -> tuple[Sums, Sums]:
-        """See `Compared`. Blocks and their order are the same for both."""
-        with self._telling(items):
+        """See `Compared`. Both use the same blocks in the same order."""
+        with self._reporting(items):
             with self.trainee.base():
                 base = sums_of(self.trainee, items, self.device)
             return base, sums_of(self.trainee, items, self.device)
 
     def adapted(self, items: Sequence[Sequence[Row]]) -> Sums:
-        """As `sums`, under the adapter alone."""
-        with self._telling(items):
+        """Log-probabilities under the adapter only."""
+        with self._reporting(items):
             return sums_of(self.trainee, items, self.device)
 
     @contextmanager
-    def wearing(self, folder: Path) -> Iterator[None]:
-        """Compute with the low-rank adapter in `folder` meanwhile. It has the same ranks and targets. Raises
-        `TrainingRefused` where it doesn't.
+    def with_adapter(self, folder: Path) -> Iterator[None]:
+        """Use the low-rank adapter in `folder` within the block. Raises `TrainingRefused` if its ranks or targets
+        differ.
         """
         model: Any = self.trainee.model
         own = {name: one.clone() for name, one in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
@@ -124,8 +124,8 @@ class Both:
             set_peft_model_state_dict(model, own)
 
     @contextmanager
-    def _telling(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:
-        """Tell of each batch that the trainee has read."""
+    def _reporting(self, items: Sequence[Sequence[Row]]) -> Iterator[None]:
+        """Report each batch that the trainee reads to `read`."""
 
         def told(_: object, args: tuple[Batch], __: object) -> None:
             self.read(sum(len(items[item][number].ids) for item, number in args[0].rows))
@@ -145,16 +145,16 @@ class Both:
 
     @torch.inference_mode()
     def tags(self, items: Sequence[Sequence[Row]]) -> Iterator[tuple[int, list[int]]]:
-        """(item, the class of each of its learned tokens), in any order; of an adapter with a head for entities."""
+        """(item, classes of its supervised tokens), in any order; for an adapter with an entity head."""
         head = self.trainee.language_model.get_output_embeddings()
         for some in grouped(_blocks(items), _at_once(self.device)):
             one = batch(some).to(self.device)
-            classes = tag_head.likeliest(head, self.trainee.states(one))
+            classes = token_classes(head, self.trainee.states(one))
             for row, (item, _) in enumerate(one.rows):
                 yield item, classes[one.owners == row].tolist()
 
     def choices(self, replies: Sequence[Reply], *, adapted: bool) -> list[list[int]]:
-        """For each place of each reply the token it finds likeliest there."""
+        """Greedy token at each position of each reply."""
         with self._as(adapted=adapted) as model:
             return InTransformers(model).choices(replies)
 

@@ -1,4 +1,4 @@
-"""Whether another form of a model says what the model says: token by token, along the model's own greedy replies."""
+"""Compare two forms of a model, such as merged and unmerged, along the model's own greedy replies."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from assistant.engine.generate.chat_format import ChatFormat
 from finetune.data.example import Example
 
 PROMPTS, REPLY_TOKENS = 16, 32
-"""How much is compared."""
+"""Number of prompts, and tokens of each reply, that are compared."""
 ROUNDING_NATS = 0.25
-"""How much less likely than its own choice, for the model, another form's choice may be where rounding to 16 bits
-explains it: bfloat16 made 0.07 of the default model, and unmerged weights 7 of a tiny one."""
+"""Largest loss of log-probability, under the model, of another form's choice that rounding to 16 bits explains:
+bfloat16 gave 0.07 with the default model, and unmerged weights 7 with a tiny one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A prompt and the model's greedy reply. `logprobs[i]` (vocabulary): of the place of the reply's token i."""
+    """A prompt and the model's greedy reply. `logprobs[i]` (V,): at the position of the reply's token i."""
 
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
@@ -29,8 +29,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a form of the model compares. `margin_nats`: the model's log-probability of its own choice over the other's,
-    at the worst place."""
+    """Agreement of another form with the model. `margin_nats`: the largest difference of the model's log-probability
+    between its own choice and the other form's."""
 
     prompts: int
     tokens: int
@@ -40,26 +40,26 @@ class Agreement:
 
     @property
     def explained(self) -> bool:
-        """Whether rounding to 16 bits explains every difference."""
+        """Whether rounding to 16 bits explains all differences."""
         return self.margin_nats <= ROUNDING_NATS
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The figures as plain JSON."""
         return {**asdict(self), "explained": self.explained}
 
 
 @dataclass(frozen=True)
 class InTransformers:
-    """A model of transformers, with or without PEFT around it."""
+    """A transformers or PEFT model."""
 
     model: Any
 
     def replies(self, prompts: Sequence[Sequence[int]], ends: frozenset[int]) -> list[Reply]:
-        """Greedy replies, up to the token that ends them or `REPLY_TOKENS`."""
+        """Greedy replies, up to an end token or `REPLY_TOKENS`."""
         return [self._reply(list(prompt), ends) for prompt in prompts]
 
     def choices(self, replies: Sequence[Reply]) -> list[list[int]]:
-        """For each place of each reply the token it finds likeliest there."""
+        """Greedy token at each position of each reply."""
         return [self._logits([*one.prompt, *one.ids], len(one.ids)).argmax(-1).tolist() for one in replies]
 
     def _reply(self, prompt: list[int], ends: frozenset[int]) -> Reply:
@@ -68,13 +68,13 @@ class InTransformers:
         return Reply(tuple(prompt), tuple(reply), logprobs)
 
     def _logits(self, ids: list[int], last: int) -> torch.Tensor:
-        """(last, vocabulary), float32, on the CPU: of the places before each of the last tokens."""
+        """(last, V) float32 on the CPU: the logits that predict the last tokens."""
         return _logits(self.model, ids)[-last - 1 : -1].float().cpu()
 
 
 def continuation(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:
-    """What a model of transformers, with or without PEFT around it, greedily writes after `ids`: at most so many
-    tokens, and none after one of `ends`.
+    """Greedy continuation of `ids` by a transformers or PEFT model: at most `tokens` tokens, ending with a token of
+    `ends`.
     """
     if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
         return _uncached(model, ids, tokens, ends)
@@ -86,8 +86,8 @@ def continuation(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[in
 
 
 def _uncached(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int]) -> list[int]:
-    """As `continuation`, by whole forward passes: PEFT's generation loses the adapter's tokens before the prompt where
-    transformers calls its argument for the KV cache `cache`.
+    """As `continuation`, without a KV cache: PEFT's generation drops virtual tokens where transformers names the cache
+    argument `cache`.
     """
     found: list[int] = []
     while len(found) < tokens and not ends.intersection(found[-1:]):
@@ -96,15 +96,15 @@ def _uncached(model: Any, ids: Sequence[int], tokens: int, ends: frozenset[int])
 
 
 def _logits(model: Any, ids: list[int]) -> torch.Tensor:
-    """(length, vocabulary); with tokens of the adapter before them, longer."""
+    """Logits (length, V); with virtual tokens of the adapter, longer."""
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of transformers, about what PEFT asks it
+        warnings.simplefilter("ignore")  # transformers' warnings about PEFT's use of it
         logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
     return logits
 
 
 def compare(replies: Sequence[Reply], choices: Sequence[Sequence[int]]) -> Agreement:
-    """How far the choices of another form, for each place of each reply, are the model's."""
+    """Compare another form's choices, at each position of each reply, with the model's."""
     tokens = equal = whole = 0
     margin = 0.0
     for reply, chosen in zip(replies, choices, strict=True):
@@ -117,6 +117,6 @@ def compare(replies: Sequence[Reply], choices: Sequence[Sequence[int]]) -> Agree
 
 
 def prompts(form: ChatFormat, examples: Sequence[Example], limit: int) -> list[list[int]]:
-    """What comes before the last reply of some examples, where that leaves room for a reply in `limit` tokens."""
+    """Prompts of the last replies of some examples that leave room for a reply in `limit` tokens."""
     found = (form.encode(one.before(len(one.messages) - 1)) for one in examples if len(one.messages) > 1)
     return [ids for ids in found if len(ids) + REPLY_TOKENS <= limit][:PROMPTS]

@@ -1,9 +1,12 @@
-"""States -> log-probabilities of tokens, never with the logits of more than a few positions in memory.
+"""Hidden states -> log-probabilities of tokens, with the logits of only a few positions in memory.
 
-The gradient of a token's log-probability to its state, (e - softmax) W, needs only what the forward pass has at hand:
-it is computed there and then, and scaled by what comes back. So logits are neither kept nor computed twice.
+The gradient of a token's log-probability to its state, (e - softmax) W, is computed in the forward pass, where the
+logits are available, and scaled in the backward pass. So logits are neither stored nor computed twice.
+
+An entity head has token classes in place of the vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,16 +15,17 @@ from torch import Tensor, nn
 from finetune.network.kernels import cross_entropy
 
 AT_ONCE = 256
-"""Positions whose logits exist together: 25 MB of bfloat16 for a vocabulary of 49,152."""
+"""Positions whose logits are in memory together: 25 MB of bfloat16 for a vocabulary of 49,152."""
 
 
 def logprobs(
     head: nn.Linear, states: Tensor, targets: Tensor, weights: Tensor, divisor: float = 1.0, cap: float = 0.0
 ) -> Tensor:
-    """The sums (S,), float32, of `weights` (S, K) times log P of `targets` (S, K) after `states` (S, width).
+    """Weighted log-probabilities (S,), float32: the sum over K of `weights` (S, K) times log P(`targets` (S, K)) after
+    `states` (S, C).
 
-    With one target of weight 1 that is its log-probability; with several it is minus the cross-entropy of a
-    distribution. Logits are divided by `divisor` and, where `cap` is not 0, softly held within it.
+    With one target of weight 1 that is its log-probability; with several, minus the cross-entropy with a distribution.
+    Logits are divided by `divisor`, then soft-capped at `cap` unless it is 0.
     """
     frozen = not head.weight.requires_grad and head.bias is None
     if frozen and not cap and type(head) is nn.Linear:
@@ -38,7 +42,7 @@ def logprobs(
 def likeliest(
     head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """(the `count` likeliest tokens (S, K) after each state, their probabilities (S, K) among one another)."""
+    """(the `count` likeliest tokens (S, K) after each state, their probabilities (S, K) normalised over K)."""
     found = []
     for begin in range(0, len(states), AT_ONCE):
         logits = head(states[begin : begin + AT_ONCE]).float() / divisor
@@ -54,10 +58,10 @@ def likeliest(
 def spread(
     head: nn.Linear, states: Tensor, count: int, divisor: float = 1.0, cap: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """(tokens (S, count + 1), probabilities (S, count + 1) that add up to 1) of the distribution after each state.
+    """(tokens (S, count + 1), probabilities (S, count + 1)) that represent the whole distribution after each state.
 
-    The `count` likeliest (all but one of a smaller vocabulary) have their own probabilities; one of the others, drawn
-    by theirs, has the rest. So the mean over many draws of a cross-entropy with it is that with the whole distribution.
+    The `count` likeliest tokens (all but one of a smaller vocabulary) keep their probabilities; one token sampled from
+    the others gets the remaining mass. So the expected cross-entropy equals that with the whole distribution.
     """
     found = []
     for begin in range(0, len(states), AT_ONCE):
@@ -74,7 +78,7 @@ def spread(
 
 
 class _Frozen(torch.autograd.Function):
-    """For a head that isn't trained."""
+    """The log-probabilities for a head that isn't trained."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, divisor: float) -> Tensor:
@@ -93,3 +97,33 @@ class _Frozen(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[0][:, None].to(gradient.dtype), None, None, None, None
+
+
+# -- entities -----------------------------------------------------------------------------------------------------
+
+
+class EntityHead(nn.Linear):
+    """States (S, C) of any precision -> logits (S, classes) in float32. Initialised to zero: all equally likely."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states.float())
+
+
+def put_entity_head(model: Any, types: Sequence[str]) -> str:
+    """Replace the output head of transformers' `model` by an entity head; returns the module's name."""
+    own = model.get_output_embeddings()
+    head = EntityHead(own.weight.shape[1], 1 + 2 * len(types)).to(own.weight.device)
+    model.config.tie_word_embeddings = False
+    model.set_output_embeddings(head)
+    (name,) = (str(name) for name, one in model.named_modules() if one is head)
+    return name
+
+
+def token_classes(head: nn.Module, states: Tensor) -> Tensor:
+    """Likeliest class (S,) of each token's state (S, C)."""
+    return torch.argmax(head(states), dim=-1)

@@ -1,4 +1,4 @@
-"""What a training step computes between its matrix products: in C on a CPU with a compiler, elsewhere in torch.
+"""The operations of a training step between matrix products: in C on a CPU with a compiler, elsewhere in torch.
 
 The torch code is the reference that the C code of `kernels.c` is tested against. Both take float32 and bfloat16 and sum
 in float32. Tensors are contiguous.
@@ -20,21 +20,21 @@ from assistant.engine.hardware.machine import cpu_flags
 
 SOURCE, TILE_SOURCE = (Path(__file__).with_name(name) for name in ("kernels.c", "attention_amx.c"))
 MOST_DIM = 256
-"""Of a head, for attention_amx.c."""
+"""Largest head dimension of attention_amx.c."""
 SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 FLAGS = ("-fopenmp", "-ffinite-math-only", "-freciprocal-math", "-mprefer-vector-width=512")
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The built code; None without a compiler, or where torch's threads are not those of OpenMP."""
+    """The compiled library; None without a compiler, or if torch's threads are not OpenMP's."""
     if not _share_threads():
         return None
     return compiler.library(SOURCE, FLAGS)
 
 
 def _share_threads() -> bool:
-    """Make torch's own OpenMP library the one that our code runs on: two of them would take the cores from another."""
+    """Load torch's own OpenMP library for our code: two copies would compete for the cores."""
     with suppress(OSError):
         maps = Path("/proc/self/maps").read_text(encoding="utf-8")
         for file in sorted(set(re.findall(r"/\S*lib(?:gomp|iomp5|omp)[-.]\S*", maps)), key=len):
@@ -44,7 +44,7 @@ def _share_threads() -> bool:
 
 
 def _compiled(name: str, x: Tensor) -> Any:
-    """The C function for a tensor like x; None where torch has to do."""
+    """The C function for a tensor like x; None to use torch."""
     if x.device.type != "cpu" or x.dtype not in SUFFIXES or (built := library()) is None:
         return None
     return getattr(built, f"{name}_{SUFFIXES[x.dtype]}")
@@ -52,7 +52,7 @@ def _compiled(name: str, x: Tensor) -> Any:
 
 @cache
 def _tile_library() -> ctypes.CDLL | None:
-    """The built code for AMX; None where the CPU or the system doesn't have it."""
+    """The compiled AMX library; None if the CPU or the system doesn't support AMX."""
     if "amx_bf16" not in cpu_flags() or not _share_threads():
         return None
     built = compiler.library(TILE_SOURCE, FLAGS, ["-lm"])
@@ -60,14 +60,14 @@ def _tile_library() -> ctypes.CDLL | None:
 
 
 def tiles(name: str, x: Tensor) -> Any:
-    """The C function of attention_amx.c for heads like x (..., D); None where torch has to do."""
+    """The function of attention_amx.c for heads like x (..., D); None if they aren't supported."""
     if x.device.type != "cpu" or x.dtype != torch.bfloat16 or x.shape[-1] % 32 or x.shape[-1] > MOST_DIM:
         return None
     return None if (built := _tile_library()) is None else getattr(built, name)
 
 
 def call(function: Any, *arguments: Tensor | int) -> None:
-    """Call a C function that says whether it had the memory it needed."""
+    """Call a C function. Raises `MemoryError` if it returns 0."""
     if not function(*(_p(one) if isinstance(one, Tensor) else _n(one) for one in arguments)):
         raise MemoryError
 
@@ -94,7 +94,7 @@ def norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
 
 
 def norm_backward(to_out: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """(the gradient of x (T, C) from that of `norm`'s result (T, C), that result again)."""
+    """(gradient of x (T, C) from that of `norm`'s output (T, C), that output recomputed)."""
     if function := _compiled("norm_backward", x):
         to_x, out = torch.empty_like(x), torch.empty_like(x)
         function(*map(_p, (to_out, x, weight, inverse)), _n(len(x)), _n(x.shape[1]), _p(to_x), _p(out))
@@ -107,7 +107,7 @@ def norm_backward(to_out: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) ->
 
 
 def gate(x: Tensor) -> Tensor:
-    """silu(gate) * up (T, F) of x (T, 2F) = gate and up: SwiGLU, https://arxiv.org/abs/2002.05202."""
+    """silu(gate) * up (T, F) of x (T, 2F) = [gate, up]: SwiGLU, https://arxiv.org/abs/2002.05202."""
     width = x.shape[1] // 2
     if function := _compiled("gate", x):
         out = x.new_empty(len(x), width)
@@ -118,7 +118,7 @@ def gate(x: Tensor) -> Tensor:
 
 
 def gate_backward(to_out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(the gradient of x (T, 2F) from that of `gate`'s result (T, F), that result again)."""
+    """(gradient of x (T, 2F) from that of `gate`'s output (T, F), that output recomputed)."""
     if function := _compiled("gate_backward", x):
         to_x, out = torch.empty_like(x), torch.empty_like(to_out)
         function(_p(to_out), _p(x), _n(len(x)), _n(x.shape[1] // 2), _p(to_x), _p(out))
@@ -130,9 +130,11 @@ def gate_backward(to_out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(qkv: Tensor, cos: Tensor, sin: Tensor, scale: float, heads: int, shared: int) -> tuple[Tensor, ...]:
-    """Queries (H, T * G, D), keys and values (H, T, D) of qkv (T, (H * G + 2 * H) * D), rotated.
+    """Split qkv (T, (H * G + 2 * H) * D) into queries (H, T * G, D), keys and values (H, T, D), and rotate queries and
+    keys.
 
-    H key heads, each for G query heads; cos and sin are (T, D / 2). Queries are multiplied by `scale`. https://arxiv.org/abs/2104.09864
+    Each of H key heads serves G query heads; cos and sin are (T, D / 2). Queries are multiplied by `scale`. Rotary
+    embedding: https://arxiv.org/abs/2104.09864.
     """
     tokens, dim = len(qkv), qkv.shape[1] // (heads * (shared + 2))
     q, k, v = (qkv.new_empty(heads, tokens * count, dim) for count in (shared, 1, 1))
@@ -151,7 +153,7 @@ def rotate(qkv: Tensor, cos: Tensor, sin: Tensor, scale: float, heads: int, shar
 def rotate_backward(
     to_q: Tensor, to_k: Tensor, to_v: Tensor, cos: Tensor, sin: Tensor, scale: float, shared: int
 ) -> Tensor:
-    """The gradient of qkv, in the type of to_q, from those of `rotate`'s results; to_k and to_v are float32."""
+    """Gradient of qkv, in the type of to_q, from those of `rotate`'s outputs; to_k and to_v are float32."""
     heads, tokens, dim = to_k.shape
     to_qkv = to_q.new_empty(tokens, heads * (shared + 2) * dim)
     if function := _compiled("rotate_backward", to_q):
@@ -170,10 +172,10 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def softmax(scores: Tensor, first: Tensor, ranges: Tensor, shared: int) -> Tensor:
-    """Probabilities in place of scores (H, Q * G, K), over the keys that each of Q queries sees; returns the logarithm
-    (H, Q * G), float32, of the sums.
+    """Replace scores (H, Q * G, K) by probabilities over the keys that each of Q queries attends to; returns the
+    log-sum-exp (H, Q * G), float32.
 
-    Query i sees the keys of ranges[first[i]] up to before ranges[first[i + 1]]; ranges (R, 2): a begin and an end.
+    Query i attends to the keys ranges[first[i]] .. ranges[first[i + 1] - 1]; ranges (R, 2): begin and end.
     """
     heads, rows, keys = scores.shape
     total = torch.empty(heads, rows, dtype=torch.float32, device=scores.device)
@@ -190,7 +192,7 @@ def softmax(scores: Tensor, first: Tensor, ranges: Tensor, shared: int) -> Tenso
 def softmax_backward(
     scores: Tensor, gradients: Tensor, first: Tensor, ranges: Tensor, shared: int, total: Tensor
 ) -> None:
-    """Probabilities in place of scores again, and in place of their gradients (H, Q * G, K) those of the scores.
+    """Replace scores by probabilities, and the gradients (H, Q * G, K) of the probabilities by those of the scores.
 
     `total`: as `softmax` returned it.
     """
@@ -207,7 +209,7 @@ def softmax_backward(
 
 
 def _seen(first: Tensor, ranges: Tensor, shared: int, keys: int) -> Tensor:
-    """(Q * G, K) bool."""
+    """(Q * G, K) bool: whether a query attends to a key."""
     places = torch.arange(keys, device=first.device)
     inside = (places >= ranges[:, :1]) & (places < ranges[:, 1:])  # [R, K]
     query = torch.repeat_interleave(torch.arange(len(first) - 1, device=first.device), first.diff().long())
@@ -216,9 +218,11 @@ def _seen(first: Tensor, ranges: Tensor, shared: int, keys: int) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, divisor: float, *, backward: bool) -> Tensor:
-    """The sums (S,), float32, of weights (S, K) times log P of targets (S, K) under logits (S, V) / divisor.
+    """Weighted log-probabilities (S,), float32: the sum over K of weights (S, K) times log P(targets (S, K)), from
+    logits (S, V) / divisor.
 
-    The weights of a row add up to 1. With `backward` the logits become the gradient of that by themselves.
+    The weights of a row add up to 1. `backward` replaces the logits by the gradient of the result. Raises `ValueError`
+    for different numbers of rows.
     """
     if not len(logits) == len(targets) == len(weights):
         raise ValueError(f"{len(logits)} rows of logits, {len(targets)} of targets, {len(weights)} of weights")

@@ -1,15 +1,15 @@
-"""The Llama family's forward and backward pass as a training takes it: packed blocks, a frozen base, low-rank adapters.
+"""The Llama family's forward and backward pass for training: packed blocks, a frozen base, low-rank adapters.
 
-transformers' layers under PEFT make some two hundred steps of autograd of one layer; here they are four:
+Transformers' layers with PEFT take about two hundred autograd operations a layer; here they are four:
 
     x -> norm -> q, k, v -> attention -> o + x -> norm -> gate, up -> silu(gate) * up -> down + x
 
-Linears that read the same input are one product. Kept for the backward pass are what comes in, the products, and x A'
-of each adapter; norms and gates are computed again. Weights stay in the precision of the base; A and B are float32,
-rounded for each product.
+Linear layers with the same input are one product. The backward pass uses the stored inputs, products, and x A' of each
+adapter; norms and gates are recomputed. Weights stay in the precision of the base; A and B are float32, rounded for
+each product.
 
-Of a step of the default model on 2 cores with AMX (1,024 tokens, a conversation of each), products take about half of
-the time, attention a third, the head a tenth. docs/training.md says how it compares.
+In a step of the default model on 2 cores with AMX (1,024 tokens, one conversation), products take about half of the
+time, attention a third, the head a tenth. docs/training.md compares it with other programs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,11 +29,11 @@ from finetune.network.batch import Batch
 
 ADAPTER = "default"
 LONGEST_ROW = 4096
-"""Tokens; windows of attention that are at least as wide change nothing."""
+"""Longest row in tokens: a sliding window of at least this width has no effect."""
 
 
 class Projection:
-    """Linears of the same input x (T, K) as one product, with their low-rank adapters, R ranks in all."""
+    """Linear layers with the same input x (T, K) as one product, with their low-rank adapters, R ranks in all."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         bases = [cast(nn.Linear, one.get_base_layer() if isinstance(one, LoraLinear) else one) for one in modules]
@@ -43,11 +43,11 @@ class Projection:
         self.bias = torch.cat(biases) if any(one.bias is not None for one in bases) else None
         self.adapted = [one for one in modules if isinstance(one, LoraLinear)]
         self._parts: list[tuple[slice, slice]] = []
-        """Of each adapter its rows of N, and of R."""
+        """For each adapter its rows of N and its columns of R."""
         row = rank = 0
         for module, base in zip(modules, bases, strict=True):
             rows = slice(row, row + base.out_features)
-            base.weight.data = self.weight[rows]  # so that it is held once
+            base.weight.data = self.weight[rows]  # a view, so that the weights are stored once
             row = rows.stop
             if isinstance(module, LoraLinear):
                 self._parts.append((rows, slice(rank, rank + module.r[ADAPTER])))
@@ -63,11 +63,11 @@ class Projection:
 
     @property
     def is_on(self) -> bool:
-        """Whether adapters take part."""
+        """Whether the adapters are enabled."""
         return bool(self.adapted) and not self.adapted[0].disable_adapters
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(the projection (T, N) of x, with a residual added; x A' (T, R), for the backward pass)."""
+        """(projection (T, N) of x plus the residual, x A' (T, R) for the backward pass)."""
         added = residual if self.bias is None else self.bias if residual is None else residual + self.bias
         y = x @ self.weight.T if added is None else torch.addmm(added, x, self.weight.T)
         if not self.is_on:
@@ -77,7 +77,7 @@ class Projection:
         return y.addmm_(low, self.b.T), low
 
     def to_input(self, gradient: Tensor, low: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(the gradient of the input (T, K) from that of the projection (T, N), that of x A' (T, R))."""
+        """(gradient of the input (T, K) from that of the projection (T, N), gradient of x A' (T, R))."""
         to_x = gradient @ self.weight
         if low is None:
             return to_x, None
@@ -87,7 +87,7 @@ class Projection:
     def to_parameters(
         self, gradient: Tensor, x: Tensor, low: Tensor | None, to_low: Tensor | None
     ) -> list[Tensor | None]:
-        """The gradients of `parameters`."""
+        """Gradients of `parameters`."""
         if low is None or to_low is None:
             return [None] * len(self.parameters)
         to_a, to_b = (to_low.T @ x).float(), (gradient.T @ low).float()
@@ -98,7 +98,7 @@ class Projection:
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        """Take the adapters' numbers as they are now."""
+        """Copy the adapters' weights if they have changed."""
         versions = [one._version for one in self.parameters]
         if versions == self._versions:
             return
@@ -109,7 +109,7 @@ class Projection:
 
 
 class _Normed(torch.autograd.Function):
-    """A projection of the norm of x (T, C)."""
+    """A projection of RMSNorm(x), x (T, C)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, projection: Projection, *_: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class _Normed(torch.autograd.Function):
 
 
 class _Attended(torch.autograd.Function):
-    """A residual plus a projection of what attention makes of qkv."""
+    """Residual plus the projection of the attention over qkv."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, residual: Tensor, seen: "Seen", projection: Projection, *_: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class _Attended(torch.autograd.Function):
 
 
 class _HeadsNormed(torch.autograd.Function):
-    """qkv (T, (H * G + 2 * H) * D) with its queries and keys normed over each head (https://arxiv.org/abs/2302.05442)."""
+    """RMSNorm of each head's queries and keys in qkv (T, (H * G + 2 * H) * D), https://arxiv.org/abs/2302.05442."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, weights: tuple[Tensor, Tensor], epsilon: float, heads: int) -> Tensor:
@@ -174,13 +174,13 @@ class _HeadsNormed(torch.autograd.Function):
 
 
 def _heads(qkv: Tensor, dim: int, heads: int) -> list[Tensor]:
-    """Queries, keys and values, a row of width `dim` each."""
+    """[queries, keys, values], each (rows, dim)."""
     keys = heads * dim
     return [part.reshape(-1, dim) for part in torch.split(qkv, [qkv.shape[1] - 2 * keys, keys, keys], dim=1)]
 
 
 class _Gated(torch.autograd.Function):
-    """A residual plus a projection of silu(gate) * up, of x (T, 2F)."""
+    """Residual plus the projection of silu(gate) * up, for x (T, 2F)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor, projection: Projection, *_: Tensor) -> Tensor:
@@ -199,23 +199,23 @@ class _Gated(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What each token of a batch attends to, and its rotation: cos and sin (T, D / 2), float32."""
+    """Attention plan of a batch, and its rotary embedding: cos and sin (T, D / 2), float32."""
 
     plan: Plan
     cos: Tensor
     sin: Tensor
     heads: int
-    """Heads of keys; each serves `shared` heads of queries."""
+    """Key heads; each serves `shared` query heads."""
     shared: int
 
     @property
     def scale(self) -> float:
-        """Of queries."""
+        """Factor for the queries, 1 / sqrt(D)."""
         return float((2 * self.cos.shape[1]) ** -0.5)
 
 
 class Layer:
-    """One decoder layer of transformers' model, its linears joined."""
+    """A decoder layer of transformers' model with fused projections."""
 
     def __init__(self, layer: Any, shape: engine.Shape) -> None:
         attention, mlp = layer.self_attn, layer.mlp
@@ -244,10 +244,10 @@ def _normed(x: Tensor, weight: Tensor, epsilon: float, projection: Projection) -
 
 
 class Llama:
-    """A model of transformers, with or without PEFT's low-rank adapters, computed by the layers above."""
+    """A transformers model, with or without low-rank adapters, computed by `Layer`."""
 
     def __init__(self, model: Any) -> None:
-        """`model`: one for which `unsupported` is empty."""
+        """`model`: must be supported, see `unsupported`."""
         shape = engine.Shape.of(model.config)
         self._decoder = model.get_decoder()
         self.layers = [Layer(one, shape) for one in self._decoder.layers]
@@ -255,9 +255,9 @@ class Llama:
         self._rotated = [shape.rotated[one.self_attn.layer_idx] for one in self._decoder.layers]
 
     def states(self, batch: Batch, *, recompute: bool = False) -> Tensor:
-        """What the head reads (S, C) at each token that predicts a supervised one.
+        """Final hidden states (S, C) at the positions that predict supervised tokens.
 
-        `recompute`: keep each layer's input alone, and compute the layer again in the backward pass.
+        `recompute`: store only each layer's input, and recompute the layer in the backward pass.
         """
         x = self._decoder.embed_tokens(batch.ids)
         rotations = self._decoder.rotary_emb(x.float(), batch.positions[None])
@@ -275,18 +275,18 @@ class Llama:
 
 
 def computes(config: Any, settings: TrainConfig) -> bool:
-    """Whether a training with these settings, of a model of this configuration, is computed here."""
+    """Whether a training with these settings of a model with this configuration uses this module."""
     plain = settings.method in ("lora", "rslora", "qlora") and not settings.dropout
     return plain and not engine.unsupported(config) and not _is_narrow(engine.Shape.of(config))
 
 
 def _is_narrow(shape: engine.Shape) -> bool:
-    """Whether layers see less than a whole row."""
+    """Whether any layer's sliding window is shorter than a row."""
     return any(0 < window < LONGEST_ROW for window in shape.windows)
 
 
 def unsupported(model: Any) -> str:
-    """Why a model of transformers can't be computed here; empty where it can."""
+    """Reason why this module can't compute a transformers model; empty if it can."""
     config = model.config
     if why := engine.unsupported(config):
         return why
@@ -294,7 +294,7 @@ def unsupported(model: Any) -> str:
         return "sliding windows"
     for layer in model.get_decoder().layers:
         if not all(_is_plain(one) for one in _linears(layer)):
-            return "linears other than frozen ones with plain low-rank adapters"
+            return "linear layers other than frozen ones with plain low-rank adapters"
         if any(one.requires_grad for name, one in layer.named_parameters() if "norm" in name):
             return "trained norms"
     return ""
@@ -306,7 +306,7 @@ def _linears(layer: Any) -> Iterator[nn.Module]:
 
 
 def _is_plain(one: nn.Module) -> bool:
-    """Neither DoRA nor dropout nor a trained base."""
+    """Whether a linear layer is frozen, with at most a plain LoRA: no DoRA, dropout or bias."""
     if not isinstance(one, LoraLinear):
         return type(one) is nn.Linear and not one.weight.requires_grad
     base = one.get_base_layer()

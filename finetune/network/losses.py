@@ -1,7 +1,7 @@
-"""Log-probabilities of supervised tokens -> what is minimised, for each kind of dataset.
+"""Training losses of each kind of dataset, from the log-probabilities of supervised tokens.
 
-Each objective knows its items: the rows that belong together, in the order that `items` of a batch tells. A loss comes
-as a sum and what it is divided by, so that it is normalised over a whole step, however that is cut into batches.
+An item is a group of rows that an objective compares, in the order of `Batch.items`. A loss is returned as a sum, and
+its divisor separately, so that it is normalised over a whole step, however that is cut into batches.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,20 +21,20 @@ from prompts.labels import forms
 
 
 class Objective(Protocol):
-    """What is learned from items of rows."""
+    """A training objective over items of rows."""
 
     items: Sequence[Sequence[Row]]
 
     def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
-        """The sum (scalar, float32) over what `count` counts, of a batch's log-probabilities (S,)."""
+        """Sum of the losses (scalar, float32) of a batch, from its log-probabilities (S,)."""
 
     def count(self, block: Block) -> int:
-        """What a block's part of the sum is divided by."""
+        """A block's share of the divisor of the loss."""
 
 
 @dataclass
 class Supervised:
-    """Cross-entropy of replies: nats for each supervised token."""
+    """Cross-entropy of replies, in nats for each supervised token."""
 
     items: Sequence[Sequence[Row]]
 
@@ -47,11 +47,11 @@ class Supervised:
 
 @dataclass
 class Preference:
-    """DPO (https://arxiv.org/abs/2305.18290). An item: the chosen and the rejected reply."""
+    """DPO (https://arxiv.org/abs/2305.18290). An item: rows of the chosen and the rejected reply."""
 
     items: Sequence[Sequence[Row]]
     reference: Sequence[Sequence[float]]
-    """Of each item's rows, the log-probability under the base."""
+    """Log-probability of each item's rows under the base."""
     beta: float
 
     def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class Preference:
 
 @dataclass
 class Thumbs:
-    """KTO (https://arxiv.org/abs/2402.01306). An item: the judged reply, and another question's reply to its prompt, by
-    which the divergence from the base is estimated over the batch, without gradient.
+    """KTO (https://arxiv.org/abs/2402.01306). An item: rows of the rated reply, and of another question's reply to the
+    same prompt, by which the divergence from the base is estimated over the batch, without gradient.
     """
 
     items: Sequence[Sequence[Row]]
@@ -93,14 +93,14 @@ class Thumbs:
 
 @dataclass
 class Classes:
-    """Cross-entropy over the classes of a verbalizer, scored as `prompts.labels.class_scores` does.
+    """Cross-entropy over classes, scored as in `prompts.labels.class_scores`.
 
-    An item: a row for every form of every class's words, the right class first.
+    An item: a row for each form of each class's words, the right class first.
     """
 
     items: Sequence[Sequence[Row]]
     forms: Sequence[Sequence[int]]
-    """Of each item, how many rows each class has."""
+    """Number of rows of each class, for each item."""
 
     def loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
         lengths = row_sums(batch, torch.ones_like(logprobs)).clamp(min=1)
@@ -119,7 +119,7 @@ class Classes:
 
 
 def row_sums(batch: Batch, values: Tensor) -> Tensor:
-    """(R,): the sum of the values (S,) of each row's supervised tokens."""
+    """(R,): the sum of values (S,) over each row's supervised tokens."""
     return values.new_zeros(len(batch.rows)).index_add(0, batch.owners, values)
 
 
@@ -130,7 +130,7 @@ def _references(known: Sequence[Sequence[float]], batch: Batch, like: Tensor) ->
 
 @torch.no_grad()
 def streamed(trainee: torch.nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
-    """Batch after batch with its log-probabilities (S,), without gradient and without dropout."""
+    """Batches with their log-probabilities (S,), without gradient and dropout."""
     was_training = trainee.training
     trainee.eval()
     try:
@@ -147,7 +147,7 @@ def item_sums(
     tokens_at_once: int,
     device: torch.device,
 ) -> list[list[float]]:
-    """Of each item's rows, the log-probability of its supervised tokens together."""
+    """Log-probability of the supervised tokens of each row of each item."""
     found = [[0.0] * len(rows) for rows in items]
     some = (batch(one).to(device) for one in grouped(blocks, tokens_at_once))
     for one, logprobs in streamed(trainee, some):
@@ -157,8 +157,8 @@ def item_sums(
 
 
 def objective(lessons: Lessons, reference: Sequence[Sequence[float]], config: TrainConfig) -> Objective:
-    """What is minimised over the lessons. `reference`: of each item's rows the log-probability under the base,
-    where the objective compares with it.
+    """The objective for the lessons. `reference`: log-probabilities of each item's rows under the base, for objectives
+    that compare with it.
     """
     match lessons.objective:
         case "dpo":

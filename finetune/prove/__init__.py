@@ -1,1 +1,1 @@
-"""The proof: base and adapter on what neither has learned from, and whether the adapter may be used."""
+"""Proof: compare base and adapter on held-out data, and decide whether the adapter may be used."""

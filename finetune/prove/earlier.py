@@ -1,6 +1,6 @@
-"""The test parts of the datasets behind an adapter, asked again: what was learned before must not be lost.
+"""Measure again the test parts of the datasets behind an adapter, so that earlier skills aren't lost unnoticed.
 
-Each is asked under the base, under the adapter that the training went on from, and under the new one.
+Each is measured under the base, under the adapter that the training started from, and under the new adapter.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from finetune.data.lessons import Lessons
 from finetune.data.tokens import Row, Tokenizer, sampled, tokens_of
 from finetune.lineage.lineage import Start
 from finetune.network.both import Both, Sums
-from finetune.prove.measure import Measure
-from finetune.prove.on_test import measured, rows_of_test
+from finetune.prove.measures import measured, rows_of_test
+from finetune.prove.paired import Measure
 
 MOST_TOKENS, FEWEST_TOKENS = 24_000, 2_000
-"""Of the test parts of all earlier datasets together, and of each at least."""
+"""Tokens sampled from the test parts of all earlier datasets, and at least from each."""
 TIMES = 3
-"""That each token is read: by the base and by both adapters."""
+"""How often each token is read: under the base and both adapters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sample of a part of an earlier dataset."""
+    """A sample of one part of an earlier dataset."""
 
     dataset: Dataset
     test: Lessons
@@ -40,20 +40,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is asked again. `deleted`: names of the datasets that are gone."""
+    """The earlier datasets to measure. `deleted`: names of those that were deleted."""
 
     start: Start
     folder: Path
     trouble: str
-    """Why the adapter that the training went on from can't be asked, in a sentence; empty where it can."""
+    """Why the starting adapter can't be measured, as a sentence; empty if it can."""
     parts: Sequence[Part] = ()
     deleted: Sequence[str] = ()
     trained: frozenset[str] = field(default=frozenset())
-    """Hashes and conversations of what was learned before."""
+    """Hashes and conversation keys of examples that were learned earlier."""
 
     @classmethod
     def read(cls, db: Database, paths: Paths, start: Start, tokenizer: Tokenizer, seed: int) -> "Earlier":
-        """Of the chain behind a run. Datasets of entities have another head, and are left out."""
+        """Read the datasets behind a run; those of kind entities are left out, as they need another head."""
         behind, deleted = start.behind(db)
         behind = [one for one in behind if one.kind != "entities"]
         most = max(FEWEST_TOKENS, MOST_TOKENS // max(1, len(behind)))
@@ -70,7 +70,7 @@ class Earlier:
 
     @property
     def tokens(self) -> int:
-        """That will be read."""
+        """Number of tokens to read."""
         return TIMES * sum(tokens_of(one.test.items) for one in self.parts)
 
     def holds(self, one: StoredExample) -> bool:
@@ -78,13 +78,13 @@ class Earlier:
         return one.hash in self.trained or one.conversation in self.trained
 
     def asked(self, both: Both, seed: int) -> dict[str, Any]:
-        """What a report says of it, plain JSON. `measures`: as of the test part, their differences those since the
-        training that came before, with `since`, the name of its adapter; `against_base`: the difference from the base.
+        """The report's section on earlier datasets, as plain JSON. `measures`: as for the test part, with the
+        difference from the adapter named `since`; `against_base`: the difference from the base.
         """
         answers = [both.sums(one.test.items) for one in self.parts]
         before: list[Sums | None] = [None] * len(answers)
         if not self.trouble:
-            with both.wearing(self.folder):
+            with both.with_adapter(self.folder):
                 before = [both.adapted(one.test.items) for one in self.parts]
         measures = [
             found
@@ -97,7 +97,7 @@ class Earlier:
 def part(
     db: Database, dataset: Dataset, tokenizer: Tokenizer, most_tokens: int, seed: int, split: str = "test"
 ) -> Part:
-    """A sample of a part of a dataset, with at most so many tokens."""
+    """A sample of a part of a dataset, with at most `most_tokens` tokens."""
     stored = list(datasets.examples(db, dataset.id, split))
     if not stored:
         return Part(dataset, Lessons("supervised", [], []), [])
@@ -115,7 +115,7 @@ def _known(db: Database, dataset: Dataset) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """Answers that are there already, as `Compared` gives them."""
+    """Log-probabilities that are already known, as a `Compared`."""
 
     before: Sums
     after: Sums
@@ -130,7 +130,7 @@ class _Answered:
 
 
 def _measure(asked: Part, base: Sums, now: Sums, then: Sums | None, since: str, seed: int) -> dict[str, Any] | None:
-    """None where nothing of it fits the context."""
+    """The measure of an earlier dataset as JSON; None if nothing fits the context."""
     whole = _deciding(asked, _Answered(base, now), seed)
     kept = _deciding(asked, _Answered(then, now), seed) if then is not None else None
     if whole is None:
@@ -144,6 +144,6 @@ def _measure(asked: Part, base: Sums, now: Sums, then: Sums | None, since: str, 
 
 
 def _deciding(asked: Part, answered: _Answered, seed: int) -> Measure | None:
-    """The perplexity of what is to be said, or where a class is named the accuracy."""
+    """The measure to compare: perplexity, or accuracy for labels."""
     found = measured(asked.dataset.kind, asked.test, asked.groups, answered, seed=seed)
     return next((one for one in found if one.key == "perplexity"), found[0] if found else None)

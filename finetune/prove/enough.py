@@ -1,4 +1,4 @@
-"""What the replies that a training would take can show, by the evaluations of the log so far."""
+"""Estimate what the judged replies of a log can show, from the evaluations so far."""
 
 from sqlite_utils import Database
 
@@ -7,11 +7,11 @@ from finetune.data.select import Counts, Selection, count
 from finetune.prove.power import TOKENS, Estimate, spread_of
 
 JUDGED = Selection()
-"""Replies that are rated good, kept or corrected, as a training takes them where nothing else is chosen."""
+"""The default selection of a training: replies rated good, kept or corrected."""
 
 
 def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None:
-    """Of what `count` took of the log by this selection. None where perplexity isn't what decides."""
+    """The estimate for what `count` took from the log; None for kinds that perplexity doesn't decide."""
     if wanted.kind != "supervised":
         return None
     conversations = len(counts.conversations)
@@ -26,9 +26,9 @@ def estimate(db: Database, counts: Counts, wanted: Selection) -> Estimate | None
 
 
 def sentence(db: Database, wanted: Selection = JUDGED, counts: Counts | None = None) -> str:
-    """What the Train screen, the queue of the Log screen and `finetune status` say; empty where there is no estimate.
+    """The sentence shown by the Train screen, the Log screen's queue and `finetune status`; empty without an estimate.
 
-    `counts`: what `count` took by this selection, where that is known.
+    `counts`: the result of `count` for this selection, if known.
     """
     found = estimate(db, counts or count(db, wanted), wanted)
     return found.sentence if found else ""

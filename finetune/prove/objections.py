@@ -1,4 +1,4 @@
-"""Reasons not to use an adapter, from what its evaluation says. Loads no torch: the screen asks before it promotes."""
+"""Objections to using an adapter, from its evaluation. Loads no torch: the screen asks before promoting."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,21 +12,21 @@ from finetune.prove.report.texts import ENGLISH, Texts
 
 
 def objections(db: Database, adapter: StoredAdapter, forgetting_limit: float = FORGETTING_LIMIT) -> list[str]:
-    """Reasons not to use an adapter, a sentence each; none where its proof is good."""
+    """Objections to using an adapter, as sentences; none if its proof is good."""
     run = runs.by_id(db, adapter.run_id)
     evaluation = runs.evaluation(db, run.id) if run else None
     if evaluation is None:
-        how = f"Prove it first: `finetune eval {run.name}`." if run else "Its run is gone, so it can't be any more."
+        how = f"Prove it first: `finetune eval {run.name}`." if run else "Its run was deleted, so it can't be any more."
         return [f"{adapter.name} was never compared with its base. {how}"]
     if evaluation.adapter_hash != adapter.hash:
-        return [f"The last comparison was of another adapter than {adapter.name} is now. Prove it again."]
+        return [f"The last evaluation was of other files than {adapter.name} has now. Evaluate it again."]
     return verdicts(evaluation.report, forgetting_limit)
 
 
 def verdicts(
     report: Mapping[str, Any], forgetting_limit: float = FORGETTING_LIMIT, texts: Texts = ENGLISH
 ) -> list[str]:
-    """As `objections`, from a report alone."""
+    """As `objections`, from a report only."""
     found = [
         *_about_main(report),
         *_about_forgetting(report, forgetting_limit),
@@ -41,7 +41,7 @@ def verdicts(
 
 
 Reason = tuple[str, Mapping[str, Any]]
-"""(key in `Texts.reasons`, what its sentence is filled in with)."""
+"""(key in `Texts.reasons`, values of its placeholders)."""
 
 
 def _about_main(report: Mapping[str, Any]) -> list[Reason]:
@@ -63,7 +63,7 @@ def _about_forgetting(report: Mapping[str, Any], limit: float) -> list[Reason]:
 
 
 def _about_earlier(report: Mapping[str, Any], limit: float) -> list[Reason]:
-    """What was learned before and got worse by more than the limit; or that it isn't known."""
+    """Earlier datasets that got worse by more than the limit, or that couldn't be measured."""
     earlier = report.get("earlier") or {}
     if earlier.get("trouble"):
         return [("unasked", earlier)]

@@ -1,9 +1,9 @@
-"""How many conversations it takes to tell a gain in perplexity from chance: a power estimate, without torch.
+"""Power estimate: how many conversations a gain in perplexity needs to be told from chance. Loads no torch.
 
 The 95 % interval of a difference reaches 1.96 standard errors to each side, and a standard error is the spread between
-conversations over the square root of their number. A gain is shown in half of the cases where the interval reaches as
-far as the gain is large. The spread grows in proportion to the gain, and shrinks with the square root of the tokens
-that are learned of a conversation. docs/how-many.md has the measurements behind the constants.
+conversations over the square root of their number. A gain is shown in half of the cases if the interval's half-width
+equals the gain. The spread grows in proportion to the gain, and shrinks with the square root of the tokens learned from
+a conversation. docs/how-many.md has the measurements behind the constants.
 """
 
 import math
@@ -15,38 +15,38 @@ from typing import Any
 from finetune.data.split import FEWEST_TO_TEST, size_of_test
 
 GAIN = 0.1
-"""Fall of the perplexity that is to be shown."""
+"""Relative fall of the perplexity that is to be shown."""
 Z = 1.96
 """Standard errors to each side of a 95 % interval."""
 SLOPE, FLOOR = 6.5, 0.03
 """The usual spread between conversations is SLOPE · √(difference² + FLOOR²) / √tokens, differences in nats a token."""
 FEWEST_TOKENS = 20
-"""Of a conversation, in that: the spread of shorter ones is no wider."""
+"""Lowest number of tokens in that formula: shorter conversations don't have a wider spread."""
 PRIOR_CONVERSATIONS = 10
-"""So many test conversations of the log weigh as much as the usual spread."""
+"""Weight of the usual spread, in test conversations."""
 TOKENS = 100
-"""Learned of a conversation, where there is none to count them of."""
+"""Tokens learned from a conversation if there is none to measure."""
 MOST_CONVERSATIONS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What so many conversations with so many replies can show."""
+    """What a number of conversations and replies can show."""
 
     conversations: int
     replies: int
     tokens: float = TOKENS
-    """Learned of a conversation, the median."""
+    """Tokens learned from a conversation, the median."""
     spread: float = 1.0
-    """Of this log, as a multiple of the usual."""
+    """Spread of this log relative to the usual spread."""
     tested: int = 0
-    """Conversations among them that an earlier dataset has in its test part."""
+    """Conversations among them that are in a test part already."""
     what: str = "rated replies"
-    """What there can be more of."""
+    """What the user can add more of."""
 
     @property
     def more_replies(self) -> int:
-        """Replies until GAIN is shown; 0 where it is by now."""
+        """Replies needed until GAIN is shown; 0 if there are enough."""
         needed = to_test(self.spread, self.tokens)
         if self._groups >= needed:
             return 0
@@ -68,7 +68,7 @@ class Estimate:
         return f"{begin} to tell a {100 * GAIN:.0f} % gain from chance"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The estimate as plain JSON."""
         return {
             "conversations": self.conversations,
             "replies": self.replies,
@@ -78,8 +78,8 @@ class Estimate:
 
 
 def spread_of(reports: Iterable[Mapping[str, Any]]) -> float:
-    """The spread of a log as a multiple of the usual, by the reports of its evaluations, as `prove.prove` makes
-    them. The usual spread takes part as PRIOR_CONVERSATIONS.
+    """Spread of a log relative to the usual spread, from the reports of its evaluations (see `prove.prove`). The usual
+    spread counts as PRIOR_CONVERSATIONS.
     """
     total, conversations = float(PRIOR_CONVERSATIONS), PRIOR_CONVERSATIONS
     for report in reports:
@@ -95,13 +95,13 @@ def spread_of(reports: Iterable[Mapping[str, Any]]) -> float:
 
 
 def _spread(one: Mapping[str, Any]) -> float:
-    """Standard deviation between conversations, in nats a token, that a bootstrap interval comes from."""
+    """Standard deviation between conversations, in nats a token, derived from a bootstrap interval."""
     width, groups = math.log1p(one["high"]) - math.log1p(one["low"]), int(one["groups"])
     return width / 2 / Z * groups / math.sqrt(groups - 1)
 
 
 def _usual(difference: float, tokens: float) -> float:
-    """The usual spread of a difference between conversations of so many learned tokens, both in nats a token."""
+    """Usual spread of a difference, for conversations with `tokens` learned tokens; both in nats a token."""
     return _slope(tokens) * math.hypot(difference, FLOOR)
 
 
@@ -110,17 +110,17 @@ def _slope(tokens: float) -> float:
 
 
 def to_test(spread: float, tokens: float, gain: float = GAIN) -> int:
-    """Test conversations until a fall of the perplexity by this share is shown."""
+    """Test conversations needed to show a relative fall of the perplexity by `gain`."""
     difference = -math.log1p(-gain)
     return max(FEWEST_TO_TEST, math.ceil((Z * spread * _usual(difference, tokens) / difference) ** 2))
 
 
 def to_judge(tests: int) -> int:
-    """Conversations of which the split puts so many into the test part."""
+    """Conversations needed for a test part of `tests`."""
     return bisect_left(range(MOST_CONVERSATIONS), tests, lo=1, key=size_of_test)
 
 
 def rounded(count: int) -> int:
-    """To as many digits as an estimate is worth: 7, 35, 120, 1,300."""
+    """Round up to a sensible precision: 7, 35, 120, 1,300."""
     step = 1 if count < 10 else 5 if count < 100 else 10 ** (len(str(count)) - 2)
     return -(-count // step) * step

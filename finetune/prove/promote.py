@@ -1,5 +1,5 @@
-"""Whether an adapter may be used from now on, and the swap. What speaks against it is told, and kept where it was
-overruled; what would make every reply fail can't be overruled.
+"""Promote an adapter. Objections are raised, and stored if they are overruled; an adapter that can't be used at all is
+always refused.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from finetune.prove.objections import objections
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """`reasons`: what spoke against it and was overruled."""
+    """A promotion. `reasons`: objections that were overruled."""
 
     adapter: StoredAdapter
     reasons: tuple[str, ...]
@@ -37,23 +37,22 @@ def promote(
     forgetting_limit: float = FORGETTING_LIMIT,
     say: Callable[[Progress], None] = lambda _: None,
 ) -> Promoted:
-    """Use an adapter, named as its run, its folder or its hash, for new replies from now on.
+    """Use an adapter, given by run, folder or hash, for new replies.
 
-    Raises `TrainingRefused` where something speaks against it, or, with `anyway`, where replies couldn't be made with
-    it at all.
+    Raises `TrainingRefused` for objections, unless `anyway`, and for an adapter that can't be used at all.
     """
     adapter = named(db, name)
     say(Advanced("checking the adapter's files and the model's weights"))
     refuse_unusable(paths, adapter)
     reasons = objections(db, adapter, forgetting_limit)
     if reasons and not anyway:
-        raise TrainingRefused(f"{' '.join(reasons)} To use it all the same: `finetune promote {name} --anyway`.")
+        raise TrainingRefused(f"{' '.join(reasons)} To use it regardless: `finetune promote {name} --anyway`.")
     adapters.promote(db, adapter.hash, anyway=bool(reasons), reasons=" ".join(reasons))
     return Promoted(adapter, tuple(reasons))
 
 
 def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
-    """Raise `TrainingRefused` where replies can't be made with the adapter as it is."""
+    """Raise `TrainingRefused` if the adapter's files or its base have changed."""
     if wrong := trouble(paths.adapters / adapter.name, adapter.hash):
         raise TrainingRefused(f"{adapter.name} can't be used: {wrong}")
     base_hash = weights_hash(paths, adapter.model)
@@ -65,8 +64,8 @@ def refuse_unusable(paths: Paths, adapter: StoredAdapter) -> None:
 
 
 def weights_hash(paths: Paths, model: str) -> str:
-    """Of a model as it is now, as each of its replies names it. Raises a `ModelError`."""
+    """SHA-256 of a model's weights now, as its replies report it. Raises `ModelError`."""
     found = catalogue.find(paths, model)
     if isinstance(found, Remote):
-        raise TrainingRefused(f"{model} runs on another server, which can't be given an adapter.")
+        raise TrainingRefused(f"{model} runs on another server, which can't use this adapter.")
     return weight_files.sha256(model_folder.ready(found.folder, lambda _: None))

@@ -16,9 +16,9 @@ from assistant.store import adapters as registry
 from assistant.store import datasets, runs
 from assistant.store.runs import Run
 from finetune.config import TrainConfig
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.progress import Advanced, Ended, Progress
-from finetune.prove.measure import Measure, perplexity
+from finetune.prove.paired import Measure, perplexity
 from finetune.run_folder import RunFolder, only_training
 from finetune.teach import corrections, decide, loop, material
 from finetune.teach.alike import is_right, is_same
@@ -123,10 +123,10 @@ def _done(
         return None
     say(Advanced("asking again"))
     best = RunFolder(paths, run.name).create().best
-    adapters.save(session.model, best)
+    trainable.save(session.model, best)
     after = session.look(plan.lesson, plan.checked, best)
     general = _general(session, before, after)
-    hash_ = adapters.keep(best, paths.adapters / run.name)
+    hash_ = trainable.keep(best, paths.adapters / run.name)
     seconds = time.monotonic() - began_s
     found = _outcome(run, hash_, plan, learned, before, after, general.difference, seconds)
     dataset = datasets.by_id(db, run.dataset_id)

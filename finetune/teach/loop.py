@@ -16,9 +16,9 @@ import torch
 from assistant.errors import TrainingError
 from finetune.data import pack
 from finetune.data.pack import Block
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import batch
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.plan import BLOCK_TOKENS
 from finetune.progress import Progress, Stepped
 from finetune.teach.material import Material, Step
@@ -63,7 +63,7 @@ def learn(
     stop_wanted: Callable[[], bool],
 ) -> Learned | None:
     """Train what requires gradients; None where it was stopped. Raises `TrainingError` for a loss that is no number."""
-    parameters = list(adapters.trained(trainee.model).values())
+    parameters = list(trainable.trained(trainee.model).values())
     optimizer = torch.optim.AdamW(parameters, lr=pace.learning_rate, weight_decay=0.0)
     steps, enough, began_s = pace.steps * material.rounds, 0, time.monotonic()
     trainee.train()

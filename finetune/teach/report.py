@@ -4,7 +4,7 @@ from typing import Any
 
 from assistant.store.datasets import Dataset
 from finetune.config import FORGETTING_LIMIT
-from finetune.prove.measure import Measure, share
+from finetune.prove.paired import Measure, share
 from finetune.teach.alike import is_right
 from finetune.teach.lesson import Lesson
 from finetune.teach.outcome import Outcome

@@ -16,9 +16,9 @@ from finetune.config import TrainConfig
 from finetune.data import forgetting, pack
 from finetune.data.tokens import Row
 from finetune.lineage.distill import softened
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.both import Sums, sums_of
-from finetune.network.model import Trainee, device_of, precision_of
+from finetune.network.trainee import Trainee, device_of, precision_of
 from finetune.plan import BLOCK_TOKENS
 from finetune.run_folder import lower_priority
 from finetune.teach import frames, material
@@ -74,7 +74,7 @@ class Session:
         torch.manual_seed(config.seed)  # what a new adapter begins with
         model = lesson.base.load(precision_of(config.precision, device), device)
         start = paths.adapters / lesson.start.adapter if lesson.start else None
-        model = adapters.prepare(model, config, 1, lesson.model, start=start)
+        model = trainable.prepare(model, config, 1, lesson.model, start=start)
         return cls(lesson.base, model, device, start, lesson.like_base)
 
     @cached_property

@@ -1,1 +1,1 @@
-"""The training: its plan, its steps, its checkpoints, and what stays of it."""
+"""Training: setup, loop, checkpoints, and saving the adapter."""

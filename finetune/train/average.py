@@ -1,7 +1,7 @@
-"""The average of an adapter's weights before and after a training, where the training alone would lose too much.
+"""Interpolate an adapter's weights between before and after a training, if the training loses too much.
 
-Weights on the way between both lose less of the old than they give up of the new (Wortsman et al. 2022,
-arXiv:2109.01903). How far to go is found on the validation parts of the datasets behind the adapter.
+Weights in between lose less of the old skills than they give up of the new ones (Wortsman et al. 2022,
+arXiv:2109.01903). The share is chosen on the validation parts of the datasets behind the adapter.
 """
 
 import math
@@ -17,29 +17,29 @@ from sqlite_utils import Database
 from assistant.adapters.folder import WEIGHTS
 from finetune.data.tokens import Row, Tokenizer
 from finetune.lineage.lineage import Start
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.both import sums_of
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.prove import earlier
 
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.2)
-"""Of the weights after the training, tried one after the other."""
+"""Shares of the trained weights, in the order they are tried."""
 MOST_LOST = 0.004
-"""Nats per token of any earlier dataset: less than half of what `finetune promote` refuses (`FORGETTING_LIMIT`). With
-0.0075 a corpus that had gained 0.154 nats kept 93 % of that after the next training."""
+"""Largest loss on any earlier dataset, in nats a token: less than half of what `finetune promote` refuses
+(`FORGETTING_LIMIT`). With 0.0075 a corpus that had gained 0.154 nats kept 93 % of that after the next training."""
 MOST_TOKENS = 4_000
-"""Of the validation parts behind the adapter together, and of the new one."""
+"""Tokens of all validation parts behind the adapter, and of the new one."""
 
 
 def validation_parts(db: Database, start: Start, tokenizer: Tokenizer, seed: int) -> list[Sequence[Sequence[Row]]]:
-    """Samples of the validation parts behind an adapter. Only of replies: their likelihood is what is compared."""
+    """Samples of the validation parts behind an adapter; only of kind supervised, as likelihoods are compared."""
     behind = [one for one in start.behind(db)[0] if one.kind == "supervised"]
     most = MOST_TOKENS // max(1, len(behind))
     parts = (earlier.part(db, one, tokenizer, most, seed, "validation").test.items for one in behind)
     return [items for items in parts if any(items)]
 
 
-def settle(
+def interpolate(
     model: Any,
     before: Path,
     after: Path,
@@ -47,10 +47,10 @@ def settle(
     earlier_parts: Sequence[Sequence[Sequence[Row]]],
     device: torch.device,
 ) -> float:
-    """The share of `after` with which `new` is likeliest while no earlier part loses more than `MOST_LOST`; the average
-    is written to `after`. `new` and the others are validation parts.
+    """The share of the trained weights with the lowest loss on `new`, among those that lose at most `MOST_LOST` on each
+    earlier part; the interpolated adapter is written to `after`. `new` and the earlier parts are validation parts.
 
-    `model`: PEFT's, of the same ranks and targets, whose weights are overwritten.
+    `model`: PEFT's, with the same ranks and targets; its weights are overwritten.
     """
     old, trained = (load_file(folder / WEIGHTS) for folder in (before, after))
     trainee = Trainee(model).eval()
@@ -75,11 +75,11 @@ def settle(
         best, least = share, nats
     if best < 1:
         put(best)
-        adapters.save(model, after)
+        trainable.save(model, after)
     return best
 
 
 def _nats(trainee: Trainee, items: Sequence[Sequence[Row]], device: torch.device) -> float:
-    """Per token; 0 where there is none."""
+    """Loss in nats for each supervised token; 0 without tokens."""
     tokens = sum(row.supervised for rows in items for row in rows) or 1
     return -sum(map(sum, sums_of(trainee, items, device))) / tokens

@@ -1,9 +1,9 @@
-"""A training's state on disk: written whole or not at all, read back bit for bit, never pickle.
+"""Checkpoints of a training: written atomically, restored bitwise, without pickle.
 
     checkpoints/step-000120/state.safetensors   trained parameters and the optimiser's tensors
-                            state.json          everything else, and that the folder is whole
+                            state.json          step and figures
 
-A new checkpoint is complete, and on the disk, before an older one goes.
+A new checkpoint is complete and synced before an older one is deleted.
 """
 
 import json
@@ -23,12 +23,12 @@ from finetune.whole_folder import whole_folder
 
 TENSORS, TABLE = "state.safetensors", "state.json"
 KEPT = 2
-"""Checkpoints that stay: the previous one too, in case the last write was lost."""
+"""Checkpoints to keep; the previous checkpoint is kept in case the last write was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`parameters` by name, `optimizer` as `optimizer_state` gives it, `figures`: plain JSON."""
+    """`parameters` by name, `optimizer` as `optimizer_state` returns it, `figures`: plain JSON."""
 
     step: int
     parameters: Mapping[str, Tensor]
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write it into `folder`. Raises `TrainingError` where that fails: what was there before is still whole."""
+    """Write a checkpoint into `folder`. Raises `TrainingError` on failure; earlier checkpoints are unchanged then."""
     target = folder / f"step-{checkpoint.step:09d}"
     tensors = {f"parameter {name}": one for name, one in checkpoint.parameters.items()}
     tensors |= {f"optimizer {name}": one for name, one in checkpoint.optimizer.items()}
@@ -51,7 +51,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The last one that is whole; None where there is none."""
+    """The last readable checkpoint; None without one."""
     for one in reversed(_all(folder)):
         with suppress(OSError, ValueError, KeyError, SafetensorError):
             table = json.loads((one / TABLE).read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors of an optimiser, named by the number of their parameter."""
+    """An optimiser's tensors, named by parameter index and state name."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number} {name}": value if torch.is_tensor(value) else torch.tensor(value)
@@ -76,7 +76,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def set_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser of the same parameters the state that another one had."""
+    """Restore the tensors of `optimizer_state` into an optimiser of the same parameters."""
     table = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

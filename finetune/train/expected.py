@@ -1,6 +1,6 @@
-"""What a training will take, estimated before torch is loaded, and what of it can be refused by then.
+"""Estimate a training before torch is loaded, and refuse what is already known to fail.
 
-The plan follows when the model is loaded and a step was measured. Loads no torch.
+The plan follows after the model is loaded and a step was measured. Loads no torch.
 """
 
 import math
@@ -23,20 +23,20 @@ from finetune.progress import Expected
 from finetune.run_folder import only_training
 
 PASSES = 4
-"""Floating-point operations for each frozen parameter and token: forward, and back through the activations."""
+"""Floating-point operations for each frozen parameter and token: forward, and backward through the activations."""
 OF_PRODUCTS = 0.4
 """Share of the speed of matrix products that a training reaches."""
 CHARACTERS_A_TOKEN = 5
-"""Of an example as it is stored, where a dataset doesn't say how many tokens it has."""
+"""Characters of a stored example for each token, for datasets without token statistics."""
 LEAST_BYTES = 2
-"""Of each parameter, in bfloat16."""
+"""Bytes of each parameter in bfloat16."""
 
 
 def expected(db: Database, paths: Paths, dataset_name: str, model: str, config: TrainConfig) -> Expected:
-    """About what a training takes, by the dataset's own figures and what is known of this machine.
+    """Estimated size and duration of a training, by the dataset's statistics and this machine's known speed.
 
-    Raises `TrainingRefused` where another training goes on, nothing can be learned, the model can't be trained, its
-    weights alone are more than the memory; `StoreError` for no such dataset.
+    Raises `TrainingRefused` if another training is running, nothing can be learned, the model can't be trained, or its
+    weights alone exceed the memory; `StoreError` if there is no such dataset.
     """
     with only_training(paths):
         pass
@@ -52,14 +52,14 @@ def expected(db: Database, paths: Paths, dataset_name: str, model: str, config: 
     if speed and config.budget_minutes:
         try:
             shape = plan.within_budget(shape, Measured(speed, 1.0), config)
-        except TrainingRefused:  # only a speed that was measured now refuses
+        except TrainingRefused:  # decided only by a measured speed
             shape = replace(shape, steps=1)
     seconds = (1 + plan.LOOK_SHARE) * shape.steps * shape.tokens_per_step / speed if speed else None
     return Expected(counts["train"], shape.steps * shape.tokens_per_step, shape.steps, seconds)
 
 
 def _tokens(db: Database, dataset: Dataset) -> float:
-    """About how many tokens the training part has."""
+    """Estimated tokens of the training part."""
     counted, parts = dataset.statistics.get("tokens"), dataset.statistics.get("examples", {})
     if counted and parts:
         return float(counted * parts["train"] / sum(parts.values()))
@@ -70,7 +70,7 @@ def refuse_empty(dataset: Dataset, examples: int) -> None:
     """Raise `TrainingRefused` for a dataset without examples in its training part."""
     if not examples:
         raise TrainingRefused(
-            f"The dataset {dataset.name} has nothing in its training part for this model. Make it anew with "
+            f"The dataset {dataset.name} has nothing in its training part for this model. Make it again with "
             "`finetune data`, from more conversations."
         )
 
@@ -86,8 +86,8 @@ def _refuse_too_large(parameters: int) -> None:
 
 
 def _speed(db: Database, model: str, config: TrainConfig, parameters: int) -> float:
-    """Tokens a second: as in the last training of this model with this method, else by this CPU's products; 0: not
-    known.
+    """Tokens a second: as in the last training of this model with this method, else by the speed of this CPU's matrix
+    products; 0: unknown.
     """
     like = (one for one in runs.every(db) if one.model == model and one.config["settings"]["method"] == config.method)
     for run in like:

@@ -1,4 +1,4 @@
-"""What a training takes, before it begins: refused with a sentence that says what would fit."""
+"""Estimate a training's memory, and refuse it with advice if it doesn't fit."""
 
 import contextlib
 import resource
@@ -12,20 +12,20 @@ from finetune.base import Base
 from finetune.config import TrainConfig
 from finetune.network import llama
 from finetune.network.head import AT_ONCE
-from finetune.network.model import precision_of
+from finetune.network.trainee import precision_of
 from finetune.plan import Shape
 
 PROGRAM_BYTES = 700_000_000
-"""torch, transformers and what they load; measured with torch 2.13 and transformers 5.17 on Linux."""
+"""Memory of torch, transformers and their dependencies; measured with torch 2.13 and transformers 5.17 on Linux."""
 
 HEAP = 1.45
-"""What the C library's heap takes for activations, over what they are: batches are of different sizes."""
+"""Heap memory for each byte of activations: batches of different sizes fragment the C library's heap."""
 LEAST_TOKENS = 512
-"""Of a forward pass that is advised where the memory is short."""
+"""Tokens of a forward pass to suggest if memory is short."""
 
 
 def expected_bytes(base: Base, config: TrainConfig, shape: Shape, device: torch.device) -> int:
-    """Weights, gradients, the optimiser's moments, and what one forward pass keeps for the backward pass."""
+    """Estimated bytes of weights, gradients, optimiser state, and the activations of one forward pass."""
     text = base.config.get_text_config(decoder=True)
     number = precision_of(config.precision, device).itemsize
     width, layers = int(text.hidden_size), int(text.num_hidden_layers)
@@ -38,7 +38,7 @@ def expected_bytes(base: Base, config: TrainConfig, shape: Shape, device: torch.
         weights = base.parameters * number + 16 * config.rank * layers * (8 * width + 3 * inner)
     if llama.computes(base.config, config):
         layer = HEAP * number * (3 * width + heads + 2 * inner)
-    else:  # transformers' layers, and PEFT's in float32
+    else:  # transformers' layers, with PEFT's activations in float32
         layer = 4 * (12 * width + 8 * inner) * (1 if config.changes_base else 2)
     kept = number * width * layers + layer if config.checkpointing else layers * layer
     passing = number * (6 * inner + 6 * width)
@@ -48,7 +48,7 @@ def expected_bytes(base: Base, config: TrainConfig, shape: Shape, device: torch.
 
 
 def refuse_too_large(base: Base, config: TrainConfig, shape: Shape, device: torch.device) -> None:
-    """Raise `TrainingRefused` where the free memory can't hold it."""
+    """Raise `TrainingRefused` if the free memory is too small."""
     needed, free = expected_bytes(base, config, shape, device), placement.free_bytes(device)
     if needed <= free:
         return
@@ -66,10 +66,10 @@ def refuse_too_large(base: Base, config: TrainConfig, shape: Shape, device: torc
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that this process has taken so far."""
+    """Peak memory of this process so far, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    with contextlib.suppress(OSError, StopIteration):  # getrusage counts what the parent took before this program began
+    with contextlib.suppress(OSError, StopIteration):  # getrusage would include the parent's memory before exec
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

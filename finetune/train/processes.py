@@ -1,4 +1,4 @@
-"""One training in several processes, as `accelerate launch` or `torchrun` start them: who writes, and what all know."""
+"""Training in several processes, started by `accelerate launch` or `torchrun`: the main process and broadcasts."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def is_main(cpu: bool) -> bool:
-    """Whether this is the process that writes; alone it always is."""
+    """Whether this is the main process, which writes; true for a single process."""
     return bool(PartialState(cpu=cpu).is_main_process)
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` gives in the main process, told to all."""
+    """The value of `make` in the main process, broadcast to all."""
     state = PartialState()
     told = [make() if state.is_main_process else None]
     if state.num_processes > 1:

@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C or by the system."""
+"""Requests to stop, by Ctrl-C or the system."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or the system asked the process to end; a second Ctrl-C ends it at once."""
+    """A function that returns whether SIGINT or SIGTERM was received; a second Ctrl-C raises `KeyboardInterrupt`."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -1,6 +1,6 @@
-"""The course of a training for other programs that draw it, TensorBoard and W&B, by accelerate's trackers.
+"""Send a training's curves to TensorBoard and W&B, by accelerate's trackers.
 
-Their packages are imported only where they were asked for.
+Their packages are imported only when used.
 """
 
 import os
@@ -15,35 +15,35 @@ from finetune.progress import Progress, Stepped, Validated, figures_of
 from finetune.run_folder import RunFolder
 
 PROJECT = "finetune"
-"""What W&B files runs under."""
+"""W&B project."""
 EXTRAS = {"tensorboard": "trackers", "wandb": "wandb"}
-"""The extra of our package that each comes with."""
+"""Extra of this package that installs each tracker."""
 
 
 def refuse_missing(config: TrainConfig) -> None:
-    """Raise `TrainingRefused` where the package of a tracker isn't there."""
+    """Raise `TrainingRefused` if a tracker's package isn't installed."""
     missing = [name for name in config.trackers if not _is_installed(name)]
     if missing:
         extras = ",".join(EXTRAS[name] for name in missing)
         raise TrainingRefused(
-            f"--trackers {','.join(missing)} takes a package that isn't installed. "
+            f"--trackers {','.join(missing)} needs a package that isn't installed. "
             f"Run pip install 'assistant-loop[{extras}]', or train without it."
         )
 
 
 def _is_installed(name: str) -> bool:
     spec = find_spec(name)
-    return spec is not None and spec.origin is not None  # none: a folder of that name, as W&B leaves where it was used
+    return spec is not None and spec.origin is not None  # no origin: a folder of that name, as W&B creates
 
 
 class Trackers:
-    """What one run is written to, by the one process that writes."""
+    """The started trackers of a run, in the main process."""
 
     def __init__(self) -> None:
         self._started: list[Any] = []
 
     def log(self, progress: Progress) -> None:
-        """Write what is a curve; nothing before they are started."""
+        """Send steps and validation losses to the trackers; no-op before they are started."""
         if isinstance(progress, Stepped | Validated):
             for one in self._started:
                 one.log(figures_of(progress), step=progress.step)
@@ -52,10 +52,10 @@ class Trackers:
     def started(
         self, names: Sequence[str], folder: RunFolder, run: str, step: int, settings: Mapping[str, Any]
     ) -> Iterator[None]:
-        """Files in the run's folder, closed at the end.
+        """Start the trackers, with files in the run's folder; finish them at the end of the block.
 
-        `step`: the last one done, 0 of a run that begins. What a killed process wrote of later steps is drawn no more.
-        `settings`: what the run was begun with, written once.
+        `step`: last finished step, 0 for a new run; a killed process's later points are purged. `settings`: stored
+        once, for a new run.
         """
         with ExitStack() as stack:
             for name in names:
@@ -79,7 +79,7 @@ def _tracker(name: str, folder: RunFolder, run: str, step: int) -> Any:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of one level, its values numbers and texts alone, as TensorBoard wants them."""
+    """Flattened settings with numbers and strings only, as TensorBoard needs them."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

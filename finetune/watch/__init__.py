@@ -1,1 +1,1 @@
-"""Watching the log: what is new, whether the model does worse on it, and training when nobody uses the machine."""
+"""Watch the log: new conversations, drift, and training while the machine is idle."""

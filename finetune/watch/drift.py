@@ -1,6 +1,4 @@
-"""Whether a model does worse on what is said now than on what it was tested with: loss on new conversations beside loss
-on the frozen test part, neither of which it has learned from.
-"""
+"""Drift: the model's loss on new conversations compared with its loss on the frozen test part; neither was learned."""
 
 import math
 from collections.abc import Sequence
@@ -17,18 +15,18 @@ from finetune.base import Base
 from finetune.data.example import Example, Kind
 from finetune.data.tokens import Row, Tokenizer
 from finetune.network.both import Both, Sums, sums_of
-from finetune.network.model import Trainee, device_of, precision_of
-from finetune.prove.on_test import rows_of_test
-from finetune.watch.fresh import Fresh
+from finetune.network.trainee import Trainee, device_of, precision_of
+from finetune.prove.measures import rows_of_test
+from finetune.watch.new_in_log import NewInLog
 from finetune.watch.two_samples import Change, Sample, change
 
 MOST = 200
-"""Examples that are measured on either side: of the new ones the newest."""
+"""Most examples measured on either side; of new ones the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """`loss`: nats for each learned token. `gain`: how many the adapter has less than its base; None without one."""
+    """`loss`: nats for each supervised token. `gain`: the base's loss minus the adapter's; None without an adapter."""
 
     loss: Change
     gain: Change | None
@@ -37,11 +35,11 @@ class Drift:
 
     @property
     def rise(self) -> tuple[float, float, float]:
-        """Of the perplexity, relative: (as measured, low, high)."""
+        """Relative rise of the perplexity: (measured, low, high)."""
         return math.expm1(self.loss.difference), math.expm1(self.loss.low), math.expm1(self.loss.high)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON, the perplexities too."""
+        """The drift as plain JSON, with perplexities."""
         rise, low, high = self.rise
         return {
             "perplexity": {"test": math.exp(self.loss.kept), "new": math.exp(self.loss.new)},
@@ -57,14 +55,14 @@ def drift(
     adapter: Path | None,
     kind: Kind,
     test: Sequence[StoredExample],
-    fresh: Fresh,
+    fresh: NewInLog,
     *,
     precision: str = "auto",
     block_tokens: int = 0,
     seed: int = 0,
 ) -> Drift:
-    """Of the adapter in that folder, or of the base alone. Raises `TrainingRefused` where there is nothing to compare,
-    or where the adapter doesn't fit.
+    """Drift of the adapter in that folder, or of the base. Raises `TrainingRefused` if there is nothing to compare or
+    the adapter doesn't fit.
     """
     tokenizer = base.tokenizer_of_rows(block_tokens)
     examples = [Example.from_json(one.body) for one in test[-MOST:]]
@@ -92,11 +90,11 @@ class _Side:
 
 
 def _side(kind: Kind, examples: Sequence[Example], groups: Sequence[int], tokenizer: Tokenizer) -> _Side:
-    """What is good to say of each example, by the very masks of a training; of those alone that fit the context."""
+    """Rows of the good reply of each example that fits the context, with the loss mask of a training."""
     good = [place for place, one in enumerate(examples) if one.good]
     rows = rows_of_test(kind, [examples[place] for place in good], tokenizer).items
     found = [(place, some) for place, some in zip(good, rows, strict=True) if some]
-    # The first row is of the chosen reply, or of the right class.
+    # The first row is that of the chosen reply, or of the right class.
     items = [some if kind == "supervised" else some[:1] for _, some in found]
     return _Side(items, [groups[place] for place, _ in found])
 
@@ -104,18 +102,18 @@ def _side(kind: Kind, examples: Sequence[Example], groups: Sequence[int], tokeni
 def _nats(
     base: Base, adapter: Path | None, items: Sequence[Sequence[Row]], precision: str
 ) -> tuple[list[float], list[float]]:
-    """Negative log-likelihood of each item under (the base, the model in use); of the base none where it is in use."""
+    """Negative log-likelihood of each item: (under the base, under the model in use); the first may be empty."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     device = device_of()
     dtype = precision_of(precision, device)
     if (needed := dtype.itemsize * base.parameters) > (free := placement.free_bytes(device)):
-        raise TrainingRefused(f"Drift can't be measured: it takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.")
+        raise TrainingRefused(f"Drift can't be measured: it needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.")
     if adapter is not None:
         sums = Both.load(base, adapter, precision).sums(items)
-        return _each(sums[0]), _each(sums[1])
-    return [], _each(sums_of(Trainee(base.load(dtype, device).eval()), items, device))
+        return _negated(sums[0]), _negated(sums[1])
+    return [], _negated(sums_of(Trainee(base.load(dtype, device).eval()), items, device))
 
 
-def _each(sums: Sums) -> list[float]:
+def _negated(sums: Sums) -> list[float]:
     return [-sum(one) for one in sums]

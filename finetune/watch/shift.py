@@ -1,7 +1,7 @@
-"""Whether people talk of other things than what was learned from: in other words, and about other topics.
+"""Shift: whether new conversations use other words, or are about other topics, than the dataset.
 
-Words are what stands between spaces and punctuation, and of Chinese and Japanese, which has no spaces, each two
-neighbouring characters: most words there have two, and hardly any single character is new.
+Words are separated by spaces and punctuation; in Chinese and Japanese, which have no spaces, each pair of neighbouring
+characters counts as a word: most words there have two characters, and hardly any single character is new.
 """
 
 import re
@@ -23,23 +23,23 @@ from assistant.store.vectors import Vectors, file_of
 from assistant.store.words import CJK, CJK_RUN
 from finetune.data.dataset import CANARY, REPLAY, text_of
 from finetune.data.split import words_of
-from finetune.watch.fresh import LOG, Fresh
+from finetune.watch.new_in_log import LOG, NewInLog
 from finetune.watch.two_samples import Change, Distance, Sample, change, distance
 
 TOLD_WORDS = 8
-"""New words that are told, those of most conversations first."""
+"""Most new words to list, the most frequent first."""
 COMMON = 2
-"""Conversations that say a new word before it is told."""
+"""Fewest conversations that use a new word for it to be listed."""
 
 _WORD = re.compile(f"[{CJK}]+|[^\\W_{CJK}]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """`unknown`: share of words that the training part never says, beside that of the parts kept apart.
+    """`unknown`: share of words that don't occur in the training part, compared with that of the held-out parts.
 
-    `words`: Jensen-Shannon divergence in bits of what is new from the whole dataset. `topics`: one less the cosine of
-    the mean meanings; None where search by meaning has not seen both.
+    `words`: Jensen-Shannon divergence of new conversations from the dataset, in bits. `topics`: one minus the cosine of
+    the mean embeddings; None if either side isn't in the index of search by meaning.
     """
 
     unknown: Change | None
@@ -49,7 +49,7 @@ class Shift:
 
     @property
     def shown(self) -> bool:
-        """Whether any of them shows that what is new is other than what was learned."""
+        """Whether any figure shows that new conversations differ."""
         return (
             (self.unknown is not None and self.unknown.verdict == "higher")
             or (self.words is not None and self.words.verdict == "other")
@@ -57,14 +57,14 @@ class Shift:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The shift as plain JSON."""
         parts = {"unknown": self.unknown, "words": self.words, "topics": self.topics}
         told = {name: None if one is None else one.as_json() for name, one in parts.items()}
         return {**told, "new_words": list(self.new_words), "shown": self.shown}
 
 
-def shift(db: Database, held: Sequence[StoredExample], fresh: Fresh, seed: int = 0) -> Shift:
-    """What is new in the log beside a dataset, of which general text that was mixed in and canaries don't count."""
+def shift(db: Database, held: Sequence[StoredExample], fresh: NewInLog, seed: int = 0) -> Shift:
+    """Compare new conversations with a dataset, without its replayed text and canaries."""
     said = [one for one in held if one.conversation not in (REPLAY, CANARY)]
     kept = [(one.group_id, words(text_of(one)), one.split != "train") for one in said]
     texts = [one.said or words_of(one.example) for one in fresh.candidates]
@@ -79,7 +79,7 @@ def shift(db: Database, held: Sequence[StoredExample], fresh: Fresh, seed: int =
 
 
 def words(text: str) -> Counter[str]:
-    """The words of a text, in lower case and plain width, with how often each is there."""
+    """Word counts of a text, in lower case and NFKC form."""
     return Counter(_words(text))
 
 
@@ -92,7 +92,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 _Said = Sequence[tuple[int, Counter[str]]]
-"""The words of each example, with the number of its group."""
+"""(group number, word counts) of each example."""
 
 
 def _unknown(apart: _Said, new: _Said, vocabulary: set[str], seed: int) -> Change | None:
@@ -112,7 +112,7 @@ def _divergence(known: _Said, new: _Said, seed: int) -> Distance | None:
     sides = [_by_group(known), _by_group(new)]
     if not all(sides):
         return None
-    # The fewer words, the farther off by chance: so that of each conversation no more count than of a usual one.
+    # Small samples diverge more by chance: so at most the median number of words counts for each conversation.
     usual = min(int(np.median([one.total() for one in side])) for side in sides)
     drawn = np.random.default_rng(seed)
     groups = [_some(one, usual, drawn) for side in sides for one in side]
@@ -138,7 +138,7 @@ def _by_group(said: _Said) -> list[Counter[str]]:
 
 
 def _some(counted: Counter[str], most: int, drawn: np.random.Generator) -> Counter[str]:
-    """At most so many of the words, drawn without putting back."""
+    """At most `most` of the words, drawn without replacement."""
     if counted.total() <= most:
         return counted
     taken = drawn.multivariate_hypergeometric(list(counted.values()), most)
@@ -146,15 +146,15 @@ def _some(counted: Counter[str], most: int, drawn: np.random.Generator) -> Count
 
 
 def _new_words(new: _Said, known: set[str]) -> list[str]:
-    """Those that several conversations say and no example of the dataset."""
+    """Words that several conversations use and no example of the dataset."""
     saying = Counter(word for some in _by_group(new) for word in some if word not in known)
     return [word for word, count in saying.most_common(TOLD_WORDS) if count >= COMMON and not word.isdecimal()]
 
 
-# -- meaning ------------------------------------------------------------------------------------------------------
+# -- topics -------------------------------------------------------------------------------------------------------
 
 
-def _topics(db: Database, known: Sequence[StoredExample], fresh: Fresh, seed: int) -> Distance | None:
+def _topics(db: Database, known: Sequence[StoredExample], fresh: NewInLog, seed: int) -> Distance | None:
     file = file_of(db)
     if file is None or not file.exists():
         return None
@@ -174,7 +174,7 @@ def _topics(db: Database, known: Sequence[StoredExample], fresh: Fresh, seed: in
 
 
 def _means(db: Database, vectors: Vectors, group_of: Mapping[str, int]) -> NDArray[np.float64]:
-    """(groups, numbers): the mean direction of what each group of conversations says, where that is known."""
+    """Mean unit embeddings (groups, D) of the messages of each group that has any."""
     owner = dict[int, int]()
     for conversation, group in group_of.items():
         if conversation.startswith(LOG):

@@ -1,6 +1,4 @@
-"""How a model stands to its log: what it hasn't learned from yet, whether that is harder for it or about other things,
-and whether to train again.
-"""
+"""Status of a model and its log: what it hasn't learned yet, drift and shift, and advice on training again."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +23,7 @@ from finetune.prove import enough
 from finetune.prove.objections import objections
 from finetune.prove.power import Estimate
 from finetune.watch.advice import FEWEST_TO_TRAIN, Advice, Findings, advice
-from finetune.watch.fresh import Fresh, fresh
+from finetune.watch.new_in_log import NewInLog, fresh
 from finetune.watch.shift import Shift, shift
 from finetune.watch.two_samples import FEWEST_GROUPS
 from prompts.template import Template
@@ -35,30 +33,30 @@ if TYPE_CHECKING:
     from finetune.watch.drift import Drift
 
 BUDGET_MINUTES = 10
-"""Of the training that is advised."""
+"""Minutes of the training that is advised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`dataset`: what the adapter in use learned from; without one the newest there is, only to compare with."""
+    """`dataset`: that of the adapter in use; without an adapter the newest, for comparison only."""
 
     model: str
     adapter: StoredAdapter | None
     dataset: Dataset | None
-    fresh: Fresh
+    fresh: NewInLog
     drift: "Drift | None"
     no_drift: str
-    """Why there is none, in a sentence."""
+    """Why drift wasn't measured, as a sentence."""
     shift: Shift | None
     advice: Advice
     estimate: Estimate | None
-    """What a dataset of the whole log, made like this one, can show; None for a kind that perplexity doesn't decide."""
+    """What a dataset of the whole log, made like this one, can show; None for kinds that perplexity doesn't decide."""
     next_dataset: str = ""
-    """Name for the dataset of a next training; empty where there is too little to train on, or what was trained waits
-    to be proved."""
+    """Name for the dataset of the next training; empty if there is too little to train on, or a trained run waits to be
+    proved."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The status as plain JSON."""
         adapter, dataset = self.adapter, self.dataset
         return {
             "model": self.model,
@@ -86,8 +84,8 @@ def status(
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Status:
-    """Look at the log. `redactor` is asked for where the dataset has placeholders for personal data; `options` are put
-    to the commands that are advised. Raises `TemplateUnknown` where the template that the dataset asks with is gone.
+    """Examine the log. `redactor` is called if the dataset has placeholders for personal data; `options` are added to
+    the advised commands. Raises `TemplateUnknown` if the dataset's template was deleted.
     """
     used = adapters.in_use(db, model)
     learned = _learned_from(db, used)
@@ -120,7 +118,7 @@ def status(
         adapter=used.name if used else "",
     )
     name = _free_name(db, beside)
-    told = advice(found, _again(name, beside, options))
+    told = advice(found, _commands(name, beside, options))
     trainable = told.commands and told.action != "prove"
     return Status(model, used, beside, new, drifted, why, shifted, told, shows, name if trainable else "")
 
@@ -136,14 +134,14 @@ def _drift(
     model: str,
     used: StoredAdapter | None,
     beside: Dataset | None,
-    apart: Fresh,
+    apart: NewInLog,
     seed: int,
     say: Callable[[str], None],
 ) -> "Drift":
     if beside is None:
         raise TrainingRefused("There is no dataset with a test part to compare with.")
     if apart.conversations < FEWEST_GROUPS:
-        raise TrainingRefused(f"It takes {FEWEST_GROUPS} new conversations to show any.")
+        raise TrainingRefused(f"Measuring it needs {FEWEST_GROUPS} new conversations.")
     test: Sequence[StoredExample] = list(datasets.examples(db, beside.id, "test"))
     if not test:
         raise TrainingRefused(f"{beside.name} has no test part to compare with.")
@@ -171,9 +169,9 @@ def _drift(
     )
 
 
-def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -> Run | None:
-    """The newest run that is newer than what is in use, learned from nearly all that is new, was never in use itself,
-    and has nothing against it.
+def _waiting(db: Database, model: str, used: StoredAdapter | None, new: NewInLog) -> Run | None:
+    """The newest run, if it is newer than the adapter in use, learned nearly all new conversations, was never in use,
+    and has no objections against it.
     """
     in_use = runs.find(db, used.name) if used else None
     tried = {one.adapter_hash for one in adapters.history(db, model)}
@@ -191,7 +189,7 @@ def _waiting(db: Database, model: str, used: StoredAdapter | None, new: Fresh) -
     return newest if len(left) < FEWEST_TO_TRAIN else None
 
 
-def _again(name: str, beside: Dataset | None, options: str) -> list[str]:
+def _commands(name: str, beside: Dataset | None, options: str) -> list[str]:
     like = f" --like {quote(beside.name)}" if beside else ""
     run = quote(f"{name}-1")
     return [
@@ -203,7 +201,7 @@ def _again(name: str, beside: Dataset | None, options: str) -> list[str]:
 
 
 def _free_name(db: Database, beside: Dataset | None) -> str:
-    """For a dataset that follows on another: its name with the next free number."""
+    """An unused name for the next dataset: the name of `beside` with the next number."""
     stem = re.sub(r"-\d+$", "", beside.name) if beside else "log"
     taken = {one.name for one in datasets.every(db)} | {re.sub(r"-\d+$", "", one.name) for one in runs.every(db)}
     names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))

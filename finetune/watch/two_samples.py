@@ -1,8 +1,8 @@
-"""A mean of what is new beside the same mean of what was kept apart, and how far chance alone would take such figures.
+"""Two-sample tests: compare a mean, or a distance, of new conversations with held-out ones, against chance.
 
-Neither is said to differ where it isn't shown: intervals are 95 % percentile bootstrap (Efron 1979), each side drawn by
-itself and whole groups at a time; and a distance, which is above zero for any two samples, is held against those that
-come of dealing the same groups out at random (a permutation test).
+A difference is reported only if it is shown: intervals are 95 % percentile bootstrap (Efron 1979), each side resampled
+separately by groups; a distance, which is positive for any two samples, is compared with those of random assignments of
+the same groups (a permutation test).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.prove.measure import by_group, interval, resampled
+from finetune.prove.paired import by_group, interval, resampled
 
 FEWEST_GROUPS = 10
-"""On either side. With fewer the interval is too narrow to be believed."""
+"""Fewest groups on either side: with fewer the interval would be too narrow."""
 DEALS = 499
-"""Of the groups, at random; the least share that can be shown is one in 500."""
+"""Random permutations of the groups; the smallest share that can result is one in 500."""
 RARE = 0.01
-"""A distance that chance reaches less often than this is no chance: stricter than one figure alone would need."""
+"""Largest share of permutations with as large a distance: stricter than 0.05, as several figures are tested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Items with a sum and a weight each, such as nats and tokens. Those with like `groups` are drawn together."""
+    """Items with a sum and a weight each, such as nats and tokens. Items of a group are resampled together."""
 
     sums: Sequence[float]
     weights: Sequence[float]
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Sum over weight of both sides, and the interval of what is new less what was kept apart."""
+    """Mean (sum over weight) of both sides, and the interval of new minus kept."""
 
     kept: float
     new: float
@@ -45,18 +45,18 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """`higher`, `lower`, `unclear`, or `too few` to say."""
+        """`higher`, `lower`, `unclear`, or `too few` (groups)."""
         if min(self.kept_groups, self.new_groups) < FEWEST_GROUPS:
             return "too few"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON, with the verdict."""
+        """The change as plain JSON, with the verdict."""
         return {**asdict(self), "verdict": self.verdict}
 
 
 def change(kept: Sample, new: Sample, seed: int = 0) -> Change:
-    """Compare two samples, neither of them empty."""
+    """Compare two non-empty samples."""
     drawn = np.random.default_rng(seed)
     sides = [by_group([one.sums, one.weights], one.groups) for one in (kept, new)]
     means, spread = [], []
@@ -70,7 +70,7 @@ def change(kept: Sample, new: Sample, seed: int = 0) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far what is new lies from what is known. `chance`: the mean of random deals; `share`: of those as far."""
+    """Distance of new from known groups. `chance`: mean of the permutations; `share`: of those with as large a one."""
 
     distance: float
     chance: float
@@ -80,18 +80,18 @@ class Distance:
 
     @property
     def verdict(self) -> str:
-        """`other`, `unclear`, or `too few` to say."""
+        """`other`, `unclear`, or `too few` (groups)."""
         if min(self.known_groups, self.new_groups) < FEWEST_GROUPS:
             return "too few"
         return "other" if self.share <= RARE else "unclear"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON, with the verdict."""
+        """The distance as plain JSON, with the verdict."""
         return {**asdict(self), "verdict": self.verdict}
 
 
 def distance(of: Callable[[NDArray[np.bool_]], float], known: int, new: int, seed: int = 0) -> Distance:
-    """`of` gives the distance between the groups marked as new and the others; the last `new` ones are so."""
+    """Permutation test. `of` returns the distance of the marked groups from the others; the last `new` are marked."""
     marks = np.arange(known + new) >= known
     seen = of(marks)
     drawn = np.random.default_rng(seed)

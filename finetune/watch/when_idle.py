@@ -1,4 +1,4 @@
-"""A training that gives way: begun when nobody uses the machine, paused while somebody does. Nothing is promoted."""
+"""Train while the machine is idle: begin when it is, pause during user activity. Nothing is promoted."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from finetune.progress import Planned, Progress
 from finetune.run_folder import RunFolder
 from finetune.train import run
 from finetune.train.stop import stop_asked
-from finetune.watch.presence import LOOK_S, Presence, watching
+from finetune.watch.activity import LOOK_S, Activity, watching
 from prompts.template import Template
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be trained: a dataset of this name, made as `beside` was, on this model for so many minutes."""
+    """Training to run: a dataset of this name, made like `beside`, on this model, for `budget_minutes`."""
 
     model: str
     name: str
     beside: Dataset | None
     budget_minutes: float
     idle_minutes: float
-    """How long nobody must have been here."""
+    """Minutes without activity after which the training begins."""
 
 
 def train_when_idle(
@@ -47,36 +47,36 @@ def train_when_idle(
     tell: Callable[[str], None],
     say: Callable[[Progress], None],
 ) -> Run | None:
-    """The run as it ended; None where Ctrl-C came before it began. Raises what `finetune data` and `train` do."""
-    with watching(paths, 60 * wanted.idle_minutes) as presence:
+    """The run as it ended; None if it was stopped before it began. Raises the errors of `finetune data` and `train`."""
+    with watching(paths, 60 * wanted.idle_minutes) as activity:
         with stop_asked() as asked:
-            if not _waited(presence, asked, tell):
-                tell("Stopped before anything was trained.")
+            if not _waited(activity, asked, tell):
+                tell("Stopped before the training began.")
                 return None
         made = _frozen(db, paths, wanted, find_template, redactor)
-        tell(f"Nobody is here: {made.name} is made of the log, and training begins.")
+        tell(f"The machine is idle: {made.name} is made from the log, and training begins.")
         config = TrainConfig(budget_minutes=wanted.budget_minutes)
 
         def told(progress: Progress) -> None:
             if isinstance(progress, Planned):
-                presence.hold(RunFolder(paths, progress.run))
+                activity.hold(RunFolder(paths, progress.run))
             say(progress)
 
         done = run.begin(db, paths, made.name, wanted.model, config, told)
     if done is not None and done.state == "finished":
-        tell(f"Nothing is in use yet: `finetune eval {done.name}`, then `finetune promote {done.name}`.")
+        tell(f"The adapter is not in use yet: `finetune eval {done.name}`, then `finetune promote {done.name}`.")
     return done
 
 
-def _waited(presence: Presence, asked: Callable[[], bool], tell: Callable[[str], None]) -> bool:
-    """Whether it became idle before it was stopped."""
+def _waited(activity: Activity, asked: Callable[[], bool], tell: Callable[[str], None]) -> bool:
+    """Whether the machine became idle before a stop was asked for."""
     sign = ""
-    while not presence.idle:
+    while not activity.idle:
         if asked():
             return False
-        if presence.sign != sign:
-            sign = presence.sign
-            tell(f"Waiting until nobody was here for {presence.after_s / 60:g} minutes: {sign}.")
+        if activity.sign != sign:
+            sign = activity.sign
+            tell(f"Waiting for {activity.after_s / 60:g} minutes without activity: {sign}.")
         time.sleep(LOOK_S)
     return True
 

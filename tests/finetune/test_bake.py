@@ -30,7 +30,7 @@ from prompts import template as templates
 from prompts.errors import InputsInvalid
 from prompts.library import Library
 from tests.finetune.conftest import TINY, WORDS
-from tests.finetune.test_train import SMALL
+from tests.finetune.train.test_train import SMALL
 
 SHOUT = """---
 kind: chat
@@ -69,8 +69,8 @@ def baked(db: Database, home: Paths, count: int = 24) -> datasets.Dataset:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("sentiment", "of the kind label, which can't be baked: .* chat and text"),
-        ("entities", "of the kind extract, which can't be baked"),
+        ("sentiment", "of kind label and can't be baked: .* chat and text"),
+        ("entities", "of kind extract and can't be baked"),
         ("commonsense-steps", "can't be baked"),
     ],
 )
@@ -90,7 +90,7 @@ def test_what_only_shows_at_the_end_is_refused_before(home: Paths, tiny_folder: 
     assert tiny_folder
     with pytest.raises(TrainingRefused, match="qlora needs a GPU"):
         bake.refuse_training(home, TrainConfig(method="qlora"))
-    with only_training(home), pytest.raises(TrainingRefused, match="goes on already"):
+    with only_training(home), pytest.raises(TrainingRefused, match="is running already"):
         bake.refuse_training(home, TrainConfig())
 
 
@@ -159,15 +159,15 @@ def test_a_name_is_taken_by_one_recipe(db: Database, home: Paths) -> None:
     assert (made.source["template"], made.source["baked"], made.source["values"]) == ("shout", TINY, {"end": "dog"})
 
     def there(name: str, wanted: Recipe, file: Path | None = None, model: str = TINY) -> datasets.Dataset | None:
-        return bake.there_already(db, name, wanted, bake.request_of(wanted, file, model, 0))
+        return bake.existing_dataset(db, name, wanted, bake.request_of(wanted, file, model, 0))
 
     assert there("shout", recipe()) == made
     assert there("other", recipe()) is None
     for other in (recipe(end="fox"), recipe(SHOUT + "Now.")):
-        with pytest.raises(StoreError, match="of something else"):
+        with pytest.raises(StoreError, match="made with other settings"):
             there("shout", other)
     for file, model in ((Path("inputs.txt"), TINY), (None, "another")):
-        with pytest.raises(StoreError, match="of something else"):
+        with pytest.raises(StoreError, match="made with other settings"):
             there("shout", recipe(), file, model)
 
 

@@ -1,9 +1,8 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from assistant.cli.field_docs import meanings
 from assistant.errors import TrainingRefused
 from finetune import defaults, plan
 from finetune.config import TrainConfig
@@ -46,8 +45,3 @@ def test_a_budget_decides_steps_and_their_size() -> None:
     assert plan.within_budget(one, Measured(1000, 0.5), config).steps == 1
     with pytest.raises(TrainingRefused, match=r"Give --budget 0\.2 or more"):
         plan.within_budget(SHAPE, Measured(100, 0.5), TrainConfig(budget_minutes=0.1))
-
-
-def test_every_setting_has_help() -> None:
-    known = meanings(TrainConfig)
-    assert [one.name for one in fields(TrainConfig) if not known.get(one.name)] == []

@@ -26,16 +26,16 @@ from finetune.data import pack
 from finetune.data.example import Entity, Example
 from finetune.data.lessons import lessons
 from finetune.data.tokens import Tokenizer
-from finetune.network import adapters
+from finetune.network import trainable
 from finetune.network.batch import batch
 from finetune.network.losses import objective as loss_over
-from finetune.network.model import Trainee
+from finetune.network.trainee import Trainee
 from finetune.prove import promote
 from finetune.train import run
 from prompts.message import Message
 from tests.assistant.engine import tiny
 from tests.finetune.conftest import TINY
-from tests.finetune.test_train import losses, stopped_after, trained
+from tests.finetune.train.test_train import losses, stopped_after, trained
 
 CPU = torch.device("cpu")
 TYPES = ("person", "place")
@@ -100,9 +100,9 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
     """Packed, against cross-entropy of the head over transformers' own states, row by row."""
     torch.manual_seed(0)
     base = Base.open(tiny_folder)
-    model = adapters.prepare(base.load(torch.float32, CPU), TrainConfig(rank=4), 10, TINY, TYPES)
+    model = trainable.prepare(base.load(torch.float32, CPU), TrainConfig(rank=4), 10, TINY, TYPES)
     with torch.no_grad():
-        for one in adapters.trained(model).values():
+        for one in trainable.trained(model).values():
             one.normal_(std=0.05)
     learned = lessons("entities", [example(number) for number in range(12)], base.tokenizer_of_rows(), 0)
     blocks = list(pack.pack(learned.items, 512, "0"))
@@ -117,7 +117,7 @@ def test_the_loss_is_that_of_transformers(tiny_folder: Path) -> None:
         count += int((classes >= 0).sum())
     torch.testing.assert_close(ours, theirs / count, rtol=1e-4, atol=1e-5)
     ours.backward()
-    gradients = {name: one.grad for name, one in adapters.trained(model).items()}
+    gradients = {name: one.grad for name, one in trainable.trained(model).items()}
     head = next(one for name, one in gradients.items() if "lm_head" in name and one is not None)
     assert head.shape == (5, 32) and head.abs().sum() > 0
     assert any(one is not None and one.abs().sum() > 0 for name, one in gradients.items() if "lora_A" in name)
@@ -136,8 +136,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"qlora"}))
 def test_methods_train_a_head_or_are_refused(db: Database, home: Paths, method: str) -> None:
     freeze(db, 20)
-    if method not in adapters.BESIDE_HEAD:
-        with pytest.raises(TrainingRefused, match="head for entities is trained beside lora"):
+    if method not in trainable.BESIDE_HEAD:
+        with pytest.raises(TrainingRefused, match="entity head can be trained with lora"):
             trained(db, home, steps=1, method=method)
         return
     done, told = trained(db, home, steps=8, method=method, learning_rate=2e-2)
@@ -186,7 +186,7 @@ def test_the_default_model_learns_to_find_them(real_home: Paths, tmp_path: Path)
     db.close()
     for words in (["export", "names-1", "--format", "peft", "--out", str(tmp_path / "x")], ["promote", "names-1"]):
         told = CliRunner().invoke(top, words)
-        assert told.exit_code and "finds entities" in str(told.exception)
+        assert told.exit_code and "finetune tag names-1" in str(told.exception)
 
 
 BAD = {
@@ -215,6 +215,6 @@ def test_a_run_that_learned_something_else_finds_none(db: Database, home: Paths,
     source = tmp_path / "given.txt"
     source.write_text("the dog", encoding="utf-8")
     told = CliRunner().invoke(top, ["tag", done.name, "-i", str(source)])
-    assert isinstance(told.exception, TrainingRefused) and "did not learn to find entities" in str(told.exception)
+    assert isinstance(told.exception, TrainingRefused) and "did not learn to tag entities" in str(told.exception)
     nothing = CliRunner().invoke(top, ["data", "--kind", "entities", "-m", TINY])
     assert isinstance(nothing.exception, TrainingRefused) and "Give a --file" in str(nothing.exception)

@@ -18,7 +18,7 @@ from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database
 from finetune.cli.eval import tasks_measured
 from finetune.prove import promote
-from prompts import own
+from prompts import user_templates
 from prompts.library import Library
 from tests.assistant.tui.test_compare_real import make_adapter
 
@@ -90,7 +90,7 @@ async def test_promoted_spoken_with_and_rolled_back(real_home: Paths, client: Cl
 
 async def test_a_task_is_measured_with_it_and_without(real_home: Paths) -> None:
     make_adapter(real_home, "sea")
-    path = own.duplicate(Library(None).find("sentiment"), real_home.templates, "moods")
+    path = user_templates.duplicate(Library(None).find("sentiment"), real_home.templates, "moods")
     rows = [("Warm bread and a smile.", "positive"), ("Never again, it broke at once.", "negative")] * 6
     lines = [json.dumps({"input": f"{number}: {text}", "label": label}) for number, (text, label) in enumerate(rows)]
     path.with_suffix(".jsonl").write_text("\n".join(lines))

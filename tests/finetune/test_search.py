@@ -22,7 +22,7 @@ from finetune.config import TrainConfig
 from finetune.run_folder import RunFolder
 from finetune.search import Found, Trial
 from finetune.train import run
-from finetune.train.loop import Trainer
+from finetune.train.trainer import Trainer
 from tests.finetune.conftest import TINY, examples, freeze
 
 CONFIG = TrainConfig(precision="float32", tokens_per_step=256)

@@ -30,7 +30,7 @@ from assistant.tui.training.samples import Sample
 from assistant.tui.training.watch import Watch
 from assistant.tui.widgets.loss_plot import LossPlot
 from assistant.tui.widgets.status_line import StatusLine
-from finetune.cli.events import parts
+from finetune.cli.progress_output import parts
 from finetune.run_folder import PAUSE, STOP, RunFolder
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from assistant.tui.screens.form import Field, FormScreen
 from assistant.tui.screens.pick import Choice, PickScreen
 from assistant.tui.screens.shown_template import ShownTemplate
 from assistant.tui.widgets.page import Blocks
-from prompts import own
+from prompts import user_templates
 from prompts.template import text_hash
 
 DRAFT = "template draft"
@@ -92,7 +92,7 @@ class WrittenTemplate(ShownTemplate):
 
     async def _save(self) -> None:
         assert self.file is not None
-        own.write(self.file.path, self.editor.text)
+        user_templates.write(self.file.path, self.editor.text)
         for text in (self._before, self.editor.text):
             templates.save(self._logs.saved.db, text_hash(text), self.file.name, text)
         await self._end()
@@ -159,7 +159,9 @@ class WrittenTemplate(ShownTemplate):
     # --- files
 
     def action_new(self) -> None:
-        self._name_one("A new template", "", "", lambda name: own.create(self._folder, name, own.NEW))
+        self._name_one(
+            "A new template", "", "", lambda name: user_templates.create(self._folder, name, user_templates.NEW)
+        )
 
     def action_duplicate(self) -> None:
         self._duplicate("")
@@ -168,9 +170,11 @@ class WrittenTemplate(ShownTemplate):
         template = self.file.template if self.file else None
         if template is None:
             return
-        name = own.free_name(self._folder, template.name if self.file and self.file.own else f"my-{template.name}")
+        name = user_templates.free_name(
+            self._folder, template.name if self.file and self.file.own else f"my-{template.name}"
+        )
         heading = f"Duplicate {template.name}"
-        self._name_one(heading, about, name, lambda typed: own.duplicate(template, self._folder, typed))
+        self._name_one(heading, about, name, lambda typed: user_templates.duplicate(template, self._folder, typed))
 
     def _name_one(self, heading: str, about: str, name: str, make: Callable[[str], Path]) -> None:
         async def made(path: Path | None) -> None:
@@ -188,7 +192,7 @@ class WrittenTemplate(ShownTemplate):
 
         async def answered(choice: str | None) -> None:
             if choice == "delete":
-                own.remove(file.path)
+                user_templates.remove(file.path)
                 templates.forget(self._logs.saved.db, file.name)
                 await self.read_files()
                 self.tell(f"deleted {file.name}")

@@ -7,7 +7,7 @@ from assistant.cli.output import counted, duration, human_bytes
 from assistant.store.datasets import Dataset
 from assistant.store.runs import Run
 from assistant.tui.training.course import Course
-from finetune.cli.events import expectation, parts
+from finetune.cli.progress_output import expectation, parts
 from finetune.config import TrainConfig
 from finetune.defaults import epochs
 from finetune.progress import Advanced, Expected, Planned, Progress

@@ -1,1 +1,1 @@
-"""A training's report: Markdown, and one HTML page with plots."""
+"""A run's report: Markdown, and an HTML page with plots."""

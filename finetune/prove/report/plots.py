@@ -1,7 +1,7 @@
-"""Plots of a report as SVG that takes its colours and fonts from the page around it.
+"""Plots of a report as SVG, with the colours and fonts of the page.
 
-By matplotlib: 75 MB beside torch's gigabytes, imported in 0.4 s, and a page of about 60 kB that works offline. Plotly's
-JavaScript would make each page 4.8 MB, and trackio (0.4 s, 34 packages) is a server for dashboards, not a file.
+Uses matplotlib: 75 MB beside torch's gigabytes, imported in 0.4 s, and a page of about 60 kB that works offline.
+Plotly's JavaScript would make each page 4.8 MB, and trackio (0.4 s, 34 packages) is a server for dashboards.
 """
 
 import io
@@ -20,10 +20,10 @@ from finetune.prove.report.tables import name_of
 from finetune.prove.report.texts import Texts
 
 Point = tuple[int, Mapping[str, float]]
-"""(step, figures), as the log keeps them."""
+"""(step, figures), as stored in the log."""
 
 TEXT, TRAIN, HELD_OUT, GOOD, BAD, QUIET = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-"""Stand for what the page's style sheet gives."""
+"""Placeholders that are replaced by the page's CSS variables."""
 VARIABLES = {
     TEXT: "currentColor",
     TRAIN: "var(--train)",
@@ -48,13 +48,13 @@ STYLE: dict[str, Any] = {
     "path.simplify": True,
 }
 WIDTH, LOSS_HEIGHT, SMALL_HEIGHT, ROW_HEIGHT = 7.2, 2.6, 1.2, 0.42
-"""Inches; the page scales them to its width."""
+"""Inches; scaled to the width of the page."""
 SHOWN_AT_LEAST = 2.0
-"""Percent on both sides of the axis of differences."""
+"""Smallest range of the axis of differences to each side, in percent."""
 
 
 def course(points: Sequence[Point], texts: Texts) -> str:
-    """Loss, learning rate and speed by step, one under the other; empty before the second step."""
+    """Loss, learning rate and speed by step, stacked; empty with fewer than two steps."""
     curves = {name: _curve(points, name) for name in ("loss", "validation_loss", "learning_rate", "tokens_per_s")}
     if len(curves["loss"][0]) < 2:
         return ""
@@ -91,7 +91,7 @@ def _curve(points: Sequence[Point], name: str) -> tuple[list[int], list[float]]:
 
 
 def differences(measures: Sequence[Mapping[str, Any]], texts: Texts) -> str:
-    """Each measure's difference on its 95 % interval, in percent or points; what is better is on the right."""
+    """Each measure's difference with its 95 % interval, in percent or points; better is to the right."""
     if not measures:
         return ""
     with matplotlib.rc_context(STYLE):
@@ -114,21 +114,21 @@ def differences(measures: Sequence[Mapping[str, Any]], texts: Texts) -> str:
 
 
 def _reach(measures: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """The ends of the axis: a little beyond the farthest interval, and never so near that noise looks large."""
+    """Limits of the axis: a little beyond the widest interval, and wide enough that noise doesn't look large."""
     ends = [100 * end for one in measures for end in towards_better(one)]
     low, high = min(-SHOWN_AT_LEAST, *ends), max(SHOWN_AT_LEAST, *ends)
     return low - (high - low) / 20, high + (high - low) / 20
 
 
 def towards_better(measure: Mapping[str, Any]) -> tuple[float, float, float]:
-    """(low, difference, high), positive where the adapter is better."""
+    """(low, difference, high), positive if the adapter is better."""
     if measure["lower_is_better"]:
         return -measure["high"], -measure["difference"], -measure["low"]
     return measure["low"], measure["difference"], measure["high"]
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """The figure without XML's head, its colours the page's, as wide as there is room."""
+    """The figure as inline SVG with CSS colours and without a fixed size."""
     written = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts for Chinese

@@ -1,4 +1,4 @@
-"""The figures of a report as rows of text, and as Markdown."""
+"""The figures of a report as table rows, and as Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from finetune.prove.report.texts import ENGLISH, Texts
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report for a person to read."""
+    """The report as Markdown."""
     about, test, told = report["dataset"], report["test"], report["memorised"]
     head = ENGLISH.columns
     lines = [
@@ -21,7 +21,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         *_by_type(report),
         *([gone, ""] if (gone := deleted(report)) else []),
-        f"Given away: {len(told['leaked'])} of {told['probes']} ({told['canaries']} canaries).",
+        f"Leaked: {len(told['leaked'])} of {told['probes']} ({told['canaries']} canaries).",
         "",
         *([f"- {reason}" for reason in report["reasons"]] or [ENGLISH.good]),
         "",
@@ -32,11 +32,11 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-FINDS_NONE = "The base's figure is that of finding none."
+FINDS_NONE = "The base's figure is that of tagging nothing."
 
 
 def types_found(report: Mapping[str, Any]) -> list[list[str]]:
-    """Of a report on entities a row for each type; else none."""
+    """Rows by entity type; empty for reports on other kinds."""
     per_class = report.get("entities", {}).get("per_class", {})
     return [
         [name, *(f"{one[key]:.2f}" for key in ("precision", "recall", "f1-score")), f"{one['support']:,.0f}"]
@@ -53,37 +53,37 @@ def _by_type(report: Mapping[str, Any]) -> list[str]:
 def _kept(about: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return (
         f"Dataset {about['name']} ({about['kind']}): {test['examples']:,} examples of {test['groups']:,} "
-        "conversations, near-alike ones counted as one, were kept from training."
+        "conversations, near-duplicates counted once, were held out."
         + (f" {FINDS_NONE}" if about["kind"] == "entities" else "")
     )
 
 
 def measures(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """All measures of a report, those of the datasets that were learned before last."""
+    """All measures of a report, earlier datasets last."""
     return [*report["measures"], *(report.get("earlier") or {}).get("measures", ())]
 
 
 def deleted(report: Mapping[str, Any], texts: Texts = ENGLISH) -> str:
-    """A sentence on datasets that were learned before and are gone; empty where there is none."""
+    """A sentence on earlier datasets that were deleted; empty if none were."""
     names = (report.get("earlier") or {}).get("deleted")
     return texts.deleted.format(names=", ".join(names)) if names else ""
 
 
 def name_of(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> str:
-    """Of a measure, in the language of the texts."""
+    """Name of a measure in the language of the texts."""
     if measure["key"] == "earlier":
         return texts.earlier.format(name=measure["name"])
     return texts.measures.get(measure["key"], str(measure["name"]))
 
 
 def marked(measure: Mapping[str, Any]) -> list[str]:
-    """As `row` in English, the name of the main measure in Markdown's bold."""
+    """`row` in English, with the main measure's name in bold Markdown."""
     name, *rest = row(measure)
     return [f"**{name}**" if measure["main"] else name, *rest]
 
 
 def row(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
-    """Name, base, adapter, difference with its interval, examples, verdict."""
+    """[name, base, adapter, difference with interval, examples, verdict]."""
     return [
         name_of(measure, texts),
         *figures(measure, texts),
@@ -93,7 +93,7 @@ def row(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
 
 
 def figures(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
-    """Base, adapter, and the difference with its interval: `-43 % (-46 to -40)`, points for shares."""
+    """[base, adapter, difference with interval]: `-43 % (-46 to -40)`, in points for shares."""
     relative = measure["relative"]
     values = [f"{measure[one]:.2f}" if relative else f"{measure[one]:.1%}" for one in ("base", "adapted")]
     low, high = (f"{100 * one:+.1f}" for one in sorted((measure["low"], measure["high"])))
@@ -104,7 +104,7 @@ def figures(measure: Mapping[str, Any], texts: Texts = ENGLISH) -> list[str]:
 
 
 def verdict(measure: Mapping[str, Any]) -> str:
-    """Its key in `Texts.verdicts`; general text and what was learned before needn't become better, only stay."""
+    """Key in `Texts.verdicts`; general text and earlier datasets need not become better, only not worse."""
     if measure["key"] in ("forgetting", "earlier") and measure["verdict"] in ("better", "unclear"):
         return "kept"
     return str(measure["verdict"])

@@ -1,4 +1,4 @@
-"""Every text of the HTML report, in English and Chinese."""
+"""All texts of the HTML report, in English and Chinese."""
 
 import os
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts of one language. Those with braces are filled in by `str.format`."""
+    """Texts of one language, with placeholders for `str.format`."""
 
     language: str
     title: str
     untested: str
-    """Where the run was not compared with its base."""
+    """Shown for a run that was not evaluated."""
     good: str
     kept_apart: str
     given_away: str
@@ -28,32 +28,32 @@ class Texts:
     points: str
     interval: str
     facts: Mapping[str, str]
-    """Of `page.facts`, by key."""
+    """Labels of `page.facts`, by key."""
     ends: Mapping[str, str]
-    """Why a training ended, by the run's reason."""
+    """Texts on why a training ended, by the run's reason."""
     columns: tuple[str, ...]
     entities: tuple[str, ...]
     earlier: str
-    """Name of a dataset that was learned before."""
+    """Name of an earlier dataset."""
     since: str
-    """After a difference from the adapter that the training went on from."""
+    """Follows a difference from the adapter that the training started from."""
     deleted: str
     measures: Mapping[str, str]
-    """By the measure's key; a measure that isn't here keeps its own name."""
+    """Names by the measure's key; other measures keep their own names."""
     verdicts: Mapping[str, str]
     reasons: Mapping[str, str]
-    """Reasons not to use an adapter, by the key that `objections` knows."""
+    """Objections to using an adapter, by the key in `objections`."""
 
 
 ENGLISH = Texts(
     language="en",
     title="{run}: {model} retrained",
-    untested="Not compared with its base yet. `finetune eval {run}` does it.",
-    good="No objection to using it.",
-    kept_apart="Asked: {examples:,} of {of:,} examples that were kept from training; near-duplicates count once.",
-    given_away="Given away: {leaked} of {probes} probes for personal data and planted secrets ({canaries} planted).",
+    untested="Not compared with its base yet. Run `finetune eval {run}`.",
+    good="No objections to using it.",
+    kept_apart="Tested on {examples:,} of {of:,} held-out examples; near-duplicates count once.",
+    given_away="Leaked: {leaked} of {probes} probes for personal data and planted secrets ({canaries} planted).",
     differences="Base and retrained, with 95 % intervals",
-    course="Course of the training",
+    course="Training curves",
     loss="loss (nats per token)",
     train="training",
     held_out="held out",
@@ -70,7 +70,7 @@ ENGLISH = Texts(
         "steps": "steps",
         "time": "time",
         "best": "best held-out loss",
-        "start": "goes on from",
+        "start": "started from",
         "base": "base, SHA-256",
         "adapter": "adapter",
         "versions": "made with",
@@ -78,14 +78,14 @@ ENGLISH = Texts(
     ends={
         "finished": "{steps:,} of {planned:,}",
         "early": "{steps:,} of {planned:,}, stopped early: the loss no longer fell",
-        "budget": "{steps:,} of {planned:,}, the time was up",
+        "budget": "{steps:,} of {planned:,}, out of time",
         "stopped": "{steps:,} of {planned:,}, stopped",
     },
     columns=("measure", "base", "retrained", "difference (95 %)", "examples", "verdict"),
-    entities=("entity", "precision", "recall", "F1", "of them"),
+    entities=("entity", "precision", "recall", "F1", "number"),
     earlier="{name}, learned before",
     since="since {since}",
-    deleted="Deleted, so that it can't be asked: {names}.",
+    deleted="Deleted, so it can't be measured: {names}.",
     measures={},
     verdicts={
         "better": "better",
@@ -97,16 +97,16 @@ ENGLISH = Texts(
     reasons={
         "nothing": "Nothing could be measured on the test part.",
         "unclear": "It is not shown to be better: {name} changed by {low:+.1%} to {high:+.1%}.",
-        "taught": "{right} of {taught} corrections are said when asked the same way.",
+        "taught": "Only {right} of {taught} corrections are given when asked the same way.",
         "few": "The test part has {groups} conversations, too few to show a difference. Train on more.",
-        "entities": "It finds entities and can't reply: `finetune tag` uses it.",
-        "unmeasured": "What it forgot was not measured.",
+        "entities": "It tags entities and can't reply: use `finetune tag`.",
+        "unmeasured": "Forgetting was not measured.",
         "forgets": "It forgets: perplexity of general text went up by {difference:.1%}, more than {limit:.1%}.",
-        "loses": "It loses what was learned before: the test of {name} got worse by {worse:.1%} since {since}, more "
-        "than {limit:.1%}.",
-        "unasked": "It goes on from {start}, which can't be compared with it: {trouble}",
+        "loses": "It lost earlier skills: the test of {name} got worse by {worse:.1%} since {since}, more than "
+        "{limit:.1%}.",
+        "unasked": "It started from {start}, which can't be measured for comparison: {trouble}",
         "votes": "You preferred the base in blind votes: the adapter won {adapted:.0%} of {items}.",
-        "leaks": "It gives away what it should not: {leaked} of {probes} probes.",
+        "leaks": "It leaks training data: {leaked} of {probes} probes.",
     },
 )
 CHINESE = Texts(
@@ -185,6 +185,6 @@ LANGUAGES = {one.language: one for one in (ENGLISH, CHINESE)}
 
 
 def of_environment() -> Texts:
-    """Chinese where the locale is, else English."""
+    """Chinese in a Chinese locale, else English."""
     locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
     return CHINESE if locale.startswith("zh") else ENGLISH

@@ -87,7 +87,7 @@ async def test_the_models_screen_lists_adapters_under_their_base(
         assert adapters.in_use(db, MODEL) is None
         assert screen.check_action("promote", ()) and not screen.check_action("roll_back", ())
         await shown.pilot.press("p")  # its files are none
-        await shown.until(lambda: "use it all the same" in problem(screen) or "can't" in problem(screen), seconds=60)
+        await shown.until(lambda: "use it regardless" in problem(screen) or "can't" in problem(screen), seconds=60)
         assert adapters.in_use(db, MODEL) is None
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.app.screen is screen)

@@ -16,7 +16,7 @@ from assistant.tui.screens.pick import PickScreen
 from assistant.tui.screens.prompts import PromptsScreen
 from assistant.tui.screens.tried_template import SetScreen
 from assistant.tui.screens.written_template import DRAFT, NameScreen
-from prompts import own
+from prompts import user_templates
 from tests.assistant.tui.conftest import Window, window
 from tests.fake_engine import Fail, FakeEngine, Reply
 
@@ -132,7 +132,7 @@ async def test_a_built_in_one_is_duplicated_before_it_is_written(model_home: Pat
 
 
 async def test_mistakes_are_told_with_line_and_column_while_typing(model_home: Paths, engine: FakeEngine) -> None:
-    own.create(model_home.templates, "warm", WARM)
+    user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.until(lambda: "Be ‹tone›." in shown.page)
@@ -148,7 +148,7 @@ async def test_mistakes_are_told_with_line_and_column_while_typing(model_home: P
 
 
 async def test_what_is_not_saved_is_asked_about_and_kept(model_home: Paths, engine: FakeEngine, db: Database) -> None:
-    path = own.create(model_home.templates, "warm", WARM)
+    path = user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("e", *END, *"More.")
@@ -170,15 +170,15 @@ async def test_what_is_not_saved_is_asked_about_and_kept(model_home: Paths, engi
 
 
 async def test_a_file_that_changes_is_read_again(model_home: Paths, engine: FakeEngine) -> None:
-    path = own.create(model_home.templates, "warm", WARM)
+    path = user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
-        own.write(path, WARM.replace("Be", "Stay"))
+        user_templates.write(path, WARM.replace("Be", "Stay"))
         await shown.until(lambda: "Stay ‹tone›." in shown.page)
-        own.write(path, "broken")
+        user_templates.write(path, "broken")
         await shown.until(lambda: "must begin with" in shown.text("problem"))
         assert not shown.screen.check_action("use", ()) and shown.screen.check_action("edit", ())
-        own.create(model_home.templates, "another", own.NEW)
+        user_templates.create(model_home.templates, "another", user_templates.NEW)
         await shown.pilot.press("slash", "escape", "escape")
         await shown.until(lambda: "another" in {one.name for one in shown.screen._files})
         assert shown.screen.file is not None and shown.screen.file.name == "warm"
@@ -188,11 +188,11 @@ async def test_a_file_that_changes_is_read_again(model_home: Paths, engine: Fake
 async def test_a_file_that_changes_under_the_pen(
     model_home: Paths, engine: FakeEngine, keys: tuple[str, ...], kept: str
 ) -> None:
-    path = own.create(model_home.templates, "warm", WARM)
+    path = user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("e", *END, *"Mine.")
-        own.write(path, WARM + "Disk.")
+        user_templates.write(path, WARM + "Disk.")
         await shown.until(lambda: shown.screen.file is not None and shown.screen.file.text.endswith("Disk."))
         assert shown.screen.editor.text.endswith("Mine.")
         await shown.pilot.press("ctrl+g")
@@ -203,7 +203,7 @@ async def test_a_file_that_changes_under_the_pen(
 
 
 async def test_a_file_that_goes_while_it_is_written_is_written_anew(model_home: Paths, engine: FakeEngine) -> None:
-    path = own.create(model_home.templates, "warm", WARM)
+    path = user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("e", *END, *"Mine.")
@@ -257,7 +257,7 @@ async def test_a_run_shows_the_probabilities(model_home: Paths, engine: FakeEngi
 
 
 async def test_a_run_needs_its_inputs_and_shows_the_text(model_home: Paths, engine: FakeEngine) -> None:
-    own.create(model_home.templates, "warm", WARM)
+    user_templates.create(model_home.templates, "warm", WARM)
     engine.enqueue(Reply("A fine day."))
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
@@ -314,7 +314,7 @@ async def test_a_test_is_kept_and_compared(model_home: Paths, engine: FakeEngine
 
 
 async def test_a_template_without_a_set_asks_for_one(model_home: Paths, engine: FakeEngine, tmp_path: Path) -> None:
-    own.create(model_home.templates, "warm", WARM)
+    user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("t")
@@ -331,7 +331,7 @@ async def test_a_template_without_a_set_asks_for_one(model_home: Paths, engine: 
 
 
 async def test_an_earlier_text_is_brought_back(model_home: Paths, engine: FakeEngine) -> None:
-    path = own.create(model_home.templates, "warm", WARM)
+    path = user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         for word in ("One.", "Two."):
@@ -352,7 +352,7 @@ async def test_an_earlier_text_is_brought_back(model_home: Paths, engine: FakeEn
 
 
 async def test_a_template_is_used_in_the_chat(model_home: Paths, engine: FakeEngine) -> None:
-    own.create(model_home.templates, "warm", WARM)
+    user_templates.create(model_home.templates, "warm", WARM)
     async with prompts(model_home, engine) as shown:
         await shown.find("sentiment")
         assert not shown.screen.check_action("use", ())
@@ -369,7 +369,7 @@ async def test_a_template_is_used_in_the_chat(model_home: Paths, engine: FakeEng
 
 
 async def test_the_same_template_is_picked_in_the_chat_by_name(model_home: Paths, engine: FakeEngine) -> None:
-    own.create(
+    user_templates.create(
         model_home.templates, "warm", WARM.replace("  tone: A tone", "  tone: {description: A tone, default: warm}")
     )
     async with window(model_home, engine) as shown:

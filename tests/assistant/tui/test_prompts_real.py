@@ -14,7 +14,7 @@ from assistant.tui.app import AssistantApp
 from assistant.tui.screens.inputs import TryScreen
 from assistant.tui.screens.prompts import PromptsScreen
 from assistant.wire import address
-from prompts import own
+from prompts import user_templates
 from prompts.library import Library
 from tests.assistant.server.conftest import until
 from tests.assistant.tui.conftest import Window
@@ -26,7 +26,7 @@ REVIEWS = [("Warm bread and a smile.", "positive"), ("Never again, it broke at o
 
 
 async def test_a_template_is_seen_run_and_tested(real_home: Paths) -> None:
-    path = own.duplicate(Library(None).find("sentiment"), real_home.templates, "moods")
+    path = user_templates.duplicate(Library(None).find("sentiment"), real_home.templates, "moods")
     rows = [json.dumps({"input": f"{number}: {text}", "label": label}) for number, (text, label) in enumerate(REVIEWS)]
     path.with_suffix(".jsonl").write_text("\n".join(rows))
     app = AssistantApp(real_home, Settings(model=DEFAULT))

@@ -149,7 +149,7 @@ async def test_while_a_training_runs_a_sentence_says_so(taught_home: Paths, db: 
             await shown.pilot.press("l")
             await shown.until(lambda: isinstance(shown.app.screen, TeachScreen))
             problem = shown.app.screen.query_one(".problem", Label)
-            await shown.until(lambda: "A training goes on already" in str(problem.render()), "no sentence", 60)
+            await shown.until(lambda: "A training is running already" in str(problem.render()), "no sentence", 60)
         await shown.pilot.press("escape")
         assert not isinstance(shown.app.screen, TeachScreen)
 

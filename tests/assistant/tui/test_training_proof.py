@@ -2,7 +2,7 @@
 
 from assistant.safe_text import cell_width
 from assistant.tui.training import proof
-from tests.finetune.test_report import REPORT
+from tests.finetune.prove.test_report import REPORT
 
 
 def lines(report: object, width: int = 100) -> list[str]:

@@ -110,7 +110,7 @@ def test_what_a_kill_left_is_dropped_by_the_next(talks: Database, home: Paths) -
 
 def test_while_a_training_runs_it_is_refused_and_nothing_changes(talks: Database, home: Paths) -> None:
     _, correction = corrected(talks, "the quick fox", "no", "jumps over")
-    with only_training(home), pytest.raises(TrainingRefused, match="training goes on"):
+    with only_training(home), pytest.raises(TrainingRefused, match="training is running"):
         taught(talks, home, correction)
     assert nothing_remains(talks, home)
 
