@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assistant import ratings
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json
 
@@ -14,19 +15,17 @@ if TYPE_CHECKING:
 
     from assistant.store.curation import Decision
 
-RATINGS = {"good": 1, "bad": -1, "none": 0}
-
 
 @click.command("rate")
 @click.argument("message_id", type=int)
-@click.argument("rating", type=click.Choice(list(RATINGS)))
+@click.argument("rating", type=click.Choice([one.word for one in ratings.EVERY]))
 @as_json
 def rate(message_id: int, rating: str, as_json: bool) -> None:
     """Call a reply good or bad, or take that back."""
     from assistant.store import curation
 
     with opened_log() as db:
-        curation.rate(db, message_id, RATINGS[rating])
+        curation.rate(db, message_id, next(one.number for one in ratings.EVERY if one.word == rating))
         _print(db, message_id, as_json=as_json)
 
 
@@ -141,6 +140,6 @@ def _print(db: "Database", message_id: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"message_id": message_id, **asdict(judgement)})
         return
-    rating = next(word for word, number in RATINGS.items() if number == judgement.rating)
+    rating = ratings.of(judgement.rating).word
     words = [f"rating {rating}", judgement.decision, *(f"#{name}" for name in judgement.tags)]
     click.echo(f"message {message_id}: {', '.join(words)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assistant import ratings
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from assistant.cli.log_meaning import By
     from assistant.store.exchanges import Exchange
     from assistant.store.search import Hit
-
-RATED = {1: "+", 0: "·", -1: "-"}
 
 
 @click.command("search")
@@ -114,13 +113,13 @@ def _row(row: "Exchange") -> list[str]:
         shorten(row.model, 24),
         *texts,
         surprise,
-        RATED[row.rating],
+        ratings.of(row.rating).sign,
         ", ".join(row.tags),
     ]
 
 
 def _told(hit: "Hit") -> str:
-    rated = f"  {RATED[hit.exchange.rating]}" if hit.exchange else ""
+    rated = f"  {ratings.of(hit.exchange.rating).sign}" if hit.exchange else ""
     who = "you" if hit.role == "user" else "assistant"
     title = shorten(hit.title or f"conversation {hit.conversation_id}", 50)
     near = "" if hit.similarity is None else f"  {hit.similarity:.2f}"

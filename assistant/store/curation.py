@@ -5,12 +5,13 @@ before and what after, as JSON; it refers to the message with a cascade, so what
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.errors import StoreError
 from assistant.store import conversations, curation_many, messages
 from assistant.store.conversations import now_ms
@@ -18,7 +19,6 @@ from assistant.store.curation_many import Change, Told, quiet
 from assistant.store.database import execute, select, transaction
 
 Decision = Literal["undecided", "keep", "skip"]
-RATINGS: Mapping[int, str] = {1: "good", -1: "bad", 0: "none"}
 DECISIONS: tuple[str, ...] = get_args(Decision)
 
 MANY = "many"
@@ -31,9 +31,9 @@ TAG_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a person thinks of one message. `rating` is 1 (good), -1 (bad) or 0 (none)."""
+    """What a person thinks of one message. `rating` is the number of one of `ratings.EVERY`."""
 
-    rating: int = 0
+    rating: int = ratings.NONE.number
     decision: str = "undecided"
     note: str = ""
     tags: tuple[str, ...] = ()
@@ -71,13 +71,13 @@ def judgements_of(db: Database, conversation_id: int) -> dict[int, Judgement]:
 def _judgements(db: Database, where: str, value: int) -> dict[int, Judgement]:
     rows = select(
         db,
-        "SELECT m.id, j.rating, j.decision, j.note, (SELECT json_group_array(tag) FROM "
+        "SELECT m.id, coalesce(j.rating, ?), j.decision, j.note, (SELECT json_group_array(tag) FROM "
         "(SELECT tag FROM tags WHERE message_id = m.id ORDER BY tag)) AS tagged "
         f"FROM messages m LEFT JOIN judgements j ON j.message_id = m.id {where} "
         "AND (j.message_id IS NOT NULL OR tagged <> '[]')",
-        (value,),
+        (ratings.NONE.number, value),
     )
-    return {row[0]: Judgement(row[1] or 0, row[2] or "undecided", row[3] or "", _tags(row[4])) for row in rows}
+    return {row[0]: Judgement(row[1], row[2] or "undecided", row[3] or "", _tags(row[4])) for row in rows}
 
 
 def _tags(listed: str) -> tuple[str, ...]:
@@ -85,11 +85,15 @@ def _tags(listed: str) -> tuple[str, ...]:
 
 
 def rate(db: Database, message_id: int, rating: int) -> None:
-    """Call a reply good (1) or bad (-1), or take that back (0). Raises `StoreError` for another number or no reply."""
-    if rating not in RATINGS:
-        raise StoreError(f"A rating is 1 (good), -1 (bad) or 0 (none), not {rating}.")
+    """Give a reply the rating of this number; `NONE`'s takes it back. Raises `StoreError` for another or no reply."""
+    _refuse_unknown_rating(rating)
     _reply(db, message_id)
     _judge(db, "rating", message_id, rating)
+
+
+def _refuse_unknown_rating(number: object) -> None:
+    if not ratings.is_known(number):
+        raise StoreError(f"A rating is {ratings.described()}, not {number}.")
 
 
 def decide(db: Database, message_id: int, decision: Decision) -> None:
@@ -192,8 +196,8 @@ def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: T
     written meanwhile isn't kept waiting: killed in between, the act is still undone as one. `told` hears how far it has
     come. Raises `StoreError` for a rating, decision or tag that there isn't.
     """
-    if change.what == "rating" and change.value not in RATINGS:
-        raise StoreError(f"A rating is 1 (good), -1 (bad) or 0 (none), not {change.value}.")
+    if change.what == "rating":
+        _refuse_unknown_rating(change.value)
     if change.what == "decision" and change.value not in DECISIONS:
         raise StoreError(f"A decision is keep, skip or undecided, not {change.value!r}.")
     if change.is_tag:
@@ -303,7 +307,7 @@ def _step_many(db: Database, act_id: int, change: Change, told: Told, *, undone:
     count = (curation_many.take_back if undone else curation_many.apply)(db, act_id, change, told)
     replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
     what = {"tag": f"tag {change.value!r} on", "untag": f"tag {change.value!r} off"}.get(change.what)
-    what = what or f"{change.what} {RATINGS.get(change.value, change.value)} of"
+    what = what or f"{change.what} {_word(change.what, change.value)} of"
     return f"{what} {replies} {'taken back' if undone else 'put back'}" if count else ""
 
 
@@ -336,7 +340,11 @@ def _put(db: Database, kind: str, message_id: int, before: Any, after: Any) -> s
     )
     if kind == "note":
         return f"note of message {message_id} " + ("set" if after else "taken away")
-    return f"{kind} of message {message_id} set to {RATINGS.get(after, after)}"
+    return f"{kind} of message {message_id} set to {_word(kind, after)}"
+
+
+def _word(kind: str, value: Any) -> Any:
+    return ratings.of(value).word if kind == "rating" else value
 
 
 def _uncorrect(db: Database, act_id: int, message_id: int, leaf: int | None, after: dict[str, Any]) -> str:

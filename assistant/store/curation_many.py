@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.store.database import execute, select, transaction
 
 AT_ONCE = 5_000
@@ -53,7 +54,7 @@ class Change:
 
     @property
     def _default(self) -> str:
-        return "0" if self.what == "rating" else "'undecided'"
+        return str(ratings.NONE.number) if self.what == "rating" else "'undecided'"
 
 
 def differing(db: Database, message_ids: Sequence[int], change: Change) -> int:

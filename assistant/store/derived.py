@@ -23,7 +23,7 @@ def rebuild(db: Database) -> None:
     """Make both again from what they are derived from."""
     with transaction(db):
         execute(db, "DELETE FROM exchanges")
-        execute(db, "INSERT INTO exchanges SELECT * FROM told_exchanges")
+        execute(db, "INSERT INTO exchanges SELECT * FROM derived_exchanges")
         execute(db, "INSERT INTO messages_words (messages_words) VALUES ('delete-all')")
         execute(
             db,
@@ -101,7 +101,7 @@ def distrust_vectors(db: Database) -> None:
 def troubles(db: Database) -> list[str]:
     """In what way exchanges or index differ from what they are derived from; empty when they are sound."""
     found = []
-    told, kept = "SELECT * FROM told_exchanges", "SELECT * FROM exchanges"
+    told, kept = "SELECT * FROM derived_exchanges", "SELECT * FROM exchanges"
     for one, other in ((told, kept), (kept, told)):
         if rows := select(db, f"SELECT message_id FROM ({one} EXCEPT {other}) LIMIT 3"):
             found.append(f"the exchange of message {rows[0][0]} is not as the log tells it")

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.errors import StoreError
 from assistant.store.database import select
-from assistant.store.filter import COLUMNS, DECISIONS, EVERYTHING, RATINGS, Filter, Sort
+from assistant.store.filter import COLUMNS, DECISIONS, EVERYTHING, Filter, Sort
 
 FEW = 30_000
 """Up to so many rows are gathered and sorted: 25 ms."""
@@ -48,8 +49,6 @@ class Exchange:
     prompt: str
     reply: str
 
-
-_RATED = {"good": "rating = 1", "bad": "rating = -1", "unrated": "rating = 0", "rated": "rating <> 0"}
 
 _IMPORTED = (
     "EXISTS (SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id "
@@ -86,9 +85,7 @@ def conditions(filter_: Filter) -> list[Condition]:
             sql = " AND ".join(f"{column} {sign} ?" for sign, _ in bounds)
             found.append((sql, tuple(_bounded(bound) for _, bound in bounds), column))
     if f.rating is not None:
-        if f.rating not in RATINGS:
-            raise StoreError(f"A rating to filter by is one of {', '.join(RATINGS)}, not {f.rating!r}.")
-        found.append((_RATED[f.rating], (), None if f.rating == "rated" else "rating"))
+        found.append(_rated(f.rating))
     if f.decision is not None and f.decision not in DECISIONS:
         raise StoreError(f"A decision to filter by is one of {', '.join(DECISIONS)}, not {f.decision!r}.")
     found += [("message_id IN (SELECT message_id FROM tags WHERE tag = ?)", (tag,), "message_id") for tag in f.tags]
@@ -100,6 +97,14 @@ def conditions(filter_: Filter) -> list[Condition]:
         within = "EXISTS" if f.corrected else "NOT EXISTS"
         found.append((f"{within} (SELECT 1 FROM messages c WHERE c.corrects_id = exchanges.message_id)", (), None))
     return found
+
+
+def _rated(word: str) -> Condition:
+    known = ratings.filters()
+    if word not in known:
+        raise StoreError(f"A rating to filter by is one of {', '.join(known)}, not {word!r}.")
+    number = known[word]
+    return (f"rating <> {ratings.NONE.number}", (), None) if number is None else (f"rating = {number}", (), "rating")
 
 
 def _bounded(number: float) -> float:

@@ -22,8 +22,6 @@ COLUMNS: dict[Sort, str] = {
 }
 """What exchanges are sorted by, and the column it is in."""
 
-RATINGS = ("good", "bad", "unrated", "rated")
-
 DECISIONS = ("keep", "skip", "undecided")
 
 
@@ -44,7 +42,7 @@ class Filter:
     template: str | None = None
     """Replies made with the template of this name."""
     rating: str | None = None
-    """`good`, `bad`, `unrated`, or `rated` for either."""
+    """`good`, `bad`, `unrated`, or `rated` for any rating."""
     decision: str | None = None
     """`keep`, `skip` or `undecided`."""
     tags: tuple[str, ...] = ()

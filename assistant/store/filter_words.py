@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from assistant import ratings
 from assistant.errors import StoreError
-from assistant.store.filter import DECISIONS, RATINGS, Filter
+from assistant.store.filter import DECISIONS, Filter
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _TEXTS = ("model", "adapter", "template")
 _NUMBERS: dict[str, type[int] | type[float]] = {"tokens": int, "surprise": float, "length": int}
 _BARE: dict[str, tuple[str, object]] = {
-    **{rating: ("rating", rating) for rating in RATINGS},
+    **{rating: ("rating", rating) for rating in ratings.filters()},
     **{decision: ("decision", decision) for decision in DECISIONS},
     "corrected": ("corrected", True),
     "uncorrected": ("corrected", False),
@@ -27,8 +28,8 @@ _WORD = re.compile(
 )
 
 WORDS = (
-    "good bad unrated keep skip undecided corrected judged imported tag: model: adapter: template: since: until: "
-    "tokens> surprise> length>"
+    f"{' '.join(word for word in ratings.filters() if word != ratings.RATED)} keep skip undecided corrected judged "
+    "imported tag: model: adapter: template: since: until: tokens> surprise> length>"
 )
 """What can be typed."""
 
@@ -61,7 +62,7 @@ def _take(values: dict[str, object], name: str, sign: str, value: str, now: date
     if name in _NUMBERS:
         values[f"{'max' if sign == '<' else 'min'}_{name}"] = _number(name, value)
     elif sign == ":" and name in ("rating", "decision"):
-        known = RATINGS if name == "rating" else DECISIONS
+        known = tuple(ratings.filters()) if name == "rating" else DECISIONS
         if value not in known:
             raise StoreError(f"{name}:{value} is no {name}. Type {', '.join(known)}.")
         values[name] = value

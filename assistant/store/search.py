@@ -194,9 +194,11 @@ def _rows(db: Database, sql: str, values: tuple[Any, ...], stopped: list[bool]) 
             stopped.append(True)
 
 
+_ANSWERS = "message_id IN (SELECT id FROM messages INDEXED BY messages_parent WHERE parent_id = w.rowid)"
+
 _REPLY = (
     "coalesce((SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}), "
-    "(SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}))"
+    f"(SELECT max(message_id) FROM exchanges WHERE {_ANSWERS} AND {{passes}}))"
 )
 """The reply that a message stands for: itself, or the newest answer to it that passes."""
 
@@ -262,9 +264,7 @@ def _reply(held: Sequence[Condition]) -> Query:
     """The reply that a match is or, if it is a prompt, the newest answer, where it passes."""
     passes, values = _passes([exchanges.SHOWN, *held])
     one = f"SELECT message_id FROM exchanges WHERE message_id = w.rowid AND {passes}"
-    answers = (
-        f"SELECT max(message_id) FROM exchanges INDEXED BY exchanges_answers WHERE prompt_id = w.rowid AND {passes}"
-    )
+    answers = f"SELECT max(message_id) FROM exchanges WHERE {_ANSWERS} AND {passes}"
     return f"coalesce(({one}), ({answers}))", (*values, *values)
 
 
@@ -280,8 +280,8 @@ def _among_listed(match: str, rest: Sequence[Condition], before: int | None) -> 
     sql = (
         "SELECT w.rowid, coalesce(own.id, max(answer.id)) FROM messages_words w "
         f"LEFT JOIN temp.listed own ON own.id = w.rowid {tried.format('own')} "
-        "LEFT JOIN exchanges e INDEXED BY exchanges_answers ON e.prompt_id = w.rowid "
-        f"LEFT JOIN temp.listed answer ON answer.id = e.message_id {tried.format('answer')} "
+        "LEFT JOIN messages m INDEXED BY messages_parent ON m.parent_id = w.rowid "
+        f"LEFT JOIN temp.listed answer ON answer.id = m.id {tried.format('answer')} "
         f"WHERE messages_words MATCH ? {place} AND coalesce(own.id, answer.id) IS NOT NULL "
         "GROUP BY w.rowid ORDER BY w.rowid DESC"
     )

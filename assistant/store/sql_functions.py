@@ -1,16 +1,16 @@
-"""What our triggers call: functions in Python that every connection to the log is given before anything is written.
+"""What the schema's triggers call: Python functions that each connection to the log has before anything is written.
 
 A program that writes into the log without them gets an error instead of an index that has lost the text.
 """
 
 import sqlite3
 
-from assistant.store.packing import unpack
+from assistant.store.token_data import unpack_logprobs
 from assistant.store.words import words
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Make `words(text)` and `surprise(logprobs)` known to `connection`."""
+    """Make `words(text)` and `surprise(token_data)` known to `connection`."""
     connection.create_function("words", 1, _words, deterministic=True)
     connection.create_function("surprise", 1, surprise, deterministic=True)
 
@@ -19,10 +19,7 @@ def _words(text: str | None) -> str:
     return words(text or "")
 
 
-def surprise(logprobs: bytes | None) -> float | None:
-    """Mean negative log-probability of packed numbers, in nats a token; None where there are none."""
-    numbers = unpack("f", logprobs or b"")
-    if not numbers:
-        return None
-    mean = -sum(numbers) / len(numbers)
-    return max(mean, 0.0) if abs(mean) < 1e30 else None  # a log-probability of minus infinity has no mean
+def surprise(token_data: bytes | None) -> float | None:
+    """Mean negative log-probability of a reply's tokens, in nats a token; None where there are none."""
+    logprobs = unpack_logprobs(token_data or b"")
+    return -sum(logprobs) / len(logprobs) if logprobs else None

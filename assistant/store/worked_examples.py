@@ -2,10 +2,11 @@
 
 from sqlite_utils import Database
 
+from assistant.ratings import BAD, GOOD
 from assistant.store.curation import tag_name
 from assistant.store.database import select
 
-_CURATED = """
+_CURATED = f"""
 SELECT asked.content, coalesce(
     (SELECT x.content FROM messages x WHERE x.corrects_id = m.id ORDER BY x.id DESC LIMIT 1), m.content
 )
@@ -13,8 +14,8 @@ FROM tags t JOIN exchanges e ON e.message_id = t.message_id
 JOIN messages m ON m.id = e.message_id JOIN messages asked ON asked.id = m.parent_id
 WHERE t.tag = ? AND e.hidden = 0 AND (
     EXISTS (SELECT 1 FROM messages x WHERE x.corrects_id = m.id)
-    OR (e.decision <> 'skip' AND e.rating <> -1
-        AND (e.decision = 'keep' OR e.rating = 1 OR m.corrects_id IS NOT NULL))
+    OR (e.decision <> 'skip' AND e.rating <> {BAD.number}
+        AND (e.decision = 'keep' OR e.rating = {GOOD.number} OR m.corrects_id IS NOT NULL))
 )
 ORDER BY e.created_ms, m.id
 """

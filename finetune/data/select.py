@@ -9,6 +9,7 @@ from statistics import median
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.dialogue.exchange import turns, turns_with_rows
 from assistant.store import conversations, messages, search
 from assistant.store.curation import Judgement
@@ -56,13 +57,18 @@ class Selection:
 
 
 # Why a reply is left out, as the user reads it after a number: "2 skipped".
-BAD, SKIPPED, CORRECTED, EMPTY = "rated bad", "skipped", "corrected", "empty"
+_RATED = {one.number: f"rated {one.word}" for one in ratings.EVERY if one not in (ratings.GOOD, ratings.NONE)}
+"""Ratings that a reply isn't learned with, as reasons."""
+SKIPPED, CORRECTED, EMPTY = "skipped", "corrected", "empty"
 OTHER_VERSION, NO_QUESTION, JOINED = "in other versions", "without a question", "joined to another reply"
 SEVERAL_CLASSES, UNENDED = "tagged with several classes", "with reasoning that never ended"
 STATES = {"cut": "cut off", "stopped": "stopped", "failed": "failed", "interrupted": "interrupted"}
 """State of a reply that did not end -> the reason."""
 REASONS = frozenset(
-    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED, *STATES.values()}
+    [
+        *(SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED),
+        *(*_RATED.values(), *STATES.values()),
+    ]
 )
 
 _FIRST = {"preference": "pairs", "kto": "rated", "label": "tagged"}
@@ -179,12 +185,14 @@ def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set
         if row.role != "assistant" or not conversation.is_chosen(row.id):
             continue
         judgement = conversation.judgement(row.id)
-        praised = judgement.rating > 0 or judgement.decision == "keep" or row.corrects_id is not None
-        judged = praised or judgement.rating or judgement.decision == "skip" or row.id in corrected
+        praised = judgement.rating == ratings.GOOD.number or judgement.decision == "keep" or row.corrects_id is not None
+        judged = praised or judgement.rating in _RATED or judgement.decision == "skip" or row.id in corrected
         if not judged and not wanted.everything:
             continue
         reachable = praised or by_filter or row.id in open_path
-        if reason := _why_not(row, judgement, replaced=row.id in corrected and not praised, reachable=reachable):
+        if judgement.rating in _RATED and (not praised or judgement.rating == ratings.BAD.number):
+            left[_RATED[judgement.rating]] += 1
+        elif reason := _why_not(row, judgement, replaced=row.id in corrected and not praised, reachable=reachable):
             left[reason] += 1
         else:
             learned.add(row.id)
@@ -193,8 +201,6 @@ def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set
 
 def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reachable: bool) -> str:
     """Why a reply isn't learned; empty where it is."""
-    if judgement.rating < 0:
-        return BAD
     if judgement.decision == "skip":
         return SKIPPED
     if replaced:

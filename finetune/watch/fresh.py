@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from assistant.dialogue.exchange import turns_with_rows
+from assistant.ratings import BAD, GOOD
 from assistant.store.datasets import StoredExample
 from assistant.store.files import stored
 from assistant.store.files.stored import Stored
@@ -96,12 +97,12 @@ def _why(conversation: Stored, row: StoredMessage) -> str:
     judgement = conversation.judgement(row.id)
     if row.corrects_id is not None:
         return "corrected"
-    return "good" if judgement.rating > 0 else "kept" if judgement.decision == "keep" else "unjudged"
+    return "good" if judgement.rating == GOOD.number else "kept" if judgement.decision == "keep" else "unjudged"
 
 
 def _is_bad(conversation: Stored, message_id: int | None) -> bool:
     """Not only corrected."""
-    return message_id is not None and conversation.judgement(message_id).rating < 0
+    return message_id is not None and conversation.judgement(message_id).rating == BAD.number
 
 
 def _by_conversation(candidates: Iterable[Candidate]) -> dict[int, list[Candidate]]:

@@ -8,12 +8,16 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+from assistant.ratings import BAD, GOOD, NONE
 from assistant.store.curation import Judgement
 from assistant.store.files.fields import Fields, count, is_empty
 from assistant.store.files.transcript import NOT_JUDGED
 
 _RATINGS = ("rating", "kto_tag", "label", "feedback", "annotation", "thumbs", "thumb", "vote", "reaction")
-_FLAGS = {"thumbs_up": 1, "thumbsUp": 1, "liked": 1, "is_good": 1, "thumbs_down": -1, "thumbsDown": -1, "disliked": -1}
+_FLAGS = {
+    **dict.fromkeys(("thumbs_up", "thumbsUp", "liked", "is_good"), GOOD.number),
+    **dict.fromkeys(("thumbs_down", "thumbsDown", "disliked"), BAD.number),
+}
 """Fields that are true where the reply was rated so."""
 _LABELS = frozenset({"kto_tag", "label"})
 """Fields where 0 is no."""
@@ -93,16 +97,16 @@ def _with_rating(found: Judgement, fields: Fields, name: str, left: Counter[str]
 
 
 def rating_of(value: object, *, zero_is_bad: bool = False) -> int | None:
-    """1 for good, -1 for bad, 0 for neither; None where the value is no thumb, such as one of five stars."""
+    """The number of a rating; None where the value is no thumb, such as one of five stars."""
     if isinstance(value, bool):
-        return 1 if value else -1
+        return GOOD.number if value else BAD.number
     if isinstance(value, int | float):
         if value == 0:
-            return -1 if zero_is_bad else 0
-        return int(value) if value in (1, -1) else None
+            return BAD.number if zero_is_bad else NONE.number
+        return GOOD.number if value == 1 else BAD.number if value == -1 else None
     if isinstance(value, str) and len(value) <= 20:
         word = re.sub(r"[\s_-]+(?!\d)", "", value.lower())
-        return 1 if word in _GOOD else -1 if word in _BAD else None
+        return GOOD.number if word in _GOOD else BAD.number if word in _BAD else None
     return None
 
 

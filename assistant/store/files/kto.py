@@ -7,6 +7,7 @@ What is to be skipped doesn't come.
 import json
 from collections.abc import Iterator
 
+from assistant.ratings import BAD, GOOD
 from assistant.store.files.stored import Stored
 from assistant.store.messages import StoredMessage
 
@@ -25,16 +26,16 @@ def labelled(conversation: Stored) -> Iterator[tuple[StoredMessage, bool]]:
     labels = _labels(conversation)
     for row in conversation.rows:
         judgement = conversation.judgement(row.id)
-        rating = judgement.rating or labels.get(row.id, 0)
+        rating = judgement.rating if judgement.rating in (GOOD.number, BAD.number) else labels.get(row.id)
         wanted = judgement.decision != "skip" and conversation.is_chosen(row.id)
-        if rating and wanted and row.role == "assistant" and row.content.strip():
-            yield row, rating > 0
+        if rating is not None and wanted and row.role == "assistant" and row.content.strip():
+            yield row, rating == GOOD.number
 
 
 def _labels(conversation: Stored) -> dict[int, int]:
     labels = {}
     for row in conversation.rows:
         if row.corrects_id is not None:
-            labels[row.id] = 1
-            labels.setdefault(row.corrects_id, -1)
+            labels[row.id] = GOOD.number
+            labels.setdefault(row.corrects_id, BAD.number)
     return labels

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from assistant.ratings import BAD, GOOD
 from assistant.store.files.stored import Stored
 
 
@@ -58,10 +59,10 @@ def _pairs(conversation: Stored) -> Iterator[Pair]:
 
 
 def _rated(conversation: Stored) -> Iterator[Pair]:
-    rated = [row for row in conversation.rows if conversation.judgement(row.id).rating]
+    rated = [row for row in conversation.rows if conversation.judgement(row.id).rating in (GOOD.number, BAD.number)]
     rated.sort(key=lambda row: row.parent_id or 0)
     for _, group in groupby(rated, key=lambda row: row.parent_id):
         siblings = list(group)
-        good = [row for row in siblings if conversation.judgement(row.id).rating > 0]
-        bad = [row for row in siblings if conversation.judgement(row.id).rating < 0]
+        good = [row for row in siblings if conversation.judgement(row.id).rating == GOOD.number]
+        bad = [row for row in siblings if conversation.judgement(row.id).rating == BAD.number]
         yield from (Pair(one.id, other.id, other.content) for one in good for other in bad)

@@ -14,8 +14,7 @@ from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, execute_many, select
 from assistant.store.files.transcript import NOT_JUDGED, Transcript, Turn, Vote
 from assistant.store.messages import FIGURES, NO_TEMPLATE_HASH, Outcome, Provenance
-from assistant.store.packing import pack
-from assistant.store.token_packing import pack_tokens
+from assistant.store.token_data import pack
 
 BATCH_ROWS = 2000
 
@@ -26,7 +25,7 @@ _COLUMNS = {
     "leaf_id system source source_id content_hash",
     "templates": "hash name text first_used_ms",
     "replies": "message_id model adapter_hash template_hash sampling seed inputs version "
-    "token_ids logprobs token_lengths " + " ".join(FIGURES),
+    "token_data " + " ".join(FIGURES),
     "judgements": "message_id rating decision note",
     "tags": "message_id tag",
     "messages": "id conversation_id parent_id role content created_ms updated_ms state error corrects_id source_id",
@@ -178,9 +177,6 @@ class Writer:
             return
         made = made or Provenance(model, "", NO_TEMPLATE_HASH, "", {}, None)
         outcome = turn.outcome or _NO_FIGURES
-        token_ids, token_lengths = pack_tokens(
-            self._db, outcome.model_hash, turn.content, outcome.token_ids, outcome.token_lengths
-        )
         self._rows["templates"].append((made.template_hash, made.template, made.template_text, turn.created_ms))
         self._rows["replies"].append(
             (
@@ -192,9 +188,7 @@ class Writer:
                 made.seed,
                 json.dumps(made.inputs, ensure_ascii=False),
                 made.version,
-                token_ids,
-                pack("f", outcome.logprobs),
-                token_lengths,
+                pack(turn.content, outcome.token_ids, outcome.logprobs, outcome.token_lengths),
                 *(getattr(outcome, name) for name in FIGURES),
             )
         )

@@ -74,7 +74,7 @@ def _message(db: Database, message_id: int, redact: Redactor) -> None:
     if said:
         execute(
             db,
-            "UPDATE replies SET token_ids = x'', logprobs = x'', token_lengths = x'' WHERE message_id = ?",
+            "UPDATE replies SET token_data = x'' WHERE message_id = ?",
             (message_id,),
         )
     if said or made:

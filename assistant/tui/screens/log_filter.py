@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from sqlite_utils import Database
 from textual.suggester import Suggester
 
+from assistant import ratings
 from assistant.store import curation, exchanges
 from assistant.store.filter import Sort
 from assistant.store.filter_words import completed
@@ -15,7 +16,7 @@ SORTS: Mapping[Sort, str] = {
     "model": "",
     "adapter": "",
     "template": "",
-    "rating": "good, unrated, bad",
+    "rating": ", ".join(ratings.sorted_words()),
     "decision": "keep, skip, undecided",
     "tags": "",
     "tokens": "tokens of the reply",
