@@ -64,6 +64,7 @@ def earlier(file: Path) -> None:
     with closing(sqlite3.connect(earlier_log(file), isolation_level=None)) as old:
         register(old)
         old.create_function("surprise", 1, lambda _: 1.5)
+        old.execute("PRAGMA foreign_keys = ON")
         old.execute("BEGIN")
         old.execute("DELETE FROM messages")
         old.execute("DELETE FROM conversations")
