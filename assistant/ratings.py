@@ -1,7 +1,8 @@
 """The ratings of a reply: the number in the log, the word that is typed, and the sign in a table.
 
-Everything that stores, shows, reads or learns from ratings takes them from here. Another rating is a line here and a
-step in `assistant/store/migrations.py` that adds it to the log. Only `GOOD` is learned from and only `BAD` is avoided.
+Everything that stores, shows, reads or learns from ratings takes them from here. Another rating is a line here, a step
+in `assistant/store/schema/migrations.py` that adds it to the log, and a key in `assistant/tui/keys.py`. Only `GOOD` is
+learned from, and only `BAD` is avoided.
 """
 
 from dataclasses import dataclass

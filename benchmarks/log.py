@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 from sqlite_utils import Database
 
-from assistant.store import conversations, exchanges, messages, search
+from assistant.store import conversations, messages
 from assistant.store.database import open_database, transaction
-from assistant.store.filter import COLUMNS, Filter
 from assistant.store.messages import Outcome, Provenance
-from assistant.store.token_data import pack
+from assistant.store.schema.token_data import pack
+from assistant.store.search import exchanges, search
+from assistant.store.search.filter import COLUMNS, Filter
 from benchmarks.made_text import COMMON, LETTERS, MadeText
 
 MADE = Provenance("model", "plain", "hash", "template", {"temperature": 0.7}, 1)

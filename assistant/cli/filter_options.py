@@ -11,8 +11,8 @@ import click
 from assistant import ratings
 from assistant.cli.field_docs import meanings
 from assistant.errors import StoreError
-from assistant.store import filter_words
-from assistant.store.filter import DECISIONS, Filter
+from assistant.store.search import filter_words
+from assistant.store.search.filter import DECISIONS, Filter
 
 
 def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

@@ -11,12 +11,12 @@ from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import COLUMNS, Filter, Sort
+from assistant.store.search.filter import COLUMNS, Filter, Sort
 
 if TYPE_CHECKING:
     from assistant.cli.log_meaning import By
-    from assistant.store.exchanges import Exchange
-    from assistant.store.search import Hit
+    from assistant.store.search.exchanges import Exchange
+    from assistant.store.search.search import Hit
 
 
 @click.command("search")
@@ -52,7 +52,7 @@ def search_(
     (after --), OR between two is a choice. By meaning, WORDS are a sentence, and the nearest comes first; what is said
     while a window is open gets known by itself, all else by `assistant log index`.
     """
-    from assistant.store import exchanges, search
+    from assistant.store.search import exchanges, search
 
     typed = " ".join(words)
     if by != "words":
@@ -144,7 +144,7 @@ def _time(time_ms: int) -> str:
 @as_json
 def next_(doubles: bool, filter_: Filter, as_json: bool) -> None:
     """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
-    from assistant.store import curation_queue
+    from assistant.store.judgements import curation_queue
     from finetune.prove import enough
 
     with opened_log() as db:

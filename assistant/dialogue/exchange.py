@@ -23,9 +23,10 @@ from assistant.engine.generate.sampling import Sampling
 from assistant.errors import AdapterError, AssistantError, EngineDied, StoreError
 from assistant.events import Event, Finished, Prefilled, Token
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.conversations import Conversation
 from assistant.store.messages import Outcome, Provenance, StoredMessage
+from assistant.store.training import adapters
 from prompts.library import Library
 from prompts.message import Message
 from prompts.reasoning import answer

@@ -12,9 +12,9 @@ from sqlite_utils import Database
 
 from assistant import __version__
 from assistant.errors import DatabaseTooNew, DatabaseUnwritable
-from assistant.store import earlier
-from assistant.store.migrations import migrations
-from assistant.store.sql_functions import register
+from assistant.store.schema import earlier
+from assistant.store.schema.migrations import migrations
+from assistant.store.schema.sql_functions import register
 from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
 CACHE_KIB = 64_000

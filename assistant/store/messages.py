@@ -12,7 +12,7 @@ from assistant.events import Timing
 from assistant.store import conversations, templates
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
-from assistant.store.token_data import pack, unpack
+from assistant.store.schema.token_data import pack, unpack
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""

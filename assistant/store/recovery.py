@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
 from assistant.store.database import execute, free_name, open_database, select, transaction
-from assistant.store.derived import distrust_vectors, is_derived, rebuild
+from assistant.store.schema.derived import distrust_vectors, is_derived, rebuild
 from assistant.store.sqlite_errors import explained
 
 

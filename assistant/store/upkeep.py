@@ -9,8 +9,8 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, StoreError
 from assistant.ratings import BAD, GOOD
-from assistant.store import derived
 from assistant.store.database import PAGE_BYTES, backup, check, free_name, open_database, path_of, select
+from assistant.store.schema import derived
 from assistant.store.sqlite_errors import explained
 
 

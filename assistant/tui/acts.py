@@ -7,10 +7,11 @@ from sqlite_utils import Database
 
 from assistant import ratings
 from assistant.cli.output import counted
-from assistant.store import curation, curation_many, messages
-from assistant.store.curation import Decision
-from assistant.store.curation_many import Change, Told, quiet
+from assistant.store import messages
 from assistant.store.database import transaction
+from assistant.store.judgements import curation, curation_many
+from assistant.store.judgements.curation import Decision
+from assistant.store.judgements.curation_many import Change, Told, quiet
 
 DECIDED = {"keep": "kept for training", "skip": "skipped in training"}
 CLEARED = {"rating": Change("rating", ratings.NONE.number), "decision": Change("decision", "undecided")}

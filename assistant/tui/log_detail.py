@@ -10,8 +10,9 @@ from textual.content import Content
 from assistant import ratings
 from assistant.events import Timing
 from assistant.safe_text import printable
-from assistant.store import curation, messages
-from assistant.store.curation import Judgement, Preference
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.judgements.curation import Judgement, Preference
 from assistant.store.messages import ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.log_rows import LogRow

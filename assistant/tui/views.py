@@ -9,7 +9,7 @@ from assistant import ratings
 from assistant.events import Timing
 from assistant.safe_text import shorten
 from assistant.store import messages
-from assistant.store.curation import Judgement
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.replies import Reply

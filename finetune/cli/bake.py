@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.paths import Paths
-    from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
+    from assistant.store.training.datasets import Dataset
     from finetune.bake import Answers, Asked, Reached, Recipe
     from finetune.data.dataset import Request
 
@@ -76,7 +76,7 @@ def command(
     config = TrainConfig(**given)
     paths = Paths.from_environment().create()
     with opened_log() as db:
-        from assistant.store import runs
+        from assistant.store.training import runs
         from finetune import bake
         from finetune.train import run
 

@@ -1,13 +1,14 @@
 """Which texts are nearly the same, all pairs of them: a split must not have one in training and the other in the test.
 
-As in `assistant.store.doubles` two are near that share `NEAR` of their pairs of neighbouring words. Unlike there, none
-is left out of the search, and the bands are narrower: of pairs just near enough one in seven million is missed.
+As in `assistant.store.judgements.doubles` two are near that share `NEAR` of their pairs of neighbouring words. Unlike
+there, none is left out of the search, and the bands are narrower: of pairs just near enough one in seven million is
+missed.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from assistant.store.doubles import NEAR, PERMUTATIONS, pairs
+from assistant.store.judgements.doubles import NEAR, PERMUTATIONS, pairs
 
 BANDS = 30
 

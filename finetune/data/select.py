@@ -11,13 +11,14 @@ from sqlite_utils import Database
 
 from assistant import ratings
 from assistant.dialogue.exchange import turns, turns_with_rows
-from assistant.store import conversations, messages, search
-from assistant.store.curation import Judgement
+from assistant.store import conversations, messages
 from assistant.store.database import select
-from assistant.store.files import kto, preference, stored
-from assistant.store.files.stored import Stored
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.files.exports import kto, preference, stored
+from assistant.store.files.exports.stored import Stored
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import StoredMessage
+from assistant.store.search import search
+from assistant.store.search.filter import EVERYTHING, Filter
 from finetune.data.example import Example, Kind, labelled
 from prompts import reasoning
 from prompts import template as templates

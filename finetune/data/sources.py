@@ -14,8 +14,8 @@ from sqlite_utils import Database
 from assistant.errors import TrainingRefused
 from assistant.ratings import GOOD
 from assistant.store.database import open_scratch, select
-from assistant.store.derived import rebuilt_after
-from assistant.store.files.importer import import_files
+from assistant.store.files.imports.importer import import_files
+from assistant.store.schema.derived import rebuilt_after
 from finetune.data.example import Entity, Example, labelled
 from finetune.data.select import Candidate, Selection, from_log
 from finetune.tagging import untagged

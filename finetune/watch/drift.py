@@ -12,7 +12,7 @@ import transformers
 
 from assistant.engine import placement
 from assistant.errors import TrainingRefused
-from assistant.store.datasets import StoredExample
+from assistant.store.training.datasets import StoredExample
 from finetune.base import Base
 from finetune.data.example import Example, Kind
 from finetune.data.tokens import Row, Tokenizer

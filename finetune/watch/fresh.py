@@ -9,10 +9,10 @@ from sqlite_utils import Database
 
 from assistant.dialogue.exchange import turns_with_rows
 from assistant.ratings import BAD, GOOD
-from assistant.store.datasets import StoredExample
-from assistant.store.files import stored
-from assistant.store.files.stored import Stored
+from assistant.store.files.exports import stored
+from assistant.store.files.exports.stored import Stored
 from assistant.store.messages import StoredMessage
+from assistant.store.training.datasets import StoredExample
 from finetune.data import dataset
 from finetune.data.example import Example, Kind
 from finetune.data.select import Candidate, Selection, from_log

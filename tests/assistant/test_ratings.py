@@ -22,9 +22,10 @@ ratings.EVERY = (*ratings.EVERY, ratings.Rating(2, "unsure", "?"))
 
 from assistant.cli import group
 from assistant.paths import Paths
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
 from assistant.store.database import open_database
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
 from assistant.tui import acts, views
 from finetune.data import select
 

@@ -13,12 +13,22 @@ from dataclasses import MISSING, Field, asdict, fields
 from typing import Any, TypeVar
 
 from assistant import ratings
-from assistant.store.curation import Judgement
-from assistant.store.files import stored
-from assistant.store.files.fields import LAST_MS, Fields, checked, given, kind_of, list_of, needed, object_of, time_ms
-from assistant.store.files.file_format import Format
-from assistant.store.files.stored import Stored
+from assistant.store.files.exports import stored
+from assistant.store.files.exports.stored import Stored
+from assistant.store.files.imports.file_format import Format
 from assistant.store.files.transcript import NOT_JUDGED, Transcript, Turn, Vote, WrongShape
+from assistant.store.files.values.fields import (
+    LAST_MS,
+    Fields,
+    checked,
+    given,
+    kind_of,
+    list_of,
+    needed,
+    object_of,
+    time_ms,
+)
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, Provenance, StoredMessage
 
 FORMAT = "assistant-conversation/1"

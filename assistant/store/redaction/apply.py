@@ -10,9 +10,9 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store import conversations, upkeep
-from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, path_of, select, transaction
 from assistant.store.deletion import copies, erase_unused
+from assistant.store.judgements.curation import TAG_CHARACTERS
 from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 

@@ -6,9 +6,10 @@ from sqlite_utils import Database
 from textual.suggester import Suggester
 
 from assistant import ratings
-from assistant.store import curation, exchanges
-from assistant.store.filter import Sort
-from assistant.store.filter_words import completed
+from assistant.store.judgements import curation
+from assistant.store.search import exchanges
+from assistant.store.search.filter import Sort
+from assistant.store.search.filter_words import completed
 
 SORTS: Mapping[Sort, str] = {
     "time": "when it was made",

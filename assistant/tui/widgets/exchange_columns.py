@@ -9,8 +9,8 @@ from textual.content import Content
 
 from assistant import ratings
 from assistant.safe_text import printable
-from assistant.store.filter import Sort
-from assistant.store.query import Fragment
+from assistant.store.search.filter import Sort
+from assistant.store.search.query import Fragment
 from assistant.tui.clock import column_time
 from assistant.tui.log_rows import LogRow
 

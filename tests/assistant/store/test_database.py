@@ -12,11 +12,13 @@ import pytest
 from sqlite_utils import Database, Migrations
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
-from assistant.store import conversations, database, derived, messages, search, upkeep
+from assistant.store import conversations, database, messages, upkeep
 from assistant.store.database import PAGE_BYTES, backup, check, open_database, open_memory, transaction
-from assistant.store.migrations import migrations
 from assistant.store.recovery import recover, set_aside
-from tests.assistant.store.earlier_log import earlier_log
+from assistant.store.schema import derived
+from assistant.store.schema.migrations import migrations
+from assistant.store.search import search
+from tests.assistant.store.schema.earlier_log import earlier_log
 
 
 def fill(db: Database, count: int = 40) -> int:
@@ -251,7 +253,7 @@ def test_a_backup_is_whole_and_private(db: Database, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from assistant.store import conversations, derived, exchanges, messages, search
+from assistant.store import conversations, messages
 from assistant.store.database import open_database
 db = open_database(Path(sys.argv[1]))
 one = conversations.create(db).id

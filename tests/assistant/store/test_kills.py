@@ -13,18 +13,21 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from assistant.store import conversations, derived, exchanges, importing, messages, search, upkeep
+from assistant.store import conversations, messages, upkeep
 from assistant.store.database import PAGE_BYTES, backup, check, open_database, transaction
+from assistant.store.files.imports import importing
 from assistant.store.messages import Outcome, Provenance
-from assistant.store.sql_functions import register
-from tests.assistant.store.earlier_log import earlier_log
+from assistant.store.schema import derived
+from assistant.store.schema.sql_functions import register
+from assistant.store.search import exchanges, search
+from tests.assistant.store.schema.earlier_log import earlier_log
 
 BEGIN = """
 import sys
 from pathlib import Path
 from assistant.store import upkeep
 from assistant.store.database import open_database
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
 print("begins", flush=True)
 """
 ACTS = {
@@ -35,7 +38,7 @@ ACTS = {
     "upkeep.restore(db, Path(sys.argv[1]).with_name('kept.db'))",
 }
 STEP = """
-from assistant.store.migrations import migrations
+from assistant.store.schema.migrations import migrations
 @migrations()
 def upper(db):
     db.conn.execute("ALTER TABLE messages ADD COLUMN upper TEXT NOT NULL DEFAULT ''")
@@ -163,7 +166,7 @@ import resource, sys
 from pathlib import Path
 from assistant.errors import DatabaseUnwritable
 from assistant.store.database import open_database
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
 db = open_database(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 try:
