@@ -155,7 +155,8 @@ def transaction(db: Database) -> Iterator[None]:
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    """Take the write lock, waiting as long as the connection's busy timeout says.
+    """Take the write lock, waiting as long as the connection's busy timeout says: 5 s while another program writes.
+    So whoever writes for a screen writes in a thread.
 
     SQLite itself looks every tenth of a second at last, and would miss the moments in which an import lets others in.
     """
