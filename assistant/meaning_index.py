@@ -20,7 +20,7 @@ from assistant.locks import held
 from assistant.paths import Paths
 
 if TYPE_CHECKING:
-    from assistant.store.vectors import Vectors
+    from assistant.store.meaning.vectors import Vectors
 
 LOOK_S = 5.0
 """How often a window looks whether there is something new to embed."""
@@ -58,7 +58,7 @@ async def catch_up(
 
     Broken off, it goes on from there the next time. Raises what `Client.embed` does, and `StoreError`.
     """
-    from assistant.store.embedding_queue import keep, next_batch
+    from assistant.store.meaning.embedding_queue import keep, next_batch
 
     done = 0
     while batch := next_batch(db, vectors):
@@ -90,8 +90,8 @@ async def keep_up(db: Database, client: Client, paths: Paths, name: str) -> None
 
 
 async def _one_round(db: Database, client: Client, paths: Paths, model: str) -> None:
-    await asyncio.to_thread(importlib.import_module, "assistant.store.embedding_queue")
-    from assistant.store.embedding_queue import open_vectors
+    await asyncio.to_thread(importlib.import_module, "assistant.store.meaning.embedding_queue")
+    from assistant.store.meaning.embedding_queue import open_vectors
 
     with alone(paths) as free:
         if free:

@@ -35,8 +35,8 @@ class Chain:
     def __init__(self, home: Path, corpora: list[str]) -> None:
         from assistant.engine.models import catalogue
         from assistant.paths import Paths
-        from assistant.store import datasets
         from assistant.store.database import open_database
+        from assistant.store.training import datasets
         from finetune.base import Base
         from finetune.data import forgetting
 
@@ -65,7 +65,7 @@ class Chain:
         dataset.freeze(self.db, name_of(corpus), made)
 
     def _test(self, name: str) -> list[Any]:
-        from assistant.store import datasets
+        from assistant.store.training import datasets
         from finetune.data.example import Example
         from finetune.data.tokens import sampled
         from finetune.prove.measures import rows_of_test

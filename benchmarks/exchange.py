@@ -107,8 +107,8 @@ def peak_mb() -> float:
 def child(log: Path, act: str, what: str) -> None:
     """Run one import or export; print messages, seconds and peak memory."""
     from assistant.store.database import open_database, select
-    from assistant.store.files.exporter import export
-    from assistant.store.files.importer import import_file
+    from assistant.store.files.exports.exporter import export
+    from assistant.store.files.imports.importer import import_file
 
     db = open_database(log)
     started = time.perf_counter()

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database
 
-from assistant.store import doubles, meaning
 from assistant.store.database import open_database
-from assistant.store.embedding_queue import keep, next_batch, open_vectors
-from assistant.store.filter import EVERYTHING
-from assistant.store.vectors import Vectors, quantised
+from assistant.store.judgements import doubles
+from assistant.store.meaning import meaning
+from assistant.store.meaning.embedding_queue import keep, next_batch, open_vectors
+from assistant.store.meaning.vectors import Vectors, quantised
+from assistant.store.search.filter import EVERYTHING
 from benchmarks.log import FILTERS, make
 from benchmarks.made_text import COMMON
 

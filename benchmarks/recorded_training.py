@@ -17,10 +17,10 @@ from sqlite_utils import Database
 
 from assistant.engine.models import catalogue, fetch
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
 from assistant.store.database import execute, open_database
-from assistant.store.datasets import StoredExample
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.datasets import StoredExample
 from tests.finetune import corpus
 
 RECORD = Path(__file__).with_name("recorded_training.json")

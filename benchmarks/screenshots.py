@@ -27,9 +27,11 @@ from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import InstalledModel, Remote
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, curation, exchanges, messages, template_tests
+from assistant.store import conversations, messages, template_tests
 from assistant.store.database import open_database
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.search import exchanges
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
 from benchmarks import recorded_training

@@ -62,7 +62,8 @@ def other_questions() -> list[str]:
 
 def logged(db: "Database", some: Sequence[tuple[str, str, str]]) -> list[int]:
     """Log conversations of (question, reply, correction or empty); returns the corrections' ids."""
-    from assistant.store import conversations, curation, messages
+    from assistant.store import conversations, messages
+    from assistant.store.judgements import curation
     from assistant.store.messages import Outcome, Provenance
 
     ids = []
@@ -123,8 +124,8 @@ def _cosines(before: Sequence[str], after: Sequence[str]) -> list[float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     from assistant.engine.engine import Engine
     from assistant.paths import Paths
-    from assistant.store import adapters
     from assistant.store.database import open_database
+    from assistant.store.training import adapters
     from benchmarks.engine_runs import headline, model_path
 
     given = _options(arguments)

@@ -18,9 +18,10 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import conversations, datasets, runs
-from assistant.store.datasets import Dataset
-from assistant.store.files import stored
+from assistant.store import conversations
+from assistant.store.files.exports import stored
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import Dataset
 from finetune.base import Base, base_of
 from finetune.config import TrainConfig
 from finetune.data import dataset

@@ -14,7 +14,7 @@ from assistant.engine.models import catalogue, model_folder, weight_files
 from assistant.errors import TrainingRefused
 from assistant.events import Loading
 from assistant.paths import Paths
-from assistant.store.runs import Run
+from assistant.store.training.runs import Run
 from finetune.data.tokens import Tokenizer
 
 if TYPE_CHECKING:

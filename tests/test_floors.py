@@ -12,6 +12,7 @@ FLOORS = [
     ("prompts", 1),
     ("assistant.safe_text", 0),
     ("assistant.errors", 0),
+    ("assistant.ratings", 0),
     ("assistant.events", 0),
     ("assistant.growing", 0),
     ("assistant.shades", 0),

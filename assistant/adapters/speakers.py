@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assistant.adapters.folder import CHANGED, CONFIG, HEAD, hash_of, trouble
 from assistant.errors import AdapterError, AdapterUnknown
-from assistant.store import registered
+from assistant.store.training import registered
 
 BASE_NAME = "base"
 """Stands for the base alone wherever an adapter's name is expected. No adapter can have this name."""

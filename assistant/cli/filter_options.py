@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from assistant import ratings
 from assistant.cli.field_docs import meanings
 from assistant.errors import StoreError
-from assistant.store import filter_words
-from assistant.store.filter import DECISIONS, RATINGS, Filter
+from assistant.store.search import filter_words
+from assistant.store.search.filter import DECISIONS, Filter
 
 
 def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -27,7 +28,7 @@ def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
 _DECLARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "since_ms": (("--since",), {"callback": moment, "metavar": "DATE"}),
     "until_ms": (("--until",), {"callback": moment, "metavar": "DATE"}),
-    "rating": (("--rating",), {"type": click.Choice(RATINGS)}),
+    "rating": (("--rating",), {"type": click.Choice(list(ratings.filters()))}),
     "decision": (("--decision",), {"type": click.Choice(DECISIONS)}),
     "tags": (("--tag",), {"multiple": True}),
     "corrected": (("--corrected/--not-corrected",), {"default": None}),

@@ -19,7 +19,7 @@ from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.search.filter import EVERYTHING, Filter
 
 
 @click.group("log")
@@ -46,7 +46,8 @@ for _command in (
 @as_json
 def list_(limit: int, search: str, filter_: Filter, as_json: bool) -> None:
     """List conversations: pinned ones first, then the newest first. Filters: those with a reply that passes."""
-    from assistant.store import conversations, exchanges
+    from assistant.store import conversations
+    from assistant.store.search import exchanges
 
     with opened_log() as db:
         holding = exchanges.conversations(filter_) if filter_ != EVERYTHING else None
@@ -76,7 +77,7 @@ def show(id_: int, provenance: bool, tokens: bool, alternatives: bool, as_json: 
 
     With --provenance or --tokens ID is that of a reply, as `search` lists them.
     """
-    from assistant.store import export
+    from assistant.store.files.exports import export
 
     if provenance and (tokens or alternatives):
         raise click.UsageError("Give either --provenance or --tokens.")

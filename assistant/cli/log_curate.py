@@ -6,27 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assistant import ratings
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.curation import Decision
-
-RATINGS = {"good": 1, "bad": -1, "none": 0}
+    from assistant.store.judgements.curation import Decision
 
 
 @click.command("rate")
 @click.argument("message_id", type=int)
-@click.argument("rating", type=click.Choice(list(RATINGS)))
+@click.argument("rating", type=click.Choice([one.word for one in ratings.EVERY]))
 @as_json
 def rate(message_id: int, rating: str, as_json: bool) -> None:
     """Call a reply good or bad, or take that back."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
-        curation.rate(db, message_id, RATINGS[rating])
+        curation.rate(db, message_id, next(one.number for one in ratings.EVERY if one.word == rating))
         _print(db, message_id, as_json=as_json)
 
 
@@ -36,7 +35,7 @@ def rate(message_id: int, rating: str, as_json: bool) -> None:
 @as_json
 def decide(message_id: int, decision: "Decision", as_json: bool) -> None:
     """Keep a reply for training, or skip it."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         curation.decide(db, message_id, decision)
@@ -50,8 +49,8 @@ def decide(message_id: int, decision: "Decision", as_json: bool) -> None:
 @as_json
 def tag(message_id: int | None, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
     """Tag a message; without MESSAGE_ID list all tags there are."""
-    from assistant.store import curation
     from assistant.store.database import transaction
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         if message_id is None:
@@ -77,7 +76,7 @@ def _print_tags(tags: dict[str, int], *, as_json: bool) -> None:
 @as_json
 def note(message_id: int, text: str, as_json: bool) -> None:
     """Write a note on a message; an empty TEXT takes it away."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         curation.note(db, message_id, text)
@@ -90,7 +89,7 @@ def note(message_id: int, text: str, as_json: bool) -> None:
 @as_json
 def correct(message_id: int, text: str | None, as_json: bool) -> None:
     """Write what a reply should have said: TEXT, or what is on stdin. The reply stays beside it."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         correction = curation.correct(db, message_id, sys.stdin.read() if text is None else text)
@@ -107,7 +106,7 @@ def correct(message_id: int, text: str | None, as_json: bool) -> None:
 @as_json
 def prefer(chosen_id: int, rejected_id: int, tie: bool, as_json: bool) -> None:
     """Vote for one of two replies to the same prompt."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         curation.prefer(db, chosen_id, rejected_id, tie=tie)
@@ -123,7 +122,7 @@ def prefer(chosen_id: int, rejected_id: int, tie: bool, as_json: bool) -> None:
 @as_json
 def undo(redo: bool, as_json: bool) -> None:
     """Undo the last act of judging: a rating, decision, tag, note, correction or vote."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     with opened_log() as db:
         told = curation.redo(db) if redo else curation.undo(db)
@@ -135,12 +134,12 @@ def undo(redo: bool, as_json: bool) -> None:
 
 def _print(db: "Database", message_id: int, *, as_json: bool) -> None:
     """What is thought of the message now."""
-    from assistant.store import curation
+    from assistant.store.judgements import curation
 
     judgement = curation.judgement(db, message_id)
     if as_json:
         print_json({"message_id": message_id, **asdict(judgement)})
         return
-    rating = next(word for word, number in RATINGS.items() if number == judgement.rating)
+    rating = ratings.of(judgement.rating).word
     words = [f"rating {rating}", judgement.decision, *(f"#{name}" for name in judgement.tags)]
     click.echo(f"message {message_id}: {', '.join(words)}")

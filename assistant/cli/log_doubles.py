@@ -10,12 +10,12 @@ from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.doubles import Group
+    from assistant.store.judgements.doubles import Group
 
 
 class Keep(click.ParamType[str | int]):
@@ -41,7 +41,7 @@ def doubles_(near: bool, keep: str | int | None, filter_: Filter, as_json: bool)
     """List replies that are there more than once, with what they answer. Nothing is deleted: `assistant log undo` takes
     back what --keep decided, one by one.
     """
-    from assistant.store import doubles
+    from assistant.store.judgements import doubles
 
     with opened_log() as db:
         doubles.find(db, filter_, near=near, told=_told)
@@ -74,7 +74,7 @@ SHOWN = 10
 
 
 def _print(db: "Database", group: "Group") -> None:
-    from assistant.store import exchanges
+    from assistant.store.search import exchanges
 
     click.echo("the same:" if group.exact else "almost the same:")
     for row in exchanges.by_ids(db, group.message_ids[:SHOWN]):

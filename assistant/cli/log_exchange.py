@@ -14,15 +14,15 @@ from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import AssistantError
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from assistant.store.files.importer import Progress, Report
+    from assistant.store.files.imports.importer import Progress, Report
 
 FORMATS = ("json", "openai", "sharegpt", "preference", "kto", "markdown", "html", "csv")
-"""Those of `assistant.store.files.exporter`; a test holds them to be the same."""
+"""Those of `assistant.store.files.exports.exporter`; a test holds them to be the same."""
 
 _NAMED = 10
 """Conversations left out that are named one by one."""
@@ -43,7 +43,7 @@ def import_(files: tuple[Path, ...], dry_run: bool, salvage: bool, as_json: bool
     All of the files are imported or nothing; what the log has already isn't imported again. What could not be taken
     in is counted by name.
     """
-    from assistant.store.files.importer import import_files
+    from assistant.store.files.imports.importer import import_files
 
     with opened_log() as db:
         report = import_files(db, files, dry_run=dry_run, salvage=salvage, progress=_show)
@@ -126,8 +126,9 @@ def export_(
     """
     if words and not redact:
         raise click.UsageError("--word goes with --redact.")
-    from assistant.store import conversations, search
-    from assistant.store.files.exporter import export
+    from assistant.store import conversations
+    from assistant.store.files.exports.exporter import export
+    from assistant.store.search import search
 
     with opened_log() as db:
         for one in conversation_ids:

@@ -12,14 +12,14 @@ from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.errors import ModelError, ModelUnknown
 from assistant.paths import Paths
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.settings import Settings
-    from assistant.store.search import Found
-    from assistant.store.vectors import Vectors
+    from assistant.store.meaning.vectors import Vectors
+    from assistant.store.search.search import Found
 
 By = Literal["words", "meaning", "both"]
 
@@ -30,7 +30,7 @@ def index(as_json: bool) -> None:
     """Make everything in the log findable by meaning now, rather than while a window is open. Ctrl-C stops; the next
     time it goes on from there.
     """
-    from assistant.store.embedding_queue import open_vectors, progress
+    from assistant.store.meaning.embedding_queue import open_vectors, progress
 
     paths, chosen = _settings()
     model = model_or_offer(paths, chosen)
@@ -47,7 +47,7 @@ def index(as_json: bool) -> None:
 async def _catch_up(paths: Paths, chosen: "Settings", db: "Database", vectors: "Vectors", model: str) -> int:
     from assistant.client import Client
     from assistant.meaning_index import alone, catch_up
-    from assistant.store.embedding_queue import progress
+    from assistant.store.meaning.embedding_queue import progress
 
     shown_s = 0.0
 
@@ -92,8 +92,9 @@ def find(db: "Database", typed: str, by: By, filter_: Filter, limit: int) -> "Fo
     """Search by meaning, or by both; by words alone, with a sentence on stderr, where both were asked for and the model
     isn't here. Raises a `ModelError` where meaning alone was.
     """
-    from assistant.store import meaning, search
-    from assistant.store.embedding_queue import open_vectors, progress
+    from assistant.store.meaning import meaning
+    from assistant.store.meaning.embedding_queue import open_vectors, progress
+    from assistant.store.search import search
 
     paths, chosen = _settings()
     try:

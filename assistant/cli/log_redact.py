@@ -11,7 +11,7 @@ from assistant.cli.log_upkeep import agree, tell_copies, yes
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, counted, print_json
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.search.filter import EVERYTHING, Filter
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -161,7 +161,7 @@ def _apply(
     yes: bool,
     json: bool,
 ) -> None:
-    from assistant.store.files import stored
+    from assistant.store.files.exports import stored
     from assistant.store.redaction.apply import apply
 
     agree(f"Replace {counted(len(found), 'value')} in the log itself, for good?", yes=yes)

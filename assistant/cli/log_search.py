@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assistant import ratings
 from assistant.cli.filter_options import filter_options
 from assistant.cli.opened_log import opened_log
 from assistant.cli.output import as_json, print_json, print_table
 from assistant.safe_text import printable, shorten
-from assistant.store.filter import COLUMNS, Filter, Sort
+from assistant.store.search.filter import COLUMNS, Filter, Sort
 
 if TYPE_CHECKING:
     from assistant.cli.log_meaning import By
-    from assistant.store.exchanges import Exchange
-    from assistant.store.search import Hit
-
-RATED = {1: "+", 0: "·", -1: "-"}
+    from assistant.store.search.exchanges import Exchange
+    from assistant.store.search.search import Hit
 
 
 @click.command("search")
@@ -53,7 +52,7 @@ def search_(
     (after --), OR between two is a choice. By meaning, WORDS are a sentence, and the nearest comes first; what is said
     while a window is open gets known by itself, all else by `assistant log index`.
     """
-    from assistant.store import exchanges, search
+    from assistant.store.search import exchanges, search
 
     typed = " ".join(words)
     if by != "words":
@@ -114,13 +113,13 @@ def _row(row: "Exchange") -> list[str]:
         shorten(row.model, 24),
         *texts,
         surprise,
-        RATED[row.rating],
+        ratings.of(row.rating).sign,
         ", ".join(row.tags),
     ]
 
 
 def _told(hit: "Hit") -> str:
-    rated = f"  {RATED[hit.exchange.rating]}" if hit.exchange else ""
+    rated = f"  {ratings.of(hit.exchange.rating).sign}" if hit.exchange else ""
     who = "you" if hit.role == "user" else "assistant"
     title = shorten(hit.title or f"conversation {hit.conversation_id}", 50)
     near = "" if hit.similarity is None else f"  {hit.similarity:.2f}"
@@ -145,7 +144,7 @@ def _time(time_ms: int) -> str:
 @as_json
 def next_(doubles: bool, filter_: Filter, as_json: bool) -> None:
     """Show what to judge next: the unjudged replies of the conversation with the most surprising one."""
-    from assistant.store import curation_queue
+    from assistant.store.judgements import curation_queue
     from finetune.prove import enough
 
     with opened_log() as db:

@@ -14,7 +14,7 @@ from assistant.errors import AssistantError
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.learned import Learned
+    from assistant.store.training.learned import Learned
 
 yes = click.option("-y", "--yes", is_flag=True, help="Don't ask first.")
 
@@ -60,7 +60,8 @@ def restore(file: Path, yes: bool, as_json: bool) -> None:
 @as_json
 def check(repair: bool, as_json: bool) -> None:
     """Read the whole log and tell what is wrong with it."""
-    from assistant.store import derived, upkeep
+    from assistant.store import upkeep
+    from assistant.store.schema import derived
 
     with opened_log() as db:
         if repair:
@@ -123,7 +124,8 @@ def delete(
 
     Backups are not touched, but named. So are the datasets and adapters that learned from what goes.
     """
-    from assistant.store import deletion, learned
+    from assistant.store import deletion
+    from assistant.store.training import learned
 
     if [bool(conversation_ids), message_id is not None, before is not None].count(True) != 1:
         raise click.UsageError("Name conversations, or give --message or --before: one of the three.")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 @contextmanager
 def opened_log() -> "Iterator[Database]":
     """The log, closed at the end."""
-    from assistant.store import importing
     from assistant.store.database import open_database
+    from assistant.store.files.imports import importing
 
     db = open_database(Paths.from_environment().create().database)
     try:

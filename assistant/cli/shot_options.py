@@ -92,7 +92,7 @@ def _examples(template: "Template", source: str, column: str) -> "Sequence[Examp
 
 
 def _tagged(template: "Template", tag: str) -> "Sequence[Example]":
-    from assistant.store.worked_examples import tagged
+    from assistant.store.judgements.worked_examples import tagged
     from assistant.tasks.shots import from_exchanges
 
     with opened_log() as db:

@@ -12,8 +12,9 @@ from sqlite_utils import Database
 
 from assistant import __version__
 from assistant.errors import DatabaseTooNew, DatabaseUnwritable
-from assistant.store.migrations import migrations
-from assistant.store.sql_functions import register
+from assistant.store.schema import earlier
+from assistant.store.schema.migrations import migrations
+from assistant.store.schema.sql_functions import register
 from assistant.store.sqlite_errors import BUSY_TIMEOUT_MS, ELSEWHERE, explained, primary_code
 
 CACHE_KIB = 64_000
@@ -30,7 +31,8 @@ TRY_AGAIN_S = 0.004
 def open_database(path: Path) -> Database:
     """The log at `path`, made if there is none, brought up to this version's schema.
 
-    Raises `DatabaseDamaged`, `DatabaseTooNew` or `DatabaseUnwritable`; the file is left as it is.
+    A log of an earlier schema is copied to `log.before-VERSION-TIME.db` beside it first. Raises `DatabaseDamaged`,
+    `DatabaseTooNew` or `DatabaseUnwritable`; the file is left as it is.
     """
     with explained(path):
         _make_private(path)
@@ -78,7 +80,7 @@ def _make_private(path: Path) -> None:
 
 
 def _refuse_newer(db: Database, path: Path) -> None:
-    known = {step.name for step in migrations._migrations}
+    known = {step.name for step in migrations._migrations} | earlier.STEPS
     if unknown := [step.name for step in migrations.applied(db) if step.name not in known]:
         raise DatabaseTooNew(
             f"The log {path} was written by a newer version of this program (it has {unknown[0]!r}). "
@@ -120,6 +122,8 @@ def _migrate(db: Database, path: Path | None) -> None:
             # The lock's own connection can't be copied from; a second one reads what was committed before it.
             with closing(sqlite3.connect(path)) as before:
                 backup(Database(before), free_name(path, f"before-{__version__}"))
+        if earlier.is_earlier(db, path):
+            earlier.bring_over(db)
         migrations.apply(db)
 
 
@@ -151,7 +155,8 @@ def transaction(db: Database) -> Iterator[None]:
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    """Take the write lock, waiting as long as the connection's busy timeout says.
+    """Take the write lock, waiting as long as the connection's busy timeout says: 5 s while another program writes.
+    So whoever writes for a screen writes in a thread.
 
     SQLite itself looks every tenth of a second at last, and would miss the moments in which an import lets others in.
     """

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from assistant.store import derived, messages
+from assistant.store import messages
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, path_of, select, transaction
+from assistant.store.schema import derived
 
 AT_START_S = 0.2
 """How long the start of a program may be held up."""

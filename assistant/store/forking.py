@@ -15,7 +15,7 @@ TITLE = "{} (fork)"
 _CONVERSATION = "model, template, inputs, sampling, system, adapter"
 _MESSAGE = "role, content, created_ms, error, redacted"
 _MADE = ("model", "adapter_hash", "template_hash", "sampling", "seed", "inputs", "version")
-_REPLY = ", ".join((*_MADE, "token_ids", "logprobs", "token_lengths", *FIGURES))
+_REPLY = ", ".join((*_MADE, "token_data", *FIGURES))
 
 
 def fork(db: Database, message_id: int) -> int:

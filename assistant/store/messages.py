@@ -12,8 +12,7 @@ from assistant.events import Timing
 from assistant.store import conversations, templates
 from assistant.store.conversations import now_ms
 from assistant.store.database import execute, select, transaction
-from assistant.store.packing import pack, unpack
-from assistant.store.token_packing import pack_tokens, unpack_tokens
+from assistant.store.schema.token_data import pack, unpack
 
 LOST_AFTER_MS = 10_000
 """A growing reply that nobody has touched for so long has lost its writer, who touches it every few seconds."""
@@ -111,8 +110,8 @@ def begin_reply(db: Database, conversation_id: int, parent_id: int | None, prove
         templates.keep(db, provenance.template_hash, provenance.template, provenance.template_text)
         execute(
             db,
-            "INSERT INTO replies (message_id, model, adapter_hash, template_hash, sampling, seed, inputs, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO replies (message_id, model, model_hash, adapter_hash, template_hash, sampling, seed, inputs, "
+            "version, device) VALUES (?, ?, '', ?, ?, ?, ?, ?, ?, '')",
             (
                 message_id,
                 provenance.model,
@@ -191,12 +190,9 @@ def name_adapter(db: Database, message_id: int, adapter_hash: str) -> None:
 def end_reply(db: Database, message_id: int, content: str, state: str, outcome: Outcome, error: str = "") -> None:
     """Store a reply as it will stay."""
     values = {name: getattr(outcome, name) for name in FIGURES if name != "continued_at"}
-    values["logprobs"] = pack("f", outcome.logprobs)
+    values["token_data"] = pack(content, outcome.token_ids, outcome.logprobs, outcome.token_lengths)
     now = now_ms()
     with transaction(db):
-        values["token_ids"], values["token_lengths"] = pack_tokens(
-            db, outcome.model_hash, content, outcome.token_ids, outcome.token_lengths
-        )
         execute(
             db,
             "UPDATE messages SET content = ?, state = ?, error = ?, updated_ms = ? WHERE id = ?",
@@ -313,7 +309,7 @@ def mark_interrupted(db: Database) -> int:
 
 _REPLIES = (
     "SELECT r.message_id, r.model, t.name, t.hash, t.text, r.sampling, r.seed, r.adapter_hash, r.inputs, r.version, "
-    "r.token_ids, r.logprobs, r.token_lengths, m.content, "
+    "r.token_data, m.content, "
     f"{', '.join(f'r.{name}' for name in FIGURES)} "
     "FROM replies r JOIN templates t ON t.hash = r.template_hash JOIN messages m ON m.id = r.message_id"
 )
@@ -324,7 +320,7 @@ def reply_info(db: Database, message_id: int) -> ReplyInfo:
     rows = select(db, f"{_REPLIES} WHERE r.message_id = ?", (message_id,))
     if not rows:
         raise StoreError(f"Message {message_id} is not a reply.")
-    return _reply_info(db, rows[0])
+    return _reply_info(rows[0])
 
 
 def was_generated(db: Database, message_id: int) -> bool:
@@ -343,21 +339,16 @@ def last_touched_ms(db: Database) -> int:
 def replies_of(db: Database, conversation_id: int) -> dict[int, ReplyInfo]:
     """As `reply_info`, for every reply of a conversation, by the id of its message."""
     rows = select(db, f"{_REPLIES} WHERE m.conversation_id = ?", (conversation_id,))
-    return {row[0]: _reply_info(db, row) for row in rows}
+    return {row[0]: _reply_info(row) for row in rows}
 
 
-def _reply_info(db: Database, row: tuple[Any, ...]) -> ReplyInfo:
+def _reply_info(row: tuple[Any, ...]) -> ReplyInfo:
     _, model, name, template_hash, text, sampling, seed, adapter_hash, inputs, version, *rest = row
-    packed_ids, logprobs, packed_lengths, content, *values = rest
+    token_data, content, *values = rest
     figures = dict(zip(FIGURES, values, strict=True))
-    token_ids, token_lengths = unpack_tokens(db, figures["model_hash"], content, packed_ids, packed_lengths)
+    token_ids, logprobs, token_lengths = unpack(content, token_data)
     provenance = Provenance(
         model, name, template_hash, text, json.loads(sampling), seed, adapter_hash, json.loads(inputs), version
     )
-    outcome = Outcome(
-        **figures,
-        token_ids=token_ids,
-        logprobs=unpack("f", logprobs),
-        token_lengths=token_lengths,
-    )
+    outcome = Outcome(**figures, token_ids=token_ids, logprobs=logprobs, token_lengths=token_lengths)
     return ReplyInfo(provenance, outcome)

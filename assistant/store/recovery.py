@@ -1,7 +1,7 @@
 """A damaged log: set aside, never overwritten, and what can be read of it copied into a new one."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged
 from assistant.store.database import execute, free_name, open_database, select, transaction
-from assistant.store.derived import distrust_vectors, is_derived, rebuild
+from assistant.store.schema.derived import distrust_vectors, is_derived, rebuild
 from assistant.store.sqlite_errors import explained
 
 
@@ -75,24 +75,16 @@ def _copy_all(source: sqlite3.Connection, db: Database, damaged: Path) -> Recove
     tables = [
         name for name in db.table_names() if not name.startswith(("sqlite_", "_sqlite_")) and not is_derived(name)
     ]
-    if _is_table(source, "replies"):  # of an older version; here a view that takes its rows
-        tables.append("replies")
+    kinds = [table for table in tables if _count(db, table)]  # filled by the schema itself
+    tables = [table for table in tables if table not in kinds]
     db.conn.execute("PRAGMA foreign_keys = OFF")  # rows come in any order, and what they refer to may be lost
     with transaction(db):
-        lost = sum(_copy(source, db, table) for table in tables)
+        lost = sum(_copy(source, db, table, kinds) for table in tables)
         if lost and not any(_count(db, table) for table in tables):
             raise DatabaseDamaged(f"Nothing could be read of {damaged}. It is kept as it is.")
         _mend(db)
         rebuild(db)
     return Recovered(_count(db, "conversations"), _count(db, "messages"), lost)
-
-
-def _is_table(source: sqlite3.Connection, name: str) -> bool:
-    try:
-        found = source.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
-    except sqlite3.DatabaseError:
-        return False
-    return found is not None
 
 
 def _count(db: Database, table: str) -> int:
@@ -102,7 +94,7 @@ def _count(db: Database, table: str) -> int:
 _KINDS: dict[str, type | tuple[type, ...]] = {"INTEGER": int, "TEXT": str, "REAL": (int, float), "BLOB": bytes}
 
 
-def _copy(source: sqlite3.Connection, db: Database, table: str) -> int:
+def _copy(source: sqlite3.Connection, db: Database, table: str, kinds: Sequence[str]) -> int:
     """Copy the readable rows of one table; how many stretches could not be read."""
     try:
         there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
@@ -112,10 +104,12 @@ def _copy(source: sqlite3.Connection, db: Database, table: str) -> int:
     columns = {row[1]: _KINDS[row[2]] for row in select(db, f"PRAGMA table_info({table})") if row[1] in there}
     if not columns:
         return 1
+    known = _known(db, table, kinds)
     insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     lost = 0
     for row in _readable(source, f"SELECT rowid, {', '.join(columns)} FROM {table}", table):
-        if row is None or not _fits(row[1:], list(columns.values())):  # a damaged page can hold anything
+        # A damaged page can hold anything.
+        if row is None or not _fits(row[1:], list(columns.values())) or not _is_known(row[1:], list(columns), known):
             lost += 1
             continue
         try:
@@ -127,6 +121,20 @@ def _copy(source: sqlite3.Connection, db: Database, table: str) -> int:
 
 def _fits(values: tuple[Any, ...], kinds: list[type | tuple[type, ...]]) -> bool:
     return all(value is None or isinstance(value, kind) for value, kind in zip(values, kinds, strict=True))
+
+
+def _known(db: Database, table: str, kinds: Sequence[str]) -> dict[str, set[Any]]:
+    """Columns that name a kind -> the kinds there are."""
+    references = select(db, f"PRAGMA foreign_key_list({table})")
+    return {
+        column: {row[0] for row in select(db, f"SELECT {key} FROM {kind}")}
+        for _, _, kind, column, key, *_ in references
+        if kind in kinds
+    }
+
+
+def _is_known(values: tuple[Any, ...], columns: list[str], known: dict[str, set[Any]]) -> bool:
+    return all(value in known[column] for column, value in zip(columns, values, strict=True) if column in known)
 
 
 def _readable(source: sqlite3.Connection, query: str, table: str) -> Iterator[tuple[Any, ...] | None]:

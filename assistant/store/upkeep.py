@@ -8,8 +8,9 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from assistant.errors import DatabaseDamaged, StoreError
-from assistant.store import derived
+from assistant.ratings import BAD, GOOD
 from assistant.store.database import PAGE_BYTES, backup, check, free_name, open_database, path_of, select
+from assistant.store.schema import derived
 from assistant.store.sqlite_errors import explained
 
 
@@ -130,7 +131,8 @@ def stats(db: Database) -> Stats:
     )[0]
     counts = select(
         db,
-        f"SELECT ({one}), ({one} AND rating = 1), ({one} AND rating = -1), ({one} AND decision = 'keep'), "
+        f"SELECT ({one}), ({one} AND rating = {GOOD.number}), ({one} AND rating = {BAD.number}), "
+        f"({one} AND decision = 'keep'), "
         "(SELECT count(*) FROM exchanges WHERE hidden = 0 AND decision = 'skip'), "
         "(SELECT count(*) FROM messages WHERE corrects_id IS NOT NULL), (SELECT count(*) FROM preferences), "
         f"({one} AND tags <> '')",

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.cli.output import counted
-from assistant.store import curation, curation_many, messages
-from assistant.store.curation import Decision
-from assistant.store.curation_many import Change, Told, quiet
+from assistant.store import messages
 from assistant.store.database import transaction
+from assistant.store.judgements import curation, curation_many
+from assistant.store.judgements.curation import Decision
+from assistant.store.judgements.curation_many import Change, Told, quiet
 
-TOLD = {1: "good", -1: "bad", "keep": "kept for training", "skip": "skipped in training"}
-CLEARED = {"rating": Change("rating", 0), "decision": Change("decision", "undecided")}
+DECIDED = {"keep": "kept for training", "skip": "skipped in training"}
+CLEARED = {"rating": Change("rating", ratings.NONE.number), "decision": Change("decision", "undecided")}
 
 
 def rate(db: Database, message_id: int, rating: int) -> str:
-    """Rate a reply good (1) or bad (-1); the same again clears it."""
+    """Give a reply the rating of this number; the same again clears it."""
     with transaction(db):
         again = curation.judgement(db, message_id).rating == rating
-        curation.rate(db, message_id, 0 if again else rating)
-    return "rating cleared" if again else TOLD[rating]
+        curation.rate(db, message_id, ratings.NONE.number if again else rating)
+    return "rating cleared" if again else ratings.given(rating)
 
 
 def decide(db: Database, message_id: int, decision: Decision) -> str:
@@ -28,7 +30,7 @@ def decide(db: Database, message_id: int, decision: Decision) -> str:
     with transaction(db):
         again = curation.judgement(db, message_id).decision == decision
         curation.decide(db, message_id, "undecided" if again else decision)
-    return "undecided again" if again else TOLD[decision]
+    return "undecided again" if again else DECIDED[decision]
 
 
 def tag(db: Database, message_id: int, name: str) -> str:
@@ -69,7 +71,8 @@ def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: T
         change = Change("untag", change.value) if change.what == "tag" else CLEARED[change.what]
     count = curation.judge_many(db, message_ids, change, told)
     words = {"tag": f"tagged #{change.value}", "untag": f"no longer #{change.value}"}.get(change.what)
-    return f"{counted(count, 'reply').replace('replys', 'replies')} {words or TOLD.get(change.value, 'cleared')}"
+    words = words or (ratings.given(change.value) if change.what == "rating" else DECIDED.get(change.value))
+    return f"{counted(count, 'reply').replace('replys', 'replies')} {words or 'cleared'}"
 
 
 @dataclass(frozen=True, slots=True)

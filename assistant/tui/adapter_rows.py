@@ -8,8 +8,8 @@ from sqlite_utils import Database
 from textual.content import Content
 
 from assistant.safe_text import printable
-from assistant.store import adapters, runs
-from assistant.store.adapters import StoredAdapter
+from assistant.store.training import adapters, runs
+from assistant.store.training.adapters import StoredAdapter
 from assistant.tui.screens.pick import Choice
 from assistant.tui.training.words import METHODS
 

@@ -7,10 +7,12 @@ from datetime import datetime
 from sqlite_utils import Database
 from textual.content import Content
 
+from assistant import ratings
 from assistant.events import Timing
 from assistant.safe_text import printable
-from assistant.store import curation, messages
-from assistant.store.curation import Judgement, Preference
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.judgements.curation import Judgement, Preference
 from assistant.store.messages import ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.log_rows import LogRow
@@ -102,7 +104,7 @@ def facts(detail: Detail) -> list[tuple[str, str]]:
     return [
         ("note", judged.note),
         ("tags", " ".join(f"#{tag}" for tag in judged.tags)),
-        ("rated", {1: "good", -1: "bad"}.get(judged.rating, "")),
+        ("rated", ratings.given(judged.rating)),
         ("decided", "" if judged.decision == "undecided" else judged.decision),
         ("votes", _votes(detail)),
         *(_made_with(detail.info) if detail.info else [("made by", "a person, or imported")]),

@@ -6,11 +6,11 @@ from sqlite_utils import Database
 
 from assistant.client import Client
 from assistant.paths import Paths
-from assistant.store.filter import Filter
-from assistant.store.search import Found
+from assistant.store.search.filter import Filter
+from assistant.store.search.search import Found
 
 if TYPE_CHECKING:
-    from assistant.store.vectors import Vectors
+    from assistant.store.meaning.vectors import Vectors
 
 
 class Meaning:
@@ -37,13 +37,13 @@ class Meaning:
 
     def near(self, db: Database, question: str, vector: list[float], filter_: Filter, limit: int) -> Found:
         """What matches a question by words or by meaning, the nearest first."""
-        from assistant.store import meaning
+        from assistant.store.meaning import meaning
 
         return meaning.hybrid(db, self._open(db), question, vector, filter_, limit=limit)
 
     def share(self, db: Database) -> float:
         """About how much of the log can be found by meaning."""
-        from assistant.store.embedding_queue import share
+        from assistant.store.meaning.embedding_queue import share
 
         return share(db, self._open(db))
 
@@ -54,7 +54,7 @@ class Meaning:
             self._vectors = None
 
     def _open(self, db: Database) -> "Vectors":
-        from assistant.store.embedding_queue import open_vectors
+        from assistant.store.meaning.embedding_queue import open_vectors
 
         if self._vectors is None:
             self._vectors = open_vectors(db, self._model)

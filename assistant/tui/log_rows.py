@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
 
-from assistant.store import curation_queue, exchanges, query, search
-from assistant.store.exchanges import Exchange
-from assistant.store.filter import EVERYTHING, Filter, Sort
-from assistant.store.query import Fragment, Term
-from assistant.store.search import Found, Hit
+from assistant.store.judgements import curation_queue
+from assistant.store.search import exchanges, query, search
+from assistant.store.search.exchanges import Exchange
+from assistant.store.search.filter import EVERYTHING, Filter, Sort
+from assistant.store.search.query import Fragment, Term
+from assistant.store.search.search import Found, Hit
 from assistant.tui.widgets.reasoning import split
 
 PAGE_ROWS = 50

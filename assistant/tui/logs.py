@@ -14,9 +14,11 @@ from assistant.engine.models.catalogue import Remote
 from assistant.errors import AdapterError, DatabaseDamaged, ModelError
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, deletion, importing, messages
+from assistant.store import conversations, deletion, messages
 from assistant.store.conversations import Conversation
 from assistant.store.database import check, open_database, open_memory
+from assistant.store.files.imports import importing
+from assistant.store.training import adapters
 from assistant.tui.widgets.conversation_list import ConversationRow
 from prompts.library import Library
 

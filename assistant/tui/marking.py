@@ -7,7 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 
-from assistant.store.curation_many import Change, Told
+from assistant.store.judgements.curation_many import Change, Told
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Marking:
 
     def tag(self) -> bool:
         """Ask for a tag, and put it on all marked replies."""
-        from assistant.store import curation, curation_many
+        from assistant.store.judgements import curation, curation_many
         from assistant.tui.screens.curate_dialogs import TagDialog
 
         ids = sorted(self.ids)

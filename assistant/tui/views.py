@@ -5,10 +5,11 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.events import Timing
 from assistant.safe_text import shorten
 from assistant.store import messages
-from assistant.store.curation import Judgement
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
 from assistant.tui.replies import Reply
@@ -46,7 +47,8 @@ def message_views(
 
 def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
     """What is thought of a message, in as many words as fit beside its name: `+ good`, `#story`, `kept`, `note`."""
-    rating = {1: "+ good", -1: "- bad"}.get(judgement.rating, "")
+    word = ratings.given(judgement.rating)
+    rating = f"{ratings.of(judgement.rating).sign} {word}" if word else ""
     tags = [shorten(f"#{tag}", WIDEST_TAG_CELLS) for tag in judgement.tags[:TAGS_SHOWN]]
     more = f"+{len(judgement.tags) - TAGS_SHOWN} tags" if len(judgement.tags) > TAGS_SHOWN else ""
     decision = {"keep": "kept", "skip": "skipped"}.get(judgement.decision, "")

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.adapters import StoredAdapter
+    from assistant.store.training.adapters import StoredAdapter
 
 
 @click.command()
@@ -20,7 +20,7 @@ def command(model: str, history: bool, as_json: bool) -> None:
     """List adapters: model, dataset, run, date, main measure before and after, and which is in use."""
     from assistant.cli.opened_log import opened_log
     from assistant.cli.output import print_table
-    from assistant.store import adapters
+    from assistant.store.training import adapters
 
     with opened_log() as db:
         known = adapters.every(db, model or None)
@@ -43,7 +43,7 @@ def command(model: str, history: bool, as_json: bool) -> None:
 
 
 def _row(db: "Database", one: "StoredAdapter") -> dict[str, Any]:
-    from assistant.store import adapters, runs
+    from assistant.store.training import adapters, runs
 
     used = adapters.in_use(db, one.model)
     return {

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.paths import Paths
-    from assistant.store.datasets import Dataset
     from assistant.store.redaction.redactor import Redactor
-    from assistant.store.runs import Run
+    from assistant.store.training.datasets import Dataset
+    from assistant.store.training.runs import Run
     from finetune.bake import Answers, Asked, Reached, Recipe
     from finetune.data.dataset import Request
 
@@ -104,7 +104,7 @@ def command(
 
 def _resumed(db: "Database", paths: "Paths", name: str, *, as_json: bool) -> "Run":
     """The run, resumed unless it is finished."""
-    from assistant.store import runs
+    from assistant.store.training import runs
     from finetune.train import run
 
     done = runs.get(db, name)

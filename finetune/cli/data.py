@@ -14,7 +14,7 @@ from assistant.cli.opened_log import opened_log
 from assistant.cli.options import pairs
 from assistant.cli.output import counted, print_table
 from assistant.safe_text import printable
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
 from finetune.cli.progress_output import events
 from finetune.data.example import Kind
 from finetune.progress import cut_lines
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils import Database
 
-    from assistant.store.datasets import Dataset
+    from assistant.store.training.datasets import Dataset
     from finetune.data.dataset import Prepared, Request
     from finetune.data.select import Selection
     from finetune.data.split import Shares
@@ -129,7 +129,7 @@ def command(
 
 def _make(db: "Database", given: dict[str, Any], preview: int, model: str, *, as_json: bool) -> None:
     from assistant.cli.log_redact import redactor
-    from assistant.store import datasets
+    from assistant.store.training import datasets
     from finetune.data import dataset
 
     if name := given["name"]:
@@ -179,7 +179,7 @@ def _beside_like(context: click.Context) -> list[str]:
 
 def _like(db: "Database", name: str) -> "Request":
     from assistant.cli.task_options import find_template
-    from assistant.store import datasets
+    from assistant.store.training import datasets
     from finetune.data.dataset import request_like
 
     return request_like(datasets.get(db, name), find_template)
@@ -236,7 +236,7 @@ def _tokenizer(db: "Database", model: str) -> tuple[Any, Any]:
 def _list(db: "Database", *, as_json: bool) -> None:
     from datetime import datetime
 
-    from assistant.store import datasets
+    from assistant.store.training import datasets
 
     found = [(one, datasets.counts(db, one.id)) for one in datasets.every(db)]
     if as_json:
@@ -268,7 +268,7 @@ def _about(one: "Dataset") -> dict[str, Any]:
 
 
 def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool) -> None:
-    from assistant.store import datasets
+    from assistant.store.training import datasets
     from finetune.data.example import Example
     from finetune.data.select import Selection
     from finetune.data.statistics import rows_of
@@ -294,7 +294,7 @@ def _show(db: "Database", name: str, preview: int, model: str, *, as_json: bool)
 
 
 def _delete(db: "Database", name: str, *, yes: bool, as_json: bool) -> None:
-    from assistant.store import datasets, runs
+    from assistant.store.training import datasets, runs
 
     found = datasets.get(db, name)
     learned = [run.name for run in runs.every(db) if run.dataset_id == found.id]

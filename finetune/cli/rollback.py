@@ -15,7 +15,7 @@ def command(model: str, as_json: bool) -> None:
     from assistant.cli.opened_log import opened_log
     from assistant.cli.options import model_name
     from assistant.paths import Paths
-    from assistant.store import adapters
+    from assistant.store.training import adapters
 
     paths = Paths.from_environment().create()
     with opened_log() as db:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.paths import Paths
-    from assistant.store.runs import Run
+    from assistant.store.training.runs import Run
     from finetune.watch.status import Status
 
 

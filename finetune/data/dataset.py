@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
-from assistant.store import datasets
-from assistant.store.datasets import SPLITS, Dataset, StoredExample
-from assistant.store.filter import Filter
+from assistant.store.search.filter import Filter
+from assistant.store.training import datasets
+from assistant.store.training.datasets import SPLITS, Dataset, StoredExample
 from finetune.data import example_files, statistics
 from finetune.data.canaries import planted
 from finetune.data.example import Example, Kind, Split, hash_of

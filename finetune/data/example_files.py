@@ -12,9 +12,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
+from assistant.ratings import GOOD
 from assistant.store.database import open_scratch, select
-from assistant.store.derived import rebuilt_after
-from assistant.store.files.importer import import_files
+from assistant.store.files.imports.importer import import_files
+from assistant.store.schema.derived import rebuilt_after
 from finetune.data.example import Entity, Example, labelled
 from finetune.data.select import Candidate, Selection, from_log
 from finetune.tagging import untagged
@@ -24,7 +25,7 @@ from prompts.sandbox import INPUT
 from prompts.template import Template
 
 PRAISED = (
-    "SELECT 1 FROM exchanges WHERE rating > 0 OR decision = 'keep' "
+    f"SELECT 1 FROM exchanges WHERE rating = {GOOD.number} OR decision = 'keep' "
     "UNION ALL SELECT 1 FROM messages WHERE corrects_id IS NOT NULL LIMIT 1"
 )
 """Selects a row if any reply is marked as good. A thumb down or a weight of 0 only excludes a reply."""

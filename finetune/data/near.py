@@ -1,13 +1,13 @@
 """Pairs of near-duplicate texts, so that a split keeps them in the same part.
 
-As in `assistant.store.doubles` two texts are near-duplicates if they share `NEAR` of their word pairs. Unlike there,
-every pair is searched for, with narrower bands: at the threshold one pair in seven million is missed.
+As in `assistant.store.judgements.doubles` two texts are near-duplicates if they share `NEAR` of their word pairs.
+Unlike there, every pair is searched for, with narrower bands: at the threshold one pair in seven million is missed.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from assistant.store.doubles import NEAR, PERMUTATIONS, pairs
+from assistant.store.judgements.doubles import NEAR, PERMUTATIONS, pairs
 
 BANDS = 30
 

@@ -9,14 +9,16 @@ from statistics import median
 
 from sqlite_utils import Database
 
+from assistant import ratings
 from assistant.dialogue.exchange import turns, turns_with_rows
-from assistant.store import conversations, messages, search
-from assistant.store.curation import Judgement
+from assistant.store import conversations, messages
 from assistant.store.database import select
-from assistant.store.files import kto, preference, stored
-from assistant.store.files.stored import Stored
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.files.exports import kto, preference, stored
+from assistant.store.files.exports.stored import Stored
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import StoredMessage
+from assistant.store.search import search
+from assistant.store.search.filter import EVERYTHING, Filter
 from finetune.data.example import Example, Kind, labelled
 from prompts import reasoning
 from prompts import template as templates
@@ -56,13 +58,18 @@ class Selection:
 
 
 # Reasons to leave out a reply, printed after a count: "2 skipped".
-BAD, SKIPPED, CORRECTED, EMPTY = "rated bad", "skipped", "corrected", "empty"
+_RATED = {one.number: f"rated {one.word}" for one in ratings.EVERY if one not in (ratings.GOOD, ratings.NONE)}
+"""Ratings that a reply isn't learned with, as reasons."""
+SKIPPED, CORRECTED, EMPTY = "skipped", "corrected", "empty"
 OTHER_VERSION, NO_QUESTION, JOINED = "in other versions", "without a question", "joined to another reply"
 SEVERAL_CLASSES, UNENDED = "tagged with several classes", "with reasoning that never ended"
 STATES = {"cut": "cut off", "stopped": "stopped", "failed": "failed", "interrupted": "interrupted"}
 """State of an unfinished reply -> the reason."""
 REASONS = frozenset(
-    {BAD, SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED, *STATES.values()}
+    [
+        *(SKIPPED, CORRECTED, EMPTY, OTHER_VERSION, NO_QUESTION, JOINED, SEVERAL_CLASSES, UNENDED),
+        *(*_RATED.values(), *STATES.values()),
+    ]
 )
 
 _FIRST = {"preference": "pairs", "kto": "rated", "label": "tagged"}
@@ -180,12 +187,14 @@ def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set
         if row.role != "assistant" or not conversation.is_chosen(row.id):
             continue
         judgement = conversation.judgement(row.id)
-        praised = judgement.rating > 0 or judgement.decision == "keep" or row.corrects_id is not None
-        judged = praised or judgement.rating or judgement.decision == "skip" or row.id in corrected
+        praised = judgement.rating == ratings.GOOD.number or judgement.decision == "keep" or row.corrects_id is not None
+        judged = praised or judgement.rating in _RATED or judgement.decision == "skip" or row.id in corrected
         if not judged and not wanted.everything:
             continue
         reachable = praised or by_filter or row.id in open_path
-        if reason := _why_not(row, judgement, replaced=row.id in corrected and not praised, reachable=reachable):
+        if judgement.rating in _RATED and (not praised or judgement.rating == ratings.BAD.number):
+            left[_RATED[judgement.rating]] += 1
+        elif reason := _why_not(row, judgement, replaced=row.id in corrected and not praised, reachable=reachable):
             left[reason] += 1
         else:
             learned.add(row.id)
@@ -194,8 +203,6 @@ def _learned(conversation: Stored, wanted: Selection, left: Counter[str]) -> set
 
 def _why_not(row: StoredMessage, judgement: Judgement, *, replaced: bool, reachable: bool) -> str:
     """Reason not to learn a reply; empty if it is learned."""
-    if judgement.rating < 0:
-        return BAD
     if judgement.decision == "skip":
         return SKIPPED
     if replaced:

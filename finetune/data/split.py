@@ -8,7 +8,7 @@ from functools import reduce
 from typing import overload
 
 from assistant.errors import TrainingRefused
-from assistant.store.datasets import SPLITS
+from assistant.store.training.datasets import SPLITS
 from finetune.data.example import Example, Split
 from finetune.data.near import Groups, near
 from finetune.data.select import Candidate

@@ -23,9 +23,9 @@ from assistant.engine.formats import gguf_writer
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs
-from assistant.store.datasets import Dataset
-from assistant.store.runs import Run
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import Dataset
+from assistant.store.training.runs import Run
 from finetune.base import LONGEST_TOKENS, Base, base_of
 from finetune.config import TrainConfig
 from finetune.data import forgetting

@@ -9,8 +9,8 @@ import yaml
 from assistant.engine.models import catalogue
 from assistant.engine.models.catalogue import Hub, InstalledModel
 from assistant.errors import ModelUnknown
-from assistant.store.datasets import Dataset
-from assistant.store.runs import Run
+from assistant.store.training.datasets import Dataset
+from assistant.store.training.runs import Run
 from finetune.config import TrainConfig
 from finetune.prove.report import tables
 

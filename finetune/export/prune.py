@@ -20,8 +20,8 @@ from torch import nn
 from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets
-from assistant.store.runs import Run
+from assistant.store.training import datasets
+from assistant.store.training.runs import Run
 from finetune.base import Base, opened_base
 from finetune.data.example import Example
 from finetune.data.tokens import Row

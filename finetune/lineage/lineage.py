@@ -14,9 +14,9 @@ from assistant.adapters.configs import LoraConfig
 from assistant.adapters.folder import AdapterFolder, trouble
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
-from assistant.store.adapters import StoredAdapter
-from assistant.store.datasets import Dataset
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.adapters import StoredAdapter
+from assistant.store.training.datasets import Dataset
 from finetune.config import TrainConfig
 
 BASE, IN_USE = "base", "in-use"

@@ -21,8 +21,8 @@ from sqlite_utils import Database
 
 from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import TrainingRefused
-from assistant.store import datasets
-from assistant.store.datasets import Dataset
+from assistant.store.training import datasets
+from assistant.store.training.datasets import Dataset
 from finetune import plan
 from finetune.config import TrainConfig
 from finetune.data import forgetting, pack

@@ -14,7 +14,7 @@ from assistant.adapters.folder import CHANGED, hash_of
 from assistant.engine.networks.llama import model as llama
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store.runs import Run
+from assistant.store.training.runs import Run
 from finetune import tagging
 from finetune.config import TrainConfig
 from finetune.network.head import put_entity_head

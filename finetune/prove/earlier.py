@@ -12,8 +12,8 @@ from sqlite_utils import Database
 
 from assistant.adapters.folder import trouble
 from assistant.paths import Paths
-from assistant.store import datasets
-from assistant.store.datasets import Dataset, StoredExample
+from assistant.store.training import datasets
+from assistant.store.training.datasets import Dataset, StoredExample
 from finetune.data.dataset import CANARY, REPLAY
 from finetune.data.example import Example
 from finetune.data.lessons import Lessons

@@ -2,7 +2,7 @@
 
 from sqlite_utils import Database
 
-from assistant.store import datasets, runs
+from assistant.store.training import datasets, runs
 from finetune.data.select import Counts, Selection, count
 from finetune.prove.power import TOKENS, Estimate, spread_of
 

@@ -17,7 +17,7 @@ from assistant.engine.generate.chat_format import ChatFormat
 from assistant.errors import StoreError
 from assistant.redaction import find
 from assistant.store import messages
-from assistant.store.datasets import Dataset, StoredExample
+from assistant.store.training.datasets import Dataset, StoredExample
 from finetune.data.example import Example, without_reasoning
 from finetune.network.both import Compared
 from prompts.message import Message

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from assistant.store import runs
-from assistant.store.adapters import StoredAdapter
+from assistant.store.training import runs
+from assistant.store.training.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
 from finetune.prove.report.texts import ENGLISH, Texts
 

@@ -12,8 +12,8 @@ from assistant.engine.models import catalogue, model_folder, weight_files
 from assistant.engine.models.catalogue import Remote
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters
-from assistant.store.adapters import StoredAdapter
+from assistant.store.training import adapters
+from assistant.store.training.adapters import StoredAdapter
 from finetune.config import FORGETTING_LIMIT
 from finetune.lineage.lineage import named
 from finetune.progress import Advanced, Progress

@@ -15,9 +15,10 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs, votes
-from assistant.store.datasets import Dataset, StoredExample
-from assistant.store.runs import Run
+from assistant.store.judgements import votes
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import Dataset, StoredExample
+from assistant.store.training.runs import Run
 from finetune.base import Base, base_of
 from finetune.config import TrainConfig
 from finetune.data import forgetting

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from assistant.errors import StoreError, TrainingRefused
-from assistant.store import datasets, messages
+from assistant.store import messages
 from assistant.store.database import select
-from assistant.store.datasets import Dataset, StoredExample
-from assistant.store.runs import Run
+from assistant.store.training import datasets
+from assistant.store.training.datasets import Dataset, StoredExample
+from assistant.store.training.runs import Run
 from finetune.data.example import Example
 from finetune.data.select import reply
 from finetune.lineage.lineage import Start

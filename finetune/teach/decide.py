@@ -6,9 +6,9 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters as registry
-from assistant.store import datasets, runs
-from assistant.store.runs import Run
+from assistant.store.training import adapters as registry
+from assistant.store.training import datasets, runs
+from assistant.store.training.runs import Run
 from finetune.prove import promote
 from finetune.prove.promote import Promoted
 from finetune.run_folder import RunFolder

@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters as registry
+from assistant.store.training import adapters as registry
 from finetune.base import Base, opened_base
 from finetune.lineage.lineage import Start, refusal
 from finetune.prove.promote import refuse_unusable

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.store.database import select
-from assistant.store.files import stored
+from assistant.store.files.exports import stored
 from finetune.base import Base
 from finetune.data import forgetting
 from finetune.data.dataset import BUILTIN

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from assistant.store.datasets import Dataset
+from assistant.store.training.datasets import Dataset
 from finetune.config import FORGETTING_LIMIT
 from finetune.prove.paired import Measure, share
 from finetune.teach.alike import is_right

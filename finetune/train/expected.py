@@ -13,8 +13,8 @@ from assistant.engine.hardware import machine
 from assistant.engine.models import weight_files
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths, cache_folder
-from assistant.store import datasets, runs
-from assistant.store.datasets import Dataset
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import Dataset
 from finetune import defaults, plan
 from finetune.base import opened_folder
 from finetune.config import TrainConfig

@@ -9,8 +9,8 @@ from sqlite_utils import Database
 
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs
-from assistant.store.runs import Run
+from assistant.store.training import datasets, runs
+from assistant.store.training.runs import Run
 from finetune import defaults, plan
 from finetune.config import TrainConfig
 from finetune.lineage import lineage

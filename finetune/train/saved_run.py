@@ -6,9 +6,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import adapters as registry
-from assistant.store import runs
-from assistant.store.runs import Run
+from assistant.store.training import adapters as registry
+from assistant.store.training import runs
+from assistant.store.training.runs import Run
 from finetune.data.tokens import sampled
 from finetune.network import trainable
 from finetune.progress import Advanced

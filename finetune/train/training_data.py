@@ -9,8 +9,8 @@ from sqlite_utils import Database
 from assistant.adapters.folder import trouble
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets
-from assistant.store.datasets import Dataset
+from assistant.store.training import adapters, datasets
+from assistant.store.training.datasets import Dataset
 from finetune.base import Base, opened_base
 from finetune.config import TrainConfig
 from finetune.data.example import Example

@@ -10,7 +10,7 @@ import transformers
 
 from assistant.engine.hardware import placement
 from assistant.errors import TrainingRefused
-from assistant.store.datasets import StoredExample
+from assistant.store.training.datasets import StoredExample
 from finetune.base import Base
 from finetune.data.example import Example, Kind
 from finetune.data.tokens import Row, Tokenizer

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from assistant.dialogue.exchange import turns_with_rows
-from assistant.store.datasets import StoredExample
-from assistant.store.files import stored
-from assistant.store.files.stored import Stored
+from assistant.ratings import BAD, GOOD
+from assistant.store.files.exports import stored
+from assistant.store.files.exports.stored import Stored
 from assistant.store.messages import StoredMessage
+from assistant.store.training.datasets import StoredExample
 from finetune.data import dataset
 from finetune.data.example import Example, Kind
 from finetune.data.select import Candidate, Selection, from_log
@@ -97,12 +98,12 @@ def _judged_as(conversation: Stored, row: StoredMessage) -> str:
     judgement = conversation.judgement(row.id)
     if row.corrects_id is not None:
         return "corrected"
-    return "good" if judgement.rating > 0 else "kept" if judgement.decision == "keep" else "unjudged"
+    return "good" if judgement.rating == GOOD.number else "kept" if judgement.decision == "keep" else "unjudged"
 
 
 def _is_bad(conversation: Stored, message_id: int | None) -> bool:
     """Whether a reply is rated bad, and not only corrected."""
-    return message_id is not None and conversation.judgement(message_id).rating < 0
+    return message_id is not None and conversation.judgement(message_id).rating == BAD.number
 
 
 def _by_conversation(candidates: Iterable[Candidate]) -> dict[int, list[Candidate]]:

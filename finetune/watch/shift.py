@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from assistant.store.database import select
-from assistant.store.datasets import StoredExample
-from assistant.store.vectors import Vectors, file_of
-from assistant.store.words import CJK, CJK_RUN
+from assistant.store.meaning.vectors import Vectors, file_of
+from assistant.store.schema.words import CJK, CJK_RUN
+from assistant.store.training.datasets import StoredExample
 from finetune.data.dataset import CANARY, REPLAY, text_of
 from finetune.data.split import words_of
 from finetune.watch.new_in_log import LOG, NewInLog

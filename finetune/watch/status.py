@@ -11,10 +11,10 @@ from sqlite_utils import Database
 from assistant.adapters.folder import trouble
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
-from assistant.store.adapters import StoredAdapter
-from assistant.store.datasets import Dataset, StoredExample
-from assistant.store.runs import Run
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.adapters import StoredAdapter
+from assistant.store.training.datasets import Dataset, StoredExample
+from assistant.store.training.runs import Run
 from finetune.config import TrainConfig
 from finetune.data.dataset import CANARY, REPLAY, selection_of
 from finetune.data.example import Kind

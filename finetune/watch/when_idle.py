@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store.datasets import Dataset
-from assistant.store.runs import Run
+from assistant.store.training.datasets import Dataset
+from assistant.store.training.runs import Run
 from finetune.base import opened_base
 from finetune.config import TrainConfig
 from finetune.data import dataset

@@ -17,14 +17,14 @@ from assistant.events import Token
 from assistant.meaning_index import alone, catch_up, keep_up, usable
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import meaning
 from assistant.store.database import open_database
-from assistant.store.embedding_queue import open_vectors, progress
+from assistant.store.meaning import meaning
+from assistant.store.meaning.embedding_queue import open_vectors, progress
 from assistant.wire import address
 from prompts.message import Message
 from tests.assistant.cli.conftest import Cli, cli  # noqa: F401  a fixture
 from tests.assistant.server.conftest import until
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.judgements.test_curation import ask
 
 TALKS = [
     ("How do I keep my tomatoes from dying?", "Water them in the morning, at the roots, and give them a stake."),

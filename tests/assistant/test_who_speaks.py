@@ -25,8 +25,9 @@ from assistant.engine.models import catalogue
 from assistant.events import Finished, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.database import open_database, open_memory
+from assistant.store.training import adapters
 from assistant.tui.logs import Logs
 from assistant.tui.screens.tried_template import TriedTemplate
 from finetune.cli.group import top as finetune

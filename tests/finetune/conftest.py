@@ -8,9 +8,9 @@ from sqlite_utils import Database
 
 from assistant.engine.models import catalogue
 from assistant.paths import Paths
-from assistant.store import datasets
 from assistant.store.database import open_database
-from assistant.store.datasets import StoredExample
+from assistant.store.training import datasets
+from assistant.store.training.datasets import StoredExample
 from finetune.data.example import Example, Kind
 from prompts.message import Message
 from tests.assistant.engine import tiny

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 from assistant.engine.models.catalogue import DEFAULT
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import conversations, datasets, deletion, messages, runs
+from assistant.store import conversations, deletion, messages
 from assistant.store.database import open_database
+from assistant.store.training import datasets, runs
 from assistant.tasks.rows import InputUnreadable
 from finetune import bake
 from finetune.bake import Answers, Asked, Recipe

@@ -14,9 +14,9 @@ from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets
 from assistant.store.database import open_database
-from assistant.store.datasets import StoredExample
+from assistant.store.training import datasets
+from assistant.store.training.datasets import StoredExample
 from assistant.tasks.rows import InputUnreadable
 from finetune import tagging
 from finetune.base import Base

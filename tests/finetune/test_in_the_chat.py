@@ -14,8 +14,9 @@ from assistant.dialogue.reply_tokens import stored
 from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.database import open_database
+from assistant.store.training import adapters
 from finetune.cli.eval import tasks_measured
 from finetune.prove import promote
 from prompts import user_templates

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
-from assistant.store.datasets import StoredExample
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune import defaults, search
 from finetune.cli.group import top
 from finetune.config import TrainConfig

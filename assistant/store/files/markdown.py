@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
-from assistant.store.files.stored import Stored
+from assistant.store.files.exports.stored import Stored
 from assistant.store.files.transcript import Transcript, Turn
 from assistant.store.files.turns_in_a_row import in_a_row
 

@@ -12,12 +12,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from typing import Any, TypeVar
 
-from assistant.store.curation import Judgement
-from assistant.store.files import stored
-from assistant.store.files.fields import LAST_MS, Fields, checked, given, kind_of, list_of, needed, object_of, time_ms
-from assistant.store.files.file_format import Format
-from assistant.store.files.stored import Stored
+from assistant import ratings
+from assistant.store.files.exports import stored
+from assistant.store.files.exports.stored import Stored
+from assistant.store.files.imports.file_format import Format
 from assistant.store.files.transcript import NOT_JUDGED, Transcript, Turn, Vote, WrongShape
+from assistant.store.files.values.fields import (
+    LAST_MS,
+    Fields,
+    checked,
+    given,
+    kind_of,
+    list_of,
+    needed,
+    object_of,
+    time_ms,
+)
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, Provenance, StoredMessage
 
 FORMAT = "assistant-conversation/1"
@@ -170,8 +181,8 @@ def _vote(value: Mapping[str, Any]) -> Vote:
 
 
 def _judgement(value: Mapping[str, Any]) -> Judgement:
-    rating, decision = given(value, "rating", 0), given(value, "decision", "undecided")
-    if rating not in (-1, 0, 1) or decision not in _DECISIONS:
+    rating, decision = given(value, "rating", ratings.NONE.number), given(value, "decision", "undecided")
+    if not ratings.is_known(rating) or decision not in _DECISIONS:
         raise WrongShape(f"a judgement has the rating {rating} and the decision {decision!r:.40}")
     tags = tuple(checked(tag, "a tag", str) for tag in list_of(value, "tags"))
     return Judgement(rating, decision, given(value, "note", ""), tags)

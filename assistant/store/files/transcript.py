@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from assistant.store.curation import Judgement
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, Provenance
 
 THOUGHT = "thought"

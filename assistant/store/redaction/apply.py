@@ -10,9 +10,9 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store import conversations, upkeep
-from assistant.store.curation import TAG_CHARACTERS
 from assistant.store.database import execute, path_of, select, transaction
 from assistant.store.deletion import copies, erase_unused
+from assistant.store.judgements.curation import TAG_CHARACTERS
 from assistant.store.redaction.exported import JSON, TEXTS
 from assistant.store.redaction.redactor import Redactor, forget
 
@@ -74,7 +74,7 @@ def _message(db: Database, message_id: int, redact: Redactor) -> None:
     if said:
         execute(
             db,
-            "UPDATE replies SET token_ids = x'', logprobs = x'', token_lengths = x'' WHERE message_id = ?",
+            "UPDATE replies SET token_data = x'' WHERE message_id = ?",
             (message_id,),
         )
     if said or made:

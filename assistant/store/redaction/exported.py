@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from assistant.store.curation import Judgement
-from assistant.store.files.stored import Stored
+from assistant.store.files.exports.stored import Stored
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import ReplyInfo, StoredMessage
 from assistant.store.redaction.redactor import Redactor
 

@@ -7,10 +7,10 @@ from sqlite_utils import Database
 
 from assistant.redaction import Hit
 from assistant.store.database import select
-from assistant.store.files import stored
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.files.exports import stored
 from assistant.store.redaction.exported import texts
 from assistant.store.redaction.redactor import Redactor
+from assistant.store.search.filter import EVERYTHING, Filter
 
 AROUND_CHARACTERS = 30
 PLACES_KEPT = 5

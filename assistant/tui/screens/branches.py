@@ -90,7 +90,8 @@ class BranchesScreen(TellsErrors, Screen[Chosen | None]):
 
 def branch_rows(db: "Database", conversation_id: int) -> Sequence[BranchRow]:
     """What is shown of each message, from top to bottom."""
-    from assistant.store import branches, curation
+    from assistant.store import branches
+    from assistant.store.judgements import curation
     from assistant.tui.views import NOT_JUDGED, marks
     from assistant.tui.widgets.message import NAMES, STATES
     from prompts.reasoning import answer

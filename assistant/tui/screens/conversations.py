@@ -98,7 +98,8 @@ class ConversationsView(TellsErrors, SidePanel):
         self.refresh_rows()
 
     def _delete(self, row: ConversationRow) -> None:
-        from assistant.store import conversations, learned
+        from assistant.store import conversations
+        from assistant.store.training import learned
 
         db = self.logs.log(private=row.private).db
         if told := learned.from_conversations(db, [row.id]).sentence():

@@ -113,7 +113,7 @@ def tags_found(choices: Sequence[Choice], typed: str) -> Sequence[Choice]:
 
     Raises `StoreError` for what is no tag.
     """
-    from assistant.store.curation import tag_name
+    from assistant.store.judgements.curation import tag_name
 
     if not typed.strip(" #"):
         return choices

@@ -9,7 +9,7 @@ from assistant.tui.told_errors import TellsErrors
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.curation import Decision
+    from assistant.store.judgements.curation import Decision
     from assistant.tui.acts import Undone
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Curating(TellsErrors):
         self._judge(lambda db, message_id: acts.decide(db, message_id, decision))
 
     def action_tag(self) -> None:
-        from assistant.store import curation
+        from assistant.store.judgements import curation
 
         self._ask_about(lambda db, one: (curation.tags_of(db, one), curation.all_tags(db)), self._ask_tag)
 
@@ -95,7 +95,7 @@ class Curating(TellsErrors):
         self.app.push_screen(TagDialog(*tags), chosen)
 
     def action_note(self) -> None:
-        from assistant.store import curation
+        from assistant.store.judgements import curation
 
         self._ask_about(lambda db, one: curation.judgement(db, one).note, self._ask_note)
 

@@ -14,9 +14,10 @@ from textual.worker import Worker
 
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
-from assistant.store import curation_queue, exchanges
 from assistant.store.database import changes_elsewhere
-from assistant.store.filter import EVERYTHING
+from assistant.store.judgements import curation_queue
+from assistant.store.search import exchanges
+from assistant.store.search.filter import EVERYTHING
 from assistant.tui.log_meaning import Meaning
 from assistant.tui.log_reader import LogReader
 from assistant.tui.log_rows import COUNTED, LogRow, Rows, Wanted

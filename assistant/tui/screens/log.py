@@ -14,11 +14,12 @@ from textual.message import Message
 from textual.widgets import Input, Label, Rule, Static
 
 from assistant.errors import ModelError, StoreError
-from assistant.store import curation_queue, filter_words
-from assistant.store.curation import Decision
-from assistant.store.curation_many import Change
-from assistant.store.filter import Filter, Sort
+from assistant.store.judgements import curation_queue
+from assistant.store.judgements.curation import Decision
+from assistant.store.judgements.curation_many import Change
 from assistant.store.messages import StoredMessage
+from assistant.store.search import filter_words
+from assistant.store.search.filter import Filter, Sort
 from assistant.tui import keys, log_detail
 from assistant.tui.acts import Undone
 from assistant.tui.clock import Now

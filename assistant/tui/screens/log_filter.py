@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from sqlite_utils import Database
 from textual.suggester import Suggester
 
-from assistant.store import curation, exchanges
-from assistant.store.filter import Sort
-from assistant.store.filter_words import completed
+from assistant import ratings
+from assistant.store.judgements import curation
+from assistant.store.search import exchanges
+from assistant.store.search.filter import Sort
+from assistant.store.search.filter_words import completed
 
 SORTS: Mapping[Sort, str] = {
     "time": "when it was made",
@@ -15,7 +17,7 @@ SORTS: Mapping[Sort, str] = {
     "model": "",
     "adapter": "",
     "template": "",
-    "rating": "good, unrated, bad",
+    "rating": ", ".join(ratings.sorted_words()),
     "decision": "keep, skip, undecided",
     "tags": "",
     "tokens": "tokens of the reply",

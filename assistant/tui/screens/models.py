@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from assistant.engine.hardware.machine import Machine
     from assistant.engine.models.fetch import Progress
-    from assistant.store.adapters import StoredAdapter
+    from assistant.store.training.adapters import StoredAdapter
 
 WELCOME = (
     "There is no model on this machine yet. Choose one with enter: it is pulled once and runs here, and nothing that "
@@ -291,7 +291,7 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
 
     def action_roll_back(self) -> None:
         """Make new replies with what was in use before."""
-        from assistant.store import adapters
+        from assistant.store.training import adapters
 
         row = self._highlighted
         if row is None or self._registry is None:

@@ -150,7 +150,8 @@ class ShownConversation(TellsErrors, Vertical):
             self.transcript.start_stream(view)
 
     def _stored_views(self) -> list[MessageView]:
-        from assistant.store import curation, messages
+        from assistant.store import messages
+        from assistant.store.judgements import curation
         from assistant.tui.views import message_views
 
         conversation = self.conversation

@@ -35,7 +35,7 @@ from finetune.lineage import lineage
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.filter import Filter
+    from assistant.store.search.filter import Filter
     from assistant.tui.logs import Logs
     from assistant.tui.replies import Replies
     from finetune.progress import Progress

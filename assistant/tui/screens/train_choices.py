@@ -11,8 +11,8 @@ from textual.app import App
 from assistant.cli.field_docs import meanings
 from assistant.cli.output import counted
 from assistant.errors import TrainingRefused
-from assistant.store import filter_words
-from assistant.store.datasets import Dataset
+from assistant.store.search import filter_words
+from assistant.store.training.datasets import Dataset
 from assistant.tui.clock import Now, short_time
 from assistant.tui.screens.form import Field, FormScreen
 from assistant.tui.screens.pick import Choice, PickScreen, matching

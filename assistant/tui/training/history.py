@@ -9,9 +9,9 @@ from sqlite_utils import Database
 from textual.content import Content
 
 from assistant.safe_text import cell_width, shorten
-from assistant.store import adapters, datasets, runs
-from assistant.store.datasets import Dataset
-from assistant.store.runs import Evaluation, Run
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.datasets import Dataset
+from assistant.store.training.runs import Evaluation, Run
 from assistant.tui.clock import column_time
 from assistant.tui.training import proof, record, words
 from finetune.prove.objections import objections

@@ -5,8 +5,8 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import datasets
-from assistant.store.datasets import Dataset
+from assistant.store.training import datasets
+from assistant.store.training.datasets import Dataset
 from assistant.tui.log_reader import LogReader
 from assistant.tui.training import commands, words
 from assistant.tui.training.commands import Say

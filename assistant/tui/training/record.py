@@ -8,8 +8,8 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
-from assistant.store.runs import Evaluation, Run
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.runs import Evaluation, Run
 from finetune.data.example import Example
 from finetune.prove.objections import objections
 from finetune.run_folder import is_training

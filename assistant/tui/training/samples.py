@@ -11,7 +11,7 @@ from assistant.adapters.speakers import Speaker
 from assistant.engine.generate.sampling import Sampling
 from assistant.events import Token
 from assistant.safe_text import printable, shorten
-from assistant.store import datasets
+from assistant.store.training import datasets
 from finetune.data.example import Example
 from prompts.message import Message
 

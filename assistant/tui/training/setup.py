@@ -8,9 +8,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.cli.filter_options import as_arguments
-from assistant.store import exchanges
 from assistant.store.database import select
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.search import exchanges
+from assistant.store.search.filter import EVERYTHING, Filter
 from finetune.config import TrainConfig
 from finetune.lineage.lineage import FIXED
 from finetune.progress import Planned

@@ -7,8 +7,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import adapters, runs
 from assistant.store.database import select
+from assistant.store.training import adapters, runs
 from assistant.tui.training import commands
 from assistant.tui.training.job import Job, result
 from assistant.tui.training.watch import Watch

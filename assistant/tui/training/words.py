@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistant.cli.output import counted, duration, human_bytes
-from assistant.store.datasets import Dataset
-from assistant.store.runs import Run
+from assistant.store.training.datasets import Dataset
+from assistant.store.training.runs import Run
 from assistant.tui.training.course import Course
 from finetune.cli.progress_output import expectation, parts
 from finetune.config import TrainConfig

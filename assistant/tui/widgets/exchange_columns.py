@@ -7,14 +7,14 @@ from datetime import datetime
 
 from textual.content import Content
 
+from assistant import ratings
 from assistant.safe_text import printable
-from assistant.store.filter import Sort
-from assistant.store.query import Fragment
+from assistant.store.search.filter import Sort
+from assistant.store.search.query import Fragment
 from assistant.tui.clock import column_time
 from assistant.tui.log_rows import LogRow
 
 GAP_CELLS = 2
-_RATINGS = {1: "+", -1: "-", 0: "·"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _rating(row: LogRow, _now: datetime) -> Content:
     decided = "" if row.exchange.decision == "undecided" else row.exchange.decision
     if row.exchange.corrects_id is not None and not decided:
         decided = "written"
-    return Content(f"{_RATINGS[row.exchange.rating]} {decided}".rstrip())
+    return Content(f"{ratings.of(row.exchange.rating).sign} {decided}".rstrip())
 
 
 def _of_exchange(name: str) -> Callable[[LogRow, datetime], Content]:

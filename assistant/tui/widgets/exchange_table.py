@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.style import Style
 
-from assistant.store.filter import Sort
+from assistant.store.search.filter import Sort
 from assistant.tui import keys
 from assistant.tui.clock import Now
 from assistant.tui.log_rows import PAGE_ROWS, LogRow

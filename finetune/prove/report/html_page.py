@@ -10,8 +10,8 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError
 from assistant.paths import Paths
-from assistant.store import datasets, runs
-from assistant.store.runs import Run
+from assistant.store.training import datasets, runs
+from assistant.store.training.runs import Run
 from finetune.config import TrainConfig
 from finetune.prove.objections import verdicts
 from finetune.prove.report import plots, tables

@@ -13,8 +13,8 @@ from assistant.adapters.folder import CHANGED, CONFIG, HEAD, WEIGHTS, hash_of
 from assistant.adapters.speakers import BASE, Folders, Speaker, Speakers, parsed, speaker, speaker_of
 from assistant.errors import AdapterError, AdapterUnknown, StoreError
 from assistant.paths import Paths
-from assistant.store import adapters
 from assistant.store.database import open_database
+from assistant.store.training import adapters
 
 MODELS = ["tiny", "small"]
 

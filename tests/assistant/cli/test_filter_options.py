@@ -4,7 +4,7 @@ import click
 import pytest
 
 from assistant.cli.filter_options import as_arguments, filter_options
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.search.filter import EVERYTHING, Filter
 
 
 @pytest.mark.parametrize(

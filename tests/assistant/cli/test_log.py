@@ -12,8 +12,8 @@ from assistant.cli.log import command
 from assistant.paths import Paths
 from assistant.store import conversations, messages
 from assistant.store.database import open_database
-from assistant.store.filter import Filter
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.search.filter import Filter
 from tests.assistant.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[3]

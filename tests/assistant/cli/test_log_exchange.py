@@ -7,9 +7,9 @@ import pytest
 
 from assistant.cli import log_exchange
 from assistant.paths import Paths
-from assistant.store import curation
 from assistant.store.database import open_database
-from assistant.store.files import exporter
+from assistant.store.files.exports import exporter
+from assistant.store.judgements import curation
 from tests.assistant.cli.conftest import Cli
 from tests.assistant.store.files import samples
 

@@ -13,9 +13,10 @@ from assistant.errors import AdapterUnknown
 from assistant.events import Finished, Timing, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, conversations, messages
+from assistant.store import conversations, messages
 from assistant.store.database import open_database, open_memory
 from assistant.store.messages import StoredMessage
+from assistant.store.training import adapters
 from prompts.errors import TemplateUnknown
 from prompts.library import Library
 from tests.fake_engine import Die, Fail, FakeEngine, Reply

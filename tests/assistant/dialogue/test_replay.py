@@ -15,8 +15,9 @@ from assistant.errors import ReplayRefused, StoreError
 from assistant.events import Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import conversations, curation, messages, provenance
+from assistant.store import conversations, messages, provenance
 from assistant.store.database import execute, open_database
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
 from prompts.library import Library
 

@@ -5,7 +5,7 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.store import branches, conversations, messages
-from tests.assistant.store.test_curation import MADE
+from tests.assistant.store.judgements.test_curation import MADE
 
 
 def drawn(db: Database, conversation: int) -> list[str]:

@@ -9,14 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
 from assistant.errors import DatabaseDamaged, DatabaseTooNew, DatabaseUnwritable, StoreError
-from assistant.store import conversations, derived, exchanges, messages, search
+from assistant.store import conversations, database, messages, upkeep
 from assistant.store.database import PAGE_BYTES, backup, check, open_database, open_memory, transaction
-from assistant.store.migrations import migrations
 from assistant.store.recovery import recover, set_aside
-from assistant.store.sql_functions import register
+from assistant.store.schema import derived
+from assistant.store.schema.migrations import migrations
+from assistant.store.search import search
+from tests.assistant.store.schema.earlier_log import earlier_log
 
 
 def fill(db: Database, count: int = 40) -> int:
@@ -42,73 +44,93 @@ def test_memory_has_the_same_schema(db: Database) -> None:
         assert memory.schema == db.schema
 
 
-def test_every_old_schema_upgrades_after_a_backup(file: Path) -> None:
-    for names in [
-        [step.name for step in migrations._migrations[:count]] for count in range(len(migrations._migrations))
-    ]:
-        with closing(sqlite3.connect(file)) as connection:
-            register(connection)
-            old = Database(connection)
-            old["notes_of_old"].insert({"id": 1})
-            if names:
-                migrations.apply(old, stop_before=migrations._migrations[len(names)].name)
-        db = open_database(file)
-        assert check(db) == []
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Migrations:
+    """The steps of a later version: one more."""
+    steps = Migrations(migrations.name)
+    steps._migrations = [*migrations._migrations]
+    steps(name="topics")(lambda db: db.conn.execute("ALTER TABLE conversations ADD COLUMN topic TEXT DEFAULT 'none'"))
+    monkeypatch.setattr(database, "migrations", steps)
+    return steps
+
+
+def test_an_older_schema_upgrades_after_a_backup(file: Path, request: pytest.FixtureRequest) -> None:
+    with closing(open_database(file)) as db:
+        fill(db)
+        db["notes_of_old"].insert({"id": 1})
+    request.getfixturevalue("later")
+    with closing(open_database(file)) as db:
+        assert check(db) == derived.troubles(db) == []
+        assert db.conn.execute("SELECT DISTINCT topic FROM conversations").fetchall() == [("none",)]
         assert fill(db)
-        db.close()
-        backups = list(file.parent.glob("log.before-*.db"))
-        assert len(backups) == 1
-        assert stat.S_IMODE(backups[0].stat().st_mode) == 0o600
-        with closing(sqlite3.connect(backups[0])) as kept:
-            assert kept.execute("SELECT id FROM notes_of_old").fetchall() == [(1,)]
-        for each in file.parent.glob("log*"):
-            each.unlink()
+    (kept,) = file.parent.glob("log.before-*.db")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(kept)) as before:
+        assert before.execute("SELECT id FROM notes_of_old").fetchall() == [(1,)]
+        assert before.execute("SELECT count(*) FROM messages").fetchone() == (40,)
+        assert "topic" not in {row[1] for row in before.execute("PRAGMA table_info(conversations)")}
 
 
-OLD_LOG = """
-INSERT INTO conversations (id, created_ms, updated_ms, leaf_id) VALUES (1, 5, 6, NULL);
-INSERT INTO messages (id, conversation_id, parent_id, role, content, created_ms, updated_ms, state) VALUES
-    (1, 1, NULL, 'user', 'where do whales sing', 5, 5, 'complete'),
-    (2, 1, 1, 'assistant', '鲸鱼在海里唱歌', 6, 6, 'complete'), (3, 1, 1, 'assistant', 'half', 6, 6, 'growing');
-UPDATE conversations SET leaf_id = 2;
-INSERT INTO templates VALUES ('h', 'plain', 'text', 5);
-INSERT INTO replies (message_id, model, template_hash, sampling, completion_tokens, logprobs)
-    VALUES (2, 'm', 'h', '{}', 2, x'000080bf000000c0')
-"""
-"""A log as the first version wrote it; two log-probabilities, -1 and -2."""
+def test_a_step_that_fails_leaves_the_log_as_it_was(file: Path, later: Migrations) -> None:
+    later._migrations.pop()
+    with closing(open_database(file)) as db:
+        fill(db)
+
+    @later(name="fails")
+    def _(db: Database) -> None:
+        db.conn.execute("DELETE FROM messages")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        open_database(file)
+    later._migrations.pop()
+    with closing(open_database(file)) as db:
+        assert len(messages.all_of(db, 1)) == 40
 
 
-@pytest.mark.parametrize("count", range(1, len(migrations._migrations) + 1))
-def test_what_an_old_log_holds_is_listed_and_found(file: Path, count: int) -> None:
-    names = [step.name for step in migrations._migrations]
-    with closing(sqlite3.connect(file)) as connection:
-        register(connection)
-        migrations.apply(Database(connection), stop_before=names[count] if count < len(names) else None)
-        connection.executescript(OLD_LOG)
-    db = open_database(file)
-    assert check(db) == derived.troubles(db) == []
-    assert [(one.message_id, one.surprise, one.tokens) for one in exchanges.page(db)] == [(2, 1.5, 2)]
-    assert [hit.message_id for hit in search.search(db, "鲸鱼").hits] == [2]
-    assert [hit.message_id for hit in search.search(db, "whales").hits] == [1]
-    reply = messages.reply_info(db, 2)
-    assert reply.outcome.logprobs == [-1.0, -2.0]
-    assert (reply.provenance.inputs, reply.outcome.continued_at, reply.outcome.token_lengths) == ({}, None, [])
-    db.close()
-
-
-@pytest.mark.parametrize("count", range(1, len(migrations._migrations) + 1))
-def test_an_old_log_is_recovered(file: Path, count: int) -> None:
-    names = [step.name for step in migrations._migrations]
-    with closing(sqlite3.connect(file)) as connection:
-        register(connection)
-        migrations.apply(Database(connection), stop_before=names[count] if count < len(names) else None)
-        connection.executescript(OLD_LOG)
+def test_an_older_log_is_recovered(file: Path, request: pytest.FixtureRequest) -> None:
+    with closing(open_database(file)) as db:
+        fill(db)
+    request.getfixturevalue("later")
     new = file.with_name("new.db")
-    assert recover(file, new).messages == 3
+    assert recover(file, new).messages == 40
+    with closing(open_database(new)) as db:
+        assert check(db) == derived.troubles(db) == []
+        assert db.conn.execute("SELECT topic FROM conversations").fetchall() == [("none",)]
+
+
+def test_recovery_copies_every_table(file: Path) -> None:
+    open_database(earlier_log(file)).close()
+    new = file.with_name("new.db")
+    recover(file, new)
+    with closing(open_database(new)) as db, closing(sqlite3.connect(file)) as before:
+        for table in db.table_names():
+            if not table.startswith(("messages_words", "_sqlite", "meaning", "doubles", "sqlite_sequence")):
+                found, expected = (set(one.execute(f"SELECT * FROM {table}")) for one in (db.conn, before))
+                assert found == expected, table
+        assert upkeep.troubles(db) == []
+
+
+def test_a_log_before_the_first_release_is_recovered_without_its_tokens(file: Path) -> None:
+    new = file.with_name("new.db")
+    assert recover(earlier_log(file), new).messages == 21
     with closing(open_database(new)) as db:
         info = messages.reply_info(db, 2)
-        assert (info.provenance.model, info.provenance.template, info.outcome.logprobs) == ("m", "plain", [-1.0, -2.0])
-        assert check(db) == derived.troubles(db) == []
+        assert (info.provenance.model, info.outcome.completion_tokens) == ("smollm2-135m-instruct", 26)
+        assert info.outcome.token_ids == []
+        assert upkeep.troubles(db) == []
+
+
+def test_a_row_of_an_unknown_kind_is_not_recovered(db: Database, file: Path) -> None:
+    conversation = fill(db, 3)
+    db.conn.execute("PRAGMA foreign_keys = OFF")
+    db.conn.execute("UPDATE messages SET role = 'nobody' WHERE id = 2")
+    db.close()
+    new = file.with_name("new.db")
+    assert recover(file, new).messages == 2
+    with closing(open_database(new)) as db:
+        assert [row.parent_id for row in messages.all_of(db, conversation)] == [None, 1]
+        assert upkeep.troubles(db) == []
 
 
 def test_a_sound_file_is_not_backed_up_again(db: Database, file: Path) -> None:
@@ -231,7 +253,7 @@ def test_a_backup_is_whole_and_private(db: Database, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from assistant.store import conversations, derived, exchanges, messages, search
+from assistant.store import conversations, messages
 from assistant.store.database import open_database
 db = open_database(Path(sys.argv[1]))
 one = conversations.create(db).id

@@ -6,9 +6,12 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, curation, deletion, derived, messages, search
+from assistant.store import conversations, deletion, messages
 from assistant.store.database import backup, check
-from tests.assistant.store.test_curation import MADE, ask
+from assistant.store.judgements import curation
+from assistant.store.schema import derived
+from assistant.store.search import search
+from tests.assistant.store.judgements.test_curation import MADE, ask
 
 
 def bytes_of(file: Path) -> bytes:

@@ -4,10 +4,12 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, curation, derived, forking, messages
-from assistant.store.curation import Judgement
+from assistant.store import conversations, forking, messages
 from assistant.store.database import check
+from assistant.store.judgements import curation
+from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.schema import derived
 
 MADE = Provenance("m", "plain", "hash", "text of it", {"temperature": 0.5}, 42, "adapter")
 WENT = Outcome("sha", 10, 4, 2, 1, 8192, 0.5, 0.1, 0.3, "stop", "cpu", [5, 7], [-0.5, -0.25])

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from assistant.store import derived
 from assistant.store.database import check, open_database
+from assistant.store.schema import derived
 
 SECONDS = float(os.environ.get("ASSISTANT_WRITERS_S", "2"))
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
 from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
 made = Provenance("m", "plain", "h", "text", {"temperature": 0.7}, 1)

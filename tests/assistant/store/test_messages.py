@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from assistant.errors import StoreError
-from assistant.store import conversations, export, messages
+from assistant.store import conversations, messages
 from assistant.store.database import check, open_memory
+from assistant.store.files.exports import export
 from assistant.store.messages import Outcome, Provenance
 
 MADE = Provenance("m", "plain", "hash", "text of it", {"temperature": 0.5}, 42)

@@ -14,14 +14,14 @@ from assistant.engine.generate.sampling import Sampling
 from assistant.engine.models import catalogue
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import curation
 from assistant.store.database import open_database
+from assistant.store.judgements import curation
 from assistant.tasks.rows import rows
 from assistant.tasks.shots import Shots, from_exchanges, from_rows
 from assistant.tasks.task import Task
 from prompts.examples import Pool
 from prompts.template import Example, Template, parse
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.judgements.test_curation import ask
 from tests.assistant.tasks.test_run import REVIEWS, SENTIMENT
 
 MOOD = parse(SENTIMENT, name="mood")

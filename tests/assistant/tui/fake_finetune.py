@@ -14,9 +14,9 @@ import click
 
 from assistant.errors import StoreError
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
 from assistant.store.database import open_database
-from assistant.store.datasets import StoredExample
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune.config import TrainConfig
 from finetune.progress import Advanced, Ended, Paused, Planned, Stepped, Validated, as_line
 from finetune.prove.objections import verdicts

@@ -4,7 +4,8 @@ from sqlite_utils import Database
 from textual.widgets import Input, OptionList, Static
 
 from assistant.paths import Paths
-from assistant.store import adapters, conversations, datasets, messages, runs
+from assistant.store import conversations, messages
+from assistant.store.training import adapters, datasets, runs
 from assistant.tui.adapter_rows import adapter_choices, lineage
 from assistant.tui.screens.models import ModelsScreen
 from assistant.tui.widgets.status_line import StatusLine

@@ -3,8 +3,9 @@
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import conversations, curation, messages
-from assistant.store.files.exporter import export
+from assistant.store import conversations, messages
+from assistant.store.files.exports.exporter import export
+from assistant.store.judgements import curation
 from assistant.tui.screens.branches import BranchesScreen
 from assistant.tui.widgets.branch_tree import BranchTree
 from tests.assistant.tui.conftest import Window, said, window

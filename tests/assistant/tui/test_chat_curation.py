@@ -5,8 +5,9 @@ from sqlite_utils import Database
 from textual.widgets import Input, TextArea
 
 from assistant.paths import Paths
-from assistant.store import conversations, curation, messages
-from assistant.store.curation import Judgement
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
+from assistant.store.judgements.curation import Judgement
 from assistant.tui.screens.curate_dialogs import CorrectDialog, NoteDialog, TagDialog
 from assistant.tui.widgets.status_line import StatusLine, hints_of
 from tests.assistant.tui.conftest import Window, said, window

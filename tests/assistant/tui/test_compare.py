@@ -7,7 +7,8 @@ from sqlite_utils import Database
 from textual.widgets import Input, Static
 
 from assistant.paths import Paths
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.inputs import InputsScreen
 from assistant.tui.screens.make_replies import MakeScreen

@@ -10,8 +10,9 @@ from textual.widgets import Input
 from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import curation, messages
+from assistant.store import messages
 from assistant.store.database import open_database
+from assistant.store.judgements import curation
 from assistant.tui.app import AssistantApp
 from assistant.tui.screens.compare import CompareScreen
 from assistant.wire import address

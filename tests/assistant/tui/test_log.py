@@ -8,9 +8,11 @@ from sqlite_utils import Database
 from textual.widgets import Input, Static, TextArea
 
 from assistant.paths import Paths
-from assistant.store import conversations, curation, exchanges, messages
-from assistant.store.filter import Filter
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.search import exchanges
+from assistant.store.search.filter import Filter
 from assistant.tui.log_rows import PAGE_ROWS
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen

@@ -8,9 +8,10 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import curation, exchanges
 from assistant.store.database import open_database
-from assistant.store.filter import EVERYTHING, Filter
+from assistant.store.judgements import curation
+from assistant.store.search import exchanges
+from assistant.store.search.filter import EVERYTHING, Filter
 from assistant.tui import marking
 from assistant.tui.log_rows import PAGE_ROWS
 from assistant.tui.widgets.exchange_table import MARK

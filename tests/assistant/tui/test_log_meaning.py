@@ -10,11 +10,11 @@ from assistant.meaning_index import catch_up
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store.database import open_database
-from assistant.store.embedding_queue import open_vectors
+from assistant.store.meaning.embedding_queue import open_vectors
 from assistant.tui.app import AssistantApp
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.screens.tokens import TokensScreen
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.judgements.test_curation import ask
 from tests.assistant.test_meaning_index import TALKS
 from tests.assistant.tui.conftest import NOW, Window
 from tests.assistant.tui.test_log import Log, log, prompt_of

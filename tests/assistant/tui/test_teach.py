@@ -5,7 +5,9 @@ from sqlite_utils import Database
 from textual.widgets import Label, Static, TextArea
 
 from assistant.paths import Paths
-from assistant.store import adapters, conversations, curation, datasets, runs
+from assistant.store import conversations
+from assistant.store.judgements import curation
+from assistant.store.training import adapters, datasets, runs
 from assistant.tui.screens.curate_dialogs import CorrectDialog
 from assistant.tui.screens.log import LogScreen
 from assistant.tui.screens.teach import TeachScreen, table

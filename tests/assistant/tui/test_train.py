@@ -16,7 +16,9 @@ from textual.widgets import Input, Label, OptionList, Static, TextArea
 
 from assistant.adapters.folder import hash_of
 from assistant.paths import Paths
-from assistant.store import adapters, curation, datasets, messages, runs
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.training import adapters, datasets, runs
 from assistant.tui.screens.ask import AskScreen
 from assistant.tui.screens.compare import CompareScreen
 from assistant.tui.screens.log import LogScreen

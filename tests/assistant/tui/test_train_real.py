@@ -9,9 +9,11 @@ from textual.widgets import OptionList, Static
 from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, curation, datasets, exchanges, runs
 from assistant.store.database import open_database
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
+from assistant.store.judgements import curation
+from assistant.store.search import exchanges
+from assistant.store.training import adapters, datasets, runs
 from assistant.tui.app import AssistantApp
 from assistant.tui.screens.train import TrainScreen
 from assistant.tui.screens.training import TrainingScreen

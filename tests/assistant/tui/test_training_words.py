@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from sqlite_utils import Database
 
-from assistant.store import curation, messages
-from assistant.store.runs import Run
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.training.runs import Run
 from assistant.tui.training import words
 from assistant.tui.training.course import Course
 from assistant.tui.training.setup import JUDGED_WELL, Setup, Source, current, free_name, log_state, suggested

@@ -12,13 +12,15 @@ from sqlite_utils import Database
 
 from assistant.cli.group import run
 from assistant.paths import Paths
-from assistant.store import curation, datasets, deletion, learned, runs
-from assistant.store.curation import rate
+from assistant.store import deletion
 from assistant.store.database import open_database
-from assistant.store.files.exporter import export
-from assistant.store.files.importer import import_file
+from assistant.store.files.exports.exporter import export
+from assistant.store.files.imports.importer import import_file
+from assistant.store.judgements import curation
+from assistant.store.judgements.curation import rate
 from assistant.store.redaction.apply import apply
 from assistant.store.redaction.redactor import Redactor
+from assistant.store.training import datasets, learned, runs
 from finetune.cli.group import top
 from finetune.data import statistics
 from finetune.data.example import Example

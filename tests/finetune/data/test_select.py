@@ -8,16 +8,17 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.engine.models import catalogue
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
 from assistant.store.database import open_memory, select
-from assistant.store.filter import Filter
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.search.filter import Filter
 from finetune.base import Base
 from finetune.data.example import Example
 from finetune.data.select import Candidate, Selection, count, from_log, tokens_about
 from prompts import template as templates
 from prompts.message import Message
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.judgements.test_curation import ask
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.errors import TrainingRefused
-from assistant.store.doubles import NEAR, pairs
+from assistant.store.judgements.doubles import NEAR, pairs
 from finetune.data.example import Example
 from finetune.data.select import Candidate
 from finetune.data.split import FEWEST_TO_TEST, Seen, Shares, size_of_test, split, words_of

@@ -20,7 +20,7 @@ from assistant.adapters.folder import CHANGED
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs
+from assistant.store.training import datasets, runs
 from finetune.base import opened_base
 from finetune.cli.group import top
 from finetune.export import export, merge

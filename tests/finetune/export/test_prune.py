@@ -14,7 +14,7 @@ from assistant.engine.generate.chat_format import ChatFormat
 from assistant.engine.models import catalogue
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import datasets, runs
+from assistant.store.training import datasets, runs
 from finetune.base import Base, opened_base
 from finetune.cli.group import top
 from finetune.data.example import Example

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 from assistant.cli.group import run as run_command
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters as registry
-from assistant.store import datasets, runs
+from assistant.store.training import adapters as registry
+from assistant.store.training import datasets, runs
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.data.example import Kind

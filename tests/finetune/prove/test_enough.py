@@ -9,14 +9,16 @@ from sqlite_utils import Database
 
 from assistant.cli.group import run
 from assistant.cli.group import top as assistant
-from assistant.store import curation, datasets, messages, runs
-from assistant.store.datasets import StoredExample
-from assistant.store.filter import Filter
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.search.filter import Filter
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune.cli.group import top as finetune
 from finetune.data.select import Selection, count
 from finetune.prove.enough import estimate, sentence
 from finetune.prove.power import PRIOR_CONVERSATIONS
-from tests.assistant.store.test_curation import MADE, ask
+from tests.assistant.store.judgements.test_curation import MADE, ask
 
 JUDGED = Selection()
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from assistant.adapters.folder import AdapterFolder
 from assistant.errors import StoreError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
+from assistant.store.training import adapters, datasets, runs
 from finetune.cli.group import top
 from finetune.progress import from_line
 from finetune.prove import objections, promote

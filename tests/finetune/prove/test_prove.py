@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM
 from assistant.cli.group import run as run_command
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, datasets, runs
-from assistant.store.datasets import StoredExample
+from assistant.store.training import adapters, datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune.base import Base
 from finetune.cli.group import top
 from finetune.data.example import Example, Kind

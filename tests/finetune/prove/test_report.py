@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from assistant.cli.group import run as run_command
 from assistant.paths import Paths
-from assistant.store import datasets, runs
+from assistant.store.training import datasets, runs
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.prove.report import html_page, tables, texts

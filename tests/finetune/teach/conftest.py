@@ -3,7 +3,8 @@
 import pytest
 from sqlite_utils import Database
 
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
 from finetune.teach import course, material, session
 from tests.finetune.conftest import TINY

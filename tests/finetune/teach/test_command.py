@@ -6,7 +6,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.cli.group import run
-from assistant.store import adapters, runs
+from assistant.store.training import adapters, runs
 from finetune.cli.group import top
 from tests.finetune.conftest import TINY
 from tests.finetune.teach.conftest import corrected

@@ -8,8 +8,10 @@ from sqlite_utils import Database
 from assistant.engine.models import catalogue
 from assistant.errors import AssistantError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import curation, datasets, messages
+from assistant.store import messages
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
+from assistant.store.training import datasets
 from finetune.lineage.lineage import Learned, Start
 from finetune.teach import corrections, course, material
 from finetune.teach.lesson import lesson

@@ -5,7 +5,8 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters, curation, datasets, runs
+from assistant.store.judgements import curation
+from assistant.store.training import adapters, datasets, runs
 from finetune.lineage.lineage import Start
 from finetune.progress import Progress, Stepped
 from finetune.run_folder import only_training

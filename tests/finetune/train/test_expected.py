@@ -12,9 +12,9 @@ from assistant.engine.hardware import machine, product_speed
 from assistant.engine.models import catalogue
 from assistant.errors import AssistantError
 from assistant.paths import Paths, cache_folder
-from assistant.store import datasets, runs
 from assistant.store.database import open_database
-from assistant.store.datasets import StoredExample
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune.config import TrainConfig
 from finetune.run_folder import only_training
 from finetune.train.expected import OF_PRODUCTS, PASSES, by_products, expected

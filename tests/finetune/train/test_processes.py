@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sqlite_utils import Database
 
 from assistant.paths import Paths
-from assistant.store import runs
+from assistant.store.training import runs
 from tests.finetune.conftest import TINY, freeze
 
 SETTINGS = "--precision=float32 --rank=4 --tokens-per-step=512 --block-tokens=64 --steps=4 --learning-rate=0.005 --json"

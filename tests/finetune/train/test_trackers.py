@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
-from assistant.store import runs
+from assistant.store.training import runs
 from finetune.cli.group import top
 from finetune.config import TrainConfig
 from finetune.progress import Progress, Stepped, Validated

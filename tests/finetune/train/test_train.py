@@ -18,9 +18,9 @@ from sqlite_utils import Database
 from assistant.adapters.folder import AdapterFolder
 from assistant.errors import TrainingError, TrainingRefused
 from assistant.paths import Paths
-from assistant.store import adapters as registry
-from assistant.store import datasets, runs
-from assistant.store.datasets import StoredExample
+from assistant.store.training import adapters as registry
+from assistant.store.training import datasets, runs
+from assistant.store.training.datasets import StoredExample
 from finetune.cli.group import top
 from finetune.config import METHODS, TrainConfig
 from finetune.data.example import Example, Kind

@@ -21,9 +21,11 @@ from assistant.cli.group import run
 from assistant.engine.models.catalogue import MEANING
 from assistant.engine.networks.embedder import Embedder
 from assistant.paths import Paths
-from assistant.store import adapters, curation, datasets, messages, runs
-from assistant.store.embedding_queue import keep, next_batch, open_vectors
+from assistant.store import messages
+from assistant.store.judgements import curation
+from assistant.store.meaning.embedding_queue import keep, next_batch, open_vectors
 from assistant.store.messages import Outcome
+from assistant.store.training import adapters, datasets, runs
 from finetune.base import Base
 from finetune.cli.group import top
 from finetune.data.dataset import Request, freeze, prepare
@@ -35,7 +37,7 @@ from finetune.watch.drift import Drift
 from finetune.watch.status import Status, status
 from finetune.watch.two_samples import Change, Sample, change, distance
 from prompts.template import Template
-from tests.assistant.store.test_curation import MADE, ask
+from tests.assistant.store.judgements.test_curation import MADE, ask
 from tests.finetune.conftest import TINY
 from tests.finetune.prove.test_prove import one_by_one
 from tests.finetune.train.test_train import trained

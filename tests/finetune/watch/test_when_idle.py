@@ -21,8 +21,8 @@ from assistant.engine.models.catalogue import DEFAULT
 from assistant.events import Token
 from assistant.paths import Paths
 from assistant.settings import Settings
-from assistant.store import adapters, datasets, runs
 from assistant.store.redaction.redactor import Redactor
+from assistant.store.training import adapters, datasets, runs
 from assistant.wire import address
 from finetune.progress import Paused, Progress, Stepped
 from finetune.run_folder import PAUSE, RunFolder
@@ -30,7 +30,7 @@ from finetune.watch import activity
 from finetune.watch.activity import watching
 from finetune.watch.when_idle import Wanted, train_when_idle
 from prompts.message import Message
-from tests.assistant.store.test_curation import ask
+from tests.assistant.store.judgements.test_curation import ask
 from tests.finetune.conftest import TINY
 from tests.finetune.watch.test_status import PLAIN, no_template, talk
 

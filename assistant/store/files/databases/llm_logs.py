@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from assistant.store.files.content import thing_of
 from assistant.store.files.databases.opened import DatabaseFormat, Row, Tables, columns, tables, text_of
-from assistant.store.files.fields import count, time_ms
 from assistant.store.files.transcript import THOUGHT, LeftOut, Transcript, Turn
+from assistant.store.files.values.content import thing_of
+from assistant.store.files.values.fields import count, time_ms
 from assistant.store.messages import NO_TEMPLATE_HASH, Outcome, Provenance
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from assistant.store.files.databases.opened import DatabaseFormat, Row, Tables, columns, tables, text_of
-from assistant.store.files.fields import count, time_ms
-from assistant.store.files.message import ROLES
 from assistant.store.files.transcript import THOUGHT, LeftOut, Transcript, Turn
+from assistant.store.files.values.fields import count, time_ms
+from assistant.store.files.values.message import ROLES
 
 _CHAT = ("title", "created_at")
 _MESSAGE = ("chat_id", "id", "role", "content", "thinking", "model_name", "created_at", "updated_at")

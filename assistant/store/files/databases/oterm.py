@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from assistant.store.files.databases.opened import DatabaseFormat, Tables, columns, text_of
-from assistant.store.files.fields import count
-from assistant.store.files.message import ROLES
 from assistant.store.files.transcript import LeftOut, Transcript, Turn
+from assistant.store.files.values.fields import count
+from assistant.store.files.values.message import ROLES
 
 _AUTHORS = ROLES | {"me": "user", "ollama": "assistant"}
 """Before version 0.12 the sides had names of their own."""

@@ -6,11 +6,11 @@ The title of a prompt is the name of its file.
 from collections import Counter
 from collections.abc import Iterator
 
-from assistant.store.files.content import thing_of, words
-from assistant.store.files.fields import Fields, checked, count
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.message import ROLES
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.transcript import THOUGHT, Transcript, Turn
+from assistant.store.files.values.content import thing_of, words
+from assistant.store.files.values.fields import Fields, checked, count
+from assistant.store.files.values.message import ROLES
 
 _ATTACHED = (
     *(

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from assistant.store.curation import Judgement
-from assistant.store.files.content import thing_of, words
-from assistant.store.files.fields import Fields, checked, count, given, list_of, object_of
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.judgements import rating_of
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.programs.chatgpt_text import Links, links_of, without_marks
 from assistant.store.files.programs.deepseek import is_deepseek
 from assistant.store.files.programs.documents import Document, canvas
-from assistant.store.files.source import Source
 from assistant.store.files.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn
+from assistant.store.files.values.content import thing_of, words
+from assistant.store.files.values.fields import Fields, checked, count, given, list_of, object_of
+from assistant.store.files.values.judgements import rating_of
+from assistant.store.files.values.source import Source
+from assistant.store.judgements.curation import Judgement
 
 FEEDBACK = "message_feedback.json"
 _CONTEXTS = ("user_editable_context", "model_editable_context")

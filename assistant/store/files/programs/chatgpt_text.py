@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assistant.store.files.fields import count
+from assistant.store.files.values.fields import count
 
 _MARK = re.compile(" ?\ue200([^\ue200\ue201]*)\ue201| ?【\\d+(?::\\d+)?†[^【】]*】")
 _LOOSE = re.compile("[\ue200-\ue2ff]")

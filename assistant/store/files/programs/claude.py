@@ -10,14 +10,14 @@ from collections import ChainMap, Counter
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from assistant.store.files.content import attached, thing_of
-from assistant.store.files.fields import Fields, checked, count, object_of
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.judgements import judgement_of
-from assistant.store.files.message import ROLES
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.programs.documents import Document, artifact, created_file
 from assistant.store.files.programs.tagged import replaced
 from assistant.store.files.transcript import NOT_JUDGED, THOUGHT, Transcript, Turn
+from assistant.store.files.values.content import attached, thing_of
+from assistant.store.files.values.fields import Fields, checked, count, object_of
+from assistant.store.files.values.judgements import judgement_of
+from assistant.store.files.values.message import ROLES
 
 _ROOT = "00000000-0000-4000-8000-000000000000"
 _NOT_SHOWN = re.compile(r"```\nThis block is not supported on your current device yet\.\n```\n?")

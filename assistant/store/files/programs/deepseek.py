@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
-from assistant.store.files.fields import Fields, checked, count, given, object_of
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.message import LAYOUT, with_turns
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.fields import Fields, checked, count, given, object_of
+from assistant.store.files.values.message import LAYOUT, with_turns
 
 _FRAGMENTS = {"REQUEST": "content", "RESPONSE": "content", "THINK": "reasoning_content"}
 

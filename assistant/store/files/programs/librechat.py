@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from assistant.store.files.fields import Fields
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.message import LAYOUT, with_turns
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.fields import Fields
+from assistant.store.files.values.message import LAYOUT, with_turns
 
 _LAYOUT = LAYOUT | {
     *("endpoint", "isEdited", "promptTokens", "iconURL", "clientTimestamp", "clientId", "title", "finish_reason"),

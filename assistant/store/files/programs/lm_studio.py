@@ -6,11 +6,11 @@ The reply of a version may come in steps: blocks of text, of thinking, and tool 
 from collections import Counter
 from typing import Any
 
-from assistant.store.files.content import words
-from assistant.store.files.fields import Fields, checked, count, given, object_of
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.message import with_turns
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.content import words
+from assistant.store.files.values.fields import Fields, checked, count, given, object_of
+from assistant.store.files.values.message import with_turns
 
 _SYSTEM = "llm.prediction.systemPrompt"
 _WITH_TEXT = ("contentBlock", "singleStep")

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from assistant.store.files.fields import Fields, count
-from assistant.store.files.file_format import Format, MessageFormat, Object, Origin
-from assistant.store.files.judgements import judgement_of
-from assistant.store.files.message import LAYOUT, with_turns
+from assistant.store.files.imports.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.files.programs.tagged import replaced
 from assistant.store.files.transcript import Transcript, WrongShape
+from assistant.store.files.values.fields import Fields, count
+from assistant.store.files.values.judgements import judgement_of
+from assistant.store.files.values.message import LAYOUT, with_turns
 
 _OPENING = '<details type="'
 _QUOTED = re.compile(r"^> ?", re.MULTILINE)

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from assistant.store.files.fields import Fields, count, needed
-from assistant.store.files.file_format import Format, MessageFormat, Object, Origin
-from assistant.store.files.message import LAYOUT, with_turns
+from assistant.store.files.imports.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.fields import Fields, count, needed
+from assistant.store.files.values.message import LAYOUT, with_turns
 
 _LAYOUT = LAYOUT | {"deleted", "review_count", "review_result", "tree_state", "message_tree_id"}
 

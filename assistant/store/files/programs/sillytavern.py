@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from assistant.store.files.fields import Fields, count, time_ms
-from assistant.store.files.file_format import MessageFormat, Object, Origin
-from assistant.store.files.message import LAYOUT, with_turns
+from assistant.store.files.imports.file_format import MessageFormat, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.fields import Fields, count, time_ms
+from assistant.store.files.values.message import LAYOUT, with_turns
 
 _LAYOUT = LAYOUT | {"name", "force_avatar", "original_avatar", "gen_started", "gen_finished", "title", "user_name"}
 _DATES = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from assistant.store.files.fields import Fields, checked
-from assistant.store.files.file_format import Format, Object, Origin
-from assistant.store.files.message import with_turns
+from assistant.store.files.imports.file_format import Format, Object, Origin
 from assistant.store.files.transcript import Transcript, WrongShape
+from assistant.store.files.values.fields import Fields, checked
+from assistant.store.files.values.message import with_turns
 
 _GREETING = "<|BEGIN-VISIBLE-CHAT|>"
 """In place of a message of the user, where the character speaks first."""

@@ -6,10 +6,10 @@ The API lists the newest message first. Jan keeps a `messages.jsonl` beside a `t
 from collections import Counter
 from collections.abc import Sequence
 
-from assistant.store.files.fields import Fields
-from assistant.store.files.file_format import Format, MessageFormat, Object, Origin
-from assistant.store.files.message import is_message, with_turns
+from assistant.store.files.imports.file_format import Format, MessageFormat, Object, Origin
 from assistant.store.files.transcript import Transcript
+from assistant.store.files.values.fields import Fields
+from assistant.store.files.values.message import is_message, with_turns
 
 _THREAD = ("id", "object", "metadata", "model_provider")
 

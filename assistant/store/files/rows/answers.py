@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assistant.store.curation import Judgement
-from assistant.store.files.fields import Fields, count
-from assistant.store.files.message import LAYOUT, turns_of
 from assistant.store.files.rows.marked_text import parse
 from assistant.store.files.transcript import Turn, WrongShape
 from assistant.store.files.turns_in_a_row import in_a_row
+from assistant.store.files.values.fields import Fields, count
+from assistant.store.files.values.message import LAYOUT, turns_of
+from assistant.store.judgements.curation import Judgement
 
 BETTER = (
     *("chosen", "chosen_messages", "preferred_output", "chosen_response", "response_chosen", "answer_chosen"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.store.files.source import Source
+from assistant.store.files.values.source import Source
 
 FILE = "dataset_info.json"
 _COLUMNS = {

@@ -2,7 +2,7 @@
 
 import re
 
-from assistant.store.files.message import ROLES
+from assistant.store.files.values.message import ROLES
 
 _WORDS = (
     dict.fromkeys(("instruction", "input"), "user")

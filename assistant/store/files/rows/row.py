@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from assistant.store.curation import Judgement
-from assistant.store.files.content import attached, words
-from assistant.store.files.fields import Fields, count, kind_of
-from assistant.store.files.judgements import judgement_of
-from assistant.store.files.message import is_message, tree, votes_by_rank
 from assistant.store.files.rows.answers import BETTER, COMPARED, WORSE, Answer, answers, is_answered
 from assistant.store.files.rows.branches import Branches, Path, question
 from assistant.store.files.rows.marked_text import parse
 from assistant.store.files.transcript import NOT_JUDGED, Transcript, Turn, Vote, WrongShape
 from assistant.store.files.turns_in_a_row import in_a_row
+from assistant.store.files.values.content import attached, words
+from assistant.store.files.values.fields import Fields, count, kind_of
+from assistant.store.files.values.judgements import judgement_of
+from assistant.store.files.values.message import is_message, tree, votes_by_rank
+from assistant.store.judgements.curation import Judgement
 
 MESSAGES = ("messages", "conversations", "conversation", "items", "dialog", "dialogue", "utterances")
 """Fields whose list is a conversation, or what was said before the answers."""

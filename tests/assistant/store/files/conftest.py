@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.store.database import open_memory
-from assistant.store.files.importer import Report, import_file
+from assistant.store.files.imports.importer import Report, import_file
 
 Take = Callable[..., Report]
 

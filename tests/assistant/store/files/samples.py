@@ -6,9 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from assistant.store import conversations, curation, messages
+from assistant.store import conversations, messages
 from assistant.store.database import open_memory
-from assistant.store.files.exporter import export
+from assistant.store.files.exports.exporter import export
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from sqlite_utils import Database
 
-from assistant.store import curation
 from assistant.store.database import open_memory
-from assistant.store.files.exporter import export
-from assistant.store.files.importer import import_file
+from assistant.store.files.exports.exporter import export
+from assistant.store.files.imports.importer import import_file
+from assistant.store.judgements import curation
 
 
 def said(language: str) -> Iterator[list[str]]:

@@ -21,7 +21,7 @@ from sqlite_utils import Database
 from assistant.errors import StoreError
 from assistant.store import deletion
 from assistant.store.database import check, open_memory
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
 from tests.assistant.store.files import samples
 from tests.assistant.store.files.databases.samples import SCHEMAS, database
 from tests.assistant.store.files.programs.samples import PROGRAM_FILES

@@ -10,15 +10,18 @@ from sqlite_utils import Database
 
 from assistant.errors import StoreError
 from assistant.redaction import KINDS
-from assistant.store import conversations, curation, derived, exchanges, messages, search
+from assistant.store import conversations, messages
 from assistant.store.database import backup, check, execute, select
-from assistant.store.files import exporter
-from assistant.store.files.importer import import_file
-from assistant.store.filter import Filter
+from assistant.store.files.exports import exporter
+from assistant.store.files.imports.importer import import_file
+from assistant.store.judgements import curation
 from assistant.store.messages import Outcome, Provenance
 from assistant.store.redaction.apply import apply
 from assistant.store.redaction.redactor import Redactor, decide
 from assistant.store.redaction.review import everything, review
+from assistant.store.schema import derived
+from assistant.store.search import exchanges, search
+from assistant.store.search.filter import Filter
 
 MAIL, PHONE, NAME, CARD = "anna.schmidt@mail.example.org", "13800138000", "王小明", "4111111111111111"
 VALUES = (MAIL, PHONE, NAME, CARD)

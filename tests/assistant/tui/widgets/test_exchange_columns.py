@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from assistant.safe_text import cell_width
-from assistant.store.exchanges import Exchange
+from assistant.store.search.exchanges import Exchange
 from assistant.tui.log_rows import LogRow
 from assistant.tui.widgets.exchange_columns import fitting, heading, line, sort_at
 

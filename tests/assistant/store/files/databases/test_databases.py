@@ -9,9 +9,9 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
 from tests.assistant.store.files.databases.samples import database
-from tests.assistant.store.files.stored import stored
+from tests.assistant.store.files.exports.stored import stored
 
 
 def test_oterm(memory: Database, tmp_path: Path) -> None:

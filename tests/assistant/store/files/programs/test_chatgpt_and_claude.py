@@ -9,8 +9,8 @@ from sqlite_utils import Database
 from assistant.store.files.programs.documents import Document, artifact, canvas
 from assistant.store.files.programs.tagged import replaced
 from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.exports.stored import stored
 from tests.assistant.store.files.samples import chatgpt_node
-from tests.assistant.store.files.stored import stored
 
 CITE = "\ue200cite\ue202turn0search3\ue202turn0search8\ue201"
 ENTITY = '\ue200entity\ue202["place","Vestland",0]\ue201'

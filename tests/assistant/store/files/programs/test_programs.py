@@ -7,8 +7,8 @@ from sqlite_utils import Database
 
 from assistant.store import messages
 from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.exports.stored import Stored, stored
 from tests.assistant.store.files.programs import samples
-from tests.assistant.store.files.stored import Stored, stored
 
 THOUGHT = "<think>\nIce.\n</think>\n\n"
 OPEN_WEBUI_LEFT = {

@@ -6,8 +6,8 @@ import pytest
 from sqlite_utils import Database
 
 from tests.assistant.store.files.conftest import Take
+from tests.assistant.store.files.exports.stored import stored
 from tests.assistant.store.files.rows.test_rows import BAD, GOOD, USER, A, B, Q
-from tests.assistant.store.files.stored import stored
 
 C = "The Rhine."
 

@@ -8,10 +8,10 @@ import pytest
 from sqlite_utils import Database
 
 from assistant.errors import ImportRefused
-from assistant.store.files.importer import import_file
+from assistant.store.files.imports.importer import import_file
 from assistant.store.files.rows.marked_text import parse
 from tests.assistant.store.files.conftest import Take
-from tests.assistant.store.files.stored import stored
+from tests.assistant.store.files.exports.stored import stored
 
 Q, A, B = "Name a river in Peru.", "The Ucayali.", "The Danube."
 USER = {"role": "user", "content": Q}

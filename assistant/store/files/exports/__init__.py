@@ -1,0 +1,1 @@
+"""Conversations of the log into files."""

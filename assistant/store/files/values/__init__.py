@@ -1,0 +1,1 @@
+"""What a file holds, whatever its program: JSON values, fields, contents, judgements."""

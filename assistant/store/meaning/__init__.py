@@ -1,0 +1,1 @@
+"""Finding exchanges by what they mean."""

@@ -1,0 +1,1 @@
+"""Finding exchanges: by words, filtered, sorted, a page at a time."""
