@@ -18,20 +18,20 @@ from assistant.paths import Paths
 from assistant.safe_text import printable
 from assistant.settings import Settings
 from assistant.tui import keys, theme
+from assistant.tui.chat.screen import ChatScreen
 from assistant.tui.clock import Now, local_now
-from assistant.tui.screens.chat import ChatScreen
 from assistant.tui.told_errors import TellsErrors
 
 if TYPE_CHECKING:
     from assistant.client import Endpoint
     from assistant.engine.machine import Machine
+    from assistant.tui.jobs.teaching import Teaching
+    from assistant.tui.judging.teach import TeachWanted
+    from assistant.tui.log.screen import LogScreen
     from assistant.tui.logs import Logs
-    from assistant.tui.screens.log import LogScreen
-    from assistant.tui.screens.models import Taken
-    from assistant.tui.screens.prompts import PromptsScreen
-    from assistant.tui.screens.teach import TeachWanted
-    from assistant.tui.screens.train import TrainScreen
-    from assistant.tui.training.teaching import Teaching
+    from assistant.tui.models.screen import Taken
+    from assistant.tui.prompts.screen import PromptsScreen
+    from assistant.tui.train.screen import TrainScreen
     from prompts.template import Template
 
 LOOK_EVERY_S = 1.0
@@ -43,7 +43,7 @@ class AssistantApp(TellsErrors, App[None]):
     must fit, this one if not given; `now` is the clock."""
 
     TITLE = "assistant"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # none is loaded for a default screen
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "chat/screen.tcss"]  # none is loaded for a default screen
     BINDINGS: ClassVar[list[BindingType]] = keys.APP
 
     def __init__(
@@ -114,7 +114,7 @@ class AssistantApp(TellsErrors, App[None]):
     async def _opened_logs(self) -> "Logs | None":
         """The logs, or None where the reader chose to quit rather than to mend them."""
         from assistant.tui.logs import check_log, open_logs
-        from assistant.tui.screens.recovery import RecoveryScreen
+        from assistant.tui.recovery import RecoveryScreen
 
         while True:
             try:
@@ -172,7 +172,7 @@ class AssistantApp(TellsErrors, App[None]):
 
     def open_models(self, *, first_run: bool = False) -> None:
         """Show the models. A model that is chosen there becomes that of the open conversation."""
-        from assistant.tui.screens.models import ModelsScreen
+        from assistant.tui.models.screen import ModelsScreen
 
         registry = self._logs.saved.db if self._logs is not None else None
         screen = ModelsScreen(self._paths, first_run=first_run, machine=self._machine, registry=registry)
@@ -189,8 +189,8 @@ class AssistantApp(TellsErrors, App[None]):
         self.chat.refresh_all()
 
     def on_chat_screen_log_wanted(self) -> None:
-        from assistant.tui.log_meaning import Meaning
-        from assistant.tui.screens.log import LogScreen
+        from assistant.tui.log.meaning import Meaning
+        from assistant.tui.log.screen import LogScreen
 
         assert self._logs is not None, "the chat has logs when it wants to show them"
         if self._log_screen is None:
@@ -209,7 +209,7 @@ class AssistantApp(TellsErrors, App[None]):
         self.push_screen(train)
 
     def _train(self) -> "TrainScreen":
-        from assistant.tui.screens.train import TrainScreen
+        from assistant.tui.train.screen import TrainScreen
 
         assert self._logs is not None, "the chat has logs when it wants to train"
         if self._train_screen is None:
@@ -221,8 +221,8 @@ class AssistantApp(TellsErrors, App[None]):
 
     def on_teach_wanted(self, event: "TeachWanted") -> None:
         """Teach these corrections; where something that was taught is undecided yet, show that first."""
-        from assistant.tui.screens.teach import TeachScreen
-        from assistant.tui.training.teaching import Teaching, is_undecided
+        from assistant.tui.jobs.teaching import Teaching, is_undecided
+        from assistant.tui.judging.teach import TeachScreen
 
         assert self._logs is not None, "what is corrected is in a log"
         if self._teaching is None:
@@ -250,7 +250,7 @@ class AssistantApp(TellsErrors, App[None]):
         self.notify(printable(watch.failure) if watch.failure else ended, markup=False, timeout=10)
 
     def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
-        from assistant.tui.screens.tokens import TokensScreen
+        from assistant.tui.judging.tokens import TokensScreen
 
         if self._logs is not None:
             self.push_screen(TokensScreen(self._logs.saved.db, self._logs.client, self._paths, event.message_id))
@@ -260,7 +260,7 @@ class AssistantApp(TellsErrors, App[None]):
             self.chat.open_at(*chosen)
 
     def on_chat_screen_prompts_wanted(self) -> None:
-        from assistant.tui.screens.prompts import PromptsScreen
+        from assistant.tui.prompts.screen import PromptsScreen
 
         assert self._logs is not None, "the chat has logs when it wants to show templates"
         if self._prompts_screen is None:
@@ -270,13 +270,13 @@ class AssistantApp(TellsErrors, App[None]):
         self.push_screen(self._prompts_screen, self._template_chosen)
 
     def _template_chosen(self, template: "Template | None") -> None:
-        from assistant.tui.screens.choose import use_template
+        from assistant.tui.chat.choose import use_template
 
         if template is not None:
             use_template(self.chat.view, template)
 
     def action_help(self) -> None:
-        from assistant.tui.screens.help import HelpScreen
+        from assistant.tui.help import HelpScreen
 
         self.push_screen(HelpScreen(self._version, str(self._paths.config_file), self._settings.keys))
 
@@ -308,9 +308,9 @@ AFTER_THE_FIRST_FRAME = (
     "assistant.tui.logs",
     "assistant.tui.replies",
     "assistant.tui.views",
-    "assistant.tui.screens.log",
-    "assistant.tui.screens.sampling",
-    "assistant.tui.screens.train",
+    "assistant.tui.log.screen",
+    "assistant.tui.dialogs.sampling",
+    "assistant.tui.train.screen",
     "markdown_it.tree",
     "textual.highlight",
 )

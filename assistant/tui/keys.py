@@ -244,8 +244,8 @@ SECTIONS: dict[str, list[BindingType]] = {
 
 def of_widgets() -> dict[str, list[BindingType]]:
     """The keys that widgets define themselves, by section."""
-    from assistant.tui.widgets.branch_tree import BranchTree
-    from assistant.tui.widgets.composer import Composer
+    from assistant.tui.chat.branch_tree import BranchTree
+    from assistant.tui.chat.composer import Composer
     from assistant.tui.widgets.transcript import Transcript
 
     return {

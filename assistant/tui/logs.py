@@ -17,7 +17,7 @@ from assistant.settings import Settings
 from assistant.store import adapters, conversations, deletion, importing, messages
 from assistant.store.conversations import Conversation
 from assistant.store.database import check, open_database, open_memory
-from assistant.tui.widgets.conversation_list import ConversationRow
+from assistant.tui.chat.conversation_list import ConversationRow
 from prompts.library import Library
 
 UNDO_FOR_MS = 24 * 3600 * 1000

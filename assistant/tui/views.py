@@ -11,8 +11,8 @@ from assistant.store import messages
 from assistant.store.curation import Judgement
 from assistant.store.messages import Outcome, ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
+from assistant.tui.dialogs.sampling import describe
 from assistant.tui.replies import Reply
-from assistant.tui.screens.sampling import describe
 from assistant.tui.widgets.message import MessageView
 
 NOT_JUDGED = Judgement()

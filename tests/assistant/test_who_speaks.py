@@ -28,7 +28,7 @@ from assistant.settings import Settings
 from assistant.store import adapters, conversations, messages
 from assistant.store.database import open_database, open_memory
 from assistant.tui.logs import Logs
-from assistant.tui.screens.tried_template import TriedTemplate
+from assistant.tui.prompts.tried_template import TriedTemplate
 from finetune.cli.group import top as finetune
 from finetune.prove import promote
 from prompts.library import Library

@@ -13,7 +13,7 @@ from assistant.store.template_tests import TemplateTest
 from assistant.tasks.comparison import Comparison, compare
 from assistant.tui.clock import short_time
 from assistant.tui.prompts.answers import bars
-from assistant.tui.widgets.bars import bar, percent
+from assistant.tui.prompts.bars import bar, percent
 from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Block, Row, Sides
 

@@ -1,0 +1,116 @@
+"""Every branch of a conversation as a tree: go to any message, or fork a conversation there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.widgets import Static
+
+from assistant.safe_text import printable
+from assistant.tui import keys
+from assistant.tui.chat.branch_tree import BranchRow, BranchTree
+from assistant.tui.told_errors import TellsErrors
+from assistant.tui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The message to go to, and the conversation that was forked there, if one was."""
+
+    message_id: int
+    forked: int | None = None
+
+
+class BranchesScreen(TellsErrors, Screen[Chosen | None]):
+    """The messages of one conversation, the cursor on `message_id`. The result is what was chosen, or None.
+
+    Raises `StoreError` where there is no such conversation.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.BRANCHES
+    AUTO_FOCUS = "BranchTree"
+    DEFAULT_CSS = """
+    BranchesScreen { background: $background; padding: 1 1 0 1; }
+    BranchesScreen .heading { margin: 0 1 1 1; }
+    BranchesScreen StatusLine { dock: bottom; }
+    """
+
+    def __init__(self, db: "Database", conversation_id: int, message_id: int | None) -> None:
+        from assistant.store import conversations
+
+        super().__init__()
+        self._db = db
+        self._title = conversations.get(db, conversation_id).title
+        self._rows = branch_rows(db, conversation_id)
+        self._message_id = message_id
+
+    def compose(self) -> ComposeResult:
+        heading = f"Branches of {printable(self._title, newlines=False) or 'the conversation'}"
+        yield Static(heading, classes="heading", markup=False)
+        yield BranchTree()
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        self._tree.show(self._rows, self._message_id)
+        beside = sum(not row.on_open_path for row in self._rows)
+        facts = [f"{len(self._rows):,} messages", f"{beside:,} beside the open path" if beside else "one path"]
+        self.query_one(StatusLine).facts = facts
+
+    @property
+    def _tree(self) -> BranchTree:
+        return self.query_one(BranchTree)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return action != "sibling" or any(tree.versions > 1 for tree in self.query(BranchTree))
+
+    @on(BranchTree.Opened)
+    def action_open(self) -> None:
+        if (row := self._tree.cursor_row) is not None:
+            self.dismiss(Chosen(row.id))
+
+    def action_fork(self) -> None:
+        from assistant.store import forking
+
+        if (row := self._tree.cursor_row) is not None:
+            self.dismiss(Chosen(row.id, forking.fork(self._db, row.id)))
+
+    def action_sibling(self, step: int) -> None:
+        self._tree.go_to_sibling(step)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def branch_rows(db: "Database", conversation_id: int) -> Sequence[BranchRow]:
+    """What is shown of each message, from top to bottom."""
+    from assistant.store import branches, curation
+    from assistant.tui.views import NOT_JUDGED, marks
+    from assistant.tui.widgets.message import NAMES, STATES
+    from prompts.reasoning import answer
+
+    judged = curation.judgements_of(db, conversation_id)
+    return [
+        BranchRow(
+            node.id,
+            node.parent_id,
+            NAMES.get(node.role, node.role),
+            answer(node.head) if node.role == "assistant" else node.head,
+            node.depth,
+            node.begins,
+            node.on_open_path,
+            "  ".join(
+                (
+                    *((STATES[node.state],) if node.state in STATES else ()),
+                    *marks(judged.get(node.id, NOT_JUDGED), correction=node.corrects_id is not None),
+                )
+            ),
+        )
+        for node in branches.tree(db, conversation_id)
+    ]

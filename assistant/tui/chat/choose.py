@@ -1,0 +1,97 @@
+"""Choose what the replies of a conversation are made with: model, template, sampling."""
+
+from typing import TYPE_CHECKING
+
+from assistant.safe_text import printable
+from assistant.tui.dialogs.pick import Choice, PickScreen
+
+if TYPE_CHECKING:
+    from assistant.engine.generate.sampling import Sampling
+    from assistant.tui.chat.conversation import ConversationView
+    from assistant.tui.logs import Logs
+    from prompts.template import Template
+
+MORE_MODELS, IN_USE = " more", " in use"
+"""No name of a model or an adapter begins with a space."""
+
+
+def choose_model(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick one of the models that are here, or go to the models screen."""
+    from assistant.store import conversations
+
+    def chosen(name: str | None) -> None:
+        if name == MORE_MODELS:
+            view.post_message(view.ModelWanted())
+        elif name is not None:
+            conversations.remember(logs.saved.db, "model", name)
+            view.configure(model=name)
+
+    here = [Choice(name, name) for name in logs.models()]
+    choices = [*here, Choice(MORE_MODELS, "More models …", "pull one, add a server or a folder")]
+    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.current_setup.model), chosen)
+
+
+def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick what the model speaks with in this conversation: an adapter, the base, or what is in use."""
+    from assistant.tui.models.adapter_rows import adapter_choices
+
+    def chosen(value: str | None) -> None:
+        if value is not None:
+            view.pick_adapter(None if value == IN_USE else value)
+
+    setup = view.current_setup
+    current = IN_USE if setup.adapter is None else setup.adapter
+    choices = [
+        Choice(IN_USE, "What is in use", f"now {logs.told_adapter(setup.model, None) or 'base'}"),
+        Choice("", "base", "the model alone"),
+        *adapter_choices(logs.saved.db, setup.model, logs.adapters(setup.model)),
+    ]
+    view.app.push_screen(PickScreen("Adapter of this conversation's next replies", choices, current=current), chosen)
+
+
+def choose_template(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader pick a chat template, then fill in its inputs where it has some."""
+
+    def chosen(name: str | None) -> None:
+        if name is not None:
+            use_template(view, templates[name])
+
+    for problem in logs.library.problems():
+        view.notify(printable(str(problem)), severity="warning", markup=False)
+    templates = {template.name: template for template in logs.library.templates() if template.kind == "chat"}
+    choices = [Choice(name, name, template.description) for name, template in templates.items()]
+    heading = "Template of this conversation"
+    view.app.push_screen(PickScreen(heading, choices, current=view.current_setup.template), chosen)
+
+
+def use_template(view: "ConversationView", template: "Template") -> None:
+    """Make the replies of a conversation with it, once its inputs are filled in where it has some."""
+    from assistant.tui.dialogs.inputs import InputsScreen
+
+    def filled_in(values: dict[str, str] | None) -> None:
+        if values is not None:
+            view.configure(template=template.name, inputs=values)
+
+    if template.inputs:
+        view.app.push_screen(InputsScreen(template, view.current_setup.inputs), filled_in)
+    else:
+        filled_in({})
+
+
+def set_sampling(view: "ConversationView", logs: "Logs") -> None:
+    """Let the reader change the sampling. Raises `PromptError` or `SamplingError` where its defaults are broken."""
+    from assistant.tui.dialogs.sampling import SamplingScreen
+
+    def accepted(own: dict[str, object] | None) -> None:
+        if own is not None:
+            view.configure(sampling=own)
+
+    setup = view.current_setup
+    view.app.push_screen(SamplingScreen(inherited_sampling(logs, setup.template), setup.sampling), accepted)
+
+
+def inherited_sampling(logs: "Logs", template: str) -> "Sampling":
+    """What a conversation under this template has where it has no value of its own. Raises as `set_sampling`."""
+    from assistant.engine.generate.sampling import Sampling
+
+    return Sampling().replace(logs.settings.sampling).replace(logs.library.find(template).sampling)

@@ -1,0 +1,113 @@
+"""The tokens of a reply: each shaded by how unlikely it was, and what else could have stood in its place."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from assistant import shades
+from assistant.errors import AssistantError
+from assistant.safe_text import printable
+from assistant.tui import keys
+from assistant.tui.judging.token_text import LINE_END, TokenText
+from assistant.tui.widgets.status_line import StatusLine
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from assistant.client import Client
+    from assistant.events import Token
+    from assistant.paths import Paths
+
+ABOUT = "The stronger the shade, the less likely the model held the token. The likeliest in its place stand below."
+READING = "The model reads the reply again, to tell what else could have stood here …"
+
+
+class TokensScreen(Screen[None]):
+    """What the log has is shown at once; the alternatives come when the model has read the reply."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.TOKENS
+    CSS_PATH = "tokens.tcss"
+    AUTO_FOCUS = "TokenText"
+
+    def __init__(self, db: "Database", client: "Client", paths: "Paths", message_id: int) -> None:
+        super().__init__()
+        self._db = db
+        self._client = client
+        self._paths = paths
+        self._message_id = message_id
+        self._tokens: Sequence[Token] = ()
+        self._told = READING
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="tokens"):
+            yield Static("Tokens", classes="heading")
+            yield Static(ABOUT, classes="quiet", id="about")
+            yield TokenText()
+            yield Static("", id="token")
+            yield Static(READING, id="alternatives")
+        yield StatusLine()
+
+    @property
+    def text(self) -> TokenText:
+        return self.query_one(TokenText)
+
+    def on_mount(self) -> None:
+        self.run_worker(self._load())
+
+    async def _load(self) -> None:
+        from assistant.dialogue import reply_tokens
+
+        try:
+            self._show(reply_tokens.stored(self._db, self._message_id))
+            read = await reply_tokens.with_alternatives(self._db, self._client, self._paths, self._message_id)
+            self._told = ""
+            self._show(read)
+        except AssistantError as error:
+            self._told = printable(str(error))
+            self._show(self._tokens)
+
+    def _show(self, tokens: "Sequence[Token]") -> None:
+        self._tokens = tokens
+        self.text.show(tokens)
+        self._show_token(self.text.cursor)
+
+    @on(TokenText.Moved)
+    def _moved(self, event: TokenText.Moved) -> None:
+        self._show_token(event.index)
+
+    def _show_token(self, index: int) -> None:
+        here, below = Content(""), Content(self._told)
+        if self._tokens:
+            token = self._tokens[index]
+            share = shades.percent(token.logprob) if token.logprob is not None else "not known"
+            here = Content(f"{quoted(token.text)}  {share}  ")
+            here += Content.styled(f"token {index + 1:,} of {len(self._tokens):,}", "$foreground 60%")
+            below = below if self._told else _alternatives(token)
+        self.query_one("#token", Static).update(here)
+        self.query_one("#alternatives", Static).update(below)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def _alternatives(token: "Token") -> Content:
+    """A line for each, the one that was taken marked."""
+    lines = [
+        f"{shades.percent(top.logprob):<7}  {quoted(top.text)}{'  ◂' if top.id == token.id else ''}"
+        for top in token.top
+    ]
+    return Content("\n".join(lines))
+
+
+def quoted(text: str) -> str:
+    """A token with its spaces and line ends to be seen."""
+    if not text:
+        return "(a part of a character)"
+    return printable(text).replace("\n", LINE_END).replace(" ", "·")
