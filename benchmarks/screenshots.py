@@ -32,6 +32,7 @@ from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
+from assistant.tui.background import REPEATED
 from benchmarks import recorded_training
 from prompts import own
 from prompts.library import Library
@@ -257,7 +258,9 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     random.seed(1)  # which reply is shown first
     for key in scene.keys:
         await pilot.press(key)
-        while any(one.is_running for one in app.workers if one.group != "meaning"):  # the log answers in a thread
+        while any(
+            one.is_running for one in app.workers if one.group not in ("meaning", REPEATED)
+        ):  # the log answers in a thread
             await pilot.pause(0.01)
     await pilot.pause(0.1)
     for screen in app.screen_stack:  # what a dialog leaves to be seen, too

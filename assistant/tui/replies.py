@@ -6,14 +6,14 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from assistant.dialogue.exchange import ReplyEnded, ReplyStarted, Step
+from assistant.dialogue.exchange import Dialogue, ReplyEnded, ReplyStarted, Step
 from assistant.errors import AssistantError
 from assistant.events import Finished, Loading, Prefilled, Token
+from assistant.tui.chat.conversation_list import Key
 from assistant.tui.logs import Log
 from prompts.errors import PromptError
 
-Key = tuple[bool, int]
-"""(private, conversation id)"""
+Begin = Callable[[Dialogue], AsyncGenerator[Step, None]]
 
 
 @dataclass(slots=True)
@@ -93,10 +93,10 @@ class Replies:
         found = self._growing.get(key)
         return found[0] if found else None
 
-    def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> Reply:
-        """Read `steps` of a dialogue to their end, in the background. `before` is the text that it goes on from."""
+    def start(self, log: Log, conversation_id: int, begin: Begin, *, before: str = "") -> Reply:
+        """Begin an exchange and read it to its end, in the background. `before` is the text that it goes on from."""
         reply = Reply(log, conversation_id, text=before)
-        self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, steps))
+        self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, log.steps(begin)))
         return reply
 
     async def ended(self, reply: Reply) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
@@ -134,12 +134,6 @@ class BranchTree(CursorList, can_focus=True):
             at = siblings.index(self._cursor) + step
             if 0 <= at < len(siblings):
                 self.go_to(siblings[at])
-
-    def go_to(self, index: int) -> None:
-        self._cursor = max(0, min(index, self.count - 1))
-        self.scroll_to_region(Region(0, self._cursor, 1, 1), animate=False, force=True)
-        self.refresh()
-        self.refresh_bindings()
 
     # --- mouse
 

@@ -13,7 +13,6 @@ from textual.widgets import Static
 from assistant.safe_text import printable
 from assistant.tui import keys
 from assistant.tui.chat.branch_tree import BranchRow, BranchTree
-from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -22,17 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The message to go to, and the conversation that was forked there, if one was."""
+    """The message to go to, or to fork a conversation at."""
 
     message_id: int
-    forked: int | None = None
+    fork: bool = False
 
 
-class BranchesScreen(TellsErrors, Screen[Chosen | None]):
-    """The messages of one conversation, the cursor on `message_id`. The result is what was chosen, or None.
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """The messages of a conversation, from top to bottom."""
 
-    Raises `StoreError` where there is no such conversation.
-    """
+    title: str
+    rows: Sequence[BranchRow]
+
+
+class BranchesScreen(Screen[Chosen | None]):
+    """The messages of one conversation, the cursor on `message_id`. The result is what was chosen, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.BRANCHES
     AUTO_FOCUS = "BranchTree"
@@ -42,13 +46,9 @@ class BranchesScreen(TellsErrors, Screen[Chosen | None]):
     BranchesScreen StatusLine { dock: bottom; }
     """
 
-    def __init__(self, db: "Database", conversation_id: int, message_id: int | None) -> None:
-        from assistant.store import conversations
-
+    def __init__(self, branches: Branches, message_id: int) -> None:
         super().__init__()
-        self._db = db
-        self._title = conversations.get(db, conversation_id).title
-        self._rows = branch_rows(db, conversation_id)
+        self._title, self._rows = branches.title, branches.rows
         self._message_id = message_id
 
     def compose(self) -> ComposeResult:
@@ -76,10 +76,8 @@ class BranchesScreen(TellsErrors, Screen[Chosen | None]):
             self.dismiss(Chosen(row.id))
 
     def action_fork(self) -> None:
-        from assistant.store import forking
-
         if (row := self._tree.cursor_row) is not None:
-            self.dismiss(Chosen(row.id, forking.fork(self._db, row.id)))
+            self.dismiss(Chosen(row.id, fork=True))
 
     def action_sibling(self, step: int) -> None:
         self._tree.go_to_sibling(step)
@@ -88,15 +86,15 @@ class BranchesScreen(TellsErrors, Screen[Chosen | None]):
         self.dismiss(None)
 
 
-def branch_rows(db: "Database", conversation_id: int) -> Sequence[BranchRow]:
-    """What is shown of each message, from top to bottom."""
-    from assistant.store import branches, curation
+def read_branches(db: "Database", conversation_id: int) -> Branches:
+    """Raises `StoreError` where there is no such conversation."""
+    from assistant.store import branches, conversations, curation
     from assistant.tui.views import NOT_JUDGED, marks
     from assistant.tui.widgets.message import NAMES, STATES
     from prompts.reasoning import answer
 
     judged = curation.judgements_of(db, conversation_id)
-    return [
+    rows = [
         BranchRow(
             node.id,
             node.parent_id,
@@ -114,3 +112,4 @@ def branch_rows(db: "Database", conversation_id: int) -> Sequence[BranchRow]:
         )
         for node in branches.tree(db, conversation_id)
     ]
+    return Branches(conversations.get(db, conversation_id).title, rows)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from assistant.safe_text import printable
+from assistant.tui.background import in_background
 from assistant.tui.dialogs.pick import Choice, PickScreen
 
 if TYPE_CHECKING:
@@ -17,34 +18,37 @@ MORE_MODELS, IN_USE = " more", " in use"
 
 def choose_model(view: "ConversationView", logs: "Logs") -> None:
     """Let the reader pick one of the models that are here, or go to the models screen."""
-    from assistant.store import conversations
 
     def chosen(name: str | None) -> None:
         if name == MORE_MODELS:
             view.post_message(view.ModelWanted())
         elif name is not None:
-            conversations.remember(logs.saved.db, "model", name)
-            view.configure(model=name)
+            in_background(view, lambda: logs.choose_model(name))
+            view.opened.configure(model=name)
 
     here = [Choice(name, name) for name in logs.models()]
     choices = [*here, Choice(MORE_MODELS, "More models …", "pull one, add a server or a folder")]
-    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.current_setup.model), chosen)
+    view.app.push_screen(PickScreen("Model of this conversation", choices, current=view.opened.setup.model), chosen)
 
 
-def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
+async def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
     """Let the reader pick what the model speaks with in this conversation: an adapter, the base, or what is in use."""
     from assistant.tui.models.adapter_rows import adapter_choices
 
     def chosen(value: str | None) -> None:
         if value is not None:
-            view.pick_adapter(None if value == IN_USE else value)
+            view.opened.pick_adapter(None if value == IN_USE else value)
 
-    setup = view.current_setup
+    setup = view.opened.setup
     current = IN_USE if setup.adapter is None else setup.adapter
+    names = await logs.adapters(setup.model)
+    in_use, trained = await logs.saved.worker.ask(
+        lambda db: (logs.saved.speaker_name(setup.model, None), adapter_choices(db, setup.model, names))
+    )
     choices = [
-        Choice(IN_USE, "What is in use", f"now {logs.told_adapter(setup.model, None) or 'base'}"),
+        Choice(IN_USE, "What is in use", f"now {in_use or 'base'}"),
         Choice("", "base", "the model alone"),
-        *adapter_choices(logs.saved.db, setup.model, logs.adapters(setup.model)),
+        *trained,
     ]
     view.app.push_screen(PickScreen("Adapter of this conversation's next replies", choices, current=current), chosen)
 
@@ -61,33 +65,33 @@ def choose_template(view: "ConversationView", logs: "Logs") -> None:
     templates = {template.name: template for template in logs.library.templates() if template.kind == "chat"}
     choices = [Choice(name, name, template.description) for name, template in templates.items()]
     heading = "Template of this conversation"
-    view.app.push_screen(PickScreen(heading, choices, current=view.current_setup.template), chosen)
+    view.app.push_screen(PickScreen(heading, choices, current=view.opened.setup.template), chosen)
 
 
 def use_template(view: "ConversationView", template: "Template") -> None:
     """Make the replies of a conversation with it, once its inputs are filled in where it has some."""
-    from assistant.tui.dialogs.inputs import InputsScreen
+    from assistant.tui.dialogs.inputs import inputs_form
 
     def filled_in(values: dict[str, str] | None) -> None:
         if values is not None:
-            view.configure(template=template.name, inputs=values)
+            view.opened.configure(template=template.name, inputs=values)
 
     if template.inputs:
-        view.app.push_screen(InputsScreen(template, view.current_setup.inputs), filled_in)
+        view.app.push_screen(inputs_form(template, view.opened.setup.inputs), filled_in)
     else:
         filled_in({})
 
 
 def set_sampling(view: "ConversationView", logs: "Logs") -> None:
     """Let the reader change the sampling. Raises `PromptError` or `SamplingError` where its defaults are broken."""
-    from assistant.tui.dialogs.sampling import SamplingScreen
+    from assistant.tui.dialogs.sampling import sampling_form
 
     def accepted(own: dict[str, object] | None) -> None:
         if own is not None:
-            view.configure(sampling=own)
+            view.opened.configure(sampling=own)
 
-    setup = view.current_setup
-    view.app.push_screen(SamplingScreen(inherited_sampling(logs, setup.template), setup.sampling), accepted)
+    setup = view.opened.setup
+    view.app.push_screen(sampling_form(inherited_sampling(logs, setup.template), setup.sampling), accepted)
 
 
 def inherited_sampling(logs: "Logs", template: str) -> "Sampling":

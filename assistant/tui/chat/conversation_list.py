@@ -1,8 +1,8 @@
 """The conversations, newest first, in groups. Rows are fetched a page at a time, when they come into sight."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -16,10 +16,12 @@ from textual.style import Style
 
 from assistant.safe_text import cell_width, shorten
 from assistant.tui import keys
-from assistant.tui.clock import day_start_ms, local_now
+from assistant.tui.clock import day_start_ms
 from assistant.tui.widgets.cursor_list import CursorList
 
 PAGE_ROWS = 100
+Key = tuple[bool, int]
+"""(private, conversation id)"""
 GROUPS = ("private", "pinned", "today", "yesterday", "earlier")
 
 
@@ -34,13 +36,59 @@ class ConversationRow:
     private: bool = False
 
     @property
-    def key(self) -> tuple[bool, int]:
+    def key(self) -> Key:
         """What tells it from all others."""
         return self.private, self.id
 
 
 Fetch = Callable[[int, int], Sequence[ConversationRow]]
 """(offset, limit) -> rows: private ones first, then pinned ones, then the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """How many rows there are, where each group of them begins, and the pages that were fetched."""
+
+    count: int = 0
+    headings: Sequence[tuple[int, str]] = ()
+    """(line, group) of each heading."""
+    pages: Mapping[int, Sequence[ConversationRow]] = field(default_factory=dict)
+
+
+def listing(count: int, fetch: Fetch, now: datetime, pages: Collection[int] = ()) -> Listing:
+    """A list of `count` rows with at least these pages. Groups are in order: bisecting finds them with few fetches."""
+    fetched: dict[int, Sequence[ConversationRow]] = {}
+    today_ms, yesterday_ms = day_start_ms(now), day_start_ms(now, 1)
+
+    def page(number: int) -> Sequence[ConversationRow]:
+        if number not in fetched:
+            fetched[number] = fetch(number * PAGE_ROWS, PAGE_ROWS)
+        return fetched[number]
+
+    def group(index: int) -> int:
+        number, into = divmod(index, PAGE_ROWS)
+        rows = page(number)
+        if into >= len(rows):  # deleted by another window since the rows were counted
+            return len(GROUPS) - 1
+        row = rows[into]
+        if row.private or row.pinned:
+            return 0 if row.private else 1
+        return 2 if row.updated_ms >= today_ms else 3 if row.updated_ms >= yesterday_ms else 4
+
+    headings: list[tuple[int, str]] = []
+    start = 0
+    while start < count:
+        number = group(start)
+        headings.append((start + len(headings), GROUPS[number]))
+        if number == len(GROUPS) - 1:
+            break
+        end_of_page = min(start // PAGE_ROWS * PAGE_ROWS + PAGE_ROWS, count)
+        upto = end_of_page if group(end_of_page - 1) > number else count
+        start = bisect_left(range(count), number + 1, start, upto, key=group)
+    for number in pages:
+        if number * PAGE_ROWS < count:
+            page(number)
+    return Listing(count, headings, fetched)
 
 
 class ConversationList(CursorList, can_focus=True):
@@ -80,84 +128,91 @@ class ConversationList(CursorList, can_focus=True):
 
         action: str
 
-    def __init__(self, *, now: Callable[[], datetime] = local_now, id: str | None = None) -> None:  # noqa: A002
+    @dataclass
+    class PageWanted(Message):
+        """A page that is not here has come into sight."""
+
+        number: int
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._now = now
-        self._fetch: Fetch = lambda _offset, _limit: ()
         self._pages: dict[int, Sequence[ConversationRow]] = {}
-        self._headings: list[tuple[int, str]] = []
-        """(line, group) of each heading."""
+        self._wanted: set[int] = set()
+        """Pages that are on their way."""
+        self._headings: Sequence[tuple[int, str]] = ()
         self._hover: int | None = None
-        self._open: tuple[bool, int] | None = None
-        self._busy: frozenset[tuple[bool, int]] = frozenset()
+        self._open: Key | None = None
+        self._to_open = False
+        """Another conversation was opened, and its row was not here yet."""
+        self._busy: frozenset[Key] = frozenset()
 
     # --- what is shown
 
-    def show(self, count: int, fetch: Fetch) -> None:
-        """Show `count` rows that `fetch` gives. The cursor stays on the row it was on, where that is near."""
+    def show(self, rows: Listing) -> None:
+        """Show these rows. The cursor stays on the row it was on, where that is near."""
         under_cursor = self.cursor_row
-        self._fetch, self.count = fetch, count
-        self._pages.clear()
-        self._headings = self._find_headings()
-        self.virtual_size = Size(0, count + len(self._headings))
+        self.count, self._headings = rows.count, rows.headings
+        self._pages, self._wanted = dict(rows.pages), set()
+        self.virtual_size = Size(0, rows.count + len(rows.headings))
         self._cursor = self._near_cursor(under_cursor)
+        self._go_to_open()
         self._hover = None
         self.refresh()
         self.refresh_bindings()
 
-    def mark(self, opened: tuple[bool, int] | None, busy: frozenset[tuple[bool, int]] = frozenset()) -> None:
+    def put(self, number: int, rows: Sequence[ConversationRow]) -> None:
+        """Take a page that was wanted."""
+        self._pages[number] = rows
+        self.refresh()
+        self.refresh_bindings()
+
+    @property
+    def pages_in_sight(self) -> set[int]:
+        """The pages of the rows on the screen and of the cursor."""
+        first = max(0, self.scroll_offset.y - len(self._headings))
+        last = self.scroll_offset.y + self.size.height
+        return {0, first // PAGE_ROWS, last // PAGE_ROWS, self._cursor // PAGE_ROWS}
+
+    def mark(self, opened: Key | None, busy: frozenset[Key] = frozenset()) -> None:
         """Mark the conversation that is open and those whose replies are growing."""
         if opened != self._open:
             self._open = opened
-            self._cursor = next((i for i in self._fetched() if self._row(i).key == opened), self._cursor)
+            self._to_open = True
+        self._go_to_open()
         self._busy = busy
         self.refresh()
 
+    def _go_to_open(self) -> None:
+        """Put the cursor on a conversation that was opened, as soon as its row is here."""
+        found = next((i for i, row in self._fetched() if row.key == self._open), None)
+        if self._to_open and found is not None:
+            self._cursor, self._to_open = found, False
+
     @property
     def cursor_row(self) -> ConversationRow | None:
-        """The row under the cursor, if there is any row."""
+        """The row under the cursor, if it is here."""
         return self._row(self._cursor) if self._cursor < self.count else None
 
-    def _row(self, index: int) -> ConversationRow:
+    def _row(self, index: int) -> ConversationRow | None:
+        """The row with this number; None until its page has come, and where another window deleted it."""
         number, into = divmod(index, PAGE_ROWS)
-        if number not in self._pages:
-            self._pages[number] = self._fetch(number * PAGE_ROWS, PAGE_ROWS)
-        page = self._pages[number]
-        # Another window may have deleted rows since they were counted.
-        return page[into] if into < len(page) else ConversationRow(-1, "", 0)
+        page = self._pages.get(number)
+        if page is None:
+            if number not in self._wanted:
+                self._wanted.add(number)
+                self.post_message(self.PageWanted(number))
+            return None
+        return page[into] if into < len(page) else None
 
-    def _fetched(self) -> list[int]:
-        return [number * PAGE_ROWS + i for number, page in self._pages.items() for i in range(len(page))]
+    def _fetched(self) -> list[tuple[int, ConversationRow]]:
+        return [(number * PAGE_ROWS + i, row) for number, page in self._pages.items() for i, row in enumerate(page)]
 
     def _near_cursor(self, row: ConversationRow | None) -> int:
         if row is not None:
-            for index in self._fetched():
-                if self._row(index).key == row.key:
+            for index, other in self._fetched():
+                if other.key == row.key:
                     return index
         return max(0, min(self._cursor, self.count - 1))
-
-    def _find_headings(self) -> list[tuple[int, str]]:
-        """Where each group begins. Groups are in order, so bisecting finds them with few fetches."""
-        now = self._now()
-        today_ms, yesterday_ms = day_start_ms(now), day_start_ms(now, 1)
-
-        def group(index: int) -> int:
-            row = self._row(index)
-            if row.private or row.pinned:
-                return 0 if row.private else 1
-            return 2 if row.updated_ms >= today_ms else 3 if row.updated_ms >= yesterday_ms else 4
-
-        headings: list[tuple[int, str]] = []
-        start = 0
-        while start < self.count:
-            number = group(start)
-            headings.append((start + len(headings), GROUPS[number]))
-            if number == len(GROUPS) - 1:
-                break
-            end_of_page = min(start // PAGE_ROWS * PAGE_ROWS + PAGE_ROWS, self.count)
-            upto = end_of_page if group(end_of_page - 1) > number else self.count
-            start = bisect_left(range(self.count), number + 1, start, upto, key=group)
-        return headings
 
     def _line_of(self, index: int) -> int:
         line = index
@@ -186,7 +241,7 @@ class ConversationList(CursorList, can_focus=True):
         return Strip.blank(width, self.rich_style) if index is None else self._row_strip(index, width)
 
     def _row_strip(self, index: int, width: int) -> Strip:
-        row = self._row(index)
+        row = self._row(index) or ConversationRow(-1, "", 0)
         is_open = row.key == self._open
         has_cursor = index == self._cursor and self.has_focus
         style = self._style("cursor" if has_cursor else "hover" if index == self._hover else "row")
@@ -194,7 +249,7 @@ class ConversationList(CursorList, can_focus=True):
         more = "… " if has_cursor or index == self._hover else ""
         busy = "▍ " if row.key in self._busy else ""
         room = width - 2 - len(more) - len(busy)
-        title = shorten(row.title, room) or "Untitled"
+        title = shorten(row.title, room) or ("Untitled" if row.id >= 0 else "")
         parts = [
             ("▌" if is_open else " ", marked),
             (title + " " * (room - cell_width(title) + 1), style + Style(bold=True) if is_open else style),
@@ -238,12 +293,10 @@ class ConversationList(CursorList, can_focus=True):
         if (row := self.cursor_row) is not None:
             self.post_message(self.ActionWanted(action, row))
 
-    def go_to(self, index: int) -> None:
-        self._cursor = max(0, min(index, self.count - 1))
-        line = self._line_of(self._cursor)
+    def region_of(self, index: int) -> Region:
+        line = self._line_of(index)
         top = line - 1 if self._index_at(line - 1) is None else line  # with its heading
-        self.scroll_to_region(Region(0, max(0, top), 1, line - top + 1), animate=False, force=True)
-        self.refresh()
+        return Region(0, max(0, top), 1, line - top + 1)
 
     # --- mouse
 

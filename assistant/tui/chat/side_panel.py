@@ -10,7 +10,6 @@ from textual.widgets import Input, Static
 
 from assistant.safe_text import shorten
 from assistant.tui.chat.conversation_list import ConversationList
-from assistant.tui.clock import Now
 
 
 class SidePanel(Vertical):
@@ -33,15 +32,11 @@ class SidePanel(Vertical):
     class SearchChanged(Message):
         """Another text is searched for, in `SidePanel.search`."""
 
-    def __init__(self, *, now: Now, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._now = now
-
     def compose(self) -> ComposeResult:
         yield Static("Conversations", classes="caption")
         yield Static(Content("+ new").stylize(Style.from_meta({"@click": "screen.new"})), id="new")
         yield Input(placeholder="/ search", id="search")
-        yield ConversationList(now=self._now, id="conversations")
+        yield ConversationList(id="conversations")
         yield Static("", id="undo")
 
     @property

@@ -1,8 +1,7 @@
 """Choose among many by typing a few letters: models, templates, code blocks, actions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -35,20 +34,33 @@ class PickScreen(Dialog[str]):
     PickScreen { align: center top; }
     PickScreen > .dialog { margin-top: 3; }
     """
-    PLACEHOLDER: ClassVar[str] = "type to filter"
 
-    def __init__(self, heading: str, choices: Sequence[Choice], *, current: str = "") -> None:
+    def __init__(
+        self,
+        heading: str,
+        choices: Sequence[Choice],
+        *,
+        current: str = "",
+        found: Callable[[Sequence[Choice], str], Sequence[Choice]] | None = None,
+        placeholder: str = "type to filter",
+        title_cells: int = 0,
+    ) -> None:
+        """`found`: the choices that are offered for what was typed; raises `AssistantError` where it won't do.
+        `title_cells`: room for titles that `found` adds.
+        """
         super().__init__()
         self._heading = heading
         self._choices = choices
         self._current = current
+        self._found = found or matching
+        self._placeholder = placeholder
         widest = max((cell_width(choice.title) for choice in choices), default=0)
-        self._title_cells = min(widest, WIDEST_TITLE_CELLS)
+        self._title_cells = max(min(widest, WIDEST_TITLE_CELLS), title_cells)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(self._heading, classes="heading", markup=False)
-            yield Input(placeholder=self.PLACEHOLDER, id="query")
+            yield Input(placeholder=self._placeholder, id="query")
             yield OptionList(id="choices")
             yield Label("", classes="problem", markup=False)
 
@@ -77,16 +89,12 @@ class PickScreen(Dialog[str]):
     def _filter(self, event: Input.Changed) -> None:
         problem = self.query_one(".problem", Label)
         try:
-            found, wrong = self.found(event.value), ""
+            found, wrong = self._found(self._choices, event.value), ""
         except AssistantError as error:
             found, wrong = (), str(error)
         problem.update(wrong)
         problem.display = bool(wrong)
         self._show(found)
-
-    def found(self, typed: str) -> Sequence[Choice]:
-        """The choices that are offered for what was typed. Raises `AssistantError` where it won't do."""
-        return matching(self._choices, typed)
 
     @on(Input.Submitted, "#query")
     def _take_highlighted(self) -> None:

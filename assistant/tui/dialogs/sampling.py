@@ -21,19 +21,14 @@ WHOLE = ("top_k", "max_tokens", "seed")
 SEPARATOR = "|"
 
 
-class SamplingScreen(FormScreen[dict[str, Any]]):
+def sampling_form(inherited: Sampling, own: Mapping[str, Any]) -> FormScreen[dict[str, Any]]:
     """The result holds the values of this conversation's own; those left empty follow the template and the settings."""
-
-    def __init__(self, inherited: Sampling, own: Mapping[str, Any]) -> None:
-        self._inherited = inherited
-        fields = [
-            Field(name, label, hint, as_text(own.get(name)), as_text(getattr(inherited, name)))
-            for name, (label, hint) in LABELS.items()
-        ]
-        super().__init__("Sampling", "Of this conversation; an empty field takes what is shown in it.", fields)
-
-    def result(self, typed: dict[str, str]) -> dict[str, Any]:
-        return own_values(self._inherited, typed)
+    fields = [
+        Field(name, label, hint, as_text(own.get(name)), as_text(getattr(inherited, name)))
+        for name, (label, hint) in LABELS.items()
+    ]
+    about = "Of this conversation; an empty field takes what is shown in it."
+    return FormScreen("Sampling", about, fields, lambda typed: own_values(inherited, typed))
 
 
 def own_values(inherited: Sampling, typed: Mapping[str, str]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: T
         change = Change("untag", change.value) if change.what == "tag" else CLEARED[change.what]
     count = curation.judge_many(db, message_ids, change, told)
     words = {"tag": f"tagged #{change.value}", "untag": f"no longer #{change.value}"}.get(change.what)
-    return f"{counted(count, 'reply').replace('replys', 'replies')} {words or TOLD.get(change.value, 'cleared')}"
+    return f"{counted(count, 'reply')} {words or TOLD.get(change.value, 'cleared')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from textual.widgets import Static
 
 from assistant.safe_text import printable
 from assistant.tui import keys
-from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.status_line import StatusLine
 from assistant.tui.widgets.transcript import Transcript
@@ -34,7 +33,7 @@ class Pair:
     makers: tuple[str, str]
 
 
-class CompareScreen(TellsErrors, Screen[int | None]):
+class CompareScreen(Screen[int | None]):
     """The result is the id of the better one, or None.
 
     `vote` is called with that id, with None for a tie; what is skipped says nothing, and `vote` isn't called.

@@ -1,6 +1,6 @@
 """What curating a reply asks for: a better text, a tag, a note."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -37,11 +37,15 @@ class TextDialog(Dialog[str]):
     TextDialog .text-area--cursor-line { background: $panel; }
     """
 
-    def __init__(self, heading: str, about: str, text: str) -> None:
+    def __init__(
+        self, heading: str, about: str, text: str, checked: Callable[[str], str] = lambda text: text.strip()
+    ) -> None:
+        """`checked`: the text to keep; raises `AssistantError` where it won't do."""
         super().__init__()
         self._heading = heading
         self._about = about
         self._text = printable(text)
+        self._checked = checked
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -55,7 +59,7 @@ class TextDialog(Dialog[str]):
 
     def action_accept(self) -> None:
         try:
-            text = self.checked(self.query_one(TextArea).text)
+            text = self._checked(self.query_one(TextArea).text)
         except AssistantError as error:
             problem = self.query_one(".problem", Label)
             problem.update(str(error))
@@ -63,49 +67,35 @@ class TextDialog(Dialog[str]):
         else:
             self.dismiss(text)
 
-    def checked(self, text: str) -> str:
-        """The text to keep. Raises `AssistantError` where it won't do."""
-        return text
 
-
-class CorrectDialog(TextDialog):
+def correct_dialog(reply: str) -> TextDialog:
     """The result is what the reply should have said, or None."""
 
-    def __init__(self, reply: str) -> None:
-        super().__init__("Correct the reply", "the reply stays as another version", reply)
-
-    def checked(self, text: str) -> str:
+    def checked(text: str) -> str:
         if not text.strip():
             raise StoreError("A correction needs a text. Write what the reply should have said, or leave with esc.")
-        if text == self._text:
+        if text == printable(reply):
             raise StoreError("Nothing is changed yet. Write what the reply should have said, or leave with esc.")
         return text
 
+    return TextDialog("Correct the reply", "the reply stays as another version", reply, checked)
 
-class NoteDialog(TextDialog):
+
+def note_dialog(note: str) -> TextDialog:
     """The result is the note, empty to take it away, or None."""
-
-    def __init__(self, note: str) -> None:
-        super().__init__("Note", "empty takes the note away", note)
-
-    def checked(self, text: str) -> str:
-        return text.strip()
+    return TextDialog("Note", "leave empty to delete the note", note)
 
 
-class TagDialog(PickScreen):
-    """The result is a tag to put on, or to take off where it is on, or None."""
+def tag_dialog(on_it: Sequence[str], known: Mapping[str, int]) -> PickScreen:
+    """The result is a tag to put on, or to take off where it is on, or None.
 
-    PLACEHOLDER = "type a tag, a new one too"
-
-    def __init__(self, on_it: Sequence[str], known: Mapping[str, int]) -> None:
-        """`on_it`: the tags that the message has. `known`: all tags, with how many messages have each."""
-        taken_off = [Choice(tag, f"#{tag}", "on it · enter takes it off") for tag in on_it]
-        put_on = [Choice(tag, f"#{tag}", f"{count:,}") for tag, count in known.items() if tag not in on_it]
-        super().__init__("Tag", [*taken_off, *put_on])
-        self._title_cells = max(self._title_cells, NEW_TAG_CELLS)
-
-    def found(self, typed: str) -> Sequence[Choice]:
-        return tags_found(self._choices, typed)
+    `on_it`: the tags that the message has. `known`: all tags, with how many messages have each.
+    """
+    taken_off = [Choice(tag, f"#{tag}", "on it · enter takes it off") for tag in on_it]
+    put_on = [Choice(tag, f"#{tag}", f"{count:,}") for tag, count in known.items() if tag not in on_it]
+    choices = [*taken_off, *put_on]
+    placeholder = "type a tag, a new one too"
+    return PickScreen("Tag", choices, found=tags_found, placeholder=placeholder, title_cells=NEW_TAG_CELLS)
 
 
 def tags_found(choices: Sequence[Choice], typed: str) -> Sequence[Choice]:

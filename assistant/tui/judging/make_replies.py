@@ -7,20 +7,20 @@ from textual.containers import Vertical
 from textual.widgets import Label
 
 from assistant.safe_text import printable
+from assistant.tui.background import in_background
 from assistant.tui.dialogs.dialog import Dialog
-from assistant.tui.told_errors import TellsErrors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
-    from assistant.dialogue.exchange import Maker, Step
+    from assistant.dialogue.exchange import Maker
     from assistant.tui.logs import Log
-    from assistant.tui.replies import Replies, Reply
+    from assistant.tui.replies import Begin, Replies, Reply
 
 SHOWN_EVERY_S = 0.25
 
 
-class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
+class MakeScreen(Dialog[tuple[int, int]]):
     """The result is the ids of both, or None where the reader left or one of them could not be made.
 
     `begin` makes a reply to the message that both answer. Each stays, whatever comes of the comparison.
@@ -35,7 +35,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
         log: "Log",
         conversation_id: int,
         makers: "tuple[Maker, Maker]",
-        begin: "Callable[[Maker], AsyncGenerator[Step, None]]",
+        begin: "Callable[[Maker], Begin]",
         replies: "Replies",
     ) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
 
     def on_mount(self) -> None:
         self.set_interval(SHOWN_EVERY_S, self._show_progress)
-        self.run_worker(self._make())
+        in_background(self, self._make)
 
     def _show_progress(self) -> None:
         reply = self._growing
@@ -71,20 +71,20 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
             await self._replies.ended(reply)
             if self._left:
                 return
-            if not self._is_whole(reply):
+            if not await self._is_whole(reply):
                 self.dismiss(None)
                 return
             self._made.append(reply.message_id)
         first, second = self._made
         self.dismiss((first, second))
 
-    def _is_whole(self, reply: "Reply") -> bool:
+    async def _is_whole(self, reply: "Reply") -> bool:
         """Whether there is a text to compare; where not, the reader is told why."""
         from assistant.store import messages
 
         if not reply.message_id:  # refused before it began, and told already
             return False
-        stored = messages.get(self._log.db, reply.message_id)
+        stored = await self._log.worker.ask(lambda db: messages.get(db, reply.message_id))
         if stored.state in ("complete", "cut") and stored.content.strip():
             return True
         told = stored.error or "One of the replies has no text, so there is nothing to compare."
@@ -93,7 +93,7 @@ class MakeScreen(TellsErrors, Dialog[tuple[int, int]]):
 
     def action_dismiss_none(self) -> None:
         self._left = True
-        self.run_worker(self._stop())
+        in_background(self, self._stop)
 
     async def _stop(self) -> None:
         if self._growing is not None:

@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Label, Static
 
@@ -17,7 +16,6 @@ from assistant.safe_text import cell_width, printable
 from assistant.tui import keys
 from assistant.tui.jobs.course import Course
 from assistant.tui.jobs.teaching import Teaching
-from assistant.tui.told_errors import TellsErrors
 from finetune.teach.outcome import Outcome
 from finetune.teach.words import Line, lines
 
@@ -27,15 +25,7 @@ DECIDING = "enter keep · esc drop"
 ENDED = "esc close"
 
 
-class TeachWanted(Message):
-    """The reader wants to teach the corrections of these messages."""
-
-    def __init__(self, ids: Sequence[int]) -> None:
-        super().__init__()
-        self.ids = ids
-
-
-class TeachScreen(TellsErrors, ModalScreen[str]):
+class TeachScreen(ModalScreen[str]):
     """The result is what to tell about it, in a line; empty: nothing, None: it goes on in the background."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.TEACH

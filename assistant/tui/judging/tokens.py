@@ -19,11 +19,8 @@ from assistant.tui.judging.token_text import LINE_END, TokenText
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-    from assistant.client import Client
     from assistant.events import Token
-    from assistant.paths import Paths
+    from assistant.tui.logs import Log, Logs
 
 ABOUT = "The stronger the shade, the less likely the model held the token. The likeliest in its place stand below."
 READING = "The model reads the reply again, to tell what else could have stood here …"
@@ -36,11 +33,10 @@ class TokensScreen(Screen[None]):
     CSS_PATH = "tokens.tcss"
     AUTO_FOCUS = "TokenText"
 
-    def __init__(self, db: "Database", client: "Client", paths: "Paths", message_id: int) -> None:
+    def __init__(self, logs: "Logs", log: "Log", message_id: int) -> None:
         super().__init__()
-        self._db = db
-        self._client = client
-        self._paths = paths
+        self._logs = logs
+        self._log = log
         self._message_id = message_id
         self._tokens: Sequence[Token] = ()
         self._told = READING
@@ -65,8 +61,8 @@ class TokensScreen(Screen[None]):
         from assistant.dialogue import reply_tokens
 
         try:
-            self._show(reply_tokens.stored(self._db, self._message_id))
-            read = await reply_tokens.with_alternatives(self._db, self._client, self._paths, self._message_id)
+            self._show(await self._log.worker.ask(lambda db: reply_tokens.stored(db, self._message_id)))
+            read = await self._logs.tokens(self._log, self._message_id)
             self._told = ""
             self._show(read)
         except AssistantError as error:

@@ -1,4 +1,4 @@
-"""The pane that shows one exchange: its messages, two versions side by side, and facts."""
+"""Entries of the pane that shows one exchange: its messages, two versions side by side, and facts."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -6,7 +6,6 @@ from itertools import zip_longest
 from textual.content import Content
 
 from assistant.tui.widgets.message import ShownMessage
-from assistant.tui.widgets.page import Page
 from assistant.tui.widgets.rows import EMPTY, Line, Row
 
 _GAP = "   "
@@ -54,5 +53,4 @@ class Facts:
         return len(self.lines(width))
 
 
-class ExchangeDetail(Page["ShownMessage | SideBySide | Facts"]):
-    """One exchange."""
+DetailEntry = ShownMessage | SideBySide | Facts

@@ -1,8 +1,9 @@
 """What the Log screen has found: rows, fetched a page at a time as they come into sight, and their number."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,18 +11,16 @@ from sqlite_utils import Database
 from textual import events, on
 from textual.screen import Screen
 from textual.widgets import Input, Static
-from textual.worker import Worker
 
-from assistant.errors import AssistantError
 from assistant.safe_text import printable
 from assistant.store import curation_queue, exchanges
-from assistant.store.database import changes_elsewhere
+from assistant.store.database import changes_elsewhere, open_database
 from assistant.store.filter import EVERYTHING
+from assistant.tui.background import in_background
 from assistant.tui.log.exchange_table import ExchangeTable
 from assistant.tui.log.meaning import Meaning
 from assistant.tui.log.rows import COUNTED, LogRow, Rows, Wanted
-from assistant.tui.log_reader import LogReader
-from assistant.tui.told_errors import TellsErrors
+from assistant.tui.log_worker import LogWorker
 
 T = TypeVar("T")
 MEANING_AFTER_S = 0.15
@@ -33,14 +32,14 @@ EMPTY_LOG = (
 ALL_JUDGED = "Every reply here is judged. q ends the queue; f chooses others."
 
 
-class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
+class FoundExchanges(Screen[tuple[int, int]]):
     """A screen with a table of exchanges. The log is asked in a thread, so that the screen never waits for it."""
 
     def __init__(self, database: Path, meaning: Meaning) -> None:
         super().__init__()
         self._meaning = meaning
-        self._reader = LogReader(database)
-        self._counter = LogReader(database)
+        self._reader = LogWorker(partial(open_database, database))
+        self._counter = LogWorker(partial(open_database, database))
         """Counts, which takes longer than a page, so that nothing else waits for it."""
         self._wanted = Wanted()
         self._rows = Rows(self._wanted)
@@ -65,22 +64,13 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
         return await self._reader.ask(question)
 
     async def _count(self, question: Callable[[Database], T]) -> T:
-        return await self._counter.ask(question, only_reads=True)
+        return await self._counter.ask(question)
 
     async def close(self) -> None:
         """Give the log back; the screen is not used after this."""
-        await self.ask(self._meaning.close)
+        await self._reader.act(self._meaning.close)
         await self._reader.close()
         await self._counter.close()
-
-    def _in_background(self, work: Callable[[], Awaitable[None]], group: str, *, exclusive: bool = True) -> None:
-        async def told() -> None:
-            try:
-                await work()
-            except AssistantError as error:
-                self.notify(printable(str(error)), severity="error", markup=False, timeout=10)
-
-        _: Worker[None] = self.run_worker(told, group=group, exclusive=exclusive)
 
     # --- what is found
 
@@ -98,7 +88,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
 
         if self._left:  # not where a dialog was answered
             self._left = False
-            self._in_background(look, "look")
+            in_background(self, look, "look", exclusive=True)
 
     def _want(self, **changes: Any) -> None:
         wanted = replace(self._wanted, **changes)
@@ -120,7 +110,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
             if rows.wanted.meaning and rows.is_search:
                 await self._find(await self._nearer(rows), keep)
 
-        self._in_background(find, "find")
+        in_background(self, find, "find", exclusive=True)
 
     async def _nearer(self, rows: Rows) -> Rows:
         """The same search by meaning too, when the reader has stopped typing."""
@@ -136,7 +126,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
 
     async def _find(self, rows: Rows, keep: LogRow | None) -> None:
         cursor = self.table.cursor
-        first = await self._reader.ask(rows.begin, only_reads=True)
+        first = await self._reader.ask(rows.begin)
         wanted = rows.wanted
         self._rows, self._growing = rows, False
         if wanted.queue:
@@ -219,7 +209,7 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
             if rows is self._rows:
                 self.table.put(number, page)
 
-        self._in_background(bring, "pages", exclusive=False)
+        in_background(self, bring, "pages")
 
     @on(ExchangeTable.FurtherWanted)
     def _further(self) -> None:
@@ -236,4 +226,4 @@ class FoundExchanges(TellsErrors, Screen[tuple[int, int]]):
             if rows is self._rows:
                 self.table.grow(rows.count, more=rows.more)
 
-        self._in_background(further, "further")
+        in_background(self, further, "further", exclusive=True)

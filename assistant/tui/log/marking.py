@@ -1,30 +1,33 @@
 """Marked rows of the Log screen: the next key judges all of them, as one act that one key undoes."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 
+from textual.screen import Screen
+
 from assistant.store.curation_many import Change, Told
+from assistant.tui.background import in_background
+from assistant.tui.judging.judging import Judging
+from assistant.tui.log.exchange_table import ExchangeTable
 from assistant.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from assistant.tui.judging.acts import Undone
-    from assistant.tui.log.screen import LogScreen
 
 SAID_AFTER_S = 1.0
 """Work on many replies says how far it has come when it takes longer than this."""
 
 
 class Marking:
-    """The marks of a Log screen. Methods that judge are False where nothing is marked."""
+    """The marks of a screen with a table of exchanges. Methods that judge are False where nothing is marked."""
 
-    def __init__(self, screen: "LogScreen") -> None:
+    def __init__(self, screen: Screen[tuple[int, int]], judging: Judging) -> None:
         self._screen = screen
+        self._judging = judging
         self.ids: set[int] = set()
         """The marked replies."""
 
@@ -35,19 +38,20 @@ class Marking:
     def toggle_all(self, reply_ids: "Callable[[Database], Iterable[int]]") -> None:
         """Mark all these too; where all of them are marked already, none any more."""
 
-        def found(ids: Iterable[int]) -> None:
-            those = set(ids)
+        async def toggle() -> None:
+            those = set(await self._judging.worker.ask(reply_ids))
             self._set(set() if those <= self.ids else self.ids | those)
 
-        self._screen.consult(reply_ids, found)
+        in_background(self._screen, toggle, "marking", exclusive=True)
 
     def clear(self) -> None:
         if self.ids:
             self._set(set())
 
     def _set(self, ids: set[int]) -> None:
-        self.ids = self._screen.table.marked = ids
-        self._screen.table.refresh()
+        table = self._screen.query_one(ExchangeTable)
+        self.ids = table.marked = ids
+        table.refresh()
         said = f"{len(ids):,} marked · + - k s t judge all" if ids else ""
         self._screen.query_one(StatusLine).state = said
         self._screen.refresh_bindings()
@@ -60,13 +64,13 @@ class Marking:
 
         if self.ids:
             ids, said = sorted(self.ids), self._progress("judging")
-            self._screen.act(lambda db: acts.judge_many(db, ids, change, said), judged=True)
+            self._judging.act(lambda db: acts.judge_many(db, ids, change, said), judged=True)
         return bool(self.ids)
 
     def tag(self) -> bool:
         """Ask for a tag, and put it on all marked replies."""
         from assistant.store import curation, curation_many
-        from assistant.tui.judging.dialogs import TagDialog
+        from assistant.tui.judging.dialogs import tag_dialog
 
         ids = sorted(self.ids)
 
@@ -74,11 +78,13 @@ class Marking:
             if name is not None:
                 self.judge(Change("tag", name))
 
-        def ask(tags: tuple[list[str], dict[str, int]]) -> None:
-            self._screen.app.push_screen(TagDialog(*tags), chosen)
+        async def ask() -> None:
+            read = self._judging.worker.ask
+            tags = await read(lambda db: (curation_many.tags_of_all(db, ids), curation.all_tags(db)))
+            self._screen.app.push_screen(tag_dialog(*tags), chosen)
 
         if ids:
-            self._screen.consult(lambda db: (curation_many.tags_of_all(db, ids), curation.all_tags(db)), ask)
+            in_background(self._screen, ask, "marking", exclusive=True)
         return bool(ids)
 
     def undo(self, *, redo: bool = False) -> "Callable[[Database], Undone]":
@@ -91,13 +97,12 @@ class Marking:
         """Says `judging 40,000 of 100,000 · 3 s left` once it has taken a second. Called in the log's thread."""
         from assistant.cli.output import duration
 
-        began_s, loop, context = time.monotonic(), asyncio.get_running_loop(), copy_context()
+        began_s = time.monotonic()
 
         def told(done: int, total: int) -> None:
             took_s = time.monotonic() - began_s
             if took_s > SAID_AFTER_S and done < total:
                 left = duration(took_s / done * (total - done))
-                text = f"{what} {done:,} of {total:,} · {left} left"
-                loop.call_soon_threadsafe(self._screen.tell, text, context=context)  # without waiting for it
+                self._screen.post_message(Judging.Told(f"{what} {done:,} of {total:,} · {left} left"))
 
         return told

@@ -1,11 +1,9 @@
 """The log: find any exchange among a million, read it, and judge it without leaving the keyboard."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from sqlite_utils import Database
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,31 +15,31 @@ from assistant.errors import ModelError, StoreError
 from assistant.store import curation_queue, filter_words
 from assistant.store.curation import Decision
 from assistant.store.curation_many import Change
-from assistant.store.filter import Filter, Sort
+from assistant.store.filter import Sort
 from assistant.store.messages import StoredMessage
 from assistant.tui import keys
-from assistant.tui.clock import Now
+from assistant.tui.background import in_background
 from assistant.tui.dialogs.pick import Choice, PickScreen
-from assistant.tui.judging.acts import Undone
 from assistant.tui.judging.comparing import compare_blind
-from assistant.tui.judging.curating import Curating
+from assistant.tui.judging.judging import Judging
 from assistant.tui.log import detail as log_detail
 from assistant.tui.log.detail import Detail
-from assistant.tui.log.exchange_detail import ExchangeDetail
+from assistant.tui.log.exchange_detail import DetailEntry
 from assistant.tui.log.exchange_table import ExchangeTable
 from assistant.tui.log.filter_line import SORTS, FilterSuggester, names_in
 from assistant.tui.log.found_exchanges import FoundExchanges
 from assistant.tui.log.marking import Marking
 from assistant.tui.log.meaning import Meaning
 from assistant.tui.log.rows import LogRow
+from assistant.tui.widgets.page import Page
 from assistant.tui.widgets.status_line import StatusLine
+from assistant.tui.window import Window
 
-T = TypeVar("T")
 DETAIL_AFTER_S = 0.05
 """The detail of a row is read when the cursor has rested on it for so long."""
 
 
-class LogScreen(Curating, FoundExchanges):
+class LogScreen(FoundExchanges):
     """The result is (conversation, message) to go to, or None. It keeps its place when it is shown again."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.LOG
@@ -56,19 +54,16 @@ class LogScreen(Curating, FoundExchanges):
             self.message_id = message_id
 
     class TrainWanted(Message):
-        """The reader wants to train on what is shown; `typed` is the filter as it was written."""
+        """The reader wants to train on what is shown."""
 
-        def __init__(self, typed: str, filter_: Filter) -> None:
-            super().__init__()
-            self.typed = typed
-            self.filter_ = filter_
-
-    def __init__(self, database: Path, meaning: Meaning, *, now: Now) -> None:
+    def __init__(self, database: Path, meaning: Meaning, window: Window) -> None:
         super().__init__(database, meaning)
-        self._now = now
+        self._window = window
+        self._now = window.now
         self._detail: Detail | None = None
         self._beside = 0
-        self.marking = Marking(self)
+        self.judging = Judging(self, lambda: self._reader)
+        self.marking = Marking(self, self.judging)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="line"):
@@ -88,12 +83,12 @@ class LogScreen(Curating, FoundExchanges):
         yield ExchangeTable(now=self._now)
         yield Static("", id="empty", markup=False)
         yield Rule(id="edge")
-        yield ExchangeDetail(id="detail")
+        yield Page(id="detail")
         yield StatusLine()
 
     @property
-    def detail(self) -> ExchangeDetail:
-        return self.query_one(ExchangeDetail)
+    def detail(self) -> Page[DetailEntry]:
+        return self.query_one("#detail", Page)
 
     # --- search, filter, order
 
@@ -155,13 +150,8 @@ class LogScreen(Curating, FoundExchanges):
         if self.judged_id is not None:
             self.post_message(self.TokensWanted(self.judged_id))
 
-    @property
-    def shown_filter(self) -> tuple[str, Filter]:
-        """The filter that the rows are within, as it was typed and as it is."""
-        return self.query_one("#filter", Input).value.strip(), self._wanted.filter_
-
     def action_train(self) -> None:
-        self.post_message(self.TrainWanted(*self.shown_filter))
+        self.post_message(self.TrainWanted())
 
     def action_filter(self) -> None:
         self.set_focus(self.query_one("#filter", Input))
@@ -243,7 +233,7 @@ class LogScreen(Curating, FoundExchanges):
             self._draw_detail()
             self.refresh_bindings()
 
-        self._in_background(show, "detail")
+        in_background(self, show, "detail", exclusive=True)
 
     def _draw_detail(self) -> None:
         if self._detail is not None:
@@ -263,7 +253,7 @@ class LogScreen(Curating, FoundExchanges):
     def action_mark(self) -> None:
         """Mark the row, or no longer, and go on to the next."""
         if self.judged_id is None:
-            self.tell_why_not()
+            self.post_message(Judging.NothingToJudge())
         else:
             self.marking.toggle(self.judged_id)
             self.table.action_move(1)
@@ -279,24 +269,7 @@ class LogScreen(Curating, FoundExchanges):
         if not changes.keys() <= {"sort", "descending"}:
             self.marking.clear()  # rows that are no longer shown must not be judged
         super()._want(**changes)
-
-    def action_rate(self, rating: int) -> None:
-        if not self.marking.judge(Change("rating", rating)):
-            super().action_rate(rating)
-
-    def action_decide(self, decision: Decision) -> None:
-        if not self.marking.judge(Change("decision", decision)):
-            super().action_decide(decision)
-
-    def action_tag(self) -> None:
-        if not self.marking.tag():
-            super().action_tag()
-
-    def action_undo(self) -> None:
-        self.consult(self.marking.undo(), self._stepped, act=True)
-
-    def action_redo(self) -> None:
-        self.consult(self.marking.undo(redo=True), self._stepped, act=True)
+        self._window.shown_filter = self.query_one("#filter", Input).value.strip(), self._wanted.filter_
 
     @on(ExchangeTable.Opened)
     def _open(self, event: ExchangeTable.Opened) -> None:
@@ -336,42 +309,67 @@ class LogScreen(Curating, FoundExchanges):
         row = self.table.row
         return None if row is None else row.reply_id
 
-    def consult(self, question: Callable[[Database], T], then: Callable[[T], None], *, act: bool = False) -> None:
-        async def asked() -> None:
-            then(await self.ask(question))
+    def _judged(self) -> list[int]:
+        return [] if self.judged_id is None else [self.judged_id]
 
-        self._in_background(asked, "acts" if act else "dialog", exclusive=not act)
+    def action_rate(self, rating: int) -> None:
+        if not self.marking.judge(Change("rating", rating)):
+            self.judging.rate(self._judged(), rating)
 
-    @property
-    def taught_ids(self) -> list[int]:
-        return sorted(self.marking.ids) or super().taught_ids
+    def action_decide(self, decision: Decision) -> None:
+        if not self.marking.judge(Change("decision", decision)):
+            self.judging.decide(self._judged(), decision)
 
-    def tell(self, text: str) -> None:
-        self.query_one(StatusLine).tell(text)
+    def action_tag(self) -> None:
+        if not self.marking.tag():
+            self.judging.tag(self._judged())
 
-    def tell_why_not(self) -> None:
-        self.tell("There is no reply here to judge. Choose a row that has one.")
+    def action_note(self) -> None:
+        self.judging.note(self._judged())
 
-    def show_act(self, *, judged: bool = False) -> None:
+    def action_correct(self) -> None:
+        self.judging.correct(self._judged())
+
+    def action_teach(self) -> None:
+        self.judging.teach(sorted(self.marking.ids) or self._judged())
+
+    def action_undo(self) -> None:
+        self.judging.step(self.marking.undo())
+
+    def action_redo(self) -> None:
+        self.judging.step(self.marking.undo(redo=True))
+
+    @on(Judging.Told)
+    def _tell(self, event: Judging.Told) -> None:
+        self.query_one(StatusLine).tell(event.text)
+
+    @on(Judging.NothingToJudge)
+    def _tell_why_not(self) -> None:
+        self.query_one(StatusLine).tell("There is no reply here to judge. Choose a row that has one.")
+
+    @on(Judging.Acted)
+    def _acted(self, event: Judging.Acted) -> None:
         async def show() -> None:
-            if await self._show_changes() and judged and self._rows.wanted.queue:
+            if await self._show_changes() and event.judged and self._rows.wanted.queue:
                 self.marking.clear()
                 await self._go_on()
 
-        self._in_background(show, "shown acts", exclusive=False)
+        in_background(self, show, "shown acts")
 
-    def show_undone(self, what: Undone) -> None:
+    @on(Judging.Stepped)
+    def _stepped(self, event: Judging.Stepped) -> None:
         """Go to the row, where it is one of those that are held; the queue brings its conversation."""
+        undone = event.undone
 
         async def show() -> None:
-            if not await self._show_changes() or what.message_id is None:
+            if not await self._show_changes() or undone.message_id is None:
                 return
-            if (number := self.table.number_of(what.message_id)) is not None:
+            if (number := self.table.number_of(undone.message_id)) is not None:
                 self.table.go_to(number)
             elif self._rows.wanted.queue:
-                self.find(here=what.conversation_id)
+                self.find(here=undone.conversation_id)
 
-        self._in_background(show, "shown acts", exclusive=False)
+        in_background(self, show, "shown acts")
 
     async def _show_changes(self) -> bool:
         """Whether the rows are the same but for their judgements; else they are being searched again."""
@@ -392,4 +390,20 @@ class LogScreen(Curating, FoundExchanges):
         """Compare the reply with the version beside it, blind."""
         other, reply = self.version_beside, self.judged_id
         if other is not None and reply is not None:
-            compare_blind(self, reply, other.id)
+            in_background(self, lambda: compare_blind(self, self.judging, reply, other.id))
+
+
+# --- the room
+
+
+def screen(window: Window) -> LogScreen:
+    """The log, with search by meaning."""
+    logs = window.logs
+    meaning = Meaning(logs.client, window.paths, window.settings.meaning_model)
+    return LogScreen(window.paths.database, meaning, window)
+
+
+def left(window: Window, chosen: tuple[int, int] | None) -> None:
+    """Go to the exchange that was chosen."""
+    if chosen is not None:
+        window.chat.open_at(*chosen)

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -19,10 +21,11 @@ from assistant.errors import ModelError, TrainingError
 from assistant.paths import Paths
 from assistant.safe_text import printable
 from assistant.tui import keys
+from assistant.tui.background import in_background
 from assistant.tui.models.adapter_rows import AdapterRow, adapter_rows
 from assistant.tui.models.model_rows import ModelRow, columns, details, model_rows, progress_line
-from assistant.tui.told_errors import TellsErrors
 from assistant.tui.widgets.status_line import StatusLine
+from assistant.tui.window import Window
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from assistant.engine.machine import Machine
     from assistant.engine.models.fetch import Progress
     from assistant.store.adapters import StoredAdapter
+    from assistant.tui.logs import Logs
 
 WELCOME = (
     "There is no model on this machine yet. Choose one with enter: it is pulled once and runs here, and nothing that "
@@ -46,7 +50,7 @@ class Taken:
     adapter: str | None = None
 
 
-class ModelsScreen(TellsErrors, Screen[Taken | None]):
+class ModelsScreen(Screen[Taken | None]):
     """The result is the model to use, with an adapter of it where one was chosen, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.MODELS
@@ -60,21 +64,12 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
             super().__init__()
             self.progress = progress
 
-    def __init__(
-        self,
-        paths: Paths,
-        *,
-        first_run: bool,
-        current: str = "",
-        machine: "Machine | None" = None,
-        registry: "Database | None" = None,
-    ) -> None:
-        """`registry`: the log in which adapters are registered."""
+    def __init__(self, paths: Paths, *, first_run: bool, machine: "Machine | None" = None, logs: "Logs | None") -> None:
+        """`logs`: None where they are not open yet; then no adapters are shown."""
         super().__init__()
-        self._registry = registry
+        self._logs = logs
         self._paths = paths
         self._first_run = first_run
-        self._current = current
         self._machine = machine
         self._rows: list[ModelRow | AdapterRow] = []
         self._pulling: ModelRow | None = None
@@ -91,7 +86,8 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
             yield Static("", id="problem", classes="problem", markup=False)
         yield StatusLine()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
+        self._show_models({})
         self.show_rows()
         if self._machine is None:
             self.run_worker(self._look_at_machine())
@@ -128,18 +124,30 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
 
     def show_rows(self, highlight: str = "") -> None:
         """Show what is here now. The cursor is on `highlight`, else where it was, else on the best to begin with."""
-        before = self._highlighted
-        models = [row for row in self._rows if isinstance(row, ModelRow)]
+
+        async def show() -> None:
+            names = [row.name for row in self._models()]
+            found = {} if self._logs is None else await self._logs.saved.worker.ask(lambda db: _adapters(db, names))
+            self._show_models(found, highlight)
+
+        in_background(self, show, "rows", exclusive=True)
+
+    def _models(self) -> list[ModelRow]:
         try:
-            models = model_rows(self._paths, self._machine)
+            return model_rows(self._paths, self._machine)
         except ModelError as error:
             self._show_problem(str(error))
+            return [row for row in self._rows if isinstance(row, ModelRow)]
+
+    def _show_models(self, adapters: Mapping[str, Sequence[AdapterRow]], highlight: str = "") -> None:
+        """Show the models, each with its adapters under it."""
+        before, models = self._highlighted, self._models()
         heading, lines = columns(models)
-        under = [adapter_rows(self._registry, one.name) if self._registry is not None else [] for one in models]
+        under = [adapters.get(one.name, ()) for one in models]
         self._rows = []
         for model, some in zip(models, under, strict=True):
             self._rows += [model, *some]
-        wanted = highlight or (before.name if before else self._current)
+        wanted = highlight or (before.name if before else "")
         names = [row.name for row in self._rows]
         suggested = next((i for i, row in enumerate(self._rows) if isinstance(row, ModelRow) and row.suggested), 0)
         self.query_one("#columns", Static).update(heading)
@@ -293,14 +301,19 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
         """Make new replies with what was in use before."""
         from assistant.store import adapters
 
-        row = self._highlighted
-        if row is None or self._registry is None:
+        row, logs = self._highlighted, self._logs
+        if row is None or logs is None:
             return
-        now = adapters.roll_back(self._registry, row.model if isinstance(row, AdapterRow) else row.name)
-        self._show_problem("")
-        self.show_rows()
-        if now is not None:
-            self.run_worker(self._tell_trouble(now))
+        model = row.model if isinstance(row, AdapterRow) else row.name
+
+        async def roll_back() -> None:
+            now = await logs.saved.worker.act(lambda db: adapters.roll_back(db, model))
+            self._show_problem("")
+            self.show_rows()
+            if now is not None:
+                await self._tell_trouble(now)
+
+        in_background(self, roll_back)
 
     async def _tell_trouble(self, now: "StoredAdapter") -> None:
         """Say why replies can't be made with what is in use now. Its files may be large: a thread reads them."""
@@ -317,3 +330,26 @@ class ModelsScreen(TellsErrors, Screen[Taken | None]):
                 self.show_rows(name)
 
         add_model(self.app, self._paths, added)
+
+
+def _adapters(db: "Database", models: Sequence[str]) -> dict[str, Sequence[AdapterRow]]:
+    return {name: adapter_rows(db, name) for name in models}
+
+
+# --- the room
+
+
+def screen(window: Window) -> ModelsScreen:
+    """The models; with a welcome where there is none that can chat."""
+    logs = window.open_logs
+    first_run = logs is None or not logs.models()
+    return ModelsScreen(window.paths, first_run=first_run, machine=window.machine, logs=logs)
+
+
+def left(window: Window, taken: Taken | None) -> None:
+    """Make the open conversation with the model that was chosen."""
+    if taken is not None and window.open_logs is not None:
+        in_background(window.chat, partial(window.open_logs.choose_model, taken.model))
+        adapter = {} if taken.adapter is None else {"adapter": taken.adapter}
+        window.chat.view.opened.configure(model=taken.model, **adapter)
+    window.chat.refresh_all()

@@ -59,7 +59,7 @@ def choose_source(
 
     def picked(value: str | None) -> None:
         if value == OTHER_FILTER:
-            app.push_screen(FilterScreen(now), lambda source: chosen(source) if source else None)
+            app.push_screen(filter_form(now), lambda source: chosen(source) if source else None)
         elif value is not None:
             known = {
                 "judged": JUDGED_WELL,
@@ -73,18 +73,16 @@ def choose_source(
     app.push_screen(PickScreen("Learn from", choices), picked)
 
 
-class FilterScreen(FormScreen[Source]):
+def filter_form(now: Now) -> FormScreen[Source]:
     """The words of the Log screen's filter line."""
 
-    def __init__(self, now: Now) -> None:
-        self._now = now
-        super().__init__("Learn from what the filter leaves", filter_words.WORDS, [Field("filter", "filter")])
-
-    def result(self, typed: dict[str, str]) -> Source:
+    def source(typed: dict[str, str]) -> Source:
         words_ = typed["filter"].strip()
         if not words_:
             raise TrainingRefused("The filter is empty. Type a word such as good, or leave with esc.")
-        return of_filter(words_, filter_words.parse(words_, self._now()))
+        return of_filter(words_, filter_words.parse(words_, now()))
+
+    return FormScreen("Learn from what the filter leaves", filter_words.WORDS, [Field("filter", "filter")], source)
 
 
 def choose_method(app: App[object], config: TrainConfig, chosen: Callable[[TrainConfig], None]) -> None:
@@ -92,7 +90,7 @@ def choose_method(app: App[object], config: TrainConfig, chosen: Callable[[Train
 
     def picked(value: str | None) -> None:
         if value == OTHER_SETTINGS:
-            app.push_screen(SettingsScreen(config), lambda new: chosen(new) if new else None)
+            app.push_screen(settings_form(config), lambda new: chosen(new) if new else None)
         elif value is not None:
             way = WAYS[value][0]
             chosen(replace(config, **{name: getattr(way, name) for name in _OF_A_WAY}))
@@ -117,28 +115,26 @@ def choose_start(app: App[object], setup: Setup, chosen: Callable[[bool], None])
     app.push_screen(PickScreen("Go on from", choices, current="adapter" if setup.start else "base"), picked)
 
 
-class SettingsScreen(FormScreen[TrainConfig]):
+def settings_form(config: TrainConfig) -> FormScreen[TrainConfig]:
     """Every setting of a training, with what it means."""
+    help_ = meanings(TrainConfig)
+    known = [one for one in dataclasses.fields(TrainConfig) if one.name not in _NOT_IN_THE_FORM]
+    fields = [
+        Field(
+            one.name,
+            one.name.replace("_", " "),
+            help_.get(one.name, "").replace("`", ""),
+            "" if getattr(config, one.name) == one.default else _typed(getattr(config, one.name)),
+            _typed(one.default) or "all",
+        )
+        for one in known
+    ]
 
-    def __init__(self, config: TrainConfig) -> None:
-        self._config = config
-        help_ = meanings(TrainConfig)
-        self._known = [one for one in dataclasses.fields(TrainConfig) if one.name not in _NOT_IN_THE_FORM]
-        fields = [
-            Field(
-                one.name,
-                one.name.replace("_", " "),
-                help_.get(one.name, "").replace("`", ""),
-                "" if getattr(config, one.name) == one.default else _typed(getattr(config, one.name)),
-                _typed(one.default) or "all",
-            )
-            for one in self._known
-        ]
-        super().__init__("Settings of the training", "Empty fields take the grey value.", fields)
+    def changed(typed: dict[str, str]) -> TrainConfig:
+        values: dict[str, Any] = {one.name: _read(one.name, one.default, typed[one.name]) for one in known}
+        return replace(config, **values)
 
-    def result(self, typed: dict[str, str]) -> TrainConfig:
-        values: dict[str, Any] = {one.name: _read(one.name, one.default, typed[one.name]) for one in self._known}
-        return replace(self._config, **values)
+    return FormScreen("Settings of the training", "Empty fields take the grey value.", fields, changed)
 
 
 def _typed(value: object) -> str:
@@ -169,23 +165,20 @@ def _read(name: str, default: object, typed: str) -> object:
         raise TrainingRefused(f"{name.replace('_', ' ')} needs a number, not {text!r}.") from None
 
 
-class BudgetScreen(PickScreen):
+def budget_dialog(minutes: float) -> PickScreen:
     """Minutes, picked or typed; 0 for no limit."""
+    offered = [Choice(f"{one}", words.budget(TrainConfig(budget_minutes=one))) for one in MINUTES]
+    offered.append(Choice("0", words.budget(TrainConfig()), "all epochs"))
+    placeholder = "or type a number of minutes"
+    return PickScreen("Time for the training", offered, current=f"{minutes:g}", found=_times, placeholder=placeholder)
 
-    PLACEHOLDER = "or type a number of minutes"
 
-    def __init__(self, minutes: float) -> None:
-        offered = [Choice(f"{one}", words.budget(TrainConfig(budget_minutes=one))) for one in MINUTES]
-        offered.append(Choice("0", words.budget(TrainConfig()), "all epochs"))
-        super().__init__("Time for the training", offered, current=f"{minutes:g}")
-
-    def found(self, typed: str) -> Sequence[Choice]:
-        if not typed.strip():
-            return self._choices
-        try:
-            minutes = float(typed)
-        except ValueError:
-            return matching(self._choices, typed)
-        if not 0 <= minutes < math.inf:
-            return matching(self._choices, typed)
-        return [Choice(f"{minutes:g}", words.budget(TrainConfig(budget_minutes=minutes)))]
+def _times(choices: Sequence[Choice], typed: str) -> Sequence[Choice]:
+    """The choice of so many minutes, where a number was typed."""
+    try:
+        minutes = float(typed)
+    except ValueError:
+        return matching(choices, typed)
+    if not 0 <= minutes < math.inf:
+        return matching(choices, typed)
+    return [Choice(f"{minutes:g}", words.budget(TrainConfig(budget_minutes=minutes)))]

@@ -9,7 +9,7 @@ from assistant.store import datasets
 from assistant.store.datasets import Dataset
 from assistant.tui.jobs import commands
 from assistant.tui.jobs.commands import Say
-from assistant.tui.log_reader import LogReader
+from assistant.tui.log_worker import LogWorker
 from assistant.tui.train.setup import Setup, Source, current, free_name, log_state, suggested
 from assistant.tui.training import words
 
@@ -17,7 +17,7 @@ DATASET = "mine"
 """Name of the datasets that are made here; later ones get a number."""
 
 
-async def counted(paths: Paths, reader: LogReader, setup: Setup, *, chosen: bool) -> tuple[Source, str]:
+async def counted(paths: Paths, reader: LogWorker, setup: Setup, *, chosen: bool) -> tuple[Source, str]:
     """(what to learn from; in words what it takes of the log and what not, and on a second line what so many can show).
     `chosen`: the reader chose the source.
 
@@ -32,7 +32,7 @@ async def counted(paths: Paths, reader: LogReader, setup: Setup, *, chosen: bool
     return source, "\n".join(filter(None, (str(told["words"]), str(told["enough"]))))
 
 
-async def frozen(paths: Paths, reader: LogReader, setup: Setup, say: Say) -> Source:
+async def frozen(paths: Paths, reader: LogWorker, setup: Setup, say: Say) -> Source:
     """The source as a dataset; `say` hears how far it is. Raises `TrainingError`."""
     if setup.source.dataset:
         return setup.source

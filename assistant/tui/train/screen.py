@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -15,31 +16,28 @@ from textual.worker import Worker
 
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
-from assistant.store.database import changes_elsewhere
+from assistant.store.database import changes_elsewhere, open_database
 from assistant.tui import keys
-from assistant.tui.clock import Now
+from assistant.tui.background import every, in_background
 from assistant.tui.dialogs.pick import Choice, PickScreen
 from assistant.tui.jobs import commands
 from assistant.tui.jobs.job import Job
 from assistant.tui.jobs.watch import Watch
-from assistant.tui.log_reader import LogReader
-from assistant.tui.told_errors import TellsErrors
+from assistant.tui.log_worker import LogWorker
 from assistant.tui.train import history, preparation, setup_rows
-from assistant.tui.train.choices import BudgetScreen, choose_method, choose_source, choose_start
+from assistant.tui.train.choices import budget_dialog, choose_method, choose_source, choose_start
 from assistant.tui.train.edge_list import EdgeList
 from assistant.tui.train.history import History
 from assistant.tui.train.setup import JUDGED_WELL, Setup, Source, of_filter
 from assistant.tui.training import proof, record, words
 from assistant.tui.training.screen import TrainingScreen
 from assistant.tui.widgets.status_line import StatusLine
+from assistant.tui.window import Window
 from finetune.lineage import lineage
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from assistant.store.filter import Filter
-    from assistant.tui.logs import Logs
-    from assistant.tui.replies import Replies
     from finetune.progress import Progress
 
 LOOK_EVERY_S = 0.5
@@ -50,23 +48,23 @@ ABOUT = (
 NO_RUNS = "No training yet."
 
 
-class TrainScreen(TellsErrors, Screen[None]):
+class TrainScreen(Screen[None]):
     """Keeps the choices until the program ends. A training that runs is shown as soon as the screen is."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.TRAIN
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#setup"
 
-    def __init__(self, logs: "Logs", replies: "Replies", *, now: Now) -> None:
+    def __init__(self, window: Window) -> None:
         super().__init__()
-        self._logs = logs
-        self._replies = replies
-        self._now = now
-        self._reader = LogReader(logs.paths.database)
+        self._window = window
+        self._logs = logs = window.logs
+        self._replies = window.chat.replies
+        self._now = window.now
+        self._reader = LogWorker(partial(open_database, logs.paths.database))
         self._setup = Setup(logs.model_to_train())
         self._chosen = False
         """The reader has chosen what to learn from."""
-        self._shown_in_log = JUDGED_WELL
         self._history = History()
         self._watch = Watch(Job(logs.paths, "train"))
         self._counts = ""
@@ -96,14 +94,17 @@ class TrainScreen(TellsErrors, Screen[None]):
             yield Static("", id="details", classes="quiet", markup=False)
         yield StatusLine()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         self._show_setup()
+        in_background(self, self._first_look)
+        every(self, LOOK_EVERY_S, self._look)
+
+    async def _first_look(self) -> None:
         await self._look()
         if self._history.alive:
             self._open_run(self._history.alive)
         else:
             self._opening = self._watch.running
-        self.set_interval(LOOK_EVERY_S, self._look)
 
     @on(events.ScreenResume)
     def _resumed(self) -> None:
@@ -118,9 +119,10 @@ class TrainScreen(TellsErrors, Screen[None]):
         """Give the log back; the screen is not used after this. A training goes on."""
         await self._reader.close()
 
-    def take_filter(self, typed: str, filter_: "Filter") -> None:
+    @property
+    def _shown_in_log(self) -> Source:
         """What the Log screen shows now, as a source to learn from."""
-        self._shown_in_log = of_filter(typed, filter_)
+        return of_filter(*self._window.shown_filter) if self._window.shown_filter else JUDGED_WELL
 
     def learn_from_log(self) -> None:
         """Choose what the Log screen shows now."""
@@ -309,7 +311,7 @@ class TrainScreen(TellsErrors, Screen[None]):
             if minutes is not None:
                 self._change(config=replace(self._setup.config, budget_minutes=float(minutes)))
 
-        self.app.push_screen(BudgetScreen(self._setup.config.budget_minutes), chosen)
+        self.app.push_screen(budget_dialog(self._setup.config.budget_minutes), chosen)
 
     def action_model(self) -> None:
         def chosen(name: str | None) -> None:
@@ -405,3 +407,11 @@ class TrainScreen(TellsErrors, Screen[None]):
 
         screen = TrainingScreen(self._logs, self._reader, self._replies, self._watch, name, promote=promote)
         self.app.push_screen(screen, left)
+
+
+# --- the room
+
+
+def screen(window: Window) -> TrainScreen:
+    """The next training and those so far."""
+    return TrainScreen(window)

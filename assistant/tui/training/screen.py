@@ -16,14 +16,14 @@ from assistant.errors import AssistantError, TrainingError
 from assistant.safe_text import printable
 from assistant.store.database import changes_elsewhere
 from assistant.tui import keys
+from assistant.tui.background import errors_shown, every, in_background
 from assistant.tui.dialogs.ask import AskScreen
 from assistant.tui.dialogs.pick import Choice
 from assistant.tui.jobs import commands
 from assistant.tui.jobs.course import Course
 from assistant.tui.jobs.job import Job
 from assistant.tui.jobs.watch import Watch
-from assistant.tui.log_reader import LogReader
-from assistant.tui.told_errors import TellsErrors
+from assistant.tui.log_worker import LogWorker
 from assistant.tui.training import facts, promotion, proof, record, samples, words
 from assistant.tui.training.loss_plot import LossPlot
 from assistant.tui.training.record import Record
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 
 
-class TrainingScreen(TellsErrors, Screen[None]):
+class TrainingScreen(Screen[None]):
     """`watch` is of the training that runs now, or ran last: this one or another."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.TRAINING
@@ -51,7 +51,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
     AUTO_FOCUS = "#body"
 
     def __init__(
-        self, logs: "Logs", reader: LogReader, replies: "Replies", watch: Watch, name: str, *, promote: bool = False
+        self, logs: "Logs", reader: LogWorker, replies: "Replies", watch: Watch, name: str, *, promote: bool = False
     ) -> None:
         super().__init__()
         self._promote_first = promote
@@ -85,9 +85,12 @@ class TrainingScreen(TellsErrors, Screen[None]):
             yield Static("", id="problem", classes="problem", markup=False)
         yield StatusLine()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
+        in_background(self, self._first_look)
+        every(self, LOOK_EVERY_S, self._look)
+
+    async def _first_look(self) -> None:
         await self._look()
-        self.set_interval(LOOK_EVERY_S, self._look)
         if self._promote_first and self.check_action("promote", ()):
             self.action_promote()
 
@@ -230,33 +233,33 @@ class TrainingScreen(TellsErrors, Screen[None]):
     def action_leave(self) -> None:
         self.dismiss(None)
 
-    async def action_pause(self) -> None:
+    def action_pause(self) -> None:
         """Keep everything as it is until it goes on; the processor is free meanwhile."""
-        await self._want(PAUSE)
+        self._want(PAUSE)
 
-    async def action_go_on(self) -> None:
-        await self._want("")
+    def action_go_on(self) -> None:
+        self._want("")
 
-    async def action_stop(self) -> None:
+    def action_stop(self) -> None:
         """Stop at a checkpoint; it can go on later."""
-        await self._want(STOP)
+        self._want(STOP)
 
-    async def _want(self, what: str) -> None:
+    def _want(self, what: str) -> None:
         self._folder.want(what)
-        await self._look()
+        in_background(self, self._look)
 
-    async def action_resume(self) -> None:
+    def action_resume(self) -> None:
         """Go on from the last checkpoint."""
         self._told_error = ""
         self._folder.want("")
         self._watch.start(["train", "--resume", self._run_name, "--prove", "--json"])
-        await self._look()
+        in_background(self, self._look)
 
-    async def action_evaluate(self) -> None:
+    def action_evaluate(self) -> None:
         """Compare the adapter with the base on what neither has seen."""
         self._told_error = ""
         self._evaluation.start(["eval", self._run_name, "--json"])
-        await self._look()
+        in_background(self, self._look)
 
     def action_stop_evaluation(self) -> None:
         if (job := self._proving) is not None:
@@ -274,7 +277,8 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
     def _answered(self, answer: str | None) -> None:
         if answer == promotion.PROVE:
-            self.run_worker(self.action_evaluate())
+            with errors_shown(self):
+                self.action_evaluate()
         elif answer == promotion.ANYWAY:
             self._work(partial(self._promote, promotion.OVERRULE))
 
@@ -337,7 +341,7 @@ class TrainingScreen(TellsErrors, Screen[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "discard":
-                self._work(lambda: self._reader.ask(lambda db: record.discard(db, self._logs.paths, self._run_name)))
+                self._work(lambda: self._reader.act(lambda db: record.discard(db, self._logs.paths, self._run_name)))
 
         answers = [Choice("keep", "Keep it"), Choice("discard", "Discard it", "its files are deleted")]
         self.app.push_screen(AskScreen(f"Discard the adapter of {self._run_name}?", "", answers), answered)

@@ -37,6 +37,7 @@ async def test_the_chat_says_and_picks_what_it_speaks_with(model_home: Paths, db
         adapters.promote(db, SEA)
         register(model_home, db, "sky", SKY)
         shown.app.chat.refresh_all()
+        await shown.pilot.settled()
         assert f"{MODEL} · sea · " in facts(shown)
         engine.enqueue(Reply("Waves.", adapter_hash=SEA), Reply("Clouds.", adapter_hash=SKY))
         await shown.say("Hi")
@@ -56,7 +57,7 @@ async def test_the_chat_says_and_picks_what_it_speaks_with(model_home: Paths, db
         assert engine.requests[-1]["adapter"] == "sky"
         (one,) = conversations.page(db, 0, 9)
         assert one.adapter == "sky"
-        shown.view.configure(model="another")
+        shown.view.opened.configure(model="another")
         assert conversations.get(db, one.id).adapter is None
 
 
@@ -94,7 +95,7 @@ async def test_the_models_screen_lists_adapters_under_their_base(
         rows.highlighted = 1
         await shown.pilot.press("enter")
         await shown.until(lambda: shown.app.screen is shown.app.chat)
-        assert shown.view.current_setup.adapter == "sea"
+        assert shown.view.opened.setup.adapter == "sea"
 
 
 async def test_a_version_of_the_model_and_the_way_back_to_one_that_is_gone(
@@ -117,6 +118,7 @@ async def test_a_version_of_the_model_and_the_way_back_to_one_that_is_gone(
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.app.screen is shown.app.chat)
         shown.app.chat.refresh_all()
+        await shown.pilot.settled()
         assert "a deleted adapter" in facts(shown)
         await shown.say("Hi")
         await shown.until(lambda: shown.view.reply is None and bool(conversations.page(db, 0, 1)))
@@ -138,15 +140,15 @@ async def test_another_branch_goes_on_with_what_made_it(model_home: Paths, db: D
     async with window(model_home, engine) as shown:
         await shown.say("Hi")
         await shown.reply()
-        shown.view.pick_adapter("sea")
+        shown.view.opened.pick_adapter("sea")
         await shown.pilot.press("up", "r")
         await shown.until(lambda: shown.texts()[-1:] == ["Waves."] and shown.view.reply is None)
         await shown.pilot.press("left")
         await shown.until(lambda: shown.texts()[-1:] == ["Plain."])
-        assert shown.view.current_setup.adapter == ""
+        assert shown.view.opened.setup.adapter == ""
         await shown.pilot.press("right")
         await shown.until(lambda: shown.texts()[-1:] == ["Waves."])
-        assert shown.view.current_setup.adapter == "sea"
+        assert shown.view.opened.setup.adapter == "sea"
 
 
 def test_lineage_in_words(model_home: Paths, db: Database) -> None:

@@ -80,10 +80,10 @@ async def test_a_fork_is_open_at_its_end(model_home: Paths, db: Database, engine
         await to_last_message(shown, talk)
         await tree(shown)
         await shown.pilot.press("up", "up", "f")
-        await shown.until(lambda: shown.view.conversation_id not in (None, talk))
+        await shown.until(lambda: shown.view.opened.conversation_id not in (None, talk))
         assert shown.texts() == ["Hello", "Hi.", "And?"]
-        assert shown.view.conversation is not None
-        assert shown.view.conversation.title == "Talk (fork)"
+        assert shown.view.opened.conversation is not None
+        assert shown.view.opened.conversation.title == "Talk (fork)"
     assert len(messages.all_of(db, talk)) == 5
 
 
@@ -92,7 +92,7 @@ async def test_f_on_a_message_forks_there(model_home: Paths, db: Database, engin
     async with window(model_home, engine) as shown:
         await to_last_message(shown, talk)
         await shown.pilot.press("up", "up", "f")
-        await shown.until(lambda: shown.view.conversation_id not in (None, talk))
+        await shown.until(lambda: shown.view.opened.conversation_id not in (None, talk))
         assert shown.texts() == ["Hello", "Hi."]
 
 
@@ -107,7 +107,7 @@ async def test_five_thousand_messages_are_drawn_a_screen_at_a_time(
 ) -> None:
     talk = said(db, "Long", ["word", "reply"] * 2_500)
     async with window(model_home, engine, size=(80, 24)) as shown:
-        shown.app.chat.open(private=False, conversation_id=talk)
+        await shown.show(talk)
         at = await tree(shown)
         assert at.cursor_row is not None and at.cursor_row.id == messages.all_of(db, talk)[-1].id
         assert at.scroll_offset.y == 5_000 - at.size.height

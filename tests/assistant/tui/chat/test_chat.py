@@ -133,13 +133,13 @@ async def test_a_reply_goes_on_while_another_conversation_is_looked_at(model_hom
     async with window(model_home, engine) as shown:
         await shown.say("Count")
         await shown.until(lambda: bool(shown.view.reply and shown.view.reply.text))
-        counting = shown.view.conversation_id
+        counting = shown.view.opened.conversation_id
         await shown.pilot.press("ctrl+n")
         assert shown.texts() == []
         engine.release()
         await shown.until(lambda: not shown.app.chat.replies.busy)
         assert shown.texts() == []
-        shown.app.chat.open(private=False, conversation_id=counting)
+        await shown.show(counting)
         assert shown.texts() == ["Count", "one two three"]
 
 
@@ -148,9 +148,9 @@ async def test_coming_back_to_a_reply_that_grows_shows_all_of_it(model_home: Pat
     async with window(model_home, engine) as shown:
         await shown.say("Count")
         await shown.until(lambda: bool(shown.view.reply and "two" in shown.view.reply.text))
-        counting = shown.view.conversation_id
+        counting = shown.view.opened.conversation_id
         await shown.pilot.press("ctrl+n")
-        shown.app.chat.open(private=False, conversation_id=counting)
+        await shown.show(counting)
         assert shown.texts()[-1] == "one two"
         engine.release()
         await shown.reply()
@@ -161,11 +161,11 @@ async def test_a_draft_survives_a_restart(model_home: Paths, db: Database, engin
     talk = said(db, "Talk", ["Hello", "Hi."])
     async with window(model_home, engine) as shown:
         await shown.pilot.press(*"not begun")
-        shown.app.chat.open(private=False, conversation_id=talk)
+        await shown.show(talk)
         assert shown.composer.text == ""
         await shown.pilot.press(*"half")
     async with window(model_home, engine) as shown:
-        assert shown.view.conversation_id == talk
+        assert shown.view.opened.conversation_id == talk
         assert shown.composer.text == "half"
         await shown.pilot.press("ctrl+n")
         assert shown.composer.text == "not begun"
@@ -302,13 +302,13 @@ async def test_a_log_that_can_not_be_written_is_told_and_nothing_typed_is_lost(
     model_home: Paths, db: Database, engine: FakeEngine
 ) -> None:
     async with window(model_home, engine) as shown:
-        log = shown.view.open_log
+        log = shown.view.opened.log
         assert log is not None
-        log.db.conn.execute("PRAGMA query_only = ON")
+        await log.worker.act(lambda db: db.conn.execute("PRAGMA query_only = ON"))
         await shown.say("Keep this")
         await shown.until(lambda: bool(shown.app._notifications))
         assert shown.composer.text == "Keep this"
-        log.db.conn.execute("PRAGMA query_only = OFF")
+        await log.worker.act(lambda db: db.conn.execute("PRAGMA query_only = OFF"))
         await shown.pilot.press("enter")
         await shown.reply()
     assert latest_path(db)[0] == ("Keep this", "complete")

@@ -7,9 +7,8 @@ from textual.widgets import Input, TextArea
 from assistant.paths import Paths
 from assistant.store import conversations, curation, messages
 from assistant.store.curation import Judgement
-from assistant.tui.judging.dialogs import CorrectDialog, NoteDialog, TagDialog
 from assistant.tui.widgets.status_line import StatusLine, hints_of
-from tests.assistant.tui.conftest import Window, said, window
+from tests.assistant.tui.conftest import Window, heading, said, window
 from tests.fake_engine import FakeEngine, Reply
 
 JUDGED = [
@@ -22,7 +21,7 @@ JUDGED = [
 
 async def to_last_message(shown: Window, conversation: int) -> None:
     """Open a conversation and go to its last message."""
-    shown.app.chat.open(private=False, conversation_id=conversation)
+    await shown.show(conversation)
     shown.composer.load_text("")
     await shown.pilot.press("up")
 
@@ -57,13 +56,13 @@ async def test_a_tag_and_a_note_are_put_on_any_message(model_home: Paths, db: Da
     async with window(model_home, engine) as shown:
         await to_last_message(shown, talk)
         await shown.pilot.press("t")
-        assert isinstance(shown.app.screen, TagDialog)
+        assert heading(shown.app.screen) == "Tag"
         shown.app.screen.query_one(Input).value = "旅行"
         await shown.pilot.pause()
         await shown.pilot.press("enter")
         await shown.until(lambda: marks(shown)[1] == ("#旅行",))
         await shown.pilot.press("up", "n")
-        assert isinstance(shown.app.screen, NoteDialog)
+        assert heading(shown.app.screen) == "Note"
         shown.app.screen.query_one(TextArea).load_text("ask better")
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: marks(shown)[0] == ("note",))
@@ -83,7 +82,7 @@ async def test_a_correction_is_open_and_undoing_it_opens_what_was_said_before(
     async with window(model_home, engine) as shown:
         await to_last_message(shown, talk)
         await shown.pilot.press("up", "up", "e")
-        assert isinstance(shown.app.screen, CorrectDialog)
+        assert heading(shown.app.screen) == "Correct the reply"
         shown.app.screen.query_one(TextArea).load_text("Good morning.")
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: shown.texts() == ["Hello", "Good morning."])
@@ -133,7 +132,7 @@ async def test_leaving_a_correction_changes_nothing(model_home: Paths, db: Datab
 async def test_the_same_letters_are_text_in_the_composer(model_home: Paths, db: Database, engine: FakeEngine) -> None:
     talk = said(db, "Talk", ["Hello", "Hi."])
     async with window(model_home, engine) as shown:
-        shown.app.chat.open(private=False, conversation_id=talk)
+        await shown.show(talk)
         await shown.pilot.press(*"ktsnz", "plus", "minus", *"evf")
         assert shown.composer.text == "ktsnz+-evf"
         assert not {"+ good", "- bad"} & {hint.text for hint in hints_of(shown.app.screen)}
@@ -147,12 +146,12 @@ async def test_an_older_reply_is_judged_while_the_next_one_grows(
     reply = conversations.get(db, talk).leaf_id or 0
     engine.enqueue(Reply("one two three", hold_after=1))
     async with window(model_home, engine) as shown:
-        shown.app.chat.open(private=False, conversation_id=talk)
+        await shown.show(talk)
         await shown.say("Count")
         await shown.until(lambda: bool(shown.view.reply and shown.view.reply.text))
         shown.transcript.focus()
         await shown.pilot.press("plus", "e")  # of the reply that grows: nothing
-        assert not isinstance(shown.app.screen, CorrectDialog)
+        assert shown.app.screen is shown.app.chat
         shown.transcript.select(reply)
         await shown.pilot.press("plus")
         await shown.until(lambda: marks(shown)[1] == ("+ good",))

@@ -7,7 +7,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from assistant.safe_text import cell_width
-from assistant.tui.chat.conversation_list import PAGE_ROWS, ConversationList, ConversationRow
+from assistant.tui.chat.conversation_list import PAGE_ROWS, ConversationList, ConversationRow, listing
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 HOUR_MS = 3_600_000
@@ -22,15 +22,21 @@ class ListApp(App[None]):
         self.heard: list[tuple[str, int | None]] = []
 
     def compose(self) -> ComposeResult:
-        yield ConversationList(now=lambda: NOW)
+        yield ConversationList()
 
     @property
     def side(self) -> ConversationList:
         return self.query_one(ConversationList)
 
     def on_mount(self) -> None:
-        self.side.show(len(self.rows), self.fetch)
+        self.show()
         self.side.focus()
+
+    def show(self) -> None:
+        self.side.show(listing(len(self.rows), self.fetch, NOW, self.side.pages_in_sight))
+
+    def on_conversation_list_page_wanted(self, event: ConversationList.PageWanted) -> None:
+        self.side.put(event.number, self.fetch(event.number * PAGE_ROWS, PAGE_ROWS))
 
     def fetch(self, offset: int, limit: int) -> Sequence[ConversationRow]:
         self.fetches += 1
@@ -81,6 +87,7 @@ async def test_ten_thousand_rows_cost_a_few_pages() -> None:
     async with app.run_test(size=(28, 20)) as pilot:
         assert app.fetches <= 3
         await pilot.press("end")
+        await pilot.pause()  # until the page is here
         assert any("Talk 9999" in line for line in app.lines())
         assert app.fetches <= 5
         await pilot.press("home")
@@ -130,5 +137,5 @@ async def test_the_cursor_stays_on_its_row_when_rows_come() -> None:
     async with app.run_test(size=(28, 10)) as pilot:
         await pilot.press("down")
         app.rows = [row(3, 0), *app.rows]
-        app.side.show(3, app.fetch)
+        app.show()
         assert app.side.cursor_row is not None and app.side.cursor_row.id == 2

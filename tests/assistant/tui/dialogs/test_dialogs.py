@@ -122,9 +122,9 @@ async def test_a_damaged_log_is_kept_aside_and_recovered_or_begun_anew(
     async with app.run_test(size=(100, 30)) as pilot:
         await wait_until(pilot, lambda: isinstance(app.screen, RecoveryScreen))
         await pilot.press(*keys)
-        await wait_until(pilot, lambda: app._logs is not None)
-        assert app._logs is not None
-        assert (app._logs.count() > 0) == kept
+        await wait_until(pilot, lambda: app.chat.is_attached_to_logs)
+        listing = await app.chat.logs.listing("", NOW, ())
+        assert (listing.count > 0) == kept
         await app.action_quit()
     aside = list(model_home.data.glob("log.damaged-*.db"))
     assert [file.read_bytes() for file in aside] == [damaged]

@@ -71,7 +71,7 @@ def test_it_outlives_the_program_that_began_it(home: Paths, script: Callable[[st
     script(SAYS_AND_WAITS)
     go, file = home.data / "go", job.command([])[1]
     starter = (
-        "import sys; from assistant.tui.training import job; from assistant.paths import Paths\n"
+        "import sys; from assistant.tui.jobs import job; from assistant.paths import Paths\n"
         f"job.command = lambda arguments: [sys.executable, {file!r}, *arguments]\n"
         f"job.Job(Paths.from_environment(), 'train').start([{str(go)!r}])"
     )

@@ -8,7 +8,7 @@ from textual.widgets import Input, Static
 
 from assistant.paths import Paths
 from assistant.store import conversations, curation, messages
-from assistant.tui.dialogs.inputs import InputsScreen
+from assistant.tui.dialogs.form import FormScreen
 from assistant.tui.dialogs.pick import PickScreen
 from assistant.tui.judging.compare import CompareScreen
 from assistant.tui.judging.make_replies import MakeScreen
@@ -146,7 +146,7 @@ async def test_two_replies_are_made_as_set_now_and_otherwise(
         shown.app.screen.query_one(Input).value = "tutor"
         await shown.pilot.pause()
         await shown.pilot.press("enter")
-        await shown.until(lambda: isinstance(shown.app.screen, InputsScreen))
+        await shown.until(lambda: isinstance(shown.app.screen, FormScreen))
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: isinstance(shown.app.screen, CompareScreen))
         screen = shown.app.screen

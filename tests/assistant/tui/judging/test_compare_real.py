@@ -47,7 +47,7 @@ async def test_a_model_is_compared_with_its_adapter(real_home: Paths) -> None:
     async with app.run_test(size=(120, 32)) as pilot:
         shown = Window(app, pilot)
         await shown.open()
-        shown.app.chat.open(private=False, conversation_id=talk)
+        await shown.show(talk)
         shown.composer.load_text("")
         await pilot.press("up", "V")
         await shown.until(lambda: bool(shown.app.screen.query(Input)))

@@ -10,7 +10,7 @@ from textual.widgets import Label, TextArea
 from assistant.errors import StoreError
 from assistant.tui.dialogs.dialog import Dialog
 from assistant.tui.dialogs.pick import Choice
-from assistant.tui.judging.dialogs import CorrectDialog, NoteDialog, TagDialog, tags_found
+from assistant.tui.judging.dialogs import correct_dialog, note_dialog, tag_dialog, tags_found
 from tests.assistant.tui.waiting import wait_until
 
 TAGS = [Choice(tag, f"#{tag}") for tag in ("story", "encode", "旅行")]
@@ -41,19 +41,19 @@ async def answered(dialog: Dialog[str], *keys: str, text: str | None = None) -> 
 
 
 async def test_a_correction_is_the_edited_text() -> None:
-    assert await answered(CorrectDialog("one"), "ctrl+g", text="two\n鲸鱼") == "two\n鲸鱼"
+    assert await answered(correct_dialog("one"), "ctrl+g", text="two\n鲸鱼") == "two\n鲸鱼"
 
 
 @pytest.mark.parametrize(("text", "words"), [("  ", "needs a text"), ("one", "Nothing is changed")])
 async def test_a_correction_that_says_nothing_is_refused_and_stays(text: str, words: str) -> None:
-    app = Asking(dialog := CorrectDialog("one"))
+    app = Asking(dialog := correct_dialog("one"))
     async with app.run_test(size=(80, 24)) as pilot:
         await refused(pilot, dialog, text, words)
         await pilot.press("escape")
         await wait_until(pilot, lambda: app.results == [None])
 
 
-async def refused(pilot: Pilot[Any], dialog: CorrectDialog, text: str, words: str) -> None:
+async def refused(pilot: Pilot[Any], dialog: Dialog[str], text: str, words: str) -> None:
     await pilot.pause()
     dialog.query_one(TextArea).load_text(text)
     await pilot.press("ctrl+g")
@@ -63,11 +63,11 @@ async def refused(pilot: Pilot[Any], dialog: CorrectDialog, text: str, words: st
 
 
 async def test_an_empty_note_takes_it_away() -> None:
-    assert await answered(NoteDialog("old"), "ctrl+g", text=" ") == ""
+    assert await answered(note_dialog("old"), "ctrl+g", text=" ") == ""
 
 
 async def test_enter_makes_a_new_line_in_a_note() -> None:
-    assert await answered(NoteDialog(""), "a", "enter", "b", "ctrl+g") == "a\nb"
+    assert await answered(note_dialog(""), "a", "enter", "b", "ctrl+g") == "a\nb"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ async def test_enter_makes_a_new_line_in_a_note() -> None:
 )
 async def test_a_tag_is_chosen_or_made(keys: str, tag: str) -> None:
     pressed = [{"#": "number_sign", " ": "space"}.get(key, key) for key in keys]
-    assert await answered(TagDialog(["story"], {"encode": 3, "旅行": 1, "story": 1}), *pressed, "enter") == tag
+    assert await answered(tag_dialog(["story"], {"encode": 3, "旅行": 1, "story": 1}), *pressed, "enter") == tag
 
 
 def test_a_tag_with_its_whole_name_comes_first() -> None:

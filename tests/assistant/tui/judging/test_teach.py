@@ -7,7 +7,6 @@ from textual.widgets import Label, Static, TextArea
 from assistant.paths import Paths
 from assistant.store import adapters, conversations, curation, datasets, runs
 from assistant.tui.jobs.teaching import Teaching, is_undecided
-from assistant.tui.judging.dialogs import CorrectDialog
 from assistant.tui.judging.teach import TeachScreen, table
 from assistant.tui.log.screen import LogScreen
 from assistant.tui.widgets.status_line import StatusLine
@@ -16,7 +15,7 @@ from finetune.teach.outcome import Answer, Asked, Change, Outcome
 from finetune.teach.words import lines
 from tests.assistant.engine import tiny
 from tests.assistant.tui.chat.test_chat_curation import to_last_message
-from tests.assistant.tui.conftest import MODEL, Window, said, window
+from tests.assistant.tui.conftest import MODEL, Window, heading, said, window
 from tests.fake_engine import FakeEngine
 
 FOUND = Outcome(
@@ -63,7 +62,7 @@ def told(shown: Window) -> str:
 
 async def correct(shown: Window, text: str) -> None:
     await shown.pilot.press("e")
-    assert isinstance(shown.app.screen, CorrectDialog)
+    assert heading(shown.app.screen) == "Correct the reply"
     shown.app.screen.query_one(TextArea).load_text(text)
     await shown.pilot.press("ctrl+g")
     await shown.until(lambda: shown.view.target is not None and "correction" in shown.view.target.marks)

@@ -30,10 +30,8 @@ async def test_what_shares_no_word_is_found_and_its_tokens_shown(real_home: Path
     async with app.run_test(size=(120, 32)) as pilot:
         shown = Window(app, pilot)
         await shown.open()
-        logs = app._logs
-        assert logs is not None
-        with closing(open_vectors(logs.saved.db, MEANING)) as vectors:
-            await catch_up(logs.saved.db, vectors, logs.client, MEANING)
+        with closing(open_database(real_home.database)) as db, closing(open_vectors(db, MEANING)) as vectors:
+            await catch_up(db, vectors, app.chat.logs.client, MEANING)
         await pilot.press("f8")
         screen = app.screen
         assert isinstance(screen, LogScreen)

@@ -56,7 +56,7 @@ async def test_a_pull_ends_in_the_chat(home: Paths, engine: FakeEngine, only: Mo
         await wait_until(pilot, lambda: not screen.is_current)
         app = pilot.app
         assert isinstance(app, AssistantApp)
-        assert app.chat.view.current_setup.model == only.name
+        assert app.chat.view.opened.setup.model == only.name
     assert [one.name for one in catalogue.installed(home)] == [only.name]
 
 

@@ -11,13 +11,12 @@ from textual.widgets import Input, Static, TextArea
 from assistant.paths import Paths
 from assistant.store import template_tests, templates
 from assistant.store.conversations import recall
-from assistant.tui.dialogs.inputs import InputsScreen, TryScreen
+from assistant.tui.dialogs.form import FormScreen
 from assistant.tui.dialogs.pick import PickScreen
 from assistant.tui.prompts.screen import PromptsScreen
-from assistant.tui.prompts.tried_template import SetScreen
-from assistant.tui.prompts.written_template import DRAFT, NameScreen
+from assistant.tui.prompts.writing import DRAFT
 from prompts import own
-from tests.assistant.tui.conftest import Window, window
+from tests.assistant.tui.conftest import Window, heading, window
 from tests.fake_engine import Fail, FakeEngine, Reply
 
 END = ["down"] * 20 + ["end"]
@@ -54,6 +53,11 @@ class Shown:
     async def dialog(self, kind: type) -> None:
         await self.until(lambda: isinstance(self.window.app.screen, kind), f"no {kind.__name__}")
         await self.pilot.pause()
+
+    async def form(self, begins: str) -> None:
+        """Wait for a form whose heading begins so."""
+        await self.dialog(FormScreen)
+        assert heading(self.window.app.screen).startswith(begins)
 
     async def back(self) -> None:
         await self.until(lambda: self.window.app.screen is self.screen, "the dialog stays")
@@ -107,7 +111,7 @@ async def test_without_a_model_the_messages_are_shown(home: Paths, engine: FakeE
     async with window(home, engine) as shown:
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.app.screen is shown.app.chat)
-        shown.app.chat.action_prompts()
+        shown.app.chat.action_room("prompts")
         await shown.until(lambda: isinstance(shown.app.screen, PromptsScreen))
         await shown.until(
             lambda: str(shown.app.screen.query_one("#figures", Static).content) == "no model counts tokens"
@@ -118,14 +122,14 @@ async def test_a_built_in_one_is_duplicated_before_it_is_written(model_home: Pat
     async with prompts(model_home, engine) as shown:
         await shown.find("sentiment")
         await shown.pilot.press("e")
-        await shown.dialog(NameScreen)
+        await shown.form("Duplicate ")
         await shown.pilot.press("ctrl+u", *"Bad", "enter")
         assert "small letters" in str(shown.window.app.screen.query(".problem").last(Static).content)
         await shown.pilot.press("ctrl+u", *"moods", "enter")
-        await shown.until(lambda: shown.screen.writing)
+        await shown.until(lambda: shown.screen.writing.active)
         assert shown.text("about").startswith("moods · label · en · yours")
         await shown.pilot.press(*END, "enter", *"xyz", "ctrl+g")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
     path = model_home.templates / "moods.md"
     assert path.read_text().endswith("xyz")
     assert path.with_suffix(".jsonl").is_file()
@@ -156,15 +160,15 @@ async def test_what_is_not_saved_is_asked_about_and_kept(model_home: Paths, engi
         await shown.dialog(PickScreen)
         await shown.pilot.press("escape")
         await shown.back()
-        assert shown.screen.writing
+        assert shown.screen.writing.active
     assert "More." in recall(db, DRAFT)
     async with prompts(model_home, engine) as shown:
-        await shown.until(lambda: shown.screen.writing, "the draft is lost")
+        await shown.until(lambda: shown.screen.writing.active, "the draft is lost")
         assert shown.screen.editor.text == WARM + "More."
         await shown.pilot.press("escape")
         await shown.dialog(PickScreen)
         await shown.pilot.press("down", "enter")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
         assert shown.screen.editor.text == path.read_text() == WARM
     assert recall(db, DRAFT) == ""
 
@@ -198,7 +202,7 @@ async def test_a_file_that_changes_under_the_pen(
         await shown.pilot.press("ctrl+g")
         await shown.dialog(PickScreen)
         await shown.pilot.press(*keys)
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
     assert path.read_text() == WARM + {"mine": "Mine.", "disk": "Disk."}[kept]
 
 
@@ -210,18 +214,18 @@ async def test_a_file_that_goes_while_it_is_written_is_written_anew(model_home: 
         path.unlink()
         await shown.until(lambda: "warm" not in {one.name for one in shown.screen._files})
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
     assert path.read_text() == WARM + "Mine."
 
 
 async def test_a_new_one_is_begun_and_deleted(model_home: Paths, engine: FakeEngine, db: Database) -> None:
     async with prompts(model_home, engine) as shown:
         await shown.pilot.press("n")
-        await shown.dialog(NameScreen)
+        await shown.form("A new template")
         await shown.pilot.press(*"fresh", "enter")
-        await shown.until(lambda: shown.screen.writing)
+        await shown.until(lambda: shown.screen.writing.active)
         await shown.pilot.press(*END, "x", "ctrl+g")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
         assert len(templates.versions(db, "fresh")) == 2
         await shown.pilot.press("d")
         await shown.dialog(PickScreen)
@@ -238,14 +242,14 @@ async def test_a_file_that_is_not_utf8_can_only_be_looked_at(model_home: Paths, 
         await shown.find("latin")
         assert "not UTF-8" in shown.text("problem")
         await shown.pilot.press("e")
-        assert not shown.screen.writing
+        assert not shown.screen.writing.active
 
 
 async def test_a_run_shows_the_probabilities(model_home: Paths, engine: FakeEngine) -> None:
     async with prompts(model_home, engine) as shown:
         await shown.find("sentiment")
         await shown.pilot.press("enter")
-        await shown.dialog(TryScreen)
+        await shown.form("Run ")
         area = shown.window.app.screen.query_one(TextArea)
         assert area.text.startswith("The battery lasts")
         area.load_text("It is bad, bad,\nbad.")
@@ -262,7 +266,7 @@ async def test_a_run_needs_its_inputs_and_shows_the_text(model_home: Paths, engi
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("r")
-        await shown.dialog(TryScreen)
+        await shown.form("Run ")
         shown.window.app.screen.query_one(TextArea).load_text("How is it?")
         await shown.pilot.press("ctrl+g")
         assert "Still empty: tone" in str(shown.window.app.screen.query(".problem").last(Static).content)
@@ -278,13 +282,13 @@ async def test_a_run_that_fails_or_is_stopped_is_told(model_home: Paths, engine:
     async with prompts(model_home, engine) as shown:
         for stopped in (False, True):
             await shown.pilot.press("r")
-            await shown.dialog(TryScreen)
+            await shown.form("Run ")
             await shown.pilot.press("ctrl+g")
             await shown.back()
             if stopped:
-                assert shown.screen.asking
+                assert shown.screen.trying.state
                 await shown.pilot.press("escape")
-            await shown.until(lambda: not shown.screen.asking)
+            await shown.until(lambda: not shown.screen.trying.state)
         assert "Out of memory." in [note.message for note in shown.window.app._notifications]
         assert shown.screen.is_current
 
@@ -293,16 +297,16 @@ async def test_a_test_is_kept_and_compared(model_home: Paths, engine: FakeEngine
     async with prompts(model_home, engine) as shown:
         await shown.find("sentiment")
         await shown.pilot.press("c")
-        await shown.dialog(NameScreen)
+        await shown.form("Duplicate ")
         await shown.pilot.press("enter")
-        await shown.until(lambda: shown.screen.writing)
+        await shown.until(lambda: shown.screen.writing.active)
         await shown.pilot.press("escape")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
         await shown.pilot.press("t")
         await shown.until(lambda: "95 % interval" in shown.page, "no result", 60)
         assert "F1 of each class" in shown.page and "against" not in shown.page
         await shown.pilot.press("e", *END, *"Well:", "ctrl+g")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
         assert "of an earlier text" in shown.page
         await shown.pilot.press("t")
         await shown.until(lambda: "against template" in shown.page, "no comparison", 60)
@@ -318,14 +322,14 @@ async def test_a_template_without_a_set_asks_for_one(model_home: Paths, engine: 
     async with prompts(model_home, engine) as shown:
         await shown.find("warm")
         await shown.pilot.press("t")
-        await shown.dialog(SetScreen)
+        await shown.form("Test on")
         await shown.pilot.press(*"gone", "enter")
         assert "no file gone" in str(shown.window.app.screen.query(".problem").last(Static).content)
         rows = tmp_path / "rows.jsonl"
         rows.write_text('{"input": "Hi", "reference": "Hello.", "tone": "kind"}\n{"input": "Ho"}\n')
         shown.window.app.screen.query_one(Input).value = str(rows)
         await shown.pilot.press("enter")
-        await shown.until(lambda: not shown.screen.asking)
+        await shown.until(lambda: not shown.screen.trying.state)
         assert any("row 2: no 'reference'" in note.message for note in shown.window.app._notifications)
         assert "Not tested yet" in shown.page
 
@@ -336,7 +340,7 @@ async def test_an_earlier_text_is_brought_back(model_home: Paths, engine: FakeEn
         await shown.find("warm")
         for word in ("One.", "Two."):
             await shown.pilot.press("e", *END, *word, "ctrl+g")
-            await shown.until(lambda: not shown.screen.writing)
+            await shown.until(lambda: not shown.screen.writing.active)
         await shown.pilot.press("v")
         await shown.until(lambda: "1 of 2" in shown.page)
         assert "-One." in shown.page and "+One.Two." in shown.page
@@ -344,10 +348,10 @@ async def test_an_earlier_text_is_brought_back(model_home: Paths, engine: FakeEn
         await shown.until(lambda: "2 of 2" in shown.page)
         assert "+One.Two." in shown.page and "-One." not in shown.page
         await shown.pilot.press("b")
-        assert shown.screen.writing and shown.screen.editor.text == WARM
+        assert shown.screen.writing.active and shown.screen.editor.text == WARM
         assert path.read_text() == WARM + "One.Two."
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: not shown.screen.writing)
+        await shown.until(lambda: not shown.screen.writing.active)
     assert path.read_text() == WARM
 
 
@@ -358,10 +362,10 @@ async def test_a_template_is_used_in_the_chat(model_home: Paths, engine: FakeEng
         assert not shown.screen.check_action("use", ())
         await shown.find("warm")
         await shown.pilot.press("u")
-        await shown.dialog(InputsScreen)
+        await shown.dialog(FormScreen)
         await shown.pilot.press(*"kind", "enter")
         await shown.until(lambda: shown.window.app.screen is shown.window.app.chat)
-        setup = shown.window.view.current_setup
+        setup = shown.window.view.opened.setup
         assert (setup.template, setup.inputs) == ("warm", {"tone": "kind"})
         await shown.window.say("Hi")
         await shown.window.reply()
@@ -374,10 +378,10 @@ async def test_the_same_template_is_picked_in_the_chat_by_name(model_home: Paths
     )
     async with window(model_home, engine) as shown:
         await shown.pilot.press("slash", *"warm", "enter")
-        await shown.until(lambda: isinstance(shown.app.screen, InputsScreen))
+        await shown.until(lambda: isinstance(shown.app.screen, FormScreen))
         await shown.pilot.press("enter")
         await shown.until(lambda: shown.app.screen is shown.app.chat)
-        assert shown.view.current_setup.template == "warm"
+        assert shown.view.opened.setup.template == "warm"
 
 
 async def test_every_key_of_the_screen_is_in_the_palette(model_home: Paths, engine: FakeEngine) -> None:

@@ -11,7 +11,6 @@ from assistant.settings import Settings
 from assistant.store import template_tests
 from assistant.store.database import open_database
 from assistant.tui.app import AssistantApp
-from assistant.tui.dialogs.inputs import TryScreen
 from assistant.tui.prompts.screen import PromptsScreen
 from assistant.wire import address
 from prompts import own
@@ -46,7 +45,7 @@ async def test_a_template_is_seen_run_and_tested(real_home: Paths) -> None:
         assert len(pieces) == int(first[1]) > 5
         assert "".join(pieces).replace("·", " ").strip() == "0: Warm bread and a smile."
         await pilot.press("r")
-        await shown.dialog(TryScreen)
+        await shown.form("Run ")
         app.screen.query_one(TextArea).load_text("Horrible, broken, a waste of money.")
         await pilot.press("ctrl+g")
         await shown.until(lambda: "▌negative" in shown.page, "no answer", 60)

@@ -5,27 +5,29 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from sqlite_utils import Database
 
 from assistant.paths import Paths
 from assistant.store import conversations
-from assistant.tui.log_reader import LogReader
+from assistant.store.database import open_database
+from assistant.tui.log_worker import LogWorker
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
 @asynccontextmanager
-async def reading(home: Paths) -> AsyncIterator[LogReader]:
-    reader = LogReader(home.database)
+async def reading(home: Paths) -> AsyncIterator[LogWorker]:
+    reader = LogWorker(partial(open_database, home.database))
     yield reader
     await reader.close()
 
 
 async def test_what_is_asked_is_answered_in_another_thread(home: Paths) -> None:
     async with reading(home) as reader:
-        assert await reader.ask(lambda db: conversations.create(db, model="m").id) == 1
+        assert await reader.act(lambda db: conversations.create(db, model="m").id) == 1
         assert await reader.ask(lambda db: conversations.count(db)) == 1
         assert await reader.ask(lambda _: threading.current_thread()) is not threading.current_thread()
 
@@ -50,7 +52,7 @@ async def test_a_question_that_nobody_waits_for_is_broken_off(home: Paths) -> No
             raise
 
     async with reading(home) as reader:
-        asking = asyncio.create_task(reader.ask(endless, only_reads=True))
+        asking = asyncio.create_task(reader.ask(endless))
         await asyncio.to_thread(began.wait)
         await asyncio.sleep(0.05)  # until SQLite is at it
         asking.cancel()
