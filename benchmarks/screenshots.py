@@ -33,6 +33,7 @@ from assistant.store.messages import Outcome, Provenance
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
 from assistant.tui.background import REPEATED
+from assistant.tui.rooms import ROOMS
 from benchmarks import recorded_training
 from prompts import own
 from prompts.library import Library
@@ -98,7 +99,6 @@ SCENES = {
     "rename": Scene(("f2",)),
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
-    "models": Scene(("f4",)),
     "log": Scene(("f8", "down"), curated=True),
     "log-search": Scene(("f8", "slash", *"鲸鱼"), curated=True),
     "log-filter": Scene(("f8", "f", *"good #st"), curated=True),
@@ -125,6 +125,7 @@ SCENES = {
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
+SCENES |= {name: Scene((room.key,)) for name, room in ROOMS.items() if name not in SCENES}
 
 
 def make_home(home: Paths, scene: Scene) -> None:

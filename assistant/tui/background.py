@@ -14,11 +14,6 @@ REPEATED = "repeated"
 """Group of what never ends by itself."""
 
 
-BACKGROUND, IN_ORDER, JUDGING, MARKING = "background", "in order", "judging", "marking"
-WAITS_FOR_THE_LOG = (BACKGROUND, IN_ORDER, JUDGING, MARKING, "messages", "list")
-"""Groups of what ends as soon as the log has answered."""
-
-
 @contextmanager
 def errors_shown(node: DOMNode) -> Iterator[None]:
     """Show an error that is raised inside, such as a full disk's, and go on after the block."""

@@ -26,11 +26,6 @@ class OpenPath:
         return any(view.id == message_id for view in self.shown)
 
     @property
-    def last_reply(self) -> MessageView | None:
-        """The newest message of the model."""
-        return next((view for view in reversed(self.shown) if view.role == "assistant"), None)
-
-    @property
     def target(self) -> MessageView | None:
         """The message that a key acts on: the selected one, or the last where none has the focus."""
         selected = self.transcript.selected if self.transcript.screen.focused is self.transcript else None

@@ -108,9 +108,7 @@ class Opened:
         log, visit = self.log, self.visit
         if log is None:
             return False
-        held = await log.worker.ask(
-            lambda db: read(db, log, visit.conversation_id, self._first_setup, now, retry_key)
-        )
+        held = await log.worker.ask(lambda db: read(db, log, visit.conversation_id, self._first_setup, now, retry_key))
         if visit is not self.visit:
             return False
         self.held = held

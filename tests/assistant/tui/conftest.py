@@ -19,11 +19,12 @@ from assistant.store import conversations, messages
 from assistant.store.database import open_database
 from assistant.store.messages import Outcome, Provenance
 from assistant.tui.app import AssistantApp
-from assistant.tui.background import WAITS_FOR_THE_LOG
 from tests.fake_engine import FakeEngine
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 MODEL = catalogue.DEFAULT
+WAITS_FOR_THE_LOG = ("background", "in order", "judging", "marking", "messages", "list")
+"""Groups of workers that end as soon as the log has answered."""
 
 
 @pytest.fixture
@@ -113,9 +114,11 @@ class Window:
 
     async def reply(self) -> None:
         """Wait for the end of the reply."""
-        await self.until(
-            lambda: self.view.reply is None and self.view.path.last_reply is not None, "the reply never ended"
-        )
+
+        def answered() -> bool:
+            return self.view.reply is None and any(view.role == "assistant" for view in self.view.shown)
+
+        await self.until(answered, "the reply never ended")
 
     def texts(self) -> list[str]:
         """What the transcript shows, oldest first."""

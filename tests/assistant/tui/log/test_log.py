@@ -368,7 +368,7 @@ async def test_enter_goes_to_the_message_in_its_conversation(
         await shown.counted("1 of 4")
         await shown.press("enter", "enter")
         chat = shown.window.app.chat
-        await shown.until(lambda: chat.is_current and chat.view.conversation_id == reply.conversation_id)
+        await shown.until(lambda: chat.is_current and chat.view.opened.conversation_id == reply.conversation_id)
         assert chat.view.transcript.selected == reply.message_id
         assert other not in [view.id for view in chat.view.shown]
         await shown.press("f8")

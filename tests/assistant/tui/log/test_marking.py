@@ -174,7 +174,7 @@ async def test_many_leave_the_screen_free_and_say_how_far_it_is(
         await shown.press("a")
         await shown.until(lambda: state(shown).startswith("20,000 marked"))
         heard: list[str] = []
-        monkeypatch.setattr(shown.screen, "tell", heard.append)
+        monkeypatch.setattr(StatusLine, "tell", lambda _, told: heard.append(told))
         shown.screen.action_rate(1)
         stalls = [0.0]
         while not any("good" in one for one in heard):

@@ -33,7 +33,7 @@ from tests.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.slow
 FAKE = Path(__file__).with_name("fake_finetune.py")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)
