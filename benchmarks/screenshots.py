@@ -257,12 +257,10 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
     random.seed(1)  # which reply is shown first
+    await _answered(pilot)
     for key in scene.keys:
         await pilot.press(key)
-        while any(
-            one.is_running for one in app.workers if one.group not in ("meaning", REPEATED)
-        ):  # the log answers in a thread
-            await pilot.pause(0.01)
+        await _answered(pilot)
     await pilot.pause(0.1)
     for screen in app.screen_stack:  # what a dialog leaves to be seen, too
         for line in screen.query(Input):
@@ -270,6 +268,13 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
         for area in screen.query(TextArea):
             area.cursor_blink = False
     await pilot.pause()
+
+
+async def _answered(pilot: Pilot[None]) -> None:
+    """Wait until the log has answered, which it does in a thread."""
+    await pilot.pause()
+    while any(one.is_running for one in pilot.app.workers if one.group not in ("meaning", REPEATED)):
+        await pilot.pause(0.01)
 
 
 async def draw(scene: Scene, size: tuple[int, int]) -> str:

@@ -217,7 +217,7 @@ class AssistantApp(App[None]):
         while watch.running:
             await asyncio.sleep(LOOK_EVERY_S)
             watch.look()
-        ended = "It is learned. Press l on the correction to see it, and to keep or drop it."
+        ended = "Teaching has ended. Press l on the correction to see the result."
         self.notify(printable(watch.failure) if watch.failure else ended, markup=False, timeout=10)
 
     # --- everywhere

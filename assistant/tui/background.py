@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from textual.dom import DOMNode
+from textual.worker import Worker
 
 from assistant.errors import AssistantError
 from assistant.safe_text import printable
@@ -32,7 +33,7 @@ def in_background(
         with errors_shown(node):
             await work()
 
-    node.run_worker(shown(), group=group, exclusive=exclusive)
+    _: Worker[None] = node.run_worker(shown, group=group, exclusive=exclusive)
 
 
 class InOrder:
@@ -61,4 +62,4 @@ def every(node: DOMNode, seconds: float, work: Callable[[], Awaitable[object]]) 
             with errors_shown(node):
                 await work()
 
-    node.run_worker(repeat(), group=REPEATED)
+    _: Worker[None] = node.run_worker(repeat, group=REPEATED)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
+from assistant.cli.output import counted
 from assistant.events import Timing
 from assistant.safe_text import shorten
 from assistant.store import messages
@@ -27,7 +28,7 @@ def message_views(
     retry_key: str,
     judgements: Mapping[int, Judgement],
 ) -> list[MessageView]:
-    """The messages of a path, each with its place among its siblings and what is thought of it."""
+    """The messages of a path, each with its place among its siblings and its judgements."""
     return [
         MessageView(
             id=row.id,
@@ -45,17 +46,17 @@ def message_views(
 
 
 def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
-    """What is thought of a message, in as many words as fit beside its name: `+ good`, `#story`, `kept`, `note`."""
+    """Judgements as short display strings: `+ good`, `#story`, `kept`, `note`."""
     rating = {1: "+ good", -1: "- bad"}.get(judgement.rating, "")
     tags = [shorten(f"#{tag}", WIDEST_TAG_CELLS) for tag in judgement.tags[:TAGS_SHOWN]]
-    more = f"+{len(judgement.tags) - TAGS_SHOWN} tags" if len(judgement.tags) > TAGS_SHOWN else ""
+    more = f"+{counted(len(judgement.tags) - TAGS_SHOWN, 'tag')}" if len(judgement.tags) > TAGS_SHOWN else ""
     decision = {"keep": "kept", "skip": "skipped"}.get(judgement.decision, "")
     told = ["correction" if correction else "", rating, *tags, more, decision, "note" if judgement.note else ""]
     return tuple(word for word in told if word)
 
 
 def makers(db: Database, ids: tuple[int, int]) -> tuple[str, str]:
-    """Who made each of two replies: the model, the template, the adapter, and the settings in which they differ."""
+    """The maker of each of two replies: model, template, adapter, and the settings in which they differ."""
     made = [messages.reply_info(db, one) if messages.was_generated(db, one) else None for one in ids]
     settings = [info.provenance.sampling if info else {} for info in made]
     differing = [name for name in settings[0] if name in settings[1] and settings[0][name] != settings[1][name]]
@@ -93,7 +94,7 @@ def figures_of_reply(reply: Reply) -> list[str]:
 def _figures(used: int, context: int, first_token_s: float, tokens_per_s: float) -> list[str]:
     figures = []
     if used:
-        figures.append(f"{used:,} of {context:,} tokens" if context else f"{used:,} tokens")
+        figures.append(f"{used:,} of {context:,} tokens" if context else counted(used, "token"))
     if first_token_s:
         figures.append(f"first word {first_token_s:.2f} s")
     if tokens_per_s:

@@ -16,6 +16,8 @@ from finetune.data.split import FEWEST_TO_TEST, size_of_test
 
 GAIN = 0.1
 """Fall of the perplexity that is to be shown."""
+FINEST = 0.08
+"""No smaller fall is promised: it is the smallest that was measured, and the spread below it is a guess (FLOOR)."""
 Z = 1.96
 """Standard errors to each side of a 95 % interval."""
 SLOPE, FLOOR = 6.5, 0.03
@@ -55,8 +57,8 @@ class Estimate:
 
     @property
     def gain(self) -> float:
-        """The smallest fall of the perplexity that is shown, as a share; 1 where none is."""
-        return smallest(self.spread, self.tokens, self._groups)
+        """The smallest fall of the perplexity that is shown, as a share, FINEST at least; 1 where none is."""
+        return max(FINEST, smallest(self.spread, self.tokens, self._groups))
 
     @property
     def _groups(self) -> int:
@@ -67,7 +69,7 @@ class Estimate:
         """`about 40 more rated replies to tell a 10 % gain from chance`."""
         if more := self.more_replies:
             return f"about {rounded(more):,} more {self.what} to tell a {100 * GAIN:.0f} % gain from chance"
-        return f"enough to tell a {math.ceil(100 * self.gain)} % gain from chance"
+        return f"enough to tell a gain of {math.ceil(100 * self.gain)} % or more from chance"
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""

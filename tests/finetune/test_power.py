@@ -9,7 +9,7 @@ import pytest
 
 from finetune.data.split import FEWEST_TO_TEST, size_of_test
 from finetune.prove.measure import Measure, perplexity
-from finetune.prove.power import PRIOR_CONVERSATIONS, Estimate, rounded, smallest, spread_of, to_judge, to_test
+from finetune.prove.power import FINEST, PRIOR_CONVERSATIONS, Estimate, rounded, smallest, spread_of, to_judge, to_test
 
 TOKENS_EACH = 20
 
@@ -86,8 +86,16 @@ def test_the_sentence_counts_down_to_enough() -> None:
     )
     assert Estimate(0, 0, what="replies").sentence.endswith("more replies to tell a 10 % gain from chance")
     enough = Estimate(1000, 3000, 20)
-    assert enough.sentence == f"enough to tell a {math.ceil(100 * enough.gain)} % gain from chance"
+    assert enough.sentence == f"enough to tell a gain of {math.ceil(100 * enough.gain)} % or more from chance"
     assert 0 < enough.gain < 0.1
+
+
+@pytest.mark.parametrize("conversations", [40, 1000, 10**6])
+@pytest.mark.parametrize("tokens", [20, 100, 1000])
+def test_no_smaller_gain_is_promised_than_was_measured(conversations: int, tokens: int) -> None:
+    """The spread of small differences is an assumption; taken at its word, ten test conversations would show 1 %."""
+    found = Estimate(conversations, conversations, tokens)
+    assert found.gain >= FINEST
 
 
 def test_what_an_earlier_dataset_tests_counts_too() -> None:

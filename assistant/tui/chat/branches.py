@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
+from assistant.cli.output import counted
 from assistant.safe_text import printable
 from assistant.tui import keys
 from assistant.tui.chat.branch_tree import BranchRow, BranchTree
@@ -60,7 +61,7 @@ class BranchesScreen(Screen[Chosen | None]):
     def on_mount(self) -> None:
         self._tree.show(self._rows, self._message_id)
         beside = sum(not row.on_open_path for row in self._rows)
-        facts = [f"{len(self._rows):,} messages", f"{beside:,} beside the open path" if beside else "one path"]
+        facts = [counted(len(self._rows), "message"), f"{beside:,} beside the open path" if beside else "one path"]
         self.query_one(StatusLine).facts = facts
 
     @property

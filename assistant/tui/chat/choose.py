@@ -46,11 +46,11 @@ async def choose_adapter(view: "ConversationView", logs: "Logs") -> None:
         lambda db: (logs.saved.speaker_name(setup.model, None), adapter_choices(db, setup.model, names))
     )
     choices = [
-        Choice(IN_USE, "What is in use", f"now {in_use or 'base'}"),
+        Choice(IN_USE, "The adapter in use", f"now {in_use or 'base'}"),
         Choice("", "base", "the model alone"),
         *trained,
     ]
-    view.app.push_screen(PickScreen("Adapter of this conversation's next replies", choices, current=current), chosen)
+    view.app.push_screen(PickScreen("Adapter for the next replies", choices, current=current), chosen)
 
 
 def choose_template(view: "ConversationView", logs: "Logs") -> None:

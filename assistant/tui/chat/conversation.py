@@ -364,9 +364,7 @@ class ConversationView(Vertical):
 
     def action_teach(self) -> None:
         if self.opened.is_private:
-            self.post_message(
-                Judging.Told("A private conversation isn't in the log, so that nothing of it can be learned.")
-            )
+            self.post_message(Judging.Told("A private conversation isn't stored, so its corrections can't be learned."))
         else:
             self.judging.teach(self._judged())
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from textual.widget import Widget
 
+from assistant.cli.output import counted
 from assistant.tui.dialogs.pick import Choice, PickScreen
 
 
@@ -33,4 +34,4 @@ def copy_block(widget: Widget, blocks: Sequence[str]) -> None:
 
 def _choice(number: int, block: str) -> Choice:
     first = next((line.strip() for line in block.splitlines() if line.strip()), "(empty)")
-    return Choice(str(number), first, f"{len(block.splitlines())} lines")
+    return Choice(str(number), first, counted(len(block.splitlines()), "line"))

@@ -342,7 +342,7 @@ class ChatScreen(Screen[None]):
     @on(Branching.Forked)
     def _forked(self, event: Branching.Forked) -> None:
         self.open(private=self.view.opened.is_private, conversation_id=event.conversation_id)
-        self.query_one(StatusLine).tell("forked · the first conversation is unchanged")
+        self.query_one(StatusLine).tell("forked · the original conversation is unchanged")
 
     def action_branches(self) -> None:
         """Show every branch, and go to what is chosen there."""

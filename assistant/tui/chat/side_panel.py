@@ -25,7 +25,7 @@ class SidePanel(Vertical):
         & > #search, & > #search:focus { border: none; height: 1; padding: 0 1; background: $background; }
         & > #search { margin-bottom: 1; }
         & > #search:focus { background: $surface; }
-        & > #undo { height: 1; padding: 0 1; color: $foreground 60%; display: none; }
+        & > #undo { height: auto; padding: 0 1; color: $foreground 60%; display: none; }
     }
     """
 
@@ -57,7 +57,11 @@ class SidePanel(Vertical):
         undo = self.query_one("#undo", Static)
         undo.display = title is not None
         if title is not None:
-            text = Content(f"deleted {shorten(title, 10)} · ") + Content.styled("u undo", "$accent")
+            text = (
+                Content(f'Deleted "{shorten(title, 14)}".\nPress ')
+                + Content.styled("u", "$accent")
+                + Content(" to undo.")
+            )
             undo.update(text.stylize(Style.from_meta({"@click": "screen.undo_delete"})))
 
     @on(Input.Changed, "#search")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DRAFT_AFTER_S = 0.5
 """What is typed is kept when no key was pressed for this long."""
-EDITING = "edit · the message before stays as another version"
+EDITING = "edit · the original stays as another version"
 
 
 class Writing:

@@ -9,13 +9,13 @@ from assistant.tui.dialogs.form import Field, FormScreen
 
 LABELS = {
     "temperature": ("temperature", "0 is greedy"),
-    "top_p": ("top-p", "share that is kept, 1 is off"),
-    "top_k": ("top-k", "tokens that are kept, 0 is off"),
-    "min_p": ("min-p", "of the likeliest, 0 is off"),
-    "repetition_penalty": ("repetition penalty", "1 is off"),
+    "top_p": ("top-p", "probability mass kept, 1: off"),
+    "top_k": ("top-k", "candidates kept, 0: off"),
+    "min_p": ("min-p", "relative to the top, 0: off"),
+    "repetition_penalty": ("repetition penalty", "1: off"),
     "max_tokens": ("max tokens", "longest reply"),
-    "seed": ("seed", "empty: another one each time"),
-    "stop": ("stop", r"apart by |, \n is a new line"),
+    "seed": ("seed", "empty: a new seed each time"),
+    "stop": ("stop", r"separated by |, \n: new line"),
 }
 WHOLE = ("top_k", "max_tokens", "seed")
 SEPARATOR = "|"
@@ -27,7 +27,7 @@ def sampling_form(inherited: Sampling, own: Mapping[str, Any]) -> FormScreen[dic
         Field(name, label, hint, as_text(own.get(name)), as_text(getattr(inherited, name)))
         for name, (label, hint) in LABELS.items()
     ]
-    about = "Of this conversation; an empty field takes what is shown in it."
+    about = "For this conversation. An empty field takes the grey value."
     return FormScreen("Sampling", about, fields, lambda typed: own_values(inherited, typed))
 
 

@@ -28,7 +28,7 @@ def decide(db: Database, message_id: int, decision: Decision) -> str:
     with transaction(db):
         again = curation.judgement(db, message_id).decision == decision
         curation.decide(db, message_id, "undecided" if again else decision)
-    return "undecided again" if again else TOLD[decision]
+    return "decision cleared" if again else TOLD[decision]
 
 
 def tag(db: Database, message_id: int, name: str) -> str:
@@ -36,13 +36,13 @@ def tag(db: Database, message_id: int, name: str) -> str:
     with transaction(db):
         again = name in curation.tags_of(db, message_id)
         (curation.untag if again else curation.tag)(db, message_id, name)
-    return f"#{name} taken off" if again else f"#{name} put on"
+    return f"removed #{name}" if again else f"tagged #{name}"
 
 
 def note(db: Database, message_id: int, text: str) -> str:
     """Write a note on a message; an empty one takes it away."""
     curation.note(db, message_id, text)
-    return "note kept" if text else "note taken away"
+    return "note saved" if text else "note deleted"
 
 
 def correct(db: Database, message_id: int, text: str) -> str:
@@ -55,12 +55,12 @@ def vote(db: Database, shown: tuple[int, int], better: int | None) -> str:
     """Store a vote of two replies, shown blind in this order, and open the path through the better. None is a tie."""
     if better is None:
         curation.prefer(db, *shown, tie=True, blind=True, chosen_first=True)
-        return "vote kept"
+        return "vote stored"
     other = shown[0] if better == shown[1] else shown[1]
     with transaction(db):
         curation.prefer(db, better, other, blind=True, chosen_first=better == shown[0])
         messages.open_at(db, messages.get(db, better).conversation_id, better)
-    return "vote kept"
+    return "vote stored"
 
 
 def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: Told = quiet) -> str:
@@ -68,7 +68,7 @@ def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: T
     if not curation_many.differing(db, message_ids, change):
         change = Change("untag", change.value) if change.what == "tag" else CLEARED[change.what]
     count = curation.judge_many(db, message_ids, change, told)
-    words = {"tag": f"tagged #{change.value}", "untag": f"no longer #{change.value}"}.get(change.what)
+    words = {"tag": f"tagged #{change.value}", "untag": f"without #{change.value}"}.get(change.what)
     return f"{counted(count, 'reply')} {words or TOLD.get(change.value, 'cleared')}"
 
 

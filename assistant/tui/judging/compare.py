@@ -77,12 +77,12 @@ class CompareScreen(Screen[int | None]):
         better = self._pair.ids[at]
         self._vote(better)
         self._better = better
-        self._reveal(f"{NAMES[at]} is better.")
+        self._reveal(f"You chose {NAMES[at]}.")
 
     def action_tie(self) -> None:
         """Neither is better."""
         self._vote(None)
-        self._reveal("Neither is better.")
+        self._reveal("You chose neither.")
 
     def action_skip(self) -> None:
         """No vote."""
@@ -90,7 +90,7 @@ class CompareScreen(Screen[int | None]):
 
     def _reveal(self, verdict: str) -> None:
         self._voted = True
-        self.query_one("#question", Static).update(f"{verdict} Who made them stands below.")
+        self.query_one("#question", Static).update(f"{verdict} The models are named below.")
         for at, maker in enumerate(self._pair.makers):
             self.query_one(f"#maker-{at}", Static).update(printable(maker))
         self.add_class("-revealed")

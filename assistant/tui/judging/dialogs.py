@@ -91,10 +91,10 @@ def tag_dialog(on_it: Sequence[str], known: Mapping[str, int]) -> PickScreen:
 
     `on_it`: the tags that the message has. `known`: all tags, with how many messages have each.
     """
-    taken_off = [Choice(tag, f"#{tag}", "on it · enter takes it off") for tag in on_it]
+    taken_off = [Choice(tag, f"#{tag}", "on the message · enter removes it") for tag in on_it]
     put_on = [Choice(tag, f"#{tag}", f"{count:,}") for tag, count in known.items() if tag not in on_it]
     choices = [*taken_off, *put_on]
-    placeholder = "type a tag, a new one too"
+    placeholder = "type an existing or a new tag"
     return PickScreen("Tag", choices, found=tags_found, placeholder=placeholder, title_cells=NEW_TAG_CELLS)
 
 

@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Label
 
+from assistant.cli.output import counted
 from assistant.safe_text import printable
 from assistant.tui.background import in_background
 from assistant.tui.dialogs.dialog import Dialog
@@ -61,7 +62,7 @@ class MakeScreen(Dialog[tuple[int, int]]):
     def _show_progress(self) -> None:
         reply = self._growing
         if reply is not None:
-            state = reply.state or f"{reply.tokens:,} tokens"
+            state = reply.state or counted(reply.tokens, "token")
             line = f"Reply {len(self._made) + 1} of 2: {printable(state, newlines=False)}"
             self.query_one("#progress", Label).update(line)
 

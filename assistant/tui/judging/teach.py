@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Grid, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Label, Static
 
 from assistant.cli.output import duration
 from assistant.errors import AssistantError
-from assistant.safe_text import cell_width, printable
+from assistant.safe_text import printable
 from assistant.tui import keys
 from assistant.tui.jobs.course import Course
 from assistant.tui.jobs.teaching import Teaching
@@ -20,8 +20,8 @@ from finetune.teach.outcome import Outcome
 from finetune.teach.words import Line, lines
 
 LOOK_EVERY_S = 0.3
-LEARNING = "b go on in the background · esc stop"
-DECIDING = "enter keep · esc drop"
+LEARNING = "b continue in the background · esc stop"
+DECIDING = "enter keep, for new replies · esc drop, nothing changes"
 ENDED = "esc close"
 
 
@@ -29,10 +29,14 @@ class TeachScreen(ModalScreen[str]):
     """The result is what to tell about it, in a line; empty: nothing, None: it goes on in the background."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.TEACH
-    DEFAULT_CSS = """
+    CSS = """
     TeachScreen .dialog { width: 110; }
     TeachScreen #found { height: auto; max-height: 60vh; }
-    TeachScreen #found Static, TeachScreen #progress { height: auto; }
+    TeachScreen #outcome { grid-size: 2; grid-columns: auto 1fr; grid-rows: auto; grid-gutter: 0 2; height: auto; }
+    TeachScreen #outcome Static { height: auto; }
+    TeachScreen .label { width: auto; color: $foreground 60%; }
+    TeachScreen #progress, TeachScreen .keys { width: 100%; height: auto; }
+    TeachScreen .keys { margin-top: 1; }
     """
 
     def __init__(self, teaching: Teaching, ids: Sequence[int]) -> None:
@@ -49,8 +53,8 @@ class TeachScreen(ModalScreen[str]):
         with Vertical(classes="dialog"):
             yield Static("Teach", classes="heading", markup=False)
             yield Static("", id="progress", markup=False)
-            with VerticalScroll(id="found"):
-                yield Static("")
+            with VerticalScroll(id="found", can_focus=False):
+                yield Grid(id="outcome")
             yield Label("", classes="problem", markup=False)
             yield Label("", classes="quiet keys", markup=False)
 
@@ -79,11 +83,18 @@ class TeachScreen(ModalScreen[str]):
         progress = self._busy or (learning(self._teaching.watch.course) if self._is_learning else "")
         self.query_one("#progress", Static).update(progress)
         self.query_one("#progress", Static).display = bool(progress)
-        self.query_one("#found Static", Static).update(table(lines(found)) if found else "")
+        self._show_outcome(found)
         self.query_one(".problem", Label).update(printable(self._problem))
         self.query_one(".problem", Label).display = bool(self._problem)
         hint = LEARNING if self._is_learning else DECIDING if found else ENDED
         self.query_one(".keys", Label).update("" if self._busy else hint)
+
+    def _show_outcome(self, found: Outcome | None) -> None:
+        """The lines, each label beside its text, once there is an outcome."""
+        self.query_one("#found").display = found is not None
+        grid = self.query_one("#outcome", Grid)
+        if found is not None and not grid.children:
+            grid.mount_all(cell for line in lines(found) for cell in cells(line))
 
     # --- what can be done
 
@@ -135,19 +146,15 @@ def learning(course: Course) -> str:
     """`learning · step 5 of 24 · at most 20 s left`."""
     last, said = course.last, course.advanced
     if last is None or (said is not None and said.what == "asking again"):
-        return said.what if said is not None else "starting"
+        return said.what if said is not None else "starting the training, which takes about a minute"
     return f"learning · step {last.step} of {last.steps} · at most {duration(last.seconds_left)} left"
 
 
-def table(some: Sequence[Line]) -> Content:
-    """The lines, their labels below one another."""
-    width = max(cell_width(one.label) for one in some) + 2
-    return Content("\n").join(
-        Content.styled(one.label + " " * (width - cell_width(one.label)), "$foreground 60%")
-        + Content(printable(one.text, newlines=False))
-        + Content.styled(f"  {one.verdict}" if one.verdict else "", _STYLES[one.good])
-        for one in some
-    )
+def cells(line: Line) -> tuple[Static, Static]:
+    """The label of a line, and its text with the verdict."""
+    text = Content(printable(line.text, newlines=False))
+    verdict = Content.styled(f"  {line.verdict}" if line.verdict else "", _STYLES[line.good])
+    return Static(line.label, classes="label", markup=False), Static(text + verdict)
 
 
 _STYLES = {None: "$foreground 60%", True: "$text-success", False: "$text-error"}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from assistant.events import Token
     from assistant.tui.logs import Log, Logs
 
-ABOUT = "The stronger the shade, the less likely the model held the token. The likeliest in its place stand below."
-READING = "The model reads the reply again, to tell what else could have stood here …"
+ABOUT = "Darker means less expected. Alternatives are below."
+READING = "The model reads the reply again to list the alternatives …"
 
 
 class TokensScreen(Screen[None]):

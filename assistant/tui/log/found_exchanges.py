@@ -26,10 +26,10 @@ T = TypeVar("T")
 MEANING_AFTER_S = 0.15
 """A search is asked for its meaning when nothing was typed for so long; its words are searched with every key."""
 EMPTY_LOG = (
-    "The log is empty. Leave with esc and say something, or take in what other programs kept:\n\n"
+    "The log is empty. Leave with esc and say something, or import conversations of other programs:\n\n"
     "    assistant log import FILE"
 )
-ALL_JUDGED = "Every reply here is judged. q ends the queue; f chooses others."
+ALL_JUDGED = "Every reply here is judged. q ends the queue; f changes the filter."
 
 
 class FoundExchanges(Screen[tuple[int, int]]):
@@ -118,7 +118,7 @@ class FoundExchanges(Screen[tuple[int, int]]):
         wanted = rows.wanted
         vector = await self._meaning.vector(wanted.search)
         share = await self.ask(self._meaning.share)
-        self._hint(f"About {share:.0%} of the log is known by meaning so far." if share < 1 else "")
+        self._hint(f"About {share:.0%} of the log is indexed by meaning so far." if share < 1 else "")
         return replace(
             Rows(wanted, rows.total),
             near=lambda db, w, limit: self._meaning.near(db, w.search, vector, w.filter_, limit),
@@ -197,7 +197,7 @@ class FoundExchanges(Screen[tuple[int, int]]):
             searched = printable(wanted.search, newlines=False)
             return f"Nothing found for “{searched}”{within}. Try fewer or other words, or use OR between words."
         if wanted.filter_ != EVERYTHING:
-            return "Nothing passes the filter. f changes it; esc in it clears it."
+            return "No reply matches the filter. Press f to change it."
         return EMPTY_LOG
 
     @on(ExchangeTable.PageWanted)

@@ -68,7 +68,7 @@ class LogScreen(FoundExchanges):
     def compose(self) -> ComposeResult:
         with Horizontal(classes="line"):
             yield Label("search", id="kind")
-            yield Input(placeholder="/ words, or a part of one · m by meaning too", id="search", select_on_focus=False)
+            yield Input(placeholder="/ words or parts of words · m also by meaning", id="search", select_on_focus=False)
             yield Static("", id="count")
         with Horizontal(classes="line"):
             yield Label("filter")
@@ -167,7 +167,7 @@ class LogScreen(FoundExchanges):
 
     def action_sort(self) -> None:
         choices = [Choice(sort, sort, about) for sort, about in SORTS.items()]
-        heading = "Sort by (the same again: the other way round)"
+        heading = "Sort by (choose again to reverse)"
         self.app.push_screen(PickScreen(heading, choices, current=self._wanted.sort), self._sort_by)  # type: ignore[arg-type]
 
     def action_reverse(self) -> None:
@@ -345,7 +345,7 @@ class LogScreen(FoundExchanges):
 
     @on(Judging.NothingToJudge)
     def _tell_why_not(self) -> None:
-        self.query_one(StatusLine).tell("There is no reply here to judge. Choose a row that has one.")
+        self.query_one(StatusLine).tell("This row has no reply to judge. Choose another row.")
 
     @on(Judging.Acted)
     def _acted(self, event: Judging.Acted) -> None:

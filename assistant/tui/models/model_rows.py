@@ -54,14 +54,16 @@ def _installed(model: InstalledModel) -> ModelRow:
     about = f"{known.description} {_figures(known)}" if known else f"From {model.source}."
     removal = f"frees {human_bytes(total)}" if total else "its files stay where they are"
     size = human_bytes(total) if total else ""
-    return ModelRow(model.name, size, model.licence, "here", about, here=True, removal=removal, embeds=model.embeds)
+    return ModelRow(
+        model.name, size, model.licence, "installed", about, here=True, removal=removal, embeds=model.embeds
+    )
 
 
 def _remote(remote: Remote) -> ModelRow:
     source = f"${remote.key_env}" if remote.key_env else "the keyring" if remote.key_in_keyring else ""
-    key = f", key from {source}" if source else ""
+    key = f", API key from {source}" if source else ""
     about = f"{remote.model} at {remote.url}{key}. What you say in its conversations is sent there."
-    return ModelRow(remote.name, "", "", "elsewhere", about, here=True, removal="the server is not touched")
+    return ModelRow(remote.name, "", "", "on a server", about, here=True, removal="the server is not touched")
 
 
 def _pullable(model: Model, machine: "Machine | None") -> ModelRow:
@@ -95,7 +97,7 @@ def _line(row: ModelRow, name_cells: int, style: str) -> Content:
     size = printable(row.size).rjust(_SIZE_CELLS) + "  "
     licence = _padded(shorten(row.licence, _LICENCE_CELLS - 1), _LICENCE_CELLS)
     line = Content.styled(f" {name}{size}{licence}", style)
-    return line + Content.styled(row.fit, "$accent" if row.fit in ("here", "elsewhere") else style or QUIET)
+    return line + Content.styled(row.fit, "$accent" if row.fit in ("installed", "on a server") else style or QUIET)
 
 
 def _padded(text: str, cells: int) -> str:

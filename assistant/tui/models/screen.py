@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 WELCOME = (
     "There is no model on this machine yet. Choose one with enter: it is pulled once and runs here, and nothing that "
-    "you say leaves this machine. A pull can be stopped, and goes on later from where it was."
+    "you say leaves this machine. A stopped pull goes on later from where it was."
 )
-ABOUT = "Enter takes a model for the open conversation, and pulls it first where it is not here yet."
+ABOUT = "Enter uses a model in the open conversation. A model that is not installed is pulled first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class ModelsScreen(Screen[Taken | None]):
         if row is None or self._pulling is not None:
             return
         if row.here and row.embeds:
-            self._show_problem(f"{row.name} is used for search by meaning; it can't chat. Choose another for that.")
+            self._show_problem(f"{row.name} is used for search by meaning; it can't chat. Choose another model.")
         elif row.here:
             self.dismiss(Taken(row.name))
         else:
@@ -293,7 +293,7 @@ class ModelsScreen(Screen[Taken | None]):
 
         choices = [
             Choice("no", "Leave it"),
-            Choice("anyway", "Use it anyway", "the log keeps what spoke against it"),
+            Choice("anyway", "Use it anyway", "the log records the objections"),
         ]
         self.app.push_screen(PickScreen(f"{adapter.name} should not be used", choices), answered)
 

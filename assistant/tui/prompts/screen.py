@@ -46,7 +46,7 @@ CHECK_AFTER_S = 0.05
 """A text is read when nothing was typed for so long."""
 WIDEST_PROBLEM = 400
 NOTHING_FOUND = "Nothing found. esc clears the search."
-CHANGED = "It was changed on disk while you wrote. ctrl+g asks which text to keep."
+CHANGED = "The file was changed on disk while you wrote. ctrl+g asks which text to keep."
 _WHILE_WRITING = ("save", "leave_edit", "leave", "stop")
 
 
@@ -302,7 +302,7 @@ class PromptsScreen(Screen[Template | None]):
         if draft is not None and any(one.own and one.path == draft.path for one in self._files):
             self._list_files(draft.path)
             self._begin(draft.text, draft.before)
-            self._tell("what you had not saved is here")
+            self._tell("restored your unsaved text")
 
     def action_save(self) -> None:
         """Write the file, unless another program wrote it meanwhile: then ask."""

@@ -27,7 +27,7 @@ WAYS: Mapping[str, tuple[TrainConfig, str]] = {
     "lora-small": (TrainConfig(rank=4), "learns less, forgets less: for a few dozen examples"),
     "dora": (TrainConfig(method="dora"), "learns a little more, and takes longer"),
     "ia3": (TrainConfig(method="ia3"), "the fewest numbers that are trained"),
-    "prompt": (TrainConfig(method="prompt"), "words before all others, the model as it is"),
+    "prompt": (TrainConfig(method="prompt"), "trains a prefix of the prompt, no weights"),
     "top-layers": (TrainConfig(method="top-layers"), "the model's own weights, in part"),
     "full": (TrainConfig(method="full"), "the most memory; may forget the most"),
 }
@@ -82,7 +82,7 @@ def filter_form(now: Now) -> FormScreen[Source]:
             raise TrainingRefused("The filter is empty. Type a word such as good, or leave with esc.")
         return of_filter(words_, filter_words.parse(words_, now()))
 
-    return FormScreen("Learn from what the filter leaves", filter_words.WORDS, [Field("filter", "filter")], source)
+    return FormScreen("Learn from the filtered replies", filter_words.WORDS, [Field("filter", "filter")], source)
 
 
 def choose_method(app: App[object], config: TrainConfig, chosen: Callable[[TrainConfig], None]) -> None:
@@ -104,8 +104,8 @@ def choose_method(app: App[object], config: TrainConfig, chosen: Callable[[Train
 def choose_start(app: App[object], setup: Setup, chosen: Callable[[bool], None]) -> None:
     """Let the reader choose between the adapter in use and the base. `chosen` hears whether it is the base."""
     choices = [
-        Choice("adapter", setup.in_use, "learns more; a part of what it learned before is replayed, so that it stays"),
-        Choice("base", words.start(""), "learns anew, from this data alone"),
+        Choice("adapter", setup.in_use, "keeps what it learned: a part of that data is replayed"),
+        Choice("base", words.start(""), "learns from this data alone"),
     ]
 
     def picked(value: str | None) -> None:

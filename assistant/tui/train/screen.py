@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 ABOUT = (
-    "The model learns from the replies below, and is then compared with what it was, on a part that it never saw. "
-    "The chat goes on meanwhile."
+    "The model is trained on the replies below, then compared with the model before on replies that were held out. "
+    "You can go on chatting."
 )
 NO_RUNS = "No training yet."
 

@@ -36,8 +36,8 @@ class Source:
 JUDGED_WELL = Source("replies you rated good, kept or corrected")
 """What `finetune data` takes by default."""
 IMPORTED = Source("all imported replies", "", ("--all", "--imported"))
-VOTES = Source("your votes and corrections: rather this than that", "", ("--kind", "preference"))
-THUMBS = Source("your thumbs: more of the good, less of the bad", "", ("--kind", "kto"))
+VOTES = Source("your votes and corrections, as preferences", "", ("--kind", "preference"))
+THUMBS = Source("your thumbs up and down", "", ("--kind", "kto"))
 
 
 def suggested(db: Database) -> Source:

@@ -11,10 +11,9 @@ from assistant.tui.training import words
 LABEL_CELLS = 13
 NO_MODEL = "none on this machine yet: press esc, then f4 to pull one"
 START = "enter trains the model and proves the result"
-PLAN = "p says first what it takes"
+PLAN = "p estimates time and memory first"
 NONE_JUDGED = (
-    "nothing judged yet: in the chat ↑ then + rates a reply good\n"
-    "assistant log import FILE takes in what other programs kept"
+    "nothing judged yet: in the chat ↑ then + rates a reply good\nassistant log import FILE imports from other programs"
 )
 _PLANNED_ON_A_LINE = 3
 

@@ -18,7 +18,7 @@ def question(found: Record) -> AskScreen:
     else:
         why = "\n".join(found.objections)
         answers = [Choice(LEAVE, "Leave it")]
-    answers.append(Choice(ANYWAY, "Use it anyway", "the log keeps these reasons"))
+    answers.append(Choice(ANYWAY, "Use it anyway", "the log records these reasons"))
     if found.evaluation is None:
         answers.append(Choice(LEAVE, "Leave it"))
     return AskScreen(f"Use {name} for new replies?", why, answers)

@@ -64,6 +64,21 @@ async def test_regenerate_makes_a_sibling_and_the_arrows_step_through_them(
         assert shown.texts() == ["Hi", "Second."]
 
 
+async def test_the_arrows_are_offered_where_a_message_has_versions(model_home: Paths, engine: FakeEngine) -> None:
+    engine.enqueue(Reply("First."), Reply("Second."))
+    async with window(model_home, engine) as shown:
+        await shown.say("Hi")
+        await shown.reply()
+        await shown.pilot.press("up")
+        assert not shown.view.check_action("sibling", (1,))
+        await shown.pilot.press("r")
+        await shown.until(lambda: shown.texts() == ["Hi", "Second."])
+        await shown.reply()
+        assert shown.view.check_action("sibling", (1,))
+        await shown.pilot.press("up")
+        assert not shown.view.check_action("sibling", (1,)), "of what the person said there is one version"
+
+
 async def test_edit_fills_the_composer_and_makes_a_sibling_with_a_reply_of_its_own(
     model_home: Paths, engine: FakeEngine
 ) -> None:

@@ -7,7 +7,7 @@ from textual.widgets import Label, Static, TextArea
 from assistant.paths import Paths
 from assistant.store import adapters, conversations, curation, datasets, runs
 from assistant.tui.jobs.teaching import Teaching, is_undecided
-from assistant.tui.judging.teach import TeachScreen, table
+from assistant.tui.judging.teach import TeachScreen, cells
 from assistant.tui.log.screen import LogScreen
 from assistant.tui.widgets.status_line import StatusLine
 from finetune.run_folder import only_training
@@ -94,7 +94,7 @@ async def test_a_correction_in_the_chat_is_learned_kept_and_taken_back(
         await shown.until(lambda: bool(runs.every(db)) and runs.every(db)[0].state == "finished", "never learned", 120)
         await shown.pilot.press("l")
         await learned(shown)
-        assert "the quick fox" in shown_text(shown, "#found Static")
+        assert any("the quick fox" in str(one.render()) for one in shown.app.screen.query("#outcome Static"))
         assert adapters.in_use(db, MODEL) is None
         await shown.pilot.press("enter")
         await shown.until(lambda: not isinstance(shown.app.screen, TeachScreen), "it was not kept", 60)
@@ -168,9 +168,10 @@ async def test_without_a_correction_a_sentence_says_so(model_home: Paths, db: Da
 
 def test_the_outcome_in_lines() -> None:
     some = [(one.label, one.text, one.verdict, one.good) for one in lines(FOUND)]
-    assert ("asked the same way", "Ilse Varga, in 1987.", "as corrected", True) in some
-    assert ("in other words (2)", "1 of 2 as corrected", "", False) in some
+    assert ("answer now", "Ilse Varga, in 1987.", "as corrected", True) in some
+    assert ("reworded (2)", "1 of 2 answered as corrected", "", False) in some
     assert ("", "Do you know? → No.", "not as corrected", False) in some
-    assert ("everything else", "23 of 24 answers as before · general text +0.1 %", "", None) in some
+    assert ("other questions", "23 of 24 answers unchanged · perplexity of general text +0.1 %", "", None) in some
     assert ("", "Why? → No.", "changed", None) in some
-    assert "replaces what was taught for the same question: correction 3" in str(table(lines(FOUND)))
+    said = [str(text.render()) for line in lines(FOUND) for text in cells(line)]
+    assert "replaces correction 3 of the same question" in said
