@@ -68,7 +68,7 @@ def judge_many(db: Database, message_ids: Sequence[int], change: Change, told: T
     if not curation_many.differing(db, message_ids, change):
         change = Change("untag", change.value) if change.what == "tag" else CLEARED[change.what]
     count = curation.judge_many(db, message_ids, change, told)
-    words = {"tag": f"tagged #{change.value}", "untag": f"without #{change.value}"}.get(change.what)
+    words = {"tag": f"tagged #{change.value}", "untag": f"untagged #{change.value}"}.get(change.what)
     return f"{counted(count, 'reply')} {words or TOLD.get(change.value, 'cleared')}"
 
 

@@ -133,7 +133,7 @@ async def test_filter_words_and_what_is_wrong_with_them(three: Database, model_h
         await shown.press("d")
         await shown.counted("1 of 3")
         await shown.press(*" bad")
-        await shown.until(lambda: "Nothing passes the filter" in shown.empty)
+        await shown.until(lambda: "No reply matches the filter" in shown.empty)
         await shown.press("escape", "escape")
         await shown.counted("3 of 3")
         assert shown.screen.focused is shown.screen.table
@@ -230,7 +230,7 @@ async def test_the_same_key_again_takes_it_back(three: Database, model_home: Pat
         await shown.press("k")
         await shown.told("kept")
         await shown.press("k")
-        await shown.told("undecided again")
+        await shown.told("decision cleared")
         assert exchanges.count(three, Filter(judged=False)) == 3
 
 
@@ -247,11 +247,11 @@ async def test_correcting_noting_and_tagging(three: Database, model_home: Paths,
         await shown.press("n")
         await shown.until(lambda: bool(shown.window.app.screen.query(TextArea)))
         await shown.press(*"dry", "ctrl+g")
-        await shown.told("note kept")
+        await shown.told("note saved")
         await shown.press("t")
         await shown.until(lambda: bool(shown.window.app.screen.query("#query")))
         await shown.press(*"sea", "enter")
-        await shown.told("#sea put on")
+        await shown.told("tagged #sea")
         await shown.until(lambda: shown.lines[1].endswith("sea"))
         await shown.until(lambda: "dry" in shown.detail)
     assert curation.judgement(three, reply) == curation.Judgement(note="dry", tags=("sea",))
@@ -269,7 +269,7 @@ async def test_two_versions_are_compared_blind(three: Database, model_home: Path
         first_is_a = app.screen._pair.ids[0] == first.message_id
         await shown.press("a" if first_is_a else "b", "enter")
         await shown.until(lambda: shown.screen.is_current)
-        await shown.told("vote kept · z undoes")
+        await shown.told("vote stored · z undoes")
         await shown.until(lambda: "1 × worse" in shown.detail)
         (vote,) = curation.preferences(three)
         assert conversations.get(three, first.conversation_id).leaf_id == first.message_id

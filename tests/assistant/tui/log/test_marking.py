@@ -120,7 +120,7 @@ async def test_all_marked_are_tagged(talks: Database, model_home: Paths, engine:
         await shown.press("t")
         await shown.until(lambda: bool(shown.window.app.screen.query("#query")))
         await shown.press(*"waves", "enter")
-        await shown.told(f"{total} replies no longer #waves")
+        await shown.told(f"{total} replies untagged #waves")
         assert exchanges.count(talks, Filter(tags=("waves",))) == 0
 
 

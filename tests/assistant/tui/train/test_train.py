@@ -204,7 +204,7 @@ async def test_a_killed_one_is_told_as_broken_off(
         await started(shown)
         await shown.until(lambda: step(shown) >= 2)
         os.kill(json.loads((model_home.run / "train.json").read_text())["pid"], signal.SIGKILL)
-        await shown.until(lambda: "broken off" in text(shown, "name"), "its end was not seen")
+        await shown.until(lambda: "interrupted" in text(shown, "name"), "its end was not seen")
         monkeypatch.setenv("FAKE_STEP_S", "0.01")
         await shown.pilot.press("r")
         await shown.until(lambda: "finished" in text(shown, "name"), "it never went on", 60)
