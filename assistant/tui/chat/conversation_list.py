@@ -200,7 +200,8 @@ class ConversationList(CursorList, can_focus=True):
         if page is None:
             if number not in self._wanted:
                 self._wanted.add(number)
-                self.post_message(self.PageWanted(number))
+                # Not at once: a message that is made while the screen draws counts as the screen's, and may not bubble.
+                self.call_later(lambda: self.post_message(self.PageWanted(number)))
             return None
         return page[into] if into < len(page) else None
 

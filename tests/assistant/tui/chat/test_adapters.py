@@ -58,6 +58,7 @@ async def test_the_chat_says_and_picks_what_it_speaks_with(model_home: Paths, db
         (one,) = conversations.page(db, 0, 9)
         assert one.adapter == "sky"
         shown.view.opened.configure(model="another")
+        await shown.pilot.settled()
         assert conversations.get(db, one.id).adapter is None
 
 
@@ -141,6 +142,7 @@ async def test_another_branch_goes_on_with_what_made_it(model_home: Paths, db: D
         await shown.say("Hi")
         await shown.reply()
         shown.view.opened.pick_adapter("sea")
+        await shown.pilot.settled()
         await shown.pilot.press("up", "r")
         await shown.until(lambda: shown.texts()[-1:] == ["Waves."] and shown.view.reply is None)
         await shown.pilot.press("left")

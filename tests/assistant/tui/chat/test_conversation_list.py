@@ -8,6 +8,7 @@ from textual.app import App, ComposeResult
 
 from assistant.safe_text import cell_width
 from assistant.tui.chat.conversation_list import PAGE_ROWS, ConversationList, ConversationRow, listing
+from tests.assistant.tui.waiting import wait_until
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 HOUR_MS = 3_600_000
@@ -87,8 +88,7 @@ async def test_ten_thousand_rows_cost_a_few_pages() -> None:
     async with app.run_test(size=(28, 20)) as pilot:
         assert app.fetches <= 3
         await pilot.press("end")
-        await pilot.pause()  # until the page is here
-        assert any("Talk 9999" in line for line in app.lines())
+        await wait_until(pilot, lambda: any("Talk 9999" in line for line in app.lines()))
         assert app.fetches <= 5
         await pilot.press("home")
         assert "today" in app.lines()[0]
@@ -98,6 +98,7 @@ async def test_groups_far_down_are_found() -> None:
     app = ListApp([row(number, 0) for number in range(3 * PAGE_ROWS)] + [row(9_000 + n, 500) for n in range(40)])
     async with app.run_test(size=(28, 20)) as pilot:
         await pilot.press("end")
+        await wait_until(pilot, lambda: any("Talk 9039" in line for line in app.lines()))
         assert app.fetches <= 6
         await pilot.press(*["up"] * 39)
         assert any(line.strip() == "earlier" for line in app.lines())

@@ -393,7 +393,7 @@ async def test_a_row_without_a_reply_is_not_judged(three: Database, model_home: 
         await shown.press("slash", *"zebra", "enter")
         await shown.at("Unanswered")
         await shown.press("plus")
-        await shown.told("no reply here")
+        await shown.told("has no reply to judge")
 
 
 @pytest.mark.usefixtures("three")
