@@ -26,7 +26,7 @@ from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store.database import open_database
 from assistant.tui.app import AssistantApp
-from assistant.tui.screens.log import LogScreen
+from assistant.tui.log.screen import LogScreen
 from benchmarks.log import make
 
 SIZE = (120, 32)

@@ -34,6 +34,8 @@ from assistant.store.messages import Outcome, Provenance
 from assistant.store.search import exchanges
 from assistant.store.template_tests import TemplateTest
 from assistant.tui.app import AssistantApp
+from assistant.tui.background import REPEATED
+from assistant.tui.rooms import ROOMS
 from benchmarks import recorded_training
 from prompts import user_templates
 from prompts.library import Library
@@ -99,7 +101,6 @@ SCENES = {
     "rename": Scene(("f2",)),
     "palette": Scene(("ctrl+p",)),
     "help": Scene(("f1",)),
-    "models": Scene(("f4",)),
     "log": Scene(("f8", "down"), curated=True),
     "log-search": Scene(("f8", "slash", *"鲸鱼"), curated=True),
     "log-filter": Scene(("f8", "f", *"good #st"), curated=True),
@@ -126,6 +127,7 @@ SCENES = {
     "first-run": Scene(models=False),
     "recovery": Scene(damaged=True),
 }
+SCENES |= {name: Scene((room.key,)) for name, room in ROOMS.items() if name not in SCENES}
 
 
 def make_home(home: Paths, scene: Scene) -> None:
@@ -256,11 +258,12 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
     assert isinstance(app, AssistantApp)
     while not (app.chat.is_attached_to_logs or (scene.damaged and len(app.screen_stack) > 1)):
         await pilot.pause(0.01)
-    random.seed(1)  # order of compared replies
+    random.seed(1)  # which reply is shown first
+    if not scene.damaged:  # else the log waits for an answer
+        await _answered(pilot)
     for key in scene.keys:
         await pilot.press(key)
-        while any(one.is_running for one in app.workers if one.group != "meaning"):  # log queries run in a thread
-            await pilot.pause(0.01)
+        await _answered(pilot)
     await pilot.pause(0.1)
     for screen in app.screen_stack:  # also screens below a dialog
         for line in screen.query(Input):
@@ -268,6 +271,13 @@ async def play(pilot: Pilot[None], scene: Scene) -> None:
         for area in screen.query(TextArea):
             area.cursor_blink = False
     await pilot.pause()
+
+
+async def _answered(pilot: Pilot[None]) -> None:
+    """Wait until the log has answered, which it does in a thread."""
+    await pilot.pause()
+    while any(one.is_running for one in pilot.app.workers if one.group not in ("meaning", REPEATED)):
+        await pilot.pause(0.01)
 
 
 async def draw(scene: Scene, size: tuple[int, int]) -> str:

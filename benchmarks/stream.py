@@ -20,7 +20,7 @@ from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Markdown, TextArea
 
-from assistant.tui.widgets.composer import Composer
+from assistant.tui.chat.composer import Composer
 from assistant.tui.widgets.message import MessageView
 from assistant.tui.widgets.transcript import Transcript
 

@@ -106,7 +106,7 @@ def test_rooms_of_finetune_follow_one_another() -> None:
     "module",
     [
         "assistant.tui.app",
-        "assistant.tui.screens.train",
+        "assistant.tui.train.screen",
         "assistant.cli.ask",
         "assistant.client",
         "assistant.dialogue",

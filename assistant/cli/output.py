@@ -36,8 +36,9 @@ def human_bytes(count: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 message`, `2,000 messages`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    """`1 message`, `2,000 messages`, `2 replies`."""
+    many = f"{thing[:-1]}ies" if thing.endswith("y") and thing[-2] not in "aeiou" else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else many}"
 
 
 def duration(seconds: float) -> str:

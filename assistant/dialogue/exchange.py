@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,8 +44,8 @@ HEARTBEAT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ReplyStarted:
-    """The reply has its row. `user_id` is the row of what was typed, None where nothing new was typed. `growing` has
-    taken each event of the reply before it is passed on.
+    """The reply has its row. `user_id` is the row of what was typed, None where nothing new was typed. `growing` holds
+    what a continued reply had before; the steps that follow are added to it by `take`.
     """
 
     message_id: int
@@ -240,7 +241,7 @@ class Dialogue:
         state, error = "stopped", ""  # how it ends when whoever reads us goes away
         keeper = asyncio.create_task(self._keep(message_id, growing))
         try:
-            yield ReplyStarted(message_id, user_id, growing)
+            yield ReplyStarted(message_id, user_id, deepcopy(growing))
             if trouble is not None:
                 raise trouble
             chat = self._client.chat(

@@ -3,47 +3,51 @@
 import asyncio
 import gc
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from assistant import __version__
+from assistant.cli.output import counted
 from assistant.errors import DatabaseDamaged, StoreError
 from assistant.paths import Paths
 from assistant.safe_text import printable
 from assistant.settings import Settings
 from assistant.tui import keys, theme
+from assistant.tui.background import errors_shown, in_background
+from assistant.tui.chat.screen import ChatScreen
 from assistant.tui.clock import Now, local_now
-from assistant.tui.screens.chat import ChatScreen
-from assistant.tui.told_errors import TellsErrors
+from assistant.tui.rooms import ROOMS
+from assistant.tui.window import Window
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+    from textual.actions import ActionParseResult
+
     from assistant.client import Endpoint
     from assistant.engine.hardware.machine import Machine
+    from assistant.tui.jobs.teaching import Teaching
+    from assistant.tui.judging.judging import Judging
+    from assistant.tui.log.screen import LogScreen
     from assistant.tui.logs import Logs
-    from assistant.tui.screens.log import LogScreen
-    from assistant.tui.screens.models import Taken
-    from assistant.tui.screens.prompts import PromptsScreen
-    from assistant.tui.screens.teach import TeachWanted
-    from assistant.tui.screens.train import TrainScreen
-    from assistant.tui.training.teaching import Teaching
-    from prompts.template import Template
+    from assistant.tui.train.screen import TrainScreen
 
 LOOK_EVERY_S = 1.0
 """At a teaching in the background."""
 
 
-class AssistantApp(TellsErrors, App[None]):
+class AssistantApp(App[None]):
     """One window. `engine` is an engine to use in place of the data folder's own process; `machine` is what models
     must fit, this one if not given; `now` is the clock."""
 
     TITLE = "assistant"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]  # none is loaded for a default screen
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "chat/screen.tcss"]  # none is loaded for a default screen
     BINDINGS: ClassVar[list[BindingType]] = keys.APP
 
     def __init__(
@@ -58,16 +62,12 @@ class AssistantApp(TellsErrors, App[None]):
     ) -> None:
         keys.check(settings.keys)
         super().__init__()
-        self._paths = paths
-        self._settings = settings
         self._engine = engine
-        self._machine = machine
         self._version = version
-        self._now = now
-        self._logs: Logs | None = None
-        self._log_screen: LogScreen | None = None
-        self._train_screen: TrainScreen | None = None
-        self._prompts_screen: PromptsScreen | None = None
+        self.chat = ChatScreen(settings, now=now)
+        self._window = Window(paths, settings, now, self.chat, machine)
+        self._rooms: dict[str, Screen[Any]] = {}
+        """The screens that are kept, by their names in `ROOMS`."""
         self._teaching: Teaching | None = None
         self._quit_asked = False
         """Quit was asked for while the log was still being opened."""
@@ -75,7 +75,6 @@ class AssistantApp(TellsErrors, App[None]):
         self.register_theme(theme.LIGHT)
         self.theme = settings.theme if settings.theme in self.available_themes else theme.default()
         self.set_keymap(settings.keys)
-        self.chat = ChatScreen(settings, now=now)
 
     def get_default_screen(self) -> Screen[None]:
         return self.chat
@@ -90,41 +89,34 @@ class AssistantApp(TellsErrors, App[None]):
 
     async def _open(self) -> None:
         """Open the logs, and bring the screen to life."""
-        fresh = not any(self._paths.models.iterdir())
+        fresh = not any(self._window.paths.models.iterdir())
         if fresh:
-            self.open_models(first_run=True)
+            self.open_room("models")
         await asyncio.to_thread(_import_rooms)
         logs = await self._opened_logs()
         if logs is None:
             self.exit()
             return
-        from assistant.meaning_index import keep_up
-
-        self._logs = logs
-        self._take_remembered_theme()
-        self.chat.attach(logs)
-        self.run_worker(keep_up(logs.saved.db, logs.client, self._paths, self._settings.meaning_model), group="meaning")
+        theme_, last = await logs.saved.worker.ask(_remembered)
+        self._window.open_logs = logs
+        self._take_remembered_theme(theme_)
+        self.chat.attach(logs, last)
+        self.run_worker(logs.embed(), group="meaning")
         gc.collect()
         gc.freeze()  # what is imported by now stays: a full collection over it would stop the screen for 20-36 ms
         if self._quit_asked:
             await self.action_quit()
         elif not fresh and not logs.models():
-            self.open_models(first_run=True)
+            self.open_room("models")
 
     async def _opened_logs(self) -> "Logs | None":
         """The logs, or None where the reader chose to quit rather than to mend them."""
-        from assistant.tui.logs import check_log, open_logs
-        from assistant.tui.screens.recovery import RecoveryScreen
+        from assistant.tui.logs import open_logs
+        from assistant.tui.recovery import RecoveryScreen
 
         while True:
             try:
-                logs = open_logs(self._paths, self._settings, self._engine)
-                try:
-                    await asyncio.to_thread(check_log, self._paths)
-                except StoreError:
-                    await logs.close()
-                    raise
-                return logs
+                return await open_logs(self._window.paths, self._window.settings, self._engine)
             except StoreError as error:
                 way = await self.push_screen_wait(RecoveryScreen(error))
                 if way == "quit":
@@ -136,100 +128,79 @@ class AssistantApp(TellsErrors, App[None]):
         """Keep the damaged log aside, and copy what can be read of it into a new one."""
         from assistant.store import recovery
 
-        aside = recovery.set_aside(self._paths.database)
+        database = self._window.paths.database
+        aside = recovery.set_aside(database)
         told = f"The damaged log is kept as {aside.name}."
         if recover:
             try:
-                found = await asyncio.to_thread(recovery.recover, aside, self._paths.database)
+                found = await asyncio.to_thread(recovery.recover, aside, database)
             except StoreError as error:
                 self.notify(f"{error} {told}", severity="error", markup=False, timeout=20)
                 return
-            told = f"Recovered {found.conversations:,} conversations with {found.messages:,} messages. {told}"
+            talks, rows = counted(found.conversations, "conversation"), counted(found.messages, "message")
+            told = f"Recovered {talks} with {rows}. {told}"
         self.notify(told, markup=False, timeout=20)
 
-    def _take_remembered_theme(self) -> None:
-        from assistant.store import conversations
-
-        assert self._logs is not None
-        name = conversations.recall(self._logs.saved.db, "theme")
-        if not self._settings.theme and name in self.available_themes:
+    def _take_remembered_theme(self, name: str) -> None:
+        wanted = self._window.settings.theme
+        if not wanted and name in self.available_themes:
             self.theme = name
-        if self._settings.theme and self._settings.theme not in self.available_themes:
+        if wanted and wanted not in self.available_themes:
             known = ", ".join(sorted(self.available_themes))
-            self.notify(f"config.toml: there is no theme {self._settings.theme!r}. Known: {known}.", severity="warning")
+            self.notify(f"config.toml: there is no theme {wanted!r}. Known: {known}.", severity="warning")
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
 
     def _remember_theme(self, name: str) -> None:
         from assistant.store import conversations
 
-        if self._logs is not None:
-            conversations.remember(self._logs.saved.db, "theme", name)
+        if (logs := self._window.open_logs) is not None:
+            in_background(self, lambda: logs.saved.worker.act(lambda db: conversations.remember(db, "theme", name)))
 
     # --- screens
 
-    def on_chat_screen_models_wanted(self) -> None:
-        self.open_models()
+    def on_chat_screen_room_wanted(self, event: ChatScreen.RoomWanted) -> None:
+        self.open_room(event.name)
 
-    def open_models(self, *, first_run: bool = False) -> None:
-        """Show the models. A model that is chosen there becomes that of the open conversation."""
-        from assistant.tui.screens.models import ModelsScreen
+    def open_room(self, name: str) -> None:
+        """Show a screen of `ROOMS`."""
+        left = getattr(importlib.import_module(ROOMS[name].module), "left", None)
+        self.push_screen(self._room(name), partial(left, self._window) if left is not None else None)
 
-        registry = self._logs.saved.db if self._logs is not None else None
-        screen = ModelsScreen(self._paths, first_run=first_run, machine=self._machine, registry=registry)
-        self.push_screen(screen, self._model_chosen)
+    def _room(self, name: str) -> Screen[Any]:
+        if name in self._rooms:
+            return self._rooms[name]
+        screen: Screen[Any] = importlib.import_module(ROOMS[name].module).screen(self._window)
+        if ROOMS[name].kept:
+            self._rooms[name] = screen
+            self.install_screen(screen, name)
+        return screen
 
-    def _model_chosen(self, taken: "Taken | None") -> None:
-        from assistant.store import conversations
+    def on_log_screen_train_wanted(self) -> None:
+        cast("TrainScreen", self._room("train")).learn_from_log()
+        self.open_room("train")
 
-        if taken is not None and self._logs is not None:
-            conversations.remember(self._logs.saved.db, "model", taken.model)
-            self.chat.view.configure(model=taken.model)
-            if taken.adapter is not None:
-                self.chat.view.pick_adapter(taken.adapter)
-        self.chat.refresh_all()
+    def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
+        from assistant.tui.judging.tokens import TokensScreen
 
-    def on_chat_screen_log_wanted(self) -> None:
-        from assistant.tui.log_meaning import Meaning
-        from assistant.tui.screens.log import LogScreen
+        logs = self._window.logs
+        self.push_screen(TokensScreen(logs, logs.saved, event.message_id))
 
-        assert self._logs is not None, "the chat has logs when it wants to show them"
-        if self._log_screen is None:
-            meaning = Meaning(self._logs.client, self._paths, self._settings.meaning_model)
-            self._log_screen = LogScreen(self._paths.database, meaning, now=self._now)
-            self.install_screen(self._log_screen, "log")  # it keeps its place until the end
-        self.push_screen(self._log_screen, self._exchange_chosen)
+    # --- teaching
 
-    def on_chat_screen_train_wanted(self) -> None:
-        self.push_screen(self._train())
-
-    def on_log_screen_train_wanted(self, event: "LogScreen.TrainWanted") -> None:
-        train = self._train()
-        train.take_filter(event.typed, event.filter_)
-        train.learn_from_log()
-        self.push_screen(train)
-
-    def _train(self) -> "TrainScreen":
-        from assistant.tui.screens.train import TrainScreen
-
-        assert self._logs is not None, "the chat has logs when it wants to train"
-        if self._train_screen is None:
-            self._train_screen = TrainScreen(self._logs, self.chat.replies, now=self._now)
-            self.install_screen(self._train_screen, "train")  # it keeps what is chosen until the end
-        if self._log_screen is not None:
-            self._train_screen.take_filter(*self._log_screen.shown_filter)
-        return self._train_screen
-
-    def on_teach_wanted(self, event: "TeachWanted") -> None:
+    def on_judging_teach_wanted(self, event: "Judging.TeachWanted") -> None:
         """Teach these corrections; where something that was taught is undecided yet, show that first."""
-        from assistant.tui.screens.teach import TeachScreen
-        from assistant.tui.training.teaching import Teaching, is_undecided
+        in_background(self, lambda: self._teach(event.ids))
 
-        assert self._logs is not None, "what is corrected is in a log"
-        if self._teaching is None:
-            self._teaching = Teaching.of(self._paths)
-        self._teaching.watch.look()
-        waiting = self._teaching.watch.running or is_undecided(self._logs.saved.db, self._teaching.outcome)
-        self.push_screen(TeachScreen(self._teaching, [] if waiting else event.ids), self._taught)
+    async def _teach(self, ids: Sequence[int]) -> None:
+        from assistant.tui.jobs.teaching import Teaching, is_undecided
+        from assistant.tui.judging.teach import TeachScreen
+
+        teaching = self._teaching = self._teaching or Teaching.of(self._window.paths)
+        teaching.watch.look()
+        outcome = teaching.outcome
+        undecided = await self._window.logs.saved.worker.ask(lambda db: is_undecided(db, outcome))
+        waiting = teaching.watch.running or undecided
+        self.push_screen(TeachScreen(teaching, [] if waiting else ids), self._taught)
 
     def _taught(self, told: str | None) -> None:
         """Say how teaching ended; `told` None: watch it on in the background."""
@@ -246,39 +217,15 @@ class AssistantApp(TellsErrors, App[None]):
         while watch.running:
             await asyncio.sleep(LOOK_EVERY_S)
             watch.look()
-        ended = "It is learned. Press l on the correction to see it, and to keep or drop it."
+        ended = "Teaching has ended. Press l on the correction to see the result."
         self.notify(printable(watch.failure) if watch.failure else ended, markup=False, timeout=10)
 
-    def on_log_screen_tokens_wanted(self, event: "LogScreen.TokensWanted") -> None:
-        from assistant.tui.screens.tokens import TokensScreen
-
-        if self._logs is not None:
-            self.push_screen(TokensScreen(self._logs.saved.db, self._logs.client, self._paths, event.message_id))
-
-    def _exchange_chosen(self, chosen: tuple[int, int] | None) -> None:
-        if chosen is not None:
-            self.chat.open_at(*chosen)
-
-    def on_chat_screen_prompts_wanted(self) -> None:
-        from assistant.tui.screens.prompts import PromptsScreen
-
-        assert self._logs is not None, "the chat has logs when it wants to show templates"
-        if self._prompts_screen is None:
-            current = self.chat.view.current_setup.template
-            self._prompts_screen = PromptsScreen(self._logs, now=self._now, current=current)
-            self.install_screen(self._prompts_screen, "prompts")  # what is being written or tested goes on
-        self.push_screen(self._prompts_screen, self._template_chosen)
-
-    def _template_chosen(self, template: "Template | None") -> None:
-        from assistant.tui.screens.choose import use_template
-
-        if template is not None:
-            use_template(self.chat.view, template)
+    # --- everywhere
 
     def action_help(self) -> None:
-        from assistant.tui.screens.help import HelpScreen
+        from assistant.tui.help import HelpScreen
 
-        self.push_screen(HelpScreen(self._version, str(self._paths.config_file), self._settings.keys))
+        self.push_screen(HelpScreen(self._version, str(self._window.paths.config_file), self._window.settings.keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen that makes sense now, then those of the program."""
@@ -287,16 +234,25 @@ class AssistantApp(TellsErrors, App[None]):
         yield SystemCommand("help", "Every key", self.action_help)
         yield SystemCommand("quit", "Everything is kept", self.action_quit)
 
+    async def run_action(
+        self,
+        action: "str | ActionParseResult",
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Whether the action was handled. Errors of this program that it raises become a sentence on the screen."""
+        with errors_shown(self):
+            return await super().run_action(action, default_namespace, namespaces)
+        return True
+
     async def action_quit(self) -> None:
-        if self._logs is None and self.chat.view.composer.text and not self._quit_asked:
+        logs = self._window.open_logs
+        if logs is None and self.chat.view.composer.text and not self._quit_asked:
             self._quit_asked = True  # what was typed is kept as soon as there is a log to keep it in
             return
-        logs, self._logs = self._logs, None
-        for screen in (self._log_screen, self._train_screen):
-            if screen is not None:
-                await screen.close()
-        if self._prompts_screen is not None:
-            self._prompts_screen.close()
+        self._window.open_logs = None
+        for screen in self._rooms.values():
+            await screen.close()  # type: ignore[attr-defined]  # as `Room.kept` says
         if logs is not None:
             self.workers.cancel_group(self, "meaning")
             await self.chat.keep_all()
@@ -304,13 +260,20 @@ class AssistantApp(TellsErrors, App[None]):
         self.exit()
 
 
+def _remembered(db: "Database") -> tuple[str, str]:
+    """(theme, conversation that was open last), each empty where there is none."""
+    from assistant.store import conversations
+
+    return conversations.recall(db, "theme"), conversations.recall(db, "open")
+
+
 AFTER_THE_FIRST_FRAME = (
     "assistant.tui.logs",
     "assistant.tui.replies",
     "assistant.tui.views",
-    "assistant.tui.screens.log",
-    "assistant.tui.screens.sampling",
-    "assistant.tui.screens.train",
+    "assistant.tui.log.screen",
+    "assistant.tui.dialogs.sampling",
+    "assistant.tui.train.screen",
     "markdown_it.tree",
     "textual.highlight",
 )

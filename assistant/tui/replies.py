@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from assistant.dialogue.exchange import ReplyEnded, ReplyStarted, Step
+from assistant.dialogue.exchange import Dialogue, ReplyEnded, ReplyStarted, Step
 from assistant.errors import AssistantError
-from assistant.events import Loading, Prefilled, Token
+from assistant.events import Finished, Loading, Prefilled, Token
 from assistant.growing import Growing
+from assistant.tui.chat.conversation_list import Key
 from assistant.tui.logs import Log
 from prompts.errors import PromptError
 
-Key = tuple[bool, int]
-"""(private, conversation id)"""
+Begin = Callable[[Dialogue], AsyncGenerator[Step, None]]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Reply:
         return self.growing.text
 
     def take(self, step: Step) -> None:
-        """Note a step. The dialogue has added it to `growing`."""
+        """Note a step."""
         match step:
             case ReplyStarted():
                 self.message_id, self.growing = step.message_id, step.growing
@@ -46,6 +46,9 @@ class Reply:
                 self.state = step.stage + percent
             case Prefilled() | Token():
                 self.state = ""
+                self.growing.take(step)
+            case Finished():
+                self.growing.take(step)
 
 
 Listener = Callable[[Reply, Step], Awaitable[None]]
@@ -73,10 +76,10 @@ class Replies:
         found = self._growing.get(key)
         return found[0] if found else None
 
-    def start(self, log: Log, conversation_id: int, steps: AsyncGenerator[Step], *, before: str = "") -> Reply:
-        """Read `steps` of a dialogue to their end, in the background. `before` is the text that it goes on from."""
+    def start(self, log: Log, conversation_id: int, begin: Begin, *, before: str = "") -> Reply:
+        """Begin an exchange and read it to its end, in the background. `before` is the text that it goes on from."""
         reply = Reply(log, conversation_id, growing=Growing(before))
-        self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, steps))
+        self._growing[reply.key] = reply, asyncio.create_task(self._read(reply, log.steps(begin)))
         return reply
 
     async def ended(self, reply: Reply) -> None:

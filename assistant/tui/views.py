@@ -6,14 +6,15 @@ from datetime import datetime
 from sqlite_utils import Database
 
 from assistant import ratings
+from assistant.cli.output import counted
 from assistant.events import Timing
 from assistant.safe_text import shorten
 from assistant.store import messages
 from assistant.store.judgements.curation import Judgement
 from assistant.store.messages import Outcome, ReplyInfo, StoredMessage
 from assistant.tui.clock import short_time
+from assistant.tui.dialogs.sampling import describe
 from assistant.tui.replies import Reply
-from assistant.tui.screens.sampling import describe
 from assistant.tui.widgets.message import MessageView
 
 NOT_JUDGED = Judgement()
@@ -28,7 +29,7 @@ def message_views(
     retry_key: str,
     judgements: Mapping[int, Judgement],
 ) -> list[MessageView]:
-    """The messages of a path, each with its place among its siblings and what is thought of it."""
+    """The messages of a path, each with its place among its siblings and its judgements."""
     return [
         MessageView(
             id=row.id,
@@ -46,18 +47,18 @@ def message_views(
 
 
 def marks(judgement: Judgement, *, correction: bool = False) -> tuple[str, ...]:
-    """What is thought of a message, in as many words as fit beside its name: `+ good`, `#story`, `kept`, `note`."""
+    """Judgements as short display strings: `+ good`, `#story`, `kept`, `note`."""
     word = ratings.given(judgement.rating)
     rating = f"{ratings.of(judgement.rating).sign} {word}" if word else ""
     tags = [shorten(f"#{tag}", WIDEST_TAG_CELLS) for tag in judgement.tags[:TAGS_SHOWN]]
-    more = f"+{len(judgement.tags) - TAGS_SHOWN} tags" if len(judgement.tags) > TAGS_SHOWN else ""
+    more = f"+{counted(len(judgement.tags) - TAGS_SHOWN, 'tag')}" if len(judgement.tags) > TAGS_SHOWN else ""
     decision = {"keep": "kept", "skip": "skipped"}.get(judgement.decision, "")
     told = ["correction" if correction else "", rating, *tags, more, decision, "note" if judgement.note else ""]
     return tuple(word for word in told if word)
 
 
 def makers(db: Database, ids: tuple[int, int]) -> tuple[str, str]:
-    """Who made each of two replies: the model, the template, the adapter, and the settings in which they differ."""
+    """The maker of each of two replies: model, template, adapter, and the settings in which they differ."""
     made = [messages.reply_info(db, one) if messages.was_generated(db, one) else None for one in ids]
     settings = [info.provenance.sampling if info else {} for info in made]
     differing = [name for name in settings[0] if name in settings[1] and settings[0][name] != settings[1][name]]
@@ -95,7 +96,7 @@ def figures_of_reply(reply: Reply) -> list[str]:
 def _figures(used: int, context: int, first_token_s: float, tokens_per_s: float) -> list[str]:
     figures = []
     if used:
-        figures.append(f"{used:,} of {context:,} tokens" if context else f"{used:,} tokens")
+        figures.append(f"{used:,} of {context:,} tokens" if context else counted(used, "token"))
     if first_token_s:
         figures.append(f"first word {first_token_s:.2f} s")
     if tokens_per_s:

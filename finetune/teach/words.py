@@ -28,10 +28,10 @@ def lines(found: Outcome) -> list[Line]:
 
 def _asked(one: Asked) -> Iterator[Line]:
     yield Line("question", short(one.after.question))
-    yield Line("before", short(one.before))
-    yield Line("asked the same way", short(one.after.reply), *_said(one.after.right))
+    yield Line("answer before", short(one.before))
+    yield Line("answer now", short(one.after.reply), *_said(one.after.right))
     count, right = len(one.reworded), one.reworded_right
-    yield Line(f"in other words ({count})", f"{right} of {count} as corrected", "", right == count)
+    yield Line(f"reworded ({count})", f"{right} of {count} answered as corrected", "", right == count)
     yield from (_wrong(answer) for answer in one.reworded if not answer.right)
 
 
@@ -47,18 +47,21 @@ def _earlier(found: Outcome) -> Iterator[Line]:
     if found.earlier:
         right = sum(one.right for one in found.earlier)
         yield Line(
-            f"taught before ({len(found.earlier)})", f"{right} still as corrected", "", right == len(found.earlier)
+            f"taught earlier ({len(found.earlier)})",
+            f"{right} of {len(found.earlier)} still answered as corrected",
+            "",
+            right == len(found.earlier),
         )
         yield from (_wrong(one) for one in found.earlier if not one.right)
     if found.replaces:
         ids = ", ".join(map(str, found.replaces))
-        yield Line("", f"replaces what was taught for the same question: correction {ids}")
+        yield Line("", f"replaces correction {ids} of the same question")
 
 
 def _others(found: Outcome) -> Iterator[Line]:
     same = found.others - len(found.changed)
-    text = f"{same} of {found.others} answers as before · general text {100 * found.general_text:+.1f} %"
-    yield Line("everything else", text, "", None)
+    text = f"{same} of {found.others} answers unchanged · perplexity of general text {100 * found.general_text:+.1f} %"
+    yield Line("other questions", text, "", None)
     for one in found.changed[:SHOWN_CHANGES]:
         yield Line("", f"{short(one.question)} → {short(one.after)}", "changed")
 

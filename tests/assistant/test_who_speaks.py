@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlite_utils import Database
+from textual.widget import Widget
 
 from assistant.adapters.folder import hash_of
 from assistant.adapters.speakers import BASE
@@ -28,8 +30,10 @@ from assistant.settings import Settings
 from assistant.store import conversations, messages
 from assistant.store.database import open_database, open_memory
 from assistant.store.training import adapters
+from assistant.tui.clock import local_now
+from assistant.tui.log_worker import LogWorker
 from assistant.tui.logs import Logs
-from assistant.tui.screens.tried_template import TriedTemplate
+from assistant.tui.prompts.trying import Trying
 from finetune.cli.group import top as finetune
 from finetune.prove import promote
 from prompts.library import Library
@@ -132,8 +136,10 @@ async def who_speaks(
         heard = [event async for event in events]
     says["client"] = "".join(event.text for event in heard if isinstance(event, Token))
     speaks["client"] = names[next(event.adapter_hash for event in heard if isinstance(event, Finished))]
-    logs = Logs(db, client, library, home, Settings(model="tiny"))
-    speaks["prompts screen"] = TriedTemplate._asked(Screen(logs), library.find("say")).adapter  # type: ignore[arg-type]
+    worker = LogWorker(partial(open_database, home.database))
+    trying = Trying(Widget(), Logs(worker, library, home, Settings(model="tiny")), local_now)
+    speaks["prompts screen"] = (await trying.task(library.find("say"))).adapter
+    await worker.close()
 
     chat = post(url, "chat/completions", **GREEDY)
     speaks["API"], says["API"] = chat["adapter"], chat["choices"][0]["message"]["content"]
@@ -170,13 +176,6 @@ async def who_speaks(
 
     await asyncio.to_thread(by_commands)
     return speaks, says
-
-
-class Screen:
-    """As much of the screen of templates as it takes to see whom it would ask."""
-
-    def __init__(self, logs: Logs) -> None:
-        self._logs = logs
 
 
 async def test_all_ways_in(

@@ -21,7 +21,7 @@ from finetune.cli.eval import tasks_measured
 from finetune.prove import promote
 from prompts import user_templates
 from prompts.library import Library
-from tests.assistant.tui.test_compare_real import make_adapter
+from tests.assistant.tui.judging.test_compare_real import make_adapter
 
 pytestmark = pytest.mark.slow
 

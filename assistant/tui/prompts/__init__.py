@@ -1,1 +1,1 @@
-"""What the Prompts screen shows, made ready."""
+"""The Prompts screen: templates, written, tried and tested."""

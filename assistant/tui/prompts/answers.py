@@ -7,8 +7,8 @@ from typing import Any
 from textual.content import Content
 
 from assistant.safe_text import cell_width, printable, shorten
+from assistant.tui.prompts.bars import bar, percent
 from assistant.tui.prompts.trial import Trial
-from assistant.tui.widgets.bars import bar, percent
 from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Block, Row, plain_rows
 from prompts.template import Template

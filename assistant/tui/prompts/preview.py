@@ -55,7 +55,7 @@ def _variables(became: Mapping[str, Sequence[str]]) -> Blocks:
 
 def _pieces(pieces: Sequence[str]) -> Content:
     """`The ·food ·was`, apart by spaces: those inside tokens are dots. `-` begins a character that a later one ends."""
-    from assistant.tui.screens.tokens import quoted
+    from assistant.tui.judging.tokens import quoted
 
     told = Content(" ".join(quoted(piece) if piece else "-" for piece in pieces[:TOKENS_SHOWN]))
     return told + Content.styled(" …", ".quiet") if len(pieces) > TOKENS_SHOWN else told

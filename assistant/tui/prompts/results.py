@@ -7,13 +7,13 @@ from typing import Any
 
 from textual.content import Content
 
-from assistant.cli.output import duration
+from assistant.cli.output import counted, duration
 from assistant.safe_text import printable
 from assistant.store.template_tests import TemplateTest
 from assistant.tasks.comparison import Comparison, compare
 from assistant.tui.clock import short_time
 from assistant.tui.prompts.answers import bars
-from assistant.tui.widgets.bars import bar, percent
+from assistant.tui.prompts.bars import bar, percent
 from assistant.tui.widgets.page import Blocks
 from assistant.tui.widgets.rows import EMPTY, Block, Row, Sides
 
@@ -77,7 +77,7 @@ def _newest(test: TemplateTest, shown_hash: str, measured: Measured | None) -> B
     if measured and measured.compared:
         told.append(Row(Content(str(measured.compared))))
     if failed := test.report.get("failed"):
-        told.append(Row(Content.styled(f"{failed:,} rows failed, which count as wrong", ".error")))
+        told.append(Row(Content.styled(f"{counted(failed, 'row')} failed, counted as wrong", ".error")))
     if test.template_hash != shown_hash:
         told.append(Row(Content.styled("of an earlier text than the one above", ".quiet")))
     if classes := _classes(test.report):

@@ -23,10 +23,6 @@ class Trial:
         known = {one.name for one in template.inputs}
         return Trial(self.said, missing | {name: text for name, text in self.values.items() if name in known and text})
 
-    @property
-    def row(self) -> dict[str, str]:
-        return {INPUT: self.said, **self.values}
-
 
 def first(template: Template) -> Trial:
     """The first row of the set beside the template, or its first example, or marks where things go."""

@@ -1,1 +1,1 @@
-"""What the Train screen is about: the commands it starts, the course of a training, and words for both."""
+"""The screen of one training: its course, its proof, its adapter."""

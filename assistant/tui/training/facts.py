@@ -3,8 +3,8 @@
 from textual.content import Content
 
 from assistant.safe_text import printable
+from assistant.tui.jobs.course import Course
 from assistant.tui.training import words
-from assistant.tui.training.course import Course
 from assistant.tui.training.record import Record
 
 LABEL_CELLS = 14

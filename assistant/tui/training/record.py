@@ -46,7 +46,7 @@ class Record:
 
 def state(run: Run, *, is_training: bool) -> str:
     """The state of a run in a word; a run that the log calls running, but isn't, was killed."""
-    return "broken off" if run.state == "running" and not is_training else run.state
+    return "interrupted" if run.state == "running" and not is_training else run.state
 
 
 def alive(db: Database, paths: Paths, watched: str = "") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from assistant.cli.output import counted, duration, human_bytes
 from assistant.store.training.datasets import Dataset
 from assistant.store.training.runs import Run
-from assistant.tui.training.course import Course
+from assistant.tui.jobs.course import Course
 from finetune.cli.progress_output import expectation, parts
 from finetune.config import TrainConfig
 from finetune.defaults import epochs

@@ -57,9 +57,9 @@ class ColumnView(ScrollView, Generic[E]):
         self._drawn: LRUCache[tuple[int, bool], tuple[Line, Strip]] = LRUCache(512)
         """Strips by line and whether it is marked, with the line that they show."""
 
-    def is_marked(self, line: int) -> bool:
+    def is_marked(self, line: int) -> bool:  # noqa: ARG002
         """Whether a bar stands beside this line."""
-        raise NotImplementedError
+        return False
 
     # --- the reader's place
 

@@ -1,11 +1,12 @@
 """Rows one of which has the cursor: the keys that move it, and how a line is styled."""
 
+from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.style import Style
 
 
 class CursorList(ScrollView):
-    """What lists of rows share. Each says how a row comes into sight (`go_to`)."""
+    """Rows of a line each, drawn by a subclass."""
 
     HEADING_LINES = 0
     """Lines at the top that don't scroll."""
@@ -18,7 +19,14 @@ class CursorList(ScrollView):
 
     def go_to(self, index: int) -> None:
         """Put the cursor on a row, or the nearest there is, and bring it into sight."""
-        raise NotImplementedError
+        self._cursor = max(0, min(index, self.count - 1))
+        self.scroll_to_region(self.region_of(self._cursor), animate=False, force=True)
+        self.refresh()
+        self.refresh_bindings()
+
+    def region_of(self, index: int) -> Region:
+        """The lines that come into sight with a row."""
+        return Region(0, index, 1, 1)
 
     def action_move(self, step: int) -> None:
         self.go_to(self._cursor + step)

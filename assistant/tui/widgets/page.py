@@ -25,9 +25,6 @@ class Page(ColumnView[E]):
         else:
             self.scroll_page_down()
 
-    def is_marked(self, line: int) -> bool:  # noqa: ARG002
-        return False
-
 
 class Blocks:
     """An entry of blocks under each other."""

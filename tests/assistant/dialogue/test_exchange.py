@@ -394,6 +394,8 @@ async def test_who_reads_a_reply_sees_it_grow(dialogue: Dialogue, engine: FakeEn
     async for step in dialogue.send(conversation, "Count", parent_id=None):
         if isinstance(step, ReplyStarted):
             reply = step.growing
+        elif isinstance(step, Prefilled | Token | Finished):
+            reply.take(step)
         if isinstance(step, Token):
             seen.append((reply.text, reply.tokens))
     assert seen == [("one", 1), ("one two", 2)]

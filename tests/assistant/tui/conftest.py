@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widget import Widget
 
 from assistant.engine.models import catalogue
 from assistant.paths import Paths
@@ -20,6 +23,8 @@ from tests.fake_engine import FakeEngine
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 MODEL = catalogue.DEFAULT
+WAITS_FOR_THE_LOG = ("background", "in order", "judging", "marking", "messages", "list")
+"""Groups of workers that end as soon as the log has answered."""
 
 
 @pytest.fixture
@@ -39,12 +44,47 @@ def model_home(home: Paths) -> Paths:
     return home
 
 
+def heading(screen: Screen[Any]) -> str:
+    """The heading of a dialog; empty where there is none."""
+    found = screen.query(".heading")
+    return str(found.first(Widget).render()) if found else ""
+
+
+class Keys:
+    """A pilot that, after each key or click, waits until the log has answered what that asked."""
+
+    def __init__(self, pilot: Pilot[None]) -> None:
+        self._pilot = pilot
+        self.app = pilot.app
+
+    async def settled(self) -> None:
+        """Wait until nothing on the screens waits for the log."""
+        end = monotonic() + 5
+        await self._pilot.pause()
+        while any(one.is_running for one in self.app.workers if one.group in WAITS_FOR_THE_LOG) and monotonic() < end:
+            await self._pilot.pause(0.005)
+        await self._pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self._pilot.press(key)
+            await self.settled()
+
+    async def click(self, *arguments: Any, **options: Any) -> bool:
+        clicked = await self._pilot.click(*arguments, **options)
+        await self.settled()
+        return clicked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pilot, name)
+
+
 class Window:
     """An app that runs, and ways to wait for what it shows."""
 
     def __init__(self, app: AssistantApp, pilot: Pilot[None]) -> None:
         self.app = app
-        self.pilot = pilot
+        self.pilot = Keys(pilot)
         self.view = app.chat.view
         self.composer = app.chat.view.composer
         self.transcript = app.chat.view.transcript
@@ -60,6 +100,12 @@ class Window:
     async def open(self) -> None:
         """Wait until the logs are open."""
         await self.until(lambda: self.app.chat.is_attached_to_logs, "the logs never opened")
+        await self.pilot.settled()
+
+    async def show(self, conversation_id: int | None) -> None:
+        """Open a conversation of the log on disk."""
+        self.app.chat.open(private=False, conversation_id=conversation_id)
+        await self.pilot.settled()
 
     async def say(self, text: str) -> None:
         """Type a text and send it."""
@@ -68,7 +114,11 @@ class Window:
 
     async def reply(self) -> None:
         """Wait for the end of the reply."""
-        await self.until(lambda: self.view.reply is None and self.view.last_reply is not None, "the reply never ended")
+
+        def answered() -> bool:
+            return self.view.reply is None and any(view.role == "assistant" for view in self.view.shown)
+
+        await self.until(answered, "the reply never ended")
 
     def texts(self) -> list[str]:
         """What the transcript shows, oldest first."""

@@ -26,9 +26,9 @@ def test_taught_shown_and_kept(talks: Database, capsys: pytest.CaptureFixture[st
     assert finetune("teach", reply, "--yes") == 0
     printed = capsys.readouterr().out
     for said in (
-        "asked the same way",
-        "in other words (3)",
-        "everything else",
+        "answer now",
+        "reworded (3)",
+        "other questions",
         "general text",
         "taught-1. `finetune r",
     ):

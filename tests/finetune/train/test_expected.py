@@ -102,7 +102,7 @@ def test_it_loads_no_torch() -> None:
 def test_a_speed_of_products_that_a_training_contradicts_is_measured_again(
     tokens_per_s: float, *, forgotten: bool
 ) -> None:
-    from finetune.train import setup
+    from finetune.train import trainer_setup as setup
 
     file = cache_folder() / machine.SPEEDS
     file.parent.mkdir(parents=True, exist_ok=True)

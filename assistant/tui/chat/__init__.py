@@ -1,0 +1,1 @@
+"""The chat: the open conversation, the list of conversations, the branches."""

@@ -1,0 +1,1 @@
+"""Commands of finetune as processes: started, watched, stopped."""

@@ -1,0 +1,1 @@
+"""The Log screen: search, filter, read and judge exchanges."""

@@ -1,0 +1,1 @@
+"""The Models screen: models on this machine, downloads, servers, adapters."""

@@ -1,0 +1,1 @@
+"""The Train screen: the next training and the trainings so far."""
