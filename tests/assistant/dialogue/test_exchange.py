@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from assistant.client import Client
 from assistant.dialogue.exchange import Dialogue, Maker, ReplyEnded, ReplyStarted, Step, follow_branch, turns
 from assistant.errors import AdapterUnknown
-from assistant.events import Finished, Timing, Token
+from assistant.events import Finished, Prefilled, Timing, Token
 from assistant.paths import Paths
 from assistant.settings import Settings
 from assistant.store import conversations, messages
