@@ -5,10 +5,14 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
-    from assistant.cli.group import run
-    from finetune.cli.group import top
+    try:
+        from assistant.cli.group import run
+        from finetune.cli.group import top
 
-    sys.exit(run(sys.argv[1:], top, "finetune"))
+        code = run(sys.argv[1:], top, "finetune")
+    except KeyboardInterrupt:  # pressed during the imports above
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":
