@@ -107,13 +107,13 @@ def test_ctrl_c_keeps_what_was_said_and_leaves_with_130(engine: FakeEngine, home
 @pytest.mark.parametrize("program", ["assistant", "finetune"])
 def test_ctrl_c_during_the_first_imports_is_no_traceback(program: str) -> None:
     script = (
-        "import builtins, sys, {program}.__main__ as program\n"
+        f"import builtins, sys, {program}.__main__ as program\n"
         "def pressed(name, *rest, imported=builtins.__import__):\n"
         "    if name == 'click': raise KeyboardInterrupt\n"
         "    return imported(name, *rest)\n"
         "builtins.__import__ = pressed\n"
         "program.main()"
-    ).format(program=program)
+    )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (130, b"")
 

@@ -17,6 +17,7 @@ from assistant.store import derived, exchanges, importing, messages, search, upk
 from assistant.store.database import PAGE_BYTES, backup, check, open_database
 from assistant.store.migrations import migrations
 from assistant.store.sql_functions import register
+from tests.matrix import matrix
 
 BEGIN = """
 import sys
@@ -62,8 +63,9 @@ def old_log(file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kills", matrix([2, 6]))
 @pytest.mark.parametrize("act", ACTS)
-def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str) -> None:
+def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str, kills: int) -> None:
     old_log(file)
     if act != "migration":
         open_database(file).close()
@@ -74,13 +76,13 @@ def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str) -> No
     began = time.monotonic()
     run(file, act, None)
     took = time.monotonic() - began
-    for place in range(6):
+    for place in range(kills):
         for one in file.parent.glob("log*"):
             one.unlink()
         old_log(file)
         if act != "migration":
             open_database(file).close()
-        run(file, act, took * place / 6)
+        run(file, act, took * place / kills)
         with closing(open_database(file)) as db:
             assert check(db) == derived.troubles(db) == []
             assert db["messages"].count == REPLIES
