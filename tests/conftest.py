@@ -1,15 +1,21 @@
 """Fixtures of every floor: a home of its own for each test, and the real default model, pulled once."""
 
+import asyncio
 import atexit
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from assistant.client.process import find_or_start
 from assistant.paths import Paths
 from assistant.server.process import SPIN_COUNT
+from assistant.settings import EngineSettings
+from assistant.wire.address import published
 
 os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # for tests that run the engine in their own process
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: two threads each wait for each other's cores
@@ -63,9 +69,30 @@ def real_models() -> Path:
     return paths.models
 
 
+@pytest.fixture(scope="session")
+def engine_run(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The run folder of an engine with the real models that stays while tests ask it. To start one takes 4 s of CPU."""
+    folder = tmp_path_factory.mktemp("engine")
+    paths = Paths(folder / "config", folder / "data").create()
+    link(paths.models, real_models)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
+        patch.setenv("ASSISTANT_HOME", str(CACHE / "data"))
+        thread.submit(asyncio.run, find_or_start(paths, EngineSettings(keep_alive_s=60))).result()
+    yield paths.run
+    if found := published(paths):
+        os.kill(found.pid, signal.SIGTERM)
+
+
 @pytest.fixture
-def real_home(home: Paths, real_models: Path) -> Paths:
-    """A home that has the real default model."""
-    home.models.rmdir()
-    home.models.symlink_to(real_models, target_is_directory=True)
+def real_home(home: Paths, real_models: Path, request: pytest.FixtureRequest) -> Paths:
+    """A home that has the real default model; with the mark `shared_engine` also the engine of the tests before."""
+    link(home.models, real_models)
+    if request.node.get_closest_marker("shared_engine"):
+        link(home.run, request.getfixturevalue("engine_run"))
     return home
+
+
+def link(folder: Path, to: Path) -> None:
+    """Put a link in the place of an empty folder."""
+    folder.rmdir()
+    folder.symlink_to(to, target_is_directory=True)

@@ -57,7 +57,7 @@ def test_every_architecture(name: str) -> None:
     compare(model_of(name))
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", matrix([8, 4]))
 def test_weights_in_blocks(bits: int) -> None:
     compare(model_of("smollm2", bits))
 
