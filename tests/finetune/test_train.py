@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", matrix([4, 20]))
+@pytest.mark.parametrize("kills", matrix([2, 20]))
 def test_killed_runs_go_on_bit_for_bit(db: Database, kills: int) -> None:
     freeze(db)
     settings = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
