@@ -17,7 +17,9 @@ pytestmark = [
 
 
 def program(home: Paths) -> str:
-    return f"env -u COLUMNS -u LINES ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
+    """As a person starts it: the engine computes on every core, not on one as in the other tests."""
+    unset = "-u COLUMNS -u LINES -u OMP_NUM_THREADS"
+    return f"env {unset} ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
 
 
 def rows(home: Paths) -> list[tuple[str, str, str]]:
