@@ -21,6 +21,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # for tests that run the en
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: two threads each wait for each other's cores
 os.environ.setdefault("TRITON_INTERPRET", "1")  # the kernels of GPUs, before anything imports Triton
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts `pytest &`; programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # its last words are objects of Triton that its interpreter can't free in order
     atexit.register(os._exit, 0)
 
