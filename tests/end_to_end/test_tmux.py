@@ -110,7 +110,7 @@ def test_curating_in_the_chat_and_in_the_log(real_home: Paths, columns: int, lin
         tmux.wait_for("vote kept · z undoes")
 
         tmux.press("F8")
-        tmux.wait_for("2 of 2", "e correct")
+        tmux.wait_for("/ words", "2 of 2", "+ good", "e correct")  # the log's own: the chat has the others too
         tmux.press("/")
         tmux.wait_for("esc back", gone="+ good")
         tmux.press("回答")
