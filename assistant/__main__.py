@@ -5,9 +5,13 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
-    from assistant.cli.group import run
+    try:
+        from assistant.cli.group import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # pressed during the imports above
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,13 @@ class FakeEngine:
         self._folder = tempfile.TemporaryDirectory(prefix="fake-", ignore_cleanup_errors=True)
         socket = None if self.plain else Path(self._folder.name) / "engine.sock"
         config = uvicorn.Config(
-            self._app(), uds=str(socket) if socket else None, port=0, lifespan="off", log_config=None, access_log=False
+            self._app(),
+            uds=str(socket) if socket else None,
+            port=0,
+            lifespan="off",
+            log_config=None,
+            log_level="critical",  # what is cut off on purpose is no error
+            access_log=False,
         )
         config.timeout_graceful_shutdown = 0
         self._server = uvicorn.Server(config)

@@ -26,7 +26,8 @@ from assistant.store import conversations, messages
 from assistant.store.judgements import curation
 from assistant.store.database import open_database
 from assistant.store.search.filter import Filter
-from assistant.tui.judging import acts, views
+from assistant.tui import views
+from assistant.tui.judging import acts
 from finetune.data import select
 
 db = open_database(Paths.from_environment().create().database)

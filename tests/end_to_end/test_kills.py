@@ -22,8 +22,8 @@ from assistant.store.database import check, open_database
 from prompts.library import Library
 from tests.end_to_end.terminal import Terminal
 from tests.fake_engine import FakeEngine, Reply
+from tests.matrix import matrix
 
-KILLS = 25
 WORDS = [f"word{number}" for number in range(200)]
 PER_WORD_S = 0.01
 SAMPLING = {"temperature": 0, "max_tokens": 60}
@@ -32,13 +32,14 @@ BEHIND_S = 1.0
 
 
 @pytest.mark.slow
-def test_the_program_is_killed_while_a_reply_streams(home: Paths) -> None:
+@pytest.mark.parametrize("kills", matrix([5, 25]))
+def test_the_program_is_killed_while_a_reply_streams(home: Paths, kills: int) -> None:
     chance = random.Random(7)
     home.config_file.write_text('model = "scripted"\n', encoding="utf-8")
     whole = " ".join(WORDS)
     with FakeEngine(plain=True) as engine:
         catalogue.add_remote(home, Remote("scripted", f"{engine.endpoint.url}/v1", "m"))
-        for kill in range(KILLS):
+        for kill in range(kills):
             engine.enqueue(Reply(whole, delay_s=PER_WORD_S))
             terminal = Terminal(home.data.parent)
             terminal.wait_for("Type a message")

@@ -17,7 +17,9 @@ pytestmark = [
 
 
 def program(home: Paths) -> str:
-    return f"env -u COLUMNS -u LINES ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
+    """As a person starts it: the engine computes on every core, not on one as in the other tests."""
+    unset = "-u COLUMNS -u LINES -u OMP_NUM_THREADS"
+    return f"env {unset} ASSISTANT_HOME={home.data.parent} LANG=C.UTF-8 {sys.executable} -m assistant"
 
 
 def rows(home: Paths) -> list[tuple[str, str, str]]:
@@ -108,7 +110,7 @@ def test_curating_in_the_chat_and_in_the_log(real_home: Paths, columns: int, lin
         tmux.wait_for("vote stored · z undoes")
 
         tmux.press("F8")
-        tmux.wait_for("2 of 2", "e correct")
+        tmux.wait_for("/ words", "2 of 2", "+ good", "e correct")  # the log's own: the chat has the others too
         tmux.press("/")
         tmux.wait_for("esc back", gone="+ good")
         tmux.press("回答")

@@ -252,6 +252,7 @@ def test_bad_input_makes_nothing(db: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_the_default_model_learns_a_template(real_home: Paths, tmp_path: Path) -> None:
     """From inputs to a run that `finetune eval` takes like any other; the replies are used again."""
     file = tmp_path / "short.md"

@@ -163,6 +163,7 @@ def written(path: Path, count: int) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_the_default_model_learns_to_find_them(real_home: Paths, tmp_path: Path) -> None:
     """The whole round by commands: better than nothing where it was not trained, and no reply is made with it."""
     model = ["-m", catalogue.DEFAULT]

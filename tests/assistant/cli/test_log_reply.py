@@ -12,6 +12,8 @@ from assistant.store.database import execute, open_database
 from assistant.store.messages import Outcome, Provenance
 from tests.assistant.cli.conftest import Cli
 
+pytestmark = pytest.mark.shared_engine
+
 
 @pytest.fixture
 def told(home: Paths) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from assistant.paths import Paths
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.shared_engine]
 
 LONG = "word " * 9000
 FILES = {

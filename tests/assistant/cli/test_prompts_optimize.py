@@ -11,6 +11,8 @@ from assistant.paths import Paths
 from prompts.library import BUILT_IN, Library
 from tests.assistant.tasks.test_optimizing import ROWS
 
+pytestmark = pytest.mark.shared_engine
+
 POOR = """---
 kind: label
 labels: {positive: [plus], negative: [minus]}

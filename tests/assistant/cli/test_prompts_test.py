@@ -10,7 +10,7 @@ import pytest
 from assistant.paths import Paths
 from tests.assistant.tasks.test_run import REVIEWS, SENTIMENT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.shared_engine]
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assistant.engine.engine import Engine
+from assistant.engine.engine import Engine, default_threads
 from assistant.engine.generate import reply
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.hardware.placement import Stored
@@ -249,3 +250,9 @@ def test_damaged_files_are_named(tmp_path: Path, name: str) -> None:
     (folder / name).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match=f"{name}|tokenizer in"):
         Engine.load(folder)
+
+
+def test_a_thread_for_each_core_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_threads() == torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert default_threads() == (psutil.cpu_count(logical=False) or torch.get_num_threads())

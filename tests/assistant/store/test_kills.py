@@ -21,6 +21,7 @@ from assistant.store.schema import derived
 from assistant.store.schema.sql_functions import register
 from assistant.store.search import exchanges, search
 from tests.assistant.store.schema.earlier_log import earlier_log
+from tests.matrix import matrix
 
 BEGIN = """
 import sys
@@ -89,8 +90,9 @@ def earlier(file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kills", matrix([2, 6]))
 @pytest.mark.parametrize("act", ACTS)
-def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str) -> None:
+def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str, kills: int) -> None:
     make = earlier if act == "earlier schema" else filled
     make(file)
     if act == "restore":
@@ -100,11 +102,11 @@ def test_a_kill_leaves_the_log_as_before_or_as_after(file: Path, act: str) -> No
     began = time.monotonic()
     run(file, act, None)
     took = time.monotonic() - began
-    for place in range(6):
+    for place in range(kills):
         for one in file.parent.glob("log*"):
             one.unlink()
         make(file)
-        run(file, act, took * place / 6)
+        run(file, act, took * place / kills)
         if act == "migration":
             assert_the_step_is_done_or_not(file)
         with closing(open_database(file)) as db:

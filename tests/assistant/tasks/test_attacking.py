@@ -15,6 +15,8 @@ from assistant.tasks.task import Task
 from prompts import template
 from tests.assistant.tasks.test_run import CAPITAL, PEOPLE, REVIEWS, SENTIMENT
 
+pytestmark = pytest.mark.shared_engine
+
 LETTERS = """---
 kind: label
 labels: [A, B]

@@ -10,7 +10,7 @@ import pytest
 
 from prompts.library import BUILT_IN
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("real_home")]
+pytestmark = [pytest.mark.slow, pytest.mark.shared_engine, pytest.mark.usefixtures("real_home")]
 
 
 def run(name: str, source: Path, out: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ from prompts.optimize import BudgetTooSmall, TooFewRows
 from prompts.template import Template
 from tests.assistant.tasks.test_run import CAPITAL, REVIEWS, SENTIMENT
 
+pytestmark = pytest.mark.shared_engine
+
 MORE = [
     ("Friendly people, lovely garden.", "positive"),
     ("I would buy it again at once.", "positive"),

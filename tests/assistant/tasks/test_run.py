@@ -12,7 +12,7 @@ import pytest
 from assistant.engine.models.catalogue import DEFAULT
 from assistant.paths import Paths
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.shared_engine]
 
 SENTIMENT = """---
 kind: label

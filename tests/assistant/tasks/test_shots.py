@@ -24,6 +24,8 @@ from prompts.template import Example, Template, parse
 from tests.assistant.store.judgements.test_curation import ask
 from tests.assistant.tasks.test_run import REVIEWS, SENTIMENT
 
+pytestmark = pytest.mark.shared_engine
+
 MOOD = parse(SENTIMENT, name="mood")
 CONTEXT = 8192
 """Of the default model."""

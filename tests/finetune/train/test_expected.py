@@ -25,6 +25,12 @@ BODY = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "c
 
 
 @pytest.fixture
+def home(empty_home: Paths) -> Paths:
+    """Without the speed that was measured on this machine."""
+    return empty_home
+
+
+@pytest.fixture
 def db(home: Paths, tmp_path: Path) -> Database:
     folder = tiny.save(tmp_path / "little", "llama")
     (folder / "tokenizer.json").touch()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from assistant.paths import Paths
+from tests.matrix import matrix
 
 ROOT = Path(__file__).parents[3]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -65,7 +66,7 @@ def measure(folder: str, settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", matrix(SHAPES))
 def test_expected_memory_is_what_is_taken(real_home: Paths, name: str) -> None:
     folder = real_home.models / "smollm2-135m-instruct"
     code = f"from tests.finetune.train.test_memory import measure; measure({str(folder)!r}, {SHAPES[name]!r})"

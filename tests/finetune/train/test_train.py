@@ -31,6 +31,7 @@ from finetune.run_folder import RunFolder, only_training
 from finetune.train import checkpoint, run
 from prompts.message import Message
 from tests.finetune.conftest import TINY, freeze, said
+from tests.matrix import matrix
 
 LIMIT = 70
 """Tokens that hold two exchanges of `said`, not four."""
@@ -110,7 +111,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(db: Database, home: Paths) -> None:
 
 
 @pytest.mark.slow
-def test_killed_runs_go_on_bit_for_bit(db: Database) -> None:
+@pytest.mark.parametrize("kills", matrix([2, 20]))
+def test_killed_runs_go_on_bit_for_bit(db: Database, kills: int) -> None:
     freeze(db)
     settings = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     command = [sys.executable, "-m", "finetune", "train", "--json"]
@@ -119,7 +121,7 @@ def test_killed_runs_go_on_bit_for_bit(db: Database) -> None:
     subprocess.run(begin, env=environment, check=True, capture_output=True)
     random_ = random.Random(4)
     first = True
-    for _ in range(20):
+    for _ in range(kills):
         goes_on = [*command, "--resume", "data-2"]
         process = subprocess.Popen(
             begin if first else goes_on, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 
 
 @pytest.fixture
-def source(tmp_path: Path, home: Paths) -> Path:  # noqa: ARG001
+def source(tmp_path: Path, empty_home: Paths) -> Path:  # noqa: ARG001
     file = tmp_path / "seven.c"
     file.write_text("int seven(void) { return 7; }")
     return file
@@ -34,7 +34,7 @@ def test_cc_may_have_arguments(source: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_another_compiler_builds_another_library(
-    home: Paths, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_home: Paths, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = tmp_path / "mine"
     mine.write_text('#!/bin/sh\nexec cc "$@"\n')
@@ -42,22 +42,22 @@ def test_another_compiler_builds_another_library(
     monkeypatch.setenv("CC", str(mine))
     for _ in range(2):
         assert compiler.library(source) is not None
-        assert len(built(home)) == 1
+        assert len(built(empty_home)) == 1
     mine.write_text('#!/bin/sh\n# newer\nexec cc "$@"\n')
     assert compiler.library(source) is not None
-    assert len(built(home)) == 2
+    assert len(built(empty_home)) == 2
 
 
 @pytest.mark.parametrize("cc", ["/nowhere/cc", '"open', "false"])
 def test_a_compiler_that_fails_is_said(
-    home: Paths, source: Path, cc: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    empty_home: Paths, source: Path, cc: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CC", cc)
     with caplog.at_level(logging.WARNING):
         assert compiler.library(source) is None
     assert "seven.c can't be built" in caplog.text
     assert compiler.ADVICE in caplog.text
-    assert built(home) == []
+    assert built(empty_home) == []
 
 
 def test_doctor_says_that_there_is_no_compiler(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001

@@ -20,6 +20,7 @@ from assistant.engine.networks.llama.model import Model, build
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.network import Ask, Conversation
 from tests.assistant.engine.llama.test_model import reference
+from tests.matrix import matrix
 
 TOKENS = 20
 COMPILED = Path(__file__).with_name("compile_kernels.py")
@@ -51,12 +52,12 @@ def compare(model: Model, count: int = 1) -> None:
     torch.testing.assert_close(theirs, kv, rtol=0.02, atol=0.04)
 
 
-@pytest.mark.parametrize("name", ["llama3", "llama-bias", "mistral-window", "qwen2", "qwen3", "smollm3"])
+@pytest.mark.parametrize("name", matrix(["mistral-window", "qwen3", "llama3", "llama-bias", "qwen2", "smollm3"], 2))
 def test_every_architecture(name: str) -> None:
     compare(model_of(name))
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", matrix([8, 4]))
 def test_weights_in_blocks(bits: int) -> None:
     compare(model_of("smollm2", bits))
 
