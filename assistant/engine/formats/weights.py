@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from assistant.engine.formats.ggml import dequantise
 from assistant.engine.formats.gguf import WEIGHTS
 from assistant.engine.models.weight_files import check, files, header, read_ggml, read_json, shapes
-from assistant.engine.networks.llama.blocks import BYTES, Blocks
+from assistant.engine.networks.llama.blocks import KINDS, Blocks
 from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
@@ -59,7 +59,7 @@ def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
 
 
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
-    if kind in BYTES:
+    if kind in KINDS:
         return Blocks(kind, stored.reshape(shape[0], -1))
     return dequantise(stored, kind, shape, torch.float32)
 

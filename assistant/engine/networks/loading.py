@@ -17,7 +17,7 @@ from assistant.engine.models import weight_files
 from assistant.engine.networks.llama import model as llama
 from assistant.engine.networks.llama import native
 from assistant.engine.networks.llama.adapted import Reader
-from assistant.engine.networks.llama.blocks import GROUP, Blocks, quantise
+from assistant.engine.networks.llama.blocks import FLAT, GROUP, Blocks, Stack, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.llama.packed import BlockLinear, Int4Linear
 from assistant.engine.networks.network import Network
@@ -61,7 +61,7 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     except (RuntimeError, ValueError) as error:
         raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
     native.NativeLinear.many_dtype = _many_dtype(model.layers[0].gate_up)
-    kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.norm.dtype
+    kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.dtype
     stored = _Stored(folder, at)
     read = Reader(model, stored, stored.shapes, linear, partial(_changed, at), kv_dtype)
     return LlamaNetwork(model, at.device, kv_dtype, partial(_adapter_bytes, at), read, _graph(model))
@@ -109,7 +109,7 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
     Weights of 16 bits: wherever bfloat16 is faster than float32. Of 4 and 8 bits decode.c multiplies integers, which
     was faster at any length with AVX512-BF16 (a prompt of 128 tokens 1.3 times, of 2,048 1.15); AMX is another matter.
     """
-    if not isinstance(linear, native.NativeLinear) or (linear.c.kind != native.B16 and not native.has_amx()):
+    if not isinstance(linear, native.NativeLinear) or (not linear.is_16_bit and not native.has_amx()):
         return None
     fastest = product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
     return torch.bfloat16 if fastest == torch.bfloat16 else None
@@ -141,7 +141,7 @@ def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
     if bits and name in READ_BY_ROWS:
         bits = 8
     if isinstance(weight, Blocks):
-        if bits and weight.bits <= bits:
+        if bits and weight.bits <= bits and (at.device.type == "cpu" or weight.kind in FLAT):
             return weight.to(at.device)
         weight = weight.dequantise()
     if bits and weight.shape[1] % GROUP == 0:
@@ -160,7 +160,7 @@ def _has_triton(device: torch.device) -> bool:
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
-def _graphed(weight: Weight, bias: Tensor | None) -> nn.Module:
+def _graphed(weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
     """A linear for the kernels of a GPU."""
     from assistant.engine.networks.llama.graph import GraphLinear
 
@@ -194,17 +194,17 @@ def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placemen
     return all(isinstance(one, Blocks) or one.dtype == torch.bfloat16 for one in matrices)
 
 
-def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
+def _stepped(weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
     """A linear for decode.c."""
     return native.NativeLinear(_narrow(weight), bias)
 
 
-def _narrow(weight: Weight) -> Weight:
+def _narrow(weight: Weight | Stack) -> Weight | Stack:
     """Projections of different kinds come joined, as float32; 8 bits hold them."""
     return quantise(weight, 8) if isinstance(weight, Tensor) and weight.dtype == torch.float32 else weight
 
 
-def _torch(at: placement.Placement, weight: Weight, bias: Tensor | None) -> nn.Module:
-    if not isinstance(weight, Blocks):
+def _torch(at: placement.Placement, weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
+    if isinstance(weight, Tensor):
         return llama.plain(weight.to(at.dtype), bias)
-    return Int4Linear(weight, bias) if weight.rows.device.type == "cpu" else BlockLinear(weight, bias)
+    return Int4Linear(weight, bias) if at.device.type == "cpu" else BlockLinear(weight, bias)

@@ -152,7 +152,9 @@ class Reader:
         """The keys and values that the base makes of the virtual tokens' embeddings (n, C)."""
         count = _virtual_tokens(source)
         _refuse_shapes(source, VIRTUAL, {VIRTUAL: (count, self.model.shape.width)})
-        x = load_file(source.file)[VIRTUAL].to(self._device, self.model.norm.dtype)
+        x = load_file(source.file)[VIRTUAL].to(self._device, self.model.dtype)
+        if self.model.shape.scales_prompts:
+            x = x * self.model.shape.embed_scale
         kv = self.model.empty_kv(count, self.kv_dtype)
         self.model.hidden_of(x, kv, 0)
         return kv
