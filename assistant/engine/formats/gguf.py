@@ -12,21 +12,23 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from assistant.engine.formats import gguf_config, gguf_tokenizer
-from assistant.errors import ModelIncomplete, ModelUnsupported
+import numpy as np
+
+from assistant.engine.formats import gguf_config, gguf_header, gguf_tokenizer
+from assistant.engine.formats.gguf_header import Tensor
+from assistant.errors import ModelError, ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
-
-if TYPE_CHECKING:
-    import numpy as np
 
 GGML = "ggml.json"
 """In a folder of our form: {"source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
 WEIGHTS = "model.safetensors"
+TOKENS = "tokenizer.ggml.tokens"
+ALIGNMENT = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes that a number's address must be a multiple of: in safetensors, which has no gaps, such tensors come first."""
 
 
 def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> None:
@@ -39,7 +41,8 @@ def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> No
     metadata, tensors = _read(file)
     with _appearing(folder, file) as temporary:
         if gguf_config.is_family(metadata):
-            table = _convert_family(metadata, tensors, temporary, progress)
+            with _readable(file):
+                table = _convert_family(metadata, tensors, temporary, progress)
         else:
             _convert_through_transformers(file, metadata["general.architecture"], temporary, progress)
             table = {}
@@ -61,44 +64,16 @@ def is_current(file: Path, folder: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor of a GGUF file: `rows` are its blocks (rows, bytes) uint8, `shape` counts weights, rows first."""
-
-    name: str
-    kind: str
-    shape: list[int]
-    rows: "np.ndarray[Any, np.dtype[np.uint8]]"
-
-
 def _read(file: Path) -> tuple[dict[str, Any], list[Tensor]]:
-    """Metadata and tensors (mapped, not loaded)."""
-    import gguf
-    import numpy as np
-
-    with file.open("rb") as opened:
-        magic = opened.read(4)
-    if magic != b"GGUF":
-        raise ModelUnsupported(f"{file} is not a GGUF file: it begins with {magic!r}.")
-    try:
-        reader = gguf.GGUFReader(file)
-        metadata = {name: field.contents() for name, field in reader.fields.items()}
-        tensors = [
-            Tensor(
-                tensor.name,
-                tensor.tensor_type.name,
-                [int(size) for size in reversed(tensor.shape)],
-                tensor.data.view(np.uint8).reshape(tensor.data.shape[0], -1),
-            )
-            for tensor in reader.tensors
-        ]
-    except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
-        raise ModelIncomplete(
-            f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): {error}. Get it again."
-        ) from error
-    if "general.architecture" not in metadata or "tokenizer.ggml.tokens" not in metadata:
+    """Metadata and tensors of a language model (mapped, not loaded)."""
+    metadata, tensors = gguf_header.read(file)
+    if not isinstance(metadata.get("general.architecture"), str) or not _is_texts(metadata.get(TOKENS)):
         raise ModelUnsupported(f"{file} holds no language model: it names no architecture or no tokens.")
     return metadata, tensors
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
 
 
 def _convert_family(
@@ -107,13 +82,15 @@ def _convert_family(
     """Write configuration, tokenizer and weights; types and shapes of the tensors."""
     named = {tensor.name: tensor for tensor in tensors}
     factors = named.pop(gguf_config.ROPE_FACTORS, None)
+    architecture = metadata["general.architecture"]
     if metadata.get("split.count", 1) > 1:
         raise ModelUnsupported("The GGUF file is one of several parts. Join them: llama-gguf-split --merge FIRST NEW.")
-    unknown = sorted(name for name in named if gguf_config.hf_name(name) is None)
+    unknown = sorted(name for name in named if gguf_config.hf_name(name, architecture) is None)
     if unknown:
-        raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])}.")
+        raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])!r:.99}.")
     rope_factors = [] if factors is None else factors.rows.view("<f4").ravel().tolist()
     try:
+        gguf_config.check(metadata, {name: tensor.shape for name, tensor in named.items()})
         config = gguf_config.config(metadata, list(named), rope_factors)
     except KeyError as error:
         raise ModelIncomplete(f"The GGUF file doesn't say {error.args[0]}. Get it from another source.") from error
@@ -121,13 +98,33 @@ def _convert_family(
     ends = {key: value for key, value in config.items() if key.endswith("_token_id") and value is not None}
     (folder / "generation_config.json").write_text(json.dumps(ends, indent=2), encoding="utf-8")
     gguf_tokenizer.save(metadata, folder)
-    ours = {str(gguf_config.hf_name(name)): _in_order(metadata, tensor) for name, tensor in named.items()}
+    named = dict(sorted(named.items(), key=lambda item: -ALIGNMENT.get(item[1].kind, 0)))
+    ours = {str(gguf_config.hf_name(name, architecture)): _as_theirs(metadata, one) for name, one in named.items()}
     _write_safetensors(folder / WEIGHTS, ours, progress)
     return {name: {"type": tensor.kind, "shape": tensor.shape} for name, tensor in ours.items()}
 
 
-def _in_order(metadata: Mapping[str, Any], tensor: Tensor) -> Tensor:
-    """The tensor with the rows of its heads as Hugging Face has them: ggml pairs row i with row i + half."""
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Whatever a damaged header makes of what reads it is a `ModelIncomplete`: the tokenizers library, too, raises bare
+    exceptions.
+    """
+    try:
+        yield
+    except (ModelError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelIncomplete(f"{file} is damaged: {reason:.200}. Get it again.") from error
+
+
+def _as_theirs(metadata: Mapping[str, Any], tensor: Tensor) -> Tensor:
+    """The tensor as Hugging Face has it: ggml pairs row i of a head with row i + half, and Gemma's norms are 1 more."""
+    if offset := gguf_config.norm_offset(metadata, tensor.name):
+        if tensor.kind != "F32":
+            raise ModelUnsupported(f"The GGUF file's {tensor.name} is of the type {tensor.kind}; we read F32 there.")
+        numbers = tensor.rows.view("<f4") - np.float32(offset)
+        return Tensor(tensor.name, tensor.kind, tensor.shape, numbers.view(np.uint8))
     heads = gguf_config.interleaved_heads(metadata, tensor.name)
     if not heads:
         return tensor
