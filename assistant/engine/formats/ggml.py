@@ -52,10 +52,17 @@ def _bits(packed: Tensor, each: int, width: int) -> Tensor:
 
     Four bytes are shifted and masked at once, as one word.
     """
-    runs = packed.contiguous().view(torch.int32).reshape(packed.shape[0], -1, 1, width // 4)
+    runs = _words(packed).reshape(packed.shape[0], -1, 1, width // 4)
     mask = ((1 << each) - 1) * 0x01010101
     fields = [(runs >> shift) & mask for shift in range(0, 8, each)]
     return torch.cat(fields, dim=2).view(torch.uint8).flatten(1)
+
+
+def _words(packed: Tensor) -> Tensor:
+    """Four bytes each, of runs (B, n): copied, since a run may begin anywhere, and that of a single block isn't moved by
+    `contiguous`.
+    """
+    return packed.clone(memory_format=torch.contiguous_format).view(torch.int32)
 
 
 def _signed(scales: Tensor) -> Tensor:
@@ -73,7 +80,7 @@ def _q4_1(b: Tensor) -> Tensor:
 def _fifth_bits(b: Tensor) -> Tensor:
     """Bit i of a 32-bit word belongs to weight i: (B, 4) -> (B, 32), worth 16 each."""
     shifts = torch.arange(32, dtype=torch.int32, device=b.device)
-    return ((b.contiguous().view(torch.int32) >> shifts) & 1).to(torch.uint8) << 4
+    return ((_words(b) >> shifts) & 1).to(torch.uint8) << 4
 
 
 def _q5_0(b: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 `model.safetensors` holds each tensor's quantised blocks as uint8 (rows, bytes) under Hugging Face's name, `ggml.json`
 their types and shapes; `weights` unpacks them at load. Nothing is rounded on the way. What is outside the Llama family
-is read by transformers instead, which unpacks it to float32.
+is read by transformers instead, which unpacks it.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assistant.engine.formats import gguf_config, gguf_header, gguf_tokenizer
+from assistant.engine.formats import gguf_through_transformers as through_transformers
 from assistant.engine.formats.gguf_header import Tensor
 from assistant.errors import ModelError, ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
@@ -44,7 +44,7 @@ def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> No
             with _readable(file):
                 table = _convert_family(metadata, tensors, temporary, progress)
         else:
-            _convert_through_transformers(file, metadata["general.architecture"], temporary, progress)
+            through_transformers.convert(file, metadata, tensors, temporary / WEIGHTS, progress)
             table = {}
         document = {"source": source, "sha256": _sha256(file), "tensors": table}
         (temporary / GGML).write_text(json.dumps(document), encoding="utf-8")
@@ -151,33 +151,6 @@ def _write_safetensors(file: Path, tensors: Mapping[str, Tensor], progress: Call
         for tensor in tensors.values():
             out.write(tensor.rows.tobytes())
             progress(Loading("converting the GGUF file", (out.tell() - begin) / end))
-
-
-def _convert_through_transformers(
-    file: Path, architecture: str, folder: Path, progress: Callable[[Loading], None]
-) -> None:
-    """Unpack to float32 what only transformers knows."""
-    import torch
-    from safetensors.torch import save_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
-
-    progress(Loading(f"converting the GGUF file of architecture {architecture}"))
-    logging.set_verbosity_error()
-    where = {"gguf_file": file.name, "local_files_only": True}
-    plain = {"quantization_config": GgufConfig(dequantize=True)}
-    try:
-        with redirect_stderr(StringIO()):  # a progress bar that can't be turned off
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-            model = AutoModelForCausalLM.from_pretrained(file.parent, **where, dtype=torch.float32, **plain)
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise ModelUnsupported(
-            f"{file.name} is of architecture {architecture!r}, which can't be read from GGUF: {error}. "
-            "Use the model's original folder with safetensors."
-        ) from error
-    tokenizer.save_pretrained(folder)
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
 def _sha256(file: Path) -> str:

@@ -27,8 +27,8 @@ from assistant.errors import ModelIncomplete, ModelUnsupported
 
 def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """transformers' model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
-    config = read_config(folder)
     check(folder)
+    config = read_config(folder)
     if tensors := read_ggml(folder).get("tensors"):
         model = _load_blocks(folder, config, tensors, dtype, device)
     else:

@@ -17,7 +17,7 @@ from assistant.engine.models import weight_files
 from assistant.engine.networks.llama import model as llama
 from assistant.engine.networks.llama import native
 from assistant.engine.networks.llama.adapted import Reader
-from assistant.engine.networks.llama.blocks import FLAT, GROUP, Blocks, Stack, quantise
+from assistant.engine.networks.llama.blocks import FLAT, GROUP, KINDS, Blocks, Stack, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.llama.packed import BlockLinear, Int4Linear
 from assistant.engine.networks.network import Network
@@ -68,7 +68,10 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
 
 
 class _Stored(Mapping[str, Weight]):
-    """A model's weights as they are used, each read from the file and converted when it is asked for."""
+    """A model's weights as they are used, each read from the file and converted when it is asked for.
+
+    The file is mapped no longer than a tensor of it is in use: a model that is being loaded isn't in memory twice.
+    """
 
     def __init__(self, folder: Path, at: placement.Placement) -> None:
         self._folder, self._at = folder, at
@@ -117,11 +120,20 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
 
 def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
     """The weights in the precision that is asked for, by Hugging Face's names."""
+    if _stay_blocks(folder, at):
+        return _Stored(folder, at)
     return _kept(
         weight_files.files(folder),
         at,
         lambda: {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()},
     )
+
+
+def _stay_blocks(folder: Path, at: placement.Placement) -> bool:
+    """Whether all matrices are multiplied with as the GGUF file has them."""
+    tables = (weight_files.read_ggml(folder).get("tensors") or {}).values()
+    kinds = {table["type"] for table in tables if len(table["shape"]) > 1}
+    return bool(kinds) and kinds <= KINDS.keys() and at.precision == "int8" and at.device.type == "cpu"
 
 
 def _kept(
@@ -187,9 +199,11 @@ def _graph(model: llama.Model) -> "GraphStepper | None":
 
 
 def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> bool:
-    """Whether decode.c can compute with these weights."""
+    """Whether the C library can compute with these weights."""
     if at.device.type != "cpu" or native.library() is None or native.unsupported(config):
         return False
+    if isinstance(tensors, _Stored):
+        return True
     matrices = [one for one in tensors.values() if isinstance(one, Blocks) or one.ndim == 2]
     return all(isinstance(one, Blocks) or one.dtype == torch.bfloat16 for one in matrices)
 
@@ -207,4 +221,5 @@ def _narrow(weight: Weight | Stack) -> Weight | Stack:
 def _torch(at: placement.Placement, weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
     if isinstance(weight, Tensor):
         return llama.plain(weight.to(at.dtype), bias)
-    return Int4Linear(weight, bias) if at.device.type == "cpu" else BlockLinear(weight, bias)
+    packs = at.device.type == "cpu" and weight.shape[0] % Int4Linear.ROWS == 0
+    return Int4Linear(weight, bias) if packs else BlockLinear(weight, bias)

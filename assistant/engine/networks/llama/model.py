@@ -78,6 +78,21 @@ class Shape:
         scales = self.embed_scale, self.residual_scale, self.logits_scale
         return switches == (False, False, 0.0, self.head_dim**-0.5) and scales == (1.0, 1.0, 1.0) and set(self.rotations) <= {-1, 0}
 
+    def linear(self, name: str) -> tuple[int, int]:
+        """Rows and columns of a linear by its path in the model."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "head": (self.vocabulary, self.width),
+            "qkv": (q + 2 * kv, self.width),
+            "out": (self.width, q),
+            "gate_up": (2 * self.hidden, self.width),
+            "down": (self.width, self.hidden),
+        }[name.rpartition(".")[2]]
+
+    def vector(self, name: str) -> tuple[int, ...]:
+        """The shape of a norm's weights by its path in the model."""
+        return (self.heads + self.kv_heads, self.head_dim) if name.endswith("qk_norm") else (self.width,)
+
     @classmethod
     def of(cls, config: Any) -> "Shape":
         """Of a model for which `unsupported` is empty."""
@@ -335,14 +350,23 @@ def pieces(
     for name, sources, part in linears(shape, weights):
         if only is None or not only.isdisjoint(sources):
             made = part()
+            _refuse_shape(name, made.weight.shape, shape.linear(name))
             module = linear(made.weight, made.bias)
             head = module if name == "head" else head
             yield name, module
     for name, sources, value in vectors(shape, weights):
         if only is None or not only.isdisjoint(sources):
-            yield name, nn.Parameter(value(), requires_grad=False)
+            made_vector = value()
+            _refuse_shape(name, made_vector.shape, shape.vector(name))
+            yield name, nn.Parameter(made_vector, requires_grad=False)
     if only is None or EMBEDDING in only:
         yield "embed", _embedding(weights, head)
+
+
+def _refuse_shape(name: str, seen: Sequence[int], wanted: Sequence[int]) -> None:
+    """Raise `ValueError`: the C library would read beyond the end."""
+    if tuple(seen) != tuple(wanted):
+        raise ValueError(f"{name} has the shape {tuple(seen)}, not {tuple(wanted)}")
 
 
 def put(model: Model, parts: Mapping[str, nn.Module | nn.Parameter]) -> dict[str, nn.Module | nn.Parameter]:

@@ -175,6 +175,8 @@ class NativeLinear(AdaptedLinear):
         super().__init__(None if bias is None else bias.float())
         self.n, self.k = weight.shape
         parts = weight.parts if isinstance(weight, Stack) else (weight,)
+        if any(part.shape[0] % TILE for part in parts[:-1]):
+            raise ValueError(f"parts of {[part.shape[0] for part in parts]} rows: multiples of {TILE} are wanted")
         self.packed = [_packed(part) for part in parts]
         self.segments = (CSegment * len(parts))()
         for segment, part, packed in zip(self.segments, parts, self.packed, strict=True):

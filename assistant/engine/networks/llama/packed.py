@@ -17,7 +17,9 @@ UNPACKED_WEIGHTS = 1 << 24
 
 
 class Int4Linear(AdaptedLinear):
-    """Weights in blocks, by the packed 4-bit product. N must be a multiple of 16."""
+    """Weights in blocks, by the packed 4-bit product. N must be a multiple of `ROWS`."""
+
+    ROWS = 16
 
     def __init__(self, weight: Blocks | Stack, bias: Tensor | None = None) -> None:
         super().__init__(bias)
