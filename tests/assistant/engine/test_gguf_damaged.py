@@ -116,11 +116,12 @@ def test_a_header_that_is_not_that_of_its_tensors(
     assert [path.name for path in tmp_path.iterdir()] == ["file.gguf"]
 
 
-def test_an_unknown_type(tmp_path: Path, files: list[bytes]) -> None:
+@pytest.mark.parametrize(("number", "sentence"), [(99, "type 99, unknown to us"), (9, "type Q8_1, which we can't read")])
+def test_an_unknown_type(tmp_path: Path, files: list[bytes], number: int, sentence: str) -> None:
     name = b"blk.0.attn_q.weight"
     at = files[0].index(name) + len(name) + 4 + 16
-    (tmp_path / "file.gguf").write_bytes(files[0][:at] + struct.pack("<I", 99) + files[0][at + 4 :])
-    with pytest.raises(ModelUnsupported, match=r"'blk\.0\.attn_q\.weight' is of ggml's type 99, unknown to us"):
+    (tmp_path / "file.gguf").write_bytes(files[0][:at] + struct.pack("<I", number) + files[0][at + 4 :])
+    with pytest.raises(ModelUnsupported, match=rf"blk\.0\.attn_q\.weight.* is of ggml's {sentence}"):
         gguf.convert(tmp_path / "file.gguf", tmp_path / "own", lambda _: None)
 
 
