@@ -21,6 +21,7 @@ from assistant.engine.formats.ggml import dequantise
 from assistant.engine.formats.gguf import WEIGHTS
 from assistant.engine.models.weight_files import check, files, header, read_ggml, read_json, shapes
 from assistant.engine.networks.llama.blocks import KINDS, Blocks
+from assistant.engine.networks.llama.model import FAMILY
 from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
@@ -77,6 +78,8 @@ def read_config(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (StrictDataclassError, ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
+    if config.model_type in FAMILY:
+        return config  # what follows would load transformers' module of the model: 2 s
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
     attends = hasattr(config.get_text_config(decoder=True), "num_attention_heads")  # Mamba doesn't

@@ -214,56 +214,56 @@ INLINE void columns_of(const int kind, const uint8_t *block, int g, F *column) {
     }
 }
 
-typedef struct { const Linear *w; void *out; int wide; } Unpack;
-
-INLINE void unpack_tile(const int kind, const uint8_t *block, int k, int rows, int wide, void *out) {
-    /* 16 rows of the weights as float32 (wide) or bfloat16 */
-    F column[GROUP];
-    for (int b = 0; b < blocks_in(kind, k); b++, block += block_bytes(kind))
-        for (int g = 0; g < form_of(kind).columns / GROUP; g++) {
-            columns_of(kind, block, g, column);
-            for (int part = 0; part < 2; part++) {
-                transpose16(column + 16 * part);
-                for (int r = 0; r < rows; r++) {
-                    size_t at = (size_t)r * k + b * form_of(kind).columns + g * GROUP + 16 * part;
-                    if (wide) f_store((float *)out + at, column[16 * part + r]);
-                    else f_store_bfloat16((uint16_t *)out + at, column[16 * part + r]);
-                }
-            }
-        }
+static void columns(const Segment *segment, const uint8_t *block, int g, F *column) {
+#define COLUMNS(kind) columns_of(kind, block, g, column)
+    FOR_KIND(segment->kind, COLUMNS)
+#undef COLUMNS
 }
 
-static void run_unpack(void *data, int thread, int threads) {
-    const Unpack *u = data;
-    int k = u->w->k, tiles = up_to(u->w->n, TILE) / TILE, first = 0;
-    int from = (int)((int64_t)tiles * thread / threads), to = (int)((int64_t)tiles * (thread + 1) / threads);
-    for (int s = 0; s < u->w->count; first += u->w->segments[s++].tiles) {
-        const Segment *segment = u->w->segments + s;
-        for (int tile = larger(from, first); tile < smaller(to, first + segment->tiles); tile++) {
-            const uint8_t *block = segment->blocks + (tile - first) * tile_bytes(segment->kind, k);
-            char *out = (char *)u->out + (size_t)tile * TILE * k * (u->wide ? 4 : 2);
-            int rows = smaller(TILE, u->w->n - tile * TILE);
-#define UNPACK(kind) unpack_tile(kind, block, k, rows, u->wide, out)
-            FOR_KIND(segment->kind, UNPACK)
-#undef UNPACK
+static const Segment *segment_of(const Linear *w, int *tile) {
+    /* the segment that a tile of the linear is in, and which tile of it that is */
+    const Segment *segment = w->segments;
+    for (; *tile >= segment->tiles; segment++) *tile -= segment->tiles;
+    return segment;
+}
+
+typedef struct { const Linear *w; void *out; int wide; } Unpack;
+
+static void unpack_tile(const Unpack *u, int tile) {
+    /* 16 rows of the weights as float32 (wide) or bfloat16 */
+    int k = u->w->k, rows = smaller(TILE, u->w->n - tile * TILE), inner = tile;
+    const Segment *segment = segment_of(u->w, &inner);
+    const uint8_t *block = segment->blocks + inner * tile_bytes(segment->kind, k);
+    int groups = form_of(segment->kind).columns / GROUP, bytes = block_bytes(segment->kind);
+    F column[GROUP];
+    for (int at = 0; at < k / GROUP; at++) {
+        columns(segment, block + (size_t)(at / groups) * bytes, at % groups, column);
+        for (int part = 0; part < 2; part++) {
+            transpose16(column + 16 * part);
+            for (int r = 0; r < rows; r++) {
+                size_t to = (size_t)(tile * TILE + r) * k + at * GROUP + 16 * part;
+                if (u->wide) f_store((float *)u->out + to, column[16 * part + r]);
+                else f_store_bfloat16((uint16_t *)u->out + to, column[16 * part + r]);
+            }
         }
     }
 }
 
-INLINE void row_of(const int kind, const uint8_t *block, int k, int r, float *out) {
-    F column[GROUP];
-    for (int b = 0; b < blocks_in(kind, k); b++, block += block_bytes(kind))
-        for (int g = 0; g < form_of(kind).columns / GROUP; g++) {
-            columns_of(kind, block, g, column);
-            for (int c = 0; c < GROUP; c++) *out++ = ((const float *)(column + c))[r];
-        }
+static void run_unpack(void *data, int thread, int threads) {
+    const Unpack *u = data;
+    int tiles = up_to(u->w->n, TILE) / TILE;
+    int from = (int)((int64_t)tiles * thread / threads), to = (int)((int64_t)tiles * (thread + 1) / threads);
+    for (int tile = from; tile < to; tile++) unpack_tile(u, tile);
 }
 
 static void embed_row(const Linear *w, int row, float *out) {
-    int tile = row / TILE, s = 0;
-    for (; tile >= w->segments[s].tiles; s++) tile -= w->segments[s].tiles;
-    const uint8_t *block = w->segments[s].blocks + tile * tile_bytes(w->segments[s].kind, w->k);
-#define ROW(kind) row_of(kind, block, w->k, row % TILE, out)
-    FOR_KIND(w->segments[s].kind, ROW)
-#undef ROW
+    int tile = row / TILE;
+    const Segment *segment = segment_of(w, &tile);
+    const uint8_t *block = segment->blocks + tile * tile_bytes(segment->kind, w->k);
+    int groups = form_of(segment->kind).columns / GROUP, bytes = block_bytes(segment->kind);
+    F column[GROUP];
+    for (int at = 0; at < w->k / GROUP; at++) {
+        columns(segment, block + (size_t)(at / groups) * bytes, at % groups, column);
+        for (int c = 0; c < GROUP; c++) *out++ = ((const float *)(column + c))[row % TILE];
+    }
 }

@@ -2,7 +2,7 @@
  *
  * Activations are rounded to 16-bit integers with a float scale for each 32 (an error of 2^-16 of the largest), so that
  * what is added up is exact in 32 bits; scales enter in float32. With products of bytes an activation is 256 * high + low,
- * both signed, and the weights stay bytes; without, or for more than two rows, the weights are widened to 16 bits. All
+ * both signed, and the weights stay bytes; without, or for several rows, the weights are widened to 16 bits. All
  * give the same integers, and what is computed for a row doesn't depend on the rows beside it, bit for bit.
  */
 #pragma once
@@ -42,7 +42,7 @@ INLINE void group_product(const int kind, const uint8_t *block, int g, int part,
                           F d, F m, const int count) {
     /* of the columns that share a scale, 32 or 16 of them; `at`: which 32 of the whole row they are in */
     const Form f = form_of(kind);
-    const int bytes = HAS_BYTE_PRODUCTS && count <= 2;
+    const int bytes = HAS_BYTE_PRODUCTS && count == 1;
     I sum[MOST_TOGETHER], high[MOST_TOGETHER];
     for (int i = 0; i < count; i++) {
         int32_t q = f.offset ? a[i].sum_q[2 * at + part] + (f.group == GROUP ? a[i].sum_q[2 * at + 1] : 0) : 0;
@@ -115,8 +115,7 @@ INLINE void tile_product(const int kind, const uint8_t *blocks, int k, const Act
     if (MOST_TOGETHER == 8 && kind != B16)
         for (; i + 8 <= count; i += 8) tile_rows(kind, blocks, k, a + i, y + i * stride, stride, 8);
     for (; i + 4 <= count; i += 4) tile_rows(kind, blocks, k, a + i, y + i * stride, stride, 4);
-    if (i + 2 <= count) tile_rows(kind, blocks, k, a + i, y + i * stride, stride, 2), i += 2;
-    if (i < count) tile_rows(kind, blocks, k, a + i, y + i * stride, stride, 1);
+    for (; i < count; i++) tile_rows(kind, blocks, k, a + i, y + i * stride, stride, 1);
 }
 
 static void product_of_kind(int kind, const uint8_t *blocks, int k, const Activation *a, int count, float *y, size_t stride) {
