@@ -59,9 +59,7 @@ def _bits(packed: Tensor, each: int, width: int) -> Tensor:
 
 
 def _words(packed: Tensor) -> Tensor:
-    """Four bytes each, of runs (B, n): copied, since a run may begin anywhere, and that of a single block isn't moved by
-    `contiguous`.
-    """
+    """Four bytes each, of runs (B, n). Copied: a run may begin anywhere; `contiguous` leaves that of a single block."""
     return packed.clone(memory_format=torch.contiguous_format).view(torch.int32)
 
 

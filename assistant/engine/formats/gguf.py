@@ -30,8 +30,33 @@ TOKENS = "tokenizer.ggml.tokens"
 ALIGNMENT = {"F32": 4, "F16": 2, "BF16": 2}
 """Bytes that a number's address must be a multiple of: in safetensors, which has no gaps, such tensors come first."""
 UNPACKED = frozenset(
-    "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS "
-    "IQ1_S IQ1_M TQ1_0 TQ2_0 MXFP4".split()
+    (
+        "F32",
+        "F16",
+        "BF16",
+        "Q4_0",
+        "Q4_1",
+        "Q5_0",
+        "Q5_1",
+        "Q8_0",
+        "Q2_K",
+        "Q3_K",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "IQ4_NL",
+        "IQ4_XS",
+        "IQ3_S",
+        "IQ3_XXS",
+        "IQ2_S",
+        "IQ2_XS",
+        "IQ2_XXS",
+        "IQ1_S",
+        "IQ1_M",
+        "TQ1_0",
+        "TQ2_0",
+        "MXFP4",
+    )
 )
 """Types that `ggml.dequantise` knows."""
 
@@ -95,7 +120,9 @@ def _convert_family(
         raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])!r:.99}.")
     for tensor in tensors:
         if tensor.kind not in UNPACKED:
-            raise ModelUnsupported(f"The GGUF file's {tensor.name} is of ggml's type {tensor.kind}, which we can't read.")
+            raise ModelUnsupported(
+                f"The GGUF file's {tensor.name} is of ggml's type {tensor.kind}, which we can't read."
+            )
     rope_factors = [] if factors is None else factors.rows.view("<f4").ravel().tolist()
     try:
         gguf_config.check(metadata, {name: tensor.shape for name, tensor in named.items()})

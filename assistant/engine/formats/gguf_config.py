@@ -96,8 +96,10 @@ def norm_offset(metadata: Mapping[str, Any], name: str) -> float:
 
 
 def config(metadata: Mapping[str, Any], names: Sequence[str], rope_factors: Sequence[float]) -> dict[str, Any]:
-    """`config.json` of the model. Raises `ModelUnsupported` for a rotary embedding of another kind, `ModelIncomplete` for
-    numbers that can't be, `KeyError` for missing ones. `check` comes before: the number of layers isn't an absurd one.
+    """`config.json` of the model. Call `check` first: the number of layers may be absurd.
+
+    Raises `ModelUnsupported` for another kind of rotary embedding, `ModelIncomplete` for impossible numbers, `KeyError`
+    for missing ones.
     """
     architecture = metadata["general.architecture"]
     model_type, class_name = FAMILY[architecture]
@@ -186,8 +188,8 @@ def check(metadata: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> N
             raise ModelIncomplete(f"The GGUF file is incomplete: it lacks the tensor {name}. Get it again.")
         if list(shapes[name]) != list(shape):
             raise ModelIncomplete(
-                f"The GGUF file is damaged: the tensor {name} has the shape {list(shapes[name])}, not {list(shape)} as its "
-                "header says. Get it again."
+                f"The GGUF file is damaged: the tensor {name} has the shape {list(shapes[name])}, not {list(shape)} "
+                "as its header says. Get it again."
             )
     for name, shape in shapes.items():
         weight = {"output.weight": "token_embd.weight"}.get(name, name.replace(".bias", ".weight"))

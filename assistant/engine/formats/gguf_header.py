@@ -147,7 +147,9 @@ def _kind(name: str, number: int) -> tuple[str, int, int]:
         kind = GGMLQuantizationType(number)
         weights, size = GGML_QUANT_SIZES[kind]
     except (ValueError, KeyError) as error:
-        raise ModelUnsupported(f"The GGUF file's tensor {name!r:.60} is of ggml's type {number}, unknown to us.") from error
+        raise ModelUnsupported(
+            f"The GGUF file's tensor {name!r:.60} is of ggml's type {number}, unknown to us."
+        ) from error
     return kind.name, weights, size
 
 
@@ -156,7 +158,8 @@ def whole(metadata: Mapping[str, Any], key: str, least: int = 1, most: int = 1 <
     value = metadata[key]
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ModelIncomplete(
-            f"The GGUF file is damaged: {key} is {value!r:.40}, not a whole number from {least:,} to {most:,}. Get it again."
+            f"The GGUF file is damaged: {key} is {value!r:.40}, not a whole number from {least:,} to {most:,}. "
+            "Get it again."
         )
     return value
 

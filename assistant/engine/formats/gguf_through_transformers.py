@@ -25,8 +25,9 @@ def convert(
     weights: Path,
     progress: Callable[[Loading], None],
 ) -> None:
-    """Write the file `weights`, and configuration and tokenizer beside it: in bfloat16, or in float32 where `file` has 16
-    or 32 bits.
+    """Write the file `weights`, and configuration and tokenizer beside it.
+
+    Weights are bfloat16, or float32 where `file` has 16 or 32 bits.
 
     Raises `ModelTooLarge` before anything is unpacked where there isn't the memory for that, `ModelUnsupported` for an
     architecture that transformers can't read, `ModelIncomplete` for a file whose layers aren't those that it says.
@@ -45,7 +46,8 @@ def _check_layers(metadata: Mapping[str, Any], architecture: str, names: Sequenc
     key, found = f"{architecture}.block_count", gguf_config.layers_of(names)
     if key in metadata and found and whole(metadata, key) > len(names):
         raise ModelIncomplete(
-            f"The GGUF file is damaged: it says {metadata[key]:,} layers, but holds tensors of {len(found):,}. Get it again."
+            f"The GGUF file is damaged: it says {metadata[key]:,} layers, but holds tensors of {len(found):,}. "
+            "Get it again."
         )
 
 
@@ -55,8 +57,8 @@ def _refuse_too_large(file: Path, needed: int) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise ModelTooLarge(
-            f"To unpack {file.name} takes {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free. Close other "
-            "programs, or take a model of the Llama family, which stays as small as its file."
+            f"To unpack {file.name} takes {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free. "
+            "Close other programs, or take a model of the Llama family, which stays as small as its file."
         )
 
 

@@ -21,8 +21,9 @@ _HASH = ".sha256.json"
 
 
 def check(folder: Path) -> None:
-    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors, or where the weights
-    can't be those of so many layers: before anything is made of that number.
+    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors.
+
+    Also where `config.json` says more layers than there are tensors: configurations make lists as long as that.
     """
     wanted = files(folder)
     missing = [file.name for file in wanted if not file.is_file()]
@@ -35,7 +36,7 @@ def check(folder: Path) -> None:
     for layers in (table.get(key) for table in (tables, *nested) for key in LAYERS):
         if isinstance(layers, int) and not 0 <= layers <= tensors:
             raise ModelIncomplete(
-                f"{folder / 'config.json'} is damaged: it says {layers:,} layers, but the weights are {tensors:,} tensors. "
+                f"{folder / 'config.json'} is damaged: it says {layers:,} layers, but there are {tensors:,} tensors. "
                 "Pull the model again."
             )
 

@@ -107,9 +107,9 @@ def _changed(at: placement.Placement, source: AdapterFolder) -> Mapping[str, Wei
 
 
 def _many_dtype(linear: Any) -> torch.dtype | None:
-    """bfloat16 where a long prompt is read faster with torch's products of unpacked weights than by decode.c.
+    """bfloat16 where a long prompt is read faster with torch's products of unpacked weights than by the C library.
 
-    Weights of 16 bits: wherever bfloat16 is faster than float32. Of 4 and 8 bits decode.c multiplies integers, which
+    Weights of 16 bits: wherever bfloat16 is faster than float32. Of blocks the library multiplies integers, which
     was faster at any length with AVX512-BF16 (a prompt of 128 tokens 1.3 times, of 2,048 1.15); AMX is another matter.
     """
     if not isinstance(linear, native.NativeLinear) or (not linear.is_16_bit and not native.has_amx()):
@@ -209,7 +209,7 @@ def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placemen
 
 
 def _stepped(weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
-    """A linear for decode.c."""
+    """A linear for the C library."""
     return native.NativeLinear(_narrow(weight), bias)
 
 

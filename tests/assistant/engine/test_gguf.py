@@ -164,7 +164,9 @@ def test_what_we_cannot_run(tmp_path: Path, whole: bytes, key: str, value: bytes
     at = whole.index(key.encode()) + len(key) + 4
     at += 8 if sentence else 0  # a text's length
     (tmp_path / "file.gguf").write_bytes(whole[:at] + value + whole[at + len(value) :])
-    with pytest.raises(ModelUnsupported if sentence else ModelIncomplete, match=sentence or "7 layers, .* tensors of 2"):
+    with pytest.raises(
+        ModelUnsupported if sentence else ModelIncomplete, match=sentence or "7 layers, .* tensors of 2"
+    ):
         gguf.convert(tmp_path / "file.gguf", tmp_path / "own", silent)
     assert not (tmp_path / "own").exists()
 

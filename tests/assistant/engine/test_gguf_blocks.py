@@ -1,4 +1,4 @@
-"""A GGUF file's blocks stay as they are, whatever kinds it mixes: same logits and greedy tokens as unpacked to float32."""
+"""A GGUF file's blocks stay as they are, whatever kinds it mixes: logits and greedy tokens are those of float32."""
 
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,7 @@ def test_memory_is_the_files(tmp_path: Path, kind: str) -> None:
     network = network_of(folder)
     modules = [one for one in network.model.modules() if isinstance(one, native.NativeLinear)]
     packed = sum(part.numel() for one in {id(one): one for one in modules}.values() for part in one.packed)
-    stored = sum(
-        one.rows.numel() for one in weights.tensors(folder).values() if isinstance(one, Blocks)
-    )
+    stored = sum(one.rows.numel() for one in weights.tensors(folder).values() if isinstance(one, Blocks))
     assert packed <= 1.05 * stored
 
 

@@ -70,7 +70,7 @@ def test_mutated_files_run_or_are_refused(tmp_path: Path, files: list[bytes], pa
         began_s = time.perf_counter()
         try:
             gguf.convert(tmp_path / "file.gguf", tmp_path / "own", lambda _: None)
-            network, config, _ = loading.load(tmp_path / "own", "cpu", "auto")
+            network, _, _ = loading.load(tmp_path / "own", "cpu", "auto")
             network.logits([Ask(Conversation(network.cache()), [3, 4, 5])])
         except ModelError as error:
             assert str(error).endswith((".", "safetensors.")) and len(str(error)) < 700, (seed, str(error))
@@ -116,7 +116,9 @@ def test_a_header_that_is_not_that_of_its_tensors(
     assert [path.name for path in tmp_path.iterdir()] == ["file.gguf"]
 
 
-@pytest.mark.parametrize(("number", "sentence"), [(99, "type 99, unknown to us"), (9, "type Q8_1, which we can't read")])
+@pytest.mark.parametrize(
+    ("number", "sentence"), [(99, "type 99, unknown to us"), (9, "type Q8_1, which we can't read")]
+)
 def test_an_unknown_type(tmp_path: Path, files: list[bytes], number: int, sentence: str) -> None:
     name = b"blk.0.attn_q.weight"
     at = files[0].index(name) + len(name) + 4 + 16
@@ -129,7 +131,7 @@ def test_an_unknown_type(tmp_path: Path, files: list[bytes], number: int, senten
 def test_absurd_counts_are_refused_at_once(tmp_path: Path, files: list[bytes], at: int, count: int) -> None:
     (tmp_path / "file.gguf").write_bytes(files[0][:at] + struct.pack("<Q", count) + files[0][at + 8 :])
     began_s = time.perf_counter()
-    with pytest.raises(ModelIncomplete, match="it says that .* entries follow"):
+    with pytest.raises(ModelIncomplete, match=r"it says that .* entries follow"):
         gguf_header.read(tmp_path / "file.gguf")
     assert time.perf_counter() - began_s < 1
 
@@ -147,7 +149,9 @@ def test_the_header_is_that_of_gguf(tmp_path: Path, files: list[bytes]) -> None:
             assert ours.rows.tobytes() == theirs.data.tobytes()
 
 
-@pytest.mark.parametrize(("version", "sentence"), [(1, "of version 1; we read 2 and 3"), (3 << 24, "of version 50331648")])
+@pytest.mark.parametrize(
+    ("version", "sentence"), [(1, "of version 1; we read 2 and 3"), (3 << 24, "of version 50331648")]
+)
 def test_other_versions(tmp_path: Path, files: list[bytes], version: int, sentence: str) -> None:
     (tmp_path / "file.gguf").write_bytes(files[0][:4] + struct.pack("<I", version) + files[0][8:])
     with pytest.raises(ModelUnsupported, match=sentence):

@@ -1,9 +1,11 @@
 """The Llama family's forward pass in torch: token ids in, logits out, keys and values kept in a static cache.
 
-It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it computes whole texts, and long prompts
-where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
+It is what runs on a GPU and on CPUs that the C library isn't made for; elsewhere it computes whole texts, and long
+prompts where the CPU is fast at bfloat16. The library does the rest, with the very same modules' weights. What tells
+the family's members from Llama is switches of `Shape`: norms, scales, gates, windows and rotary embeddings.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +78,11 @@ class Shape:
         """Whether nothing is scaled, normed or gated otherwise than in Llama."""
         switches = self.gelu, self.norms_after, self.norm_offset, self.attention_scale
         scales = self.embed_scale, self.residual_scale, self.logits_scale
-        return switches == (False, False, 0.0, self.head_dim**-0.5) and scales == (1.0, 1.0, 1.0) and set(self.rotations) <= {-1, 0}
+        return (
+            switches == (False, False, 0.0, 1 / math.sqrt(self.head_dim))
+            and scales == (1.0, 1.0, 1.0)
+            and set(self.rotations) <= {-1, 0}
+        )
 
     def linear(self, name: str) -> tuple[int, int]:
         """Rows and columns of a linear by its path in the model."""
@@ -154,7 +160,8 @@ def rope_parameters(config: Any) -> Mapping[str, Mapping[str, Any]]:
 def _attention_scale(config: Any) -> float:
     if config.model_type == "granite":
         return float(config.attention_multiplier)
-    return float(getattr(config, "query_pre_attn_scalar", None) or _head_dim(config)) ** -0.5
+    width: float = getattr(config, "query_pre_attn_scalar", None) or _head_dim(config)
+    return 1 / math.sqrt(width)
 
 
 def _head_dim(config: Any) -> int:
@@ -200,9 +207,8 @@ class Model(nn.Module):
         rotations = [rotary.upto(start, start + len(x)) for rotary in self.rotaries]  # [S, D/2] each
         if tree is not None:
             rotations = [one[tree.depths] for one in rotations]
-        for layer, cache in zip(self.layers, kv, strict=True):
-            rotation = rotations[layer.rotation].unsqueeze(1) if layer.rotation >= 0 else None
-            x = layer(x, cache, start, rotation, tree)
+        for layer, which, cache in zip(self.layers, self.shape.rotations, kv, strict=True):
+            x = layer(x, cache, start, rotations[which].unsqueeze(1) if which >= 0 else None, tree)
         return normed(x, self.norm, self.shape.eps)
 
 

@@ -129,7 +129,10 @@ def library() -> ctypes.CDLL | None:
     for flags, architecture in INSTRUCTION_SETS.values():
         if flags <= cpu_flags():
             sources = hashlib.sha256(b"".join(one.read_bytes() for one in sorted(SOURCE.parent.glob("*.[ch]"))))
-            more = [f"-march={architecture}", f"-DSOURCES={sources.hexdigest()[:16]}"]  # built anew when any has changed
+            more = [
+                f"-march={architecture}",
+                f"-DSOURCES={sources.hexdigest()[:16]}",
+            ]  # built anew when any has changed
             loaded = compiler.library(SOURCE, more, links=["-lm", "-lpthread"])
             return _declared(loaded) if loaded else None
     return None
@@ -171,7 +174,7 @@ class NativeLinear(AdaptedLinear):
     _room = torch.empty(0)
 
     def __init__(self, weight: Blocks | Stack | Tensor, bias: Tensor | None = None) -> None:
-        """Weights (N, K) as blocks or bfloat16; K a multiple of 32, and N of 16 in all parts of a stack but the last."""
+        """Weights (N, K) as blocks or bfloat16; K a multiple of 32, N of 16 in all parts of a stack but the last."""
         super().__init__(None if bias is None else bias.float())
         self.n, self.k = weight.shape
         parts = weight.parts if isinstance(weight, Stack) else (weight,)

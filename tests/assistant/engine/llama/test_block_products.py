@@ -1,4 +1,4 @@
-"""Every kind of ggml's blocks, in each instruction set: the file's very numbers, and products within 2^-16 of theirs."""
+"""Every kind of ggml's blocks, in each instruction set: the file's numbers, and products within 2^-16 of theirs."""
 
 import gguf
 import pytest
@@ -20,7 +20,9 @@ def wanted_weights(blocks: Blocks) -> torch.Tensor:
     return torch.from_numpy(gguf.dequantize(blocks.rows.numpy(), gguf.GGMLQuantizationType[blocks.kind]))
 
 
-def close(linear: native.NativeLinear, weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None = None) -> bool:
+def close(
+    linear: native.NativeLinear, weights: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None = None
+) -> bool:
     wanted = torch.nn.functional.linear(x.double(), weights.double(), None if bias is None else bias.double())
     return bool((linear(x) - wanted).abs().max() <= TOLERANCE * (x.abs() @ weights.abs().T).max())
 

@@ -62,8 +62,8 @@ CASES = {
         **{**GEMMA, "query_pre_attn_scalar": 20},
         tie_word_embeddings=False,
         rope_parameters={
-            "full_attention": dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
-            "sliding_attention": dict(rope_type="default", rope_theta=500.0),
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
         },
     ),
 }
