@@ -24,8 +24,10 @@ from assistant.errors import ModelError, ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
 
 GGML = "ggml.json"
-"""In a folder of our form: {"source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
+"""In a folder of our form: {"form": …, "source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
 WEIGHTS = "model.safetensors"
+FORM = 2
+"""Raised whenever other files are made of a GGUF file."""
 TOKENS = "tokenizer.ggml.tokens"
 ALIGNMENT = {"F32": 4, "F16": 2, "BF16": 2}
 """Bytes that a number's address must be a multiple of: in safetensors, which has no gaps, such tensors come first."""
@@ -76,7 +78,7 @@ def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> No
         else:
             through_transformers.convert(file, metadata, tensors, temporary / WEIGHTS, progress)
             table = {}
-        document = {"source": source, "sha256": _sha256(file), "tensors": table}
+        document = {"form": FORM, "source": source, "sha256": _sha256(file), "tensors": table}
         (temporary / GGML).write_text(json.dumps(document), encoding="utf-8")
 
 
@@ -89,8 +91,9 @@ def stamp(file: Path) -> list[Any]:
 def is_current(file: Path, folder: Path) -> bool:
     """Whether `folder` was made of `file` as it is now."""
     try:
-        return bool(json.loads((folder / GGML).read_text(encoding="utf-8"))["source"] == stamp(file))
-    except (OSError, ValueError, KeyError, TypeError):
+        document = json.loads((folder / GGML).read_text(encoding="utf-8"))
+        return bool((document.get("form"), document["source"]) == (FORM, stamp(file)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from assistant.errors import ModelUnsupported
 
+FILE, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of tokens in `tokenizer.ggml.token_type`."""
 
@@ -66,11 +67,26 @@ def save(metadata: Mapping[str, Any], folder: Path) -> None:
         if isinstance(token_id, int) and 0 <= token_id < len(tokens):
             special[f"{name}_token"] = tokens[token_id]
     folder.mkdir(exist_ok=True)
-    backend_of(metadata).save(str(folder / "tokenizer.json"), pretty=False)
+    backend_of(metadata).save(str(folder / FILE), pretty=False)
     table = {"tokenizer_class": "TokenizersBackend", "backend": "tokenizers", "clean_up_tokenization_spaces": False}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**table, **special}, indent=2), encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps({**table, **special}, indent=2), encoding="utf-8")
     if template := metadata.get("tokenizer.chat_template"):
-        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        (folder / TEMPLATE).write_text(template, encoding="utf-8")
+
+
+def load(folder: Path) -> Any:
+    """The tokenizer that `save` has written there.
+
+    `from_pretrained` would read the file a second time, as JSON in Python: 0.8 s and 200 MB for Gemma's.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    table = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    kept = {key: value for key, value in table.items() if key not in ("tokenizer_class", "backend")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / FILE), name_or_path=str(folder), **kept)
+    if (template := folder / TEMPLATE).is_file():
+        tokenizer.chat_template = template.read_text(encoding="utf-8")
+    return tokenizer
 
 
 def backend_of(metadata: Mapping[str, Any]) -> Any:
