@@ -1,6 +1,6 @@
-"""Seconds to load the default model after the first time, and memory beside its weights.
+"""Seconds to load a model after the first time, and memory beside its weights.
 
-python -m benchmarks.load [--runs 5]
+python -m benchmarks.load [--model FILE.gguf] [--runs 5]
 
 Each run is a process of its own that has imported the engine and what transformers imports to read a configuration.
 Memory is what is resident after loading and a reply of 128 tokens, less what was resident before loading, over the
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 
+from assistant.engine.models import catalogue
 from benchmarks.engine_runs import headline, model_path
 
 RUN = """
@@ -40,9 +41,10 @@ print(json.dumps({"load_s": load_s, "grown": psutil.Process().memory_info().rss 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=catalogue.DEFAULT, help="a model folder or GGUF file, or a catalogue's name")
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
-    folder = model_path()
+    arguments = parser.parse_args()
+    runs, folder = arguments.runs, model_path(arguments.model)
     headline()
     print(f"{'precision':<12}{'load':>8}{'weights':>12}{'resident':>12}{'ratio':>8}")
     for dtype in ("auto", "bfloat16", "float32"):
