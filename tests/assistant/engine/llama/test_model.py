@@ -55,7 +55,7 @@ CASES = {
     "qwen3": tf.Qwen3Config(**SMALL, head_dim=32),
     "smollm3": tf.SmolLM3Config(**SMALL, tie_word_embeddings=True),
     "granite": tf.GraniteConfig(
-        **SMALL, embedding_multiplier=6.0, attention_multiplier=0.1, residual_multiplier=0.4, logits_scaling=3.0
+        **SMALL, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.7, logits_scaling=0.3
     ),
     "gemma3": tf.Gemma3TextConfig(**GEMMA, tie_word_embeddings=True),
     "gemma3-linear": tf.Gemma3TextConfig(
