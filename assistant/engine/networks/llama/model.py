@@ -176,7 +176,8 @@ class Model(nn.Module):
         self.shape, self.rotaries = shape, rotaries
         self.dtype = dtype
         """What is computed in where the linears don't say otherwise."""
-        self.embed = nn.Embedding(shape.vocabulary, shape.width)
+        rows = torch.empty(shape.vocabulary, shape.width)  # at random it would load torch's compiler: 1 s, 100 MB
+        self.embed = nn.Embedding(shape.vocabulary, shape.width, _weight=rows)
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.layers))
         self.norm = nn.Parameter(torch.empty(shape.width))
         self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)

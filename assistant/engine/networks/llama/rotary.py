@@ -44,11 +44,11 @@ class Rotary:
 
     def _compute(self, seq_len: int | None) -> tuple[Tensor, float]:
         """Frequencies (D/2,) and the factor on the length of what is rotated (yarn's)."""
-        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
         if self._kind == "default":
             exponents = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
             return 1.0 / self._parameters["rope_theta"] ** exponents, 1.0
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS  # loads 100 MB of modules
+
         compute = ROPE_INIT_FUNCTIONS[self._kind]
         frequencies, length = compute(self._config, torch.device("cpu"), seq_len=seq_len, **self._of)
         return frequencies.float(), float(length)
