@@ -19,7 +19,12 @@ def changed(folder: Path, **values: object) -> Path:
 
 @pytest.mark.parametrize(
     ("kind", "key"),
-    [("llama", "num_hidden_layers"), ("qwen2", "num_hidden_layers"), ("gemma3", "num_hidden_layers"), ("gpt2", "n_layer")],
+    [
+        ("llama", "num_hidden_layers"),
+        ("qwen2", "num_hidden_layers"),
+        ("gemma3", "num_hidden_layers"),
+        ("gpt2", "n_layer"),
+    ],
 )
 def test_a_billion_layers(tmp_path: Path, kind: str, key: str) -> None:
     folder = changed(tiny.save(tmp_path / "m", kind), **{key: 1_000_000_000})

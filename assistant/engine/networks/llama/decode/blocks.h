@@ -178,7 +178,11 @@ INLINE I codes(const int kind, const uint8_t *block, int g, int v) {
     if (kind == IQ4_NL) return i_looked_up(IQ4, q);
     if (!f.high) return q;
     I high = i_load(block + 64 * (low_words(f) + p.high_word));
-    return i_or(q, i_left(i_and(i_right(high, p.high_shift), i_all(0x01010101 * ((1 << f.high) - 1))), f.low));
+    if (kind == Q3_K || kind == Q5_K) /* shifts of which only the processor knows how far */
+        return i_or(q, i_left(i_and(i_right(high, p.high_shift), i_all(0x01010101)), f.low));
+    int left = f.low - p.high_shift;
+    high = left > 0 ? i_left(high, left) : i_right(high, -left);
+    return i_or(q, i_and(high, i_all(0x01010101 * (((1 << f.high) - 1) << f.low))));
 }
 
 INLINE F scale_of(const int kind, const uint8_t *block, F d, int g, int part) {

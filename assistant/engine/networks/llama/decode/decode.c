@@ -7,7 +7,8 @@
  *   threads.h    threads that wait for work         between.h    norms, gates, rotations
  *   attention.h  attention                          step.h       all of it, layer after layer
  *
- * Where the time of a token goes (two threads, AVX512, 128 tokens of context): PROFILE
+ * Where the time of a token goes (Gemma 3 270M in Q4_K_M, two threads, AVX512, 128 tokens of context, 17 ms): 7 ms are the
+ * product of the head with its 262,144 rows, 5.5 ms the layers' products, the rest attention, norms and waiting.
  */
 #include <math.h>
 #include <stddef.h>

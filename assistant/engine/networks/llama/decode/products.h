@@ -4,6 +4,9 @@
  * what is added up is exact in 32 bits; scales enter in float32. With products of bytes an activation is 256 * high + low,
  * both signed, and the weights stay bytes; without, or for several rows, the weights are widened to 16 bits. All
  * give the same integers, and what is computed for a row doesn't depend on the rows beside it, bit for bit.
+ *
+ * A core multiplies 43 (Q3_K, Q6_K) to 72 (Q4_0, Q8_0) weights a nanosecond out of its cache with AVX512, 22 to 38 with
+ * AVX2: 35 to 76 and 10 to 40 GB/s. Memory gives a core about 13, so that a single row waits for memory.
  */
 #pragma once
 
