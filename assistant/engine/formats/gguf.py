@@ -24,7 +24,7 @@ from assistant.errors import ModelError, ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
 
 GGML = "ggml.json"
-"""In a folder of our form: {"form": …, "source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
+"""In a folder of our form: {"form", "source", "sha256" of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
 WEIGHTS = "model.safetensors"
 FORM = 2
 """Raised whenever other files are made of a GGUF file."""

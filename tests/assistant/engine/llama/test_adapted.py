@@ -164,8 +164,8 @@ def test_logits_and_greedy_tokens_are_those_of_peft(name, kind, tmp_path):
 
 
 NOT_COMPARED = {("smollm3", "ia3"), ("granite", "ia3"), ("llama-dynamic", "prompt")}
-"""PEFT has no default targets of IA3 for SmolLM3 and Granite. Dynamic frequencies depend on the length of what is read at once, and
-virtual tokens are read before the prompt is known."""
+"""PEFT has no default targets of IA3 for SmolLM3 and Granite. Dynamic frequencies depend on the length of what is read
+at once, and virtual tokens are read before the prompt is known."""
 
 
 @pytest.mark.parametrize(
