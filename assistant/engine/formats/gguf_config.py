@@ -17,9 +17,10 @@ FAMILY = {
     "qwen3": ("qwen3", "Qwen3ForCausalLM"),
     "gemma3": ("gemma3_text", "Gemma3ForCausalLM"),
     "granite": ("granite", "GraniteForCausalLM"),
+    "smollm3": ("smollm3", "SmolLM3ForCausalLM"),
 }
-"""GGUF architecture (Mistral and SmolLM files say llama) -> model type and class in transformers."""
-INTERLEAVED = ("llama", "granite")
+"""GGUF architecture (Mistral and SmolLM 2 files say llama) -> model type and class in transformers."""
+INTERLEAVED = ("llama", "granite", "smollm3")
 """Architectures whose queries and keys lie as ggml's rotary embedding of neighbours wants them."""
 GEMMA_PERIOD = 6
 """Every sixth layer of Gemma 3 sees the whole text, the others a window."""

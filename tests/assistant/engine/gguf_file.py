@@ -90,7 +90,7 @@ def write(
         type_ = gguf.GGMLQuantizationType[next(kinds)]
         blocks = _quantised(plain, type_)
         quantised[name] = torch.from_numpy(gguf.dequantize(blocks, type_))
-        if heads and architecture in ("llama", "granite"):
+        if heads and architecture in ("llama", "granite", "smollm3"):
             blocks = _interleaved(blocks, heads)
         writer.add_tensor(ours, blocks, raw_dtype=type_)
     writer.write_header_to_file()

@@ -35,7 +35,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.mark.parametrize("quantised", ["Q8_0", "Q4_1", "F16", "F32"])
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "granite", "gemma3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "granite", "smollm3", "gemma3"])
 def test_same_weights_and_same_logits(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str, quantised: str
 ) -> None:

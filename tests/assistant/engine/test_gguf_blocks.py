@@ -43,7 +43,7 @@ def network_of(folder: Path) -> LlamaNetwork:
 
 
 @pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "granite"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "granite", "smollm3"])
 @torch.inference_mode()
 def test_logits_and_greedy_tokens_are_those_of_float32(tmp_path: Path, kind: str, mix: tuple[str, ...]) -> None:
     folder = converted(tmp_path, kind, mix)

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 CHATML = (
@@ -45,6 +46,7 @@ CONFIGS: dict[str, Any] = {
     "gemma3": lambda: Gemma3TextConfig(
         **{**SIZES, "num_hidden_layers": 7}, head_dim=16, query_pre_attn_scalar=16, sliding_window=24
     ),
+    "smollm3": lambda: SmolLM3Config(**{**SIZES, "num_hidden_layers": 4, "pad_token_id": 0}),
     "mistral": lambda: MistralConfig(**SIZES, sliding_window=None),
     "mistral-window": lambda: MistralConfig(**SIZES, sliding_window=24),
     "gpt2": lambda: GPT2Config(
