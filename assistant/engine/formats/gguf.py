@@ -196,7 +196,7 @@ def _write_safetensors(file: Path, tensors: Mapping[str, Tensor], progress: Call
         out.write(struct.pack("<Q", len(encoded)) + encoded)
         begin = out.tell()
         for tensor in tensors.values():
-            out.write(memoryview(np.ascontiguousarray(tensor.rows)).cast("B"))
+            out.write(np.ascontiguousarray(tensor.rows).data)
             progress(Loading("converting the GGUF file", (out.tell() - begin) / end))
 
 
