@@ -21,7 +21,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from assistant.engine.networks.llama import model as engine
+from assistant.engine.networks.llama import shape as engine
 from finetune.config import TrainConfig
 from finetune.network import attention, kernels
 from finetune.network.attention import Plan

@@ -21,7 +21,7 @@ from assistant.engine.formats.ggml import dequantise
 from assistant.engine.formats.gguf import WEIGHTS
 from assistant.engine.models.weight_files import check, files, header, read_ggml, read_json, shapes
 from assistant.engine.networks.llama.blocks import KINDS, Blocks
-from assistant.engine.networks.llama.model import FAMILY
+from assistant.engine.networks.llama.shape import FAMILY
 from assistant.engine.placement import Stored
 from assistant.errors import ModelIncomplete, ModelUnsupported
 

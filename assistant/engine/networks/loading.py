@@ -15,7 +15,7 @@ from assistant.engine import machine, placement, product_speed
 from assistant.engine.formats import quantised, weights
 from assistant.engine.models import weight_files
 from assistant.engine.networks.llama import model as llama
-from assistant.engine.networks.llama import native
+from assistant.engine.networks.llama import native, shape
 from assistant.engine.networks.llama.adapted import Reader
 from assistant.engine.networks.llama.blocks import FLAT, GROUP, KINDS, Blocks, Stack, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
@@ -41,7 +41,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
     """
     weight_files.check(folder)
     config = weights.read_config(folder)
-    stored = weights.stored(folder, own_forward=not llama.unsupported(config))
+    stored = weights.stored(folder, own_forward=not shape.unsupported(config))
     at = placement.place(stored, device, dtype)
     context_tokens = placement.context_tokens(config, stored, at)
     if stored.own_forward:

@@ -12,7 +12,7 @@ from assistant.engine.engine import Engine
 from assistant.engine.generate import cache
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.networks import static_kv
-from assistant.engine.networks.llama import model as llama
+from assistant.engine.networks.llama import shape as llama
 from assistant.engine.networks.static_kv import StaticKV
 from assistant.errors import ModelUnsupported
 from assistant.events import Finished, Token

@@ -19,8 +19,9 @@ from assistant.adapters.configs import Ia3Config, LoraConfig, VirtualTokensConfi
 from assistant.adapters.folder import VIRTUAL, AdapterFolder
 from assistant.engine.networks.llama.blocks import Blocks
 from assistant.engine.networks.llama.low_rank import LowRank
-from assistant.engine.networks.llama.model import FUSED, HEAD_MODULE, Linear, Model, Shape, Weights, pieces
+from assistant.engine.networks.llama.model import FUSED, HEAD_MODULE, Linear, Model, Weights, pieces
 from assistant.engine.networks.llama.rotary import side_by_side
+from assistant.engine.networks.llama.shape import Shape
 from assistant.errors import AdapterError
 
 

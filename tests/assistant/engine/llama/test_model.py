@@ -5,8 +5,9 @@ import torch
 import transformers as tf
 
 from assistant.engine.networks.llama.blocks import Blocks, quantise
-from assistant.engine.networks.llama.model import Tree, build, plain, unsupported
+from assistant.engine.networks.llama.model import Tree, build, plain
 from assistant.engine.networks.llama.packed import BlockLinear
+from assistant.engine.networks.llama.shape import unsupported
 
 SMALL = {
     "vocab_size": 199,
