@@ -1,6 +1,6 @@
-"""Decoding speed of the default model in tokens a second, compared with other programs in the same run.
+"""Decoding speed of a model in tokens a second, compared with other programs in the same run.
 
-python -m benchmarks.decode [--rounds 3] [--tokens 48] [--contexts 128 4000]
+python -m benchmarks.decode [--model FILE.gguf] [--rounds 3] [--tokens 48] [--contexts 128 4000]
 
 llama.cpp is measured if llama-cpp-python is installed, here or in the environment of the interpreter
 `LLAMACPP_PYTHON`. `one forward pass` is the engine without sampling and detokenising; `a reply` is what a client gets,
@@ -21,7 +21,7 @@ from assistant.engine.formats import weights
 from assistant.engine.generate.reply import Reply
 from assistant.engine.generate.sampling import Sampling
 from assistant.engine.generate.schedule import Schedule, Task
-from assistant.engine.models import model_folder
+from assistant.engine.models import catalogue, model_folder
 from assistant.engine.networks.llama.blocks import Blocks, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.llama.packed import Int4Linear
@@ -73,10 +73,12 @@ def products(network: LlamaNetwork, count: int) -> Steps:
 
 
 def torch_products(folder: Path, count: int) -> Steps:
-    """The same products by torch's packed 4-bit kernel, with scales rounded to bfloat16."""
+    """The same products by torch's packed 4-bit kernel, its scales rounded to bfloat16; kinds other than Q4_0 and Q4_1
+    are quantised to 4 bits for it.
+    """
     tensors = weights.tensors(model_folder.ready(folder, lambda _: None))
     matrices = [one for one in tensors.values() if isinstance(one, Blocks)]
-    linears = [Int4Linear(one if one.bits == 4 else quantise(one.dequantise(), 4)) for one in matrices]
+    linears = [Int4Linear(one if one.kind in ("Q4_0", "Q4_1") else quantise(one.dequantise(), 4)) for one in matrices]
     inputs = [torch.randn(1, one.shape[1], dtype=torch.bfloat16) for one in matrices]
 
     def token() -> None:
@@ -144,15 +146,16 @@ def drafted(engine: Engine, drafts: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=catalogue.DEFAULT, help="a model folder or GGUF file, or a catalogue's name")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--contexts", type=int, nargs="+", default=[128, 4000])
     arguments = parser.parse_args()
-    folder = model_path()
+    folder = model_path(arguments.model)
     engine = Engine.load(folder)
     headline()
     network, count = engine._model.network, arguments.tokens
-    assert isinstance(network, LlamaNetwork), "the default model is of the Llama family"
+    assert isinstance(network, LlamaNetwork), "a model of the Llama family is wanted"
     dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
     peers = {f"transformers {name}": transformers_model(folder, one) for name, one in dtypes.items()}
     for context in arguments.contexts:
@@ -162,7 +165,7 @@ def main() -> None:
             "torch's packed int4 products alone": torch_products(folder, count),
         }
         if network._stepper is not None:
-            acts["the products of decode.c alone"] = products(network, count)
+            acts["the products of the C library alone"] = products(network, count)
         if llama_cpp(folder, 8, 1):
             acts["llama.cpp"] = lambda context=context: (llama_cpp(folder, context, count) or {})["step_s"][2:]  # type: ignore[misc]
         acts |= {name: generate(model, context, max(8, count // 4)) for name, model in peers.items()}

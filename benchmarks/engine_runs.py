@@ -29,10 +29,16 @@ FLAGS = ("amx_tile", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx2")
 
 
 def model_path(name: str = catalogue.DEFAULT) -> Path:
-    """The default model's folder, pulled once into the cache of the tests, or a given folder."""
-    if Path(name).exists():
+    """The default model's folder, pulled once into the cache of the tests, or a given folder or GGUF file's."""
+    if Path(name).is_dir():
         return Path(name)
     cache = Path(os.environ.get("ASSISTANT_TEST_CACHE", Path.home() / ".cache" / "assistant-tests"))
+    if (file := Path(name)).is_file():
+        folder = cache / "benchmarks" / file.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.gguf").unlink(missing_ok=True)
+        (folder / "model.gguf").symlink_to(file.resolve())
+        return folder
     paths = Paths(cache / "config", cache / "data").create()
     fetch.pull(paths, catalogue.known(name), lambda _: None, lambda: False)
     return paths.models / name

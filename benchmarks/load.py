@@ -1,6 +1,6 @@
-"""Load time of the default model after the first time, and memory in addition to its weights.
+"""Load time of a model after the first time, and memory in addition to its weights.
 
-python -m benchmarks.load [--runs 5]
+python -m benchmarks.load [--model FILE.gguf] [--runs 5]
 
 Each run is a process that has imported the engine and what transformers imports to read a configuration. Memory is the
 resident size after loading and a reply of 128 tokens minus that before loading, relative to the bytes of all tensors.
@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 
+from assistant.engine.models import catalogue
 from benchmarks.engine_runs import headline, model_path
 
 RUN = """
@@ -42,9 +43,10 @@ print(json.dumps({"load_s": load_s, "grown": psutil.Process().memory_info().rss 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=catalogue.DEFAULT, help="a model folder or GGUF file, or a catalogue's name")
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
-    folder = model_path()
+    arguments = parser.parse_args()
+    runs, folder = arguments.runs, model_path(arguments.model)
     headline()
     print(f"{'precision':<12}{'load':>8}{'weights':>12}{'resident':>12}{'ratio':>8}")
     for dtype in ("auto", "bfloat16", "float32"):

@@ -1,6 +1,6 @@
-"""Prefill speed of the default model in tokens a second, compared with other programs in the same run.
+"""Prefill speed of a model in tokens a second, compared with other programs in the same run.
 
-python -m benchmarks.prefill [--rounds 3] [--tokens 128 1024]
+python -m benchmarks.prefill [--model FILE.gguf] [--rounds 3] [--tokens 128 1024]
 """
 
 import argparse
@@ -10,16 +10,18 @@ import torch
 
 from assistant.engine.engine import Engine
 from assistant.engine.generate.reply import PREFILL_TOKENS
+from assistant.engine.models import catalogue
 from assistant.engine.networks.network import Ask, Conversation
 from benchmarks.engine_runs import headline, in_turn, llama_cpp, model_path, seconds, table, transformers_model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=catalogue.DEFAULT, help="a model folder or GGUF file, or a catalogue's name")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, nargs="+", default=[32, 128, 1024])
     arguments = parser.parse_args()
-    folder = model_path()
+    folder = model_path(arguments.model)
     engine = Engine.load(folder)
     headline()
     peers = {name: transformers_model(folder, getattr(torch, name)) for name in ("bfloat16", "float32")}

@@ -21,7 +21,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from assistant.engine.networks.llama import model as engine
+from assistant.engine.networks.llama import shape as engine
 from finetune.config import TrainConfig
 from finetune.network import attention, kernels
 from finetune.network.attention import Plan
@@ -252,7 +252,7 @@ class Llama:
         self._decoder = model.get_decoder()
         self.layers = [Layer(one, shape) for one in self._decoder.layers]
         self._heads, self._shared = shape.kv_heads, shape.heads // shape.kv_heads
-        self._rotated = [shape.rotated[one.self_attn.layer_idx] for one in self._decoder.layers]
+        self._rotated = [shape.rotations[one.self_attn.layer_idx] >= 0 for one in self._decoder.layers]
 
     def states(self, batch: Batch, *, recompute: bool = False) -> Tensor:
         """Final hidden states (S, C) at the positions that predict supervised tokens.
@@ -277,21 +277,25 @@ class Llama:
 def computes(config: Any, settings: TrainConfig) -> bool:
     """Whether a training with these settings of a model with this configuration uses this module."""
     plain = settings.method in ("lora", "rslora", "qlora") and not settings.dropout
-    return plain and not engine.unsupported(config) and not _is_narrow(engine.Shape.of(config))
+    return plain and not _unsupported(config)
 
 
-def _is_narrow(shape: engine.Shape) -> bool:
-    """Whether any layer's sliding window is shorter than a row."""
-    return any(0 < window < LONGEST_ROW for window in shape.windows)
+def _unsupported(config: Any) -> str:
+    """Reason why this module can't compute a model of this configuration; empty if it can."""
+    if why := engine.unsupported(config):
+        return why
+    shape = engine.Shape.of(config)
+    if not shape.is_plain:
+        return "scales, norms or gates that Llama lacks"
+    if any(0 < window < LONGEST_ROW for window in shape.windows):
+        return "sliding windows"
+    return ""
 
 
 def unsupported(model: Any) -> str:
     """Reason why this module can't compute a transformers model; empty if it can."""
-    config = model.config
-    if why := engine.unsupported(config):
+    if why := _unsupported(model.config):
         return why
-    if _is_narrow(engine.Shape.of(config)):
-        return "sliding windows"
     for layer in model.get_decoder().layers:
         if not all(_is_plain(one) for one in _linears(layer)):
             return "linear layers other than frozen ones with plain low-rank adapters"

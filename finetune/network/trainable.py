@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assistant.adapters.folder import CHANGED, hash_of
-from assistant.engine.networks.llama import model as llama
+from assistant.engine.networks.llama import shape as llama
 from assistant.errors import TrainingRefused
 from assistant.paths import Paths
 from assistant.store.training.runs import Run

@@ -52,10 +52,15 @@ def _bits(packed: Tensor, each: int, width: int) -> Tensor:
 
     Four bytes are shifted and masked at once, as one word.
     """
-    runs = packed.contiguous().view(torch.int32).reshape(packed.shape[0], -1, 1, width // 4)
+    runs = _words(packed).reshape(packed.shape[0], -1, 1, width // 4)
     mask = ((1 << each) - 1) * 0x01010101
     fields = [(runs >> shift) & mask for shift in range(0, 8, each)]
     return torch.cat(fields, dim=2).view(torch.uint8).flatten(1)
+
+
+def _words(packed: Tensor) -> Tensor:
+    """Four bytes each, of runs (B, n). Copied: a run may begin anywhere; `contiguous` leaves that of a single block."""
+    return packed.clone(memory_format=torch.contiguous_format).view(torch.int32)
 
 
 def _signed(scales: Tensor) -> Tensor:
@@ -72,8 +77,8 @@ def _q4_1(b: Tensor) -> Tensor:
 
 def _fifth_bits(b: Tensor) -> Tensor:
     """Bit i of a 32-bit word belongs to weight i: (B, 4) -> (B, 32), worth 16 each."""
-    shifts = torch.arange(32, dtype=torch.int32)
-    return ((b.contiguous().view(torch.int32) >> shifts) & 1).to(torch.uint8) << 4
+    shifts = torch.arange(32, dtype=torch.int32, device=b.device)
+    return ((_words(b) >> shifts) & 1).to(torch.uint8) << 4
 
 
 def _q5_0(b: Tensor) -> Tensor:
@@ -82,6 +87,14 @@ def _q5_0(b: Tensor) -> Tensor:
 
 def _q5_1(b: Tensor) -> Tensor:
     return _half(b, 0) * (_nibbles(b[:, 8:], 16) | _fifth_bits(b[:, 4:8])).float() + _half(b, 2)
+
+
+_IQ4 = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+
+
+def _iq4_nl(b: Tensor) -> Tensor:
+    values = torch.tensor(_IQ4, dtype=torch.float32, device=b.device)
+    return values[_nibbles(b[:, 2:], 16).int()].mul_(_half(b, 0))
 
 
 def _q8_0(b: Tensor) -> Tensor:
@@ -137,6 +150,7 @@ _UNPACK: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "Q5_0": (_q5_0, 22),
     "Q5_1": (_q5_1, 24),
     "Q8_0": (_q8_0, 34),
+    "IQ4_NL": (_iq4_nl, 18),
     "Q2_K": (_q2_k, 84),
     "Q3_K": (_q3_k, 110),
     "Q4_K": (_q4_k, 144),

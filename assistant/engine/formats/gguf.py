@@ -2,7 +2,7 @@
 
 `model.safetensors` holds each tensor's quantised blocks as uint8 (rows, bytes) under Hugging Face's name, `ggml.json`
 their types and shapes; `weights` unpacks them at load. Nothing is rounded on the way. What is outside the Llama family
-is read by transformers instead, which unpacks it to float32.
+is read by transformers instead, which unpacks it.
 """
 
 import hashlib
@@ -11,22 +11,57 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
-from io import StringIO
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from assistant.engine.formats import gguf_config, gguf_tokenizer
-from assistant.errors import ModelIncomplete, ModelUnsupported
+import numpy as np
+
+from assistant.engine.formats import gguf_config, gguf_header, gguf_tokenizer
+from assistant.engine.formats import gguf_through_transformers as through_transformers
+from assistant.engine.formats.gguf_header import Tensor
+from assistant.errors import ModelError, ModelIncomplete, ModelUnsupported
 from assistant.events import Loading
 
-if TYPE_CHECKING:
-    import numpy as np
-
 GGML = "ggml.json"
-"""In a folder of our form: {"source": …, "sha256": of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
+"""In a folder of our form: {"form", "source", "sha256" of the GGUF, "tensors": {name: {"type": …, "shape": …}}}."""
 WEIGHTS = "model.safetensors"
+FORM = 2
+"""Raised whenever other files are made of a GGUF file."""
+TOKENS = "tokenizer.ggml.tokens"
+ALIGNMENT = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes that a number's address must be a multiple of: in safetensors, which has no gaps, such tensors come first."""
+UNPACKED = frozenset(
+    (
+        "F32",
+        "F16",
+        "BF16",
+        "Q4_0",
+        "Q4_1",
+        "Q5_0",
+        "Q5_1",
+        "Q8_0",
+        "Q2_K",
+        "Q3_K",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "IQ4_NL",
+        "IQ4_XS",
+        "IQ3_S",
+        "IQ3_XXS",
+        "IQ2_S",
+        "IQ2_XS",
+        "IQ2_XXS",
+        "IQ1_S",
+        "IQ1_M",
+        "TQ1_0",
+        "TQ2_0",
+        "MXFP4",
+    )
+)
+"""Types that `ggml.dequantise` knows."""
 
 
 def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> None:
@@ -39,11 +74,14 @@ def convert(file: Path, folder: Path, progress: Callable[[Loading], None]) -> No
     metadata, tensors = _read(file)
     with _appearing(folder, file) as temporary:
         if gguf_config.is_family(metadata):
-            table = _convert_family(metadata, tensors, temporary, progress)
+            with _readable(file):
+                table = _convert_family(metadata, tensors, temporary)
+            sha256 = _write_and_hash(file, temporary / WEIGHTS, table, progress)
         else:
-            _convert_through_transformers(file, metadata["general.architecture"], temporary, progress)
-            table = {}
-        document = {"source": source, "sha256": _sha256(file), "tensors": table}
+            through_transformers.convert(file, metadata, tensors, temporary / WEIGHTS, progress)
+            table, sha256 = {}, _sha256(file)
+        kinds = {name: {"type": tensor.kind, "shape": tensor.shape} for name, tensor in table.items()}
+        document = {"form": FORM, "source": source, "sha256": sha256, "tensors": kinds}
         (temporary / GGML).write_text(json.dumps(document), encoding="utf-8")
 
 
@@ -56,64 +94,42 @@ def stamp(file: Path) -> list[Any]:
 def is_current(file: Path, folder: Path) -> bool:
     """Whether `folder` was made of `file` as it is now."""
     try:
-        return bool(json.loads((folder / GGML).read_text(encoding="utf-8"))["source"] == stamp(file))
-    except (OSError, ValueError, KeyError, TypeError):
+        document = json.loads((folder / GGML).read_text(encoding="utf-8"))
+        return bool((document.get("form"), document["source"]) == (FORM, stamp(file)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor of a GGUF file: `rows` are its blocks (rows, bytes) uint8, `shape` counts weights, rows first."""
-
-    name: str
-    kind: str
-    shape: list[int]
-    rows: "np.ndarray[Any, np.dtype[np.uint8]]"
-
-
 def _read(file: Path) -> tuple[dict[str, Any], list[Tensor]]:
-    """Metadata and tensors (mapped, not loaded)."""
-    import gguf
-    import numpy as np
-
-    with file.open("rb") as opened:
-        magic = opened.read(4)
-    if magic != b"GGUF":
-        raise ModelUnsupported(f"{file} is not a GGUF file: it begins with {magic!r}.")
-    try:
-        reader = gguf.GGUFReader(file)
-        metadata = {name: field.contents() for name, field in reader.fields.items()}
-        tensors = [
-            Tensor(
-                tensor.name,
-                tensor.tensor_type.name,
-                [int(size) for size in reversed(tensor.shape)],
-                tensor.data.view(np.uint8).reshape(tensor.data.shape[0], -1),
-            )
-            for tensor in reader.tensors
-        ]
-    except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
-        raise ModelIncomplete(
-            f"{file} is damaged or cut short ({file.stat().st_size:,} bytes): {error}. Get it again."
-        ) from error
-    if "general.architecture" not in metadata or "tokenizer.ggml.tokens" not in metadata:
+    """Metadata and tensors of a language model (mapped, not loaded)."""
+    metadata, tensors = gguf_header.read(file)
+    if not isinstance(metadata.get("general.architecture"), str) or not _is_texts(metadata.get(TOKENS)):
         raise ModelUnsupported(f"{file} holds no language model: it names no architecture or no tokens.")
     return metadata, tensors
 
 
-def _convert_family(
-    metadata: Mapping[str, Any], tensors: list[Tensor], folder: Path, progress: Callable[[Loading], None]
-) -> dict[str, Any]:
-    """Write configuration, tokenizer and weights; types and shapes of the tensors."""
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
+
+
+def _convert_family(metadata: Mapping[str, Any], tensors: list[Tensor], folder: Path) -> dict[str, Tensor]:
+    """Write configuration and tokenizer; the tensors by Hugging Face's names."""
     named = {tensor.name: tensor for tensor in tensors}
     factors = named.pop(gguf_config.ROPE_FACTORS, None)
+    architecture = metadata["general.architecture"]
     if metadata.get("split.count", 1) > 1:
         raise ModelUnsupported("The GGUF file is one of several parts. Join them: llama-gguf-split --merge FIRST NEW.")
-    unknown = sorted(name for name in named if gguf_config.hf_name(name) is None)
+    unknown = sorted(name for name in named if gguf_config.hf_name(name, architecture) is None)
     if unknown:
-        raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])}.")
+        raise ModelUnsupported(f"The GGUF file holds tensors we don't know: {', '.join(unknown[:3])!r:.99}.")
+    for tensor in tensors:
+        if tensor.kind not in UNPACKED:
+            raise ModelUnsupported(
+                f"The GGUF file's {tensor.name} is of ggml's type {tensor.kind}, which we can't read."
+            )
     rope_factors = [] if factors is None else factors.rows.view("<f4").ravel().tolist()
     try:
+        gguf_config.check(metadata, {name: tensor.shape for name, tensor in named.items()})
         config = gguf_config.config(metadata, list(named), rope_factors)
     except KeyError as error:
         raise ModelIncomplete(f"The GGUF file doesn't say {error.args[0]}. Get it from another source.") from error
@@ -121,13 +137,41 @@ def _convert_family(
     ends = {key: value for key, value in config.items() if key.endswith("_token_id") and value is not None}
     (folder / "generation_config.json").write_text(json.dumps(ends, indent=2), encoding="utf-8")
     gguf_tokenizer.save(metadata, folder)
-    ours = {str(gguf_config.hf_name(name)): _in_order(metadata, tensor) for name, tensor in named.items()}
-    _write_safetensors(folder / WEIGHTS, ours, progress)
-    return {name: {"type": tensor.kind, "shape": tensor.shape} for name, tensor in ours.items()}
+    named = dict(sorted(named.items(), key=lambda item: -ALIGNMENT.get(item[1].kind, 0)))
+    return {str(gguf_config.hf_name(name, architecture)): _as_theirs(metadata, one) for name, one in named.items()}
 
 
-def _in_order(metadata: Mapping[str, Any], tensor: Tensor) -> Tensor:
-    """The tensor with the rows of its heads as Hugging Face has them: ggml pairs row i with row i + half."""
+def _write_and_hash(
+    file: Path, weights: Path, tensors: Mapping[str, Tensor], progress: Callable[[Loading], None]
+) -> str:
+    """Write `tensors` and return the SHA-256 of `file`, at the same time: either takes a second for a gigabyte."""
+    with ThreadPoolExecutor(1) as pool:
+        hashed = pool.submit(_sha256, file)
+        _write_safetensors(weights, tensors, progress)
+        return hashed.result()
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Whatever a damaged header makes of what reads it is a `ModelIncomplete`: the tokenizers library, too, raises bare
+    exceptions.
+    """
+    try:
+        yield
+    except (ModelError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelIncomplete(f"{file} is damaged: {reason:.200}. Get it again.") from error
+
+
+def _as_theirs(metadata: Mapping[str, Any], tensor: Tensor) -> Tensor:
+    """The tensor as Hugging Face has it: ggml pairs row i of a head with row i + half, and Gemma's norms are 1 more."""
+    if offset := gguf_config.norm_offset(metadata, tensor.name):
+        if tensor.kind != "F32":
+            raise ModelUnsupported(f"The GGUF file's {tensor.name} is of the type {tensor.kind}; we read F32 there.")
+        numbers = tensor.rows.view("<f4") - np.float32(offset)
+        return Tensor(tensor.name, tensor.kind, tensor.shape, numbers.view(np.uint8))
     heads = gguf_config.interleaved_heads(metadata, tensor.name)
     if not heads:
         return tensor
@@ -152,35 +196,8 @@ def _write_safetensors(file: Path, tensors: Mapping[str, Tensor], progress: Call
         out.write(struct.pack("<Q", len(encoded)) + encoded)
         begin = out.tell()
         for tensor in tensors.values():
-            out.write(tensor.rows.tobytes())
+            out.write(np.ascontiguousarray(tensor.rows).data)
             progress(Loading("converting the GGUF file", (out.tell() - begin) / end))
-
-
-def _convert_through_transformers(
-    file: Path, architecture: str, folder: Path, progress: Callable[[Loading], None]
-) -> None:
-    """Unpack to float32 what only transformers knows."""
-    import torch
-    from safetensors.torch import save_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, logging
-
-    progress(Loading(f"converting the GGUF file of architecture {architecture}"))
-    logging.set_verbosity_error()
-    where = {"gguf_file": file.name, "local_files_only": True}
-    plain = {"quantization_config": GgufConfig(dequantize=True)}
-    try:
-        with redirect_stderr(StringIO()):  # a progress bar that can't be turned off
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-            model = AutoModelForCausalLM.from_pretrained(file.parent, **where, dtype=torch.float32, **plain)
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise ModelUnsupported(
-            f"{file.name} is of architecture {architecture!r}, which can't be read from GGUF: {error}. "
-            "Use the model's original folder with safetensors."
-        ) from error
-    tokenizer.save_pretrained(folder)
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
 def _sha256(file: Path) -> str:

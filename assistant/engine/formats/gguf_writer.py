@@ -23,7 +23,7 @@ from assistant.engine.formats.gguf_tokenizer import (
     USER_DEFINED,
     backend_of,
 )
-from assistant.engine.networks.llama import model as llama
+from assistant.engine.networks.llama import shape as llama
 from assistant.errors import ModelUnsupported
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}

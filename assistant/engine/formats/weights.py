@@ -21,14 +21,15 @@ from assistant.engine.formats.ggml import dequantise
 from assistant.engine.formats.gguf import WEIGHTS
 from assistant.engine.hardware.placement import Stored
 from assistant.engine.models.weight_files import check, files, header, read_ggml, read_json, shapes
-from assistant.engine.networks.llama.blocks import BYTES, Blocks
+from assistant.engine.networks.llama.blocks import KINDS, Blocks
+from assistant.engine.networks.llama.shape import FAMILY
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 
 def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """transformers' model in `folder`, ready for inference. Raises `ModelIncomplete` or `ModelUnsupported`."""
-    config = read_config(folder)
     check(folder)
+    config = read_config(folder)
     if tensors := read_ggml(folder).get("tensors"):
         model = _load_blocks(folder, config, tensors, dtype, device)
     else:
@@ -59,7 +60,7 @@ def tensors_of(path: Path, only: str = "") -> dict[str, Tensor | Blocks]:
 
 
 def _raw(stored: Tensor, kind: str, shape: list[int]) -> Tensor | Blocks:
-    if kind in BYTES:
+    if kind in KINDS:
         return Blocks(kind, stored.reshape(shape[0], -1))
     return dequantise(stored, kind, shape, torch.float32)
 
@@ -77,6 +78,8 @@ def read_config(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (StrictDataclassError, ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which we can't run: {error}") from error
+    if config.model_type in FAMILY:
+        return config  # what follows would load transformers' module of the model: 2 s
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelUnsupported(f"{folder} holds a model of type {kind!r}, which doesn't write text.")
     attends = hasattr(config.get_text_config(decoder=True), "num_attention_heads")  # Mamba doesn't

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assistant.engine.formats import gguf
+from assistant.engine.formats import gguf, gguf_tokenizer
 from assistant.engine.models import weight_files
 from assistant.engine.models.catalogue import GGUF_FILE
 from assistant.errors import ModelError, ModelIncomplete, ModelUnknown, ModelUnsupported
@@ -50,22 +50,14 @@ def _gguf(folder: Path) -> Path:
 def load_tokenizer(folder: Path) -> Any:
     """The folder's tokenizer. Raises `ModelIncomplete` where its files don't make one."""
     try:
-        return _tokenizer_class(folder).from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if weight_files.read_ggml(folder).get("tensors"):
+            return gguf_tokenizer.load(folder)  # without torch
+        from transformers import AutoTokenizer  # loads torch: 4 s
+
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelIncomplete(f"The tokenizer in {folder} can't be used: {reason}. Get its files again.") from error
-
-
-def _tokenizer_class(folder: Path) -> Any:
-    """The class of a folder's tokenizer: of a converted GGUF's the one that is written there, without loading torch."""
-    file = folder / "tokenizer_config.json"
-    if (folder / gguf.GGML).exists() and weight_files.read_json(file).get("tokenizer_class") == "TokenizersBackend":
-        from transformers import PreTrainedTokenizerFast  # its other name
-
-        return PreTrainedTokenizerFast
-    from transformers import AutoTokenizer  # loads torch: 4 s
-
-    return AutoTokenizer
 
 
 def end_ids(folder: Path, config: Any) -> set[int]:

@@ -14,18 +14,31 @@ from assistant.engine.formats.gguf import GGML, WEIGHTS, stamp
 from assistant.errors import ModelIncomplete, ModelUnsupported
 
 INDEX = "model.safetensors.index.json"
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
+"""What configurations call the number of layers."""
 _HASH = ".sha256.json"
 """Where the hash of a folder's weights is kept, with the sizes and times of the files it was made of."""
 
 
 def check(folder: Path) -> None:
-    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors."""
+    """Raise `ModelIncomplete` naming the files of `folder` that are missing, cut or no safetensors.
+
+    Also where `config.json` says more layers than there are tensors: configurations make lists as long as that.
+    """
     wanted = files(folder)
     missing = [file.name for file in wanted if not file.is_file()]
     if missing:
         raise ModelIncomplete(f"{folder} lacks {', '.join(missing)}. Pull the model again.")
     if damaged := [file.name for file in wanted if not _is_whole(file)]:
         raise ModelIncomplete(f"Files in {folder} are damaged or cut: {', '.join(damaged)}. Pull the model again.")
+    tables, tensors = read_json(folder / "config.json"), len(shapes(folder))
+    nested = (one for one in tables.values() if isinstance(one, dict))
+    for layers in (table.get(key) for table in (tables, *nested) for key in LAYERS):
+        if isinstance(layers, int) and not 0 <= layers <= tensors:
+            raise ModelIncomplete(
+                f"{folder / 'config.json'} is damaged: it says {layers:,} layers, but there are {tensors:,} tensors. "
+                "Pull the model again."
+            )
 
 
 def files(folder: Path) -> list[Path]:

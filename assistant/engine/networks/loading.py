@@ -15,9 +15,9 @@ from assistant.engine.formats import quantised, weights
 from assistant.engine.hardware import machine, placement, product_speed
 from assistant.engine.models import weight_files
 from assistant.engine.networks.llama import model as llama
-from assistant.engine.networks.llama import native
+from assistant.engine.networks.llama import native, shape
 from assistant.engine.networks.llama.adapted import Reader
-from assistant.engine.networks.llama.blocks import GROUP, Blocks, quantise
+from assistant.engine.networks.llama.blocks import FLAT, GROUP, KINDS, Blocks, Stack, quantise
 from assistant.engine.networks.llama.network import LlamaNetwork
 from assistant.engine.networks.llama.packed import BlockLinear, Int4Linear
 from assistant.engine.networks.network import Network
@@ -41,7 +41,7 @@ def load(folder: Path, device: str, dtype: str) -> tuple[Network, Any, int]:
     """
     weight_files.check(folder)
     config = weights.read_config(folder)
-    stored = weights.stored(folder, own_forward=not llama.unsupported(config))
+    stored = weights.stored(folder, own_forward=not shape.unsupported(config))
     at = placement.place(stored, device, dtype)
     context_tokens = placement.context_tokens(config, stored, at)
     if stored.own_forward:
@@ -61,14 +61,17 @@ def _llama(folder: Path, config: Any, at: placement.Placement) -> LlamaNetwork:
     except (RuntimeError, ValueError) as error:
         raise ModelIncomplete(f"The weights in {folder} don't fit its config.json: {error}") from error
     native.NativeLinear.many_dtype = _many_dtype(model.layers[0].gate_up)
-    kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.norm.dtype
+    kv_dtype = torch.float16 if isinstance(model.head, native.NativeLinear) else model.dtype
     stored = _Stored(folder, at)
     read = Reader(model, stored, stored.shapes, linear, partial(_changed, at), kv_dtype)
     return LlamaNetwork(model, at.device, kv_dtype, partial(_adapter_bytes, at), read, _graph(model))
 
 
 class _Stored(Mapping[str, Weight]):
-    """A model's weights as they are used, each read from the file and converted when it is asked for."""
+    """A model's weights as they are used, each read from the file and converted when it is asked for.
+
+    The file is mapped no longer than a tensor of it is in use: a model that is being loaded isn't in memory twice.
+    """
 
     def __init__(self, folder: Path, at: placement.Placement) -> None:
         self._folder, self._at = folder, at
@@ -104,12 +107,12 @@ def _changed(at: placement.Placement, source: AdapterFolder) -> Mapping[str, Wei
 
 
 def _many_dtype(linear: Any) -> torch.dtype | None:
-    """bfloat16 where a long prompt is read faster with torch's products of unpacked weights than by decode.c.
+    """bfloat16 where a long prompt is read faster with torch's products of unpacked weights than by the C library.
 
-    Weights of 16 bits: wherever bfloat16 is faster than float32. Of 4 and 8 bits decode.c multiplies integers, which
+    Weights of 16 bits: wherever bfloat16 is faster than float32. Of blocks the library multiplies integers, which
     was faster at any length with AVX512-BF16 (a prompt of 128 tokens 1.3 times, of 2,048 1.15); AMX is another matter.
     """
-    if not isinstance(linear, native.NativeLinear) or (linear.c.kind != native.B16 and not native.has_amx()):
+    if not isinstance(linear, native.NativeLinear) or (not linear.is_16_bit and not native.has_amx()):
         return None
     fastest = product_speed.fastest_dtype(cache_folder() / machine.SPEEDS)
     return torch.bfloat16 if fastest == torch.bfloat16 else None
@@ -117,11 +120,20 @@ def _many_dtype(linear: Any) -> torch.dtype | None:
 
 def _tensors(folder: Path, at: placement.Placement) -> Mapping[str, Weight]:
     """The weights in the precision that is asked for, by Hugging Face's names."""
+    if _stay_blocks(folder, at):
+        return _Stored(folder, at)
     return _kept(
         weight_files.files(folder),
         at,
         lambda: {name: _converted(name, one, at) for name, one in weights.tensors(folder).items()},
     )
+
+
+def _stay_blocks(folder: Path, at: placement.Placement) -> bool:
+    """Whether all matrices are multiplied with as the GGUF file has them."""
+    tables = (weight_files.read_ggml(folder).get("tensors") or {}).values()
+    kinds = {table["type"] for table in tables if len(table["shape"]) > 1}
+    return bool(kinds) and kinds <= KINDS.keys() and at.precision == "int8" and at.device.type == "cpu"
 
 
 def _kept(
@@ -141,7 +153,7 @@ def _converted(name: str, weight: Weight, at: placement.Placement) -> Weight:
     if bits and name in READ_BY_ROWS:
         bits = 8
     if isinstance(weight, Blocks):
-        if bits and weight.bits <= bits:
+        if bits and weight.bits <= bits and (at.device.type == "cpu" or weight.kind in FLAT):
             return weight.to(at.device)
         weight = weight.dequantise()
     if bits and weight.shape[1] % GROUP == 0:
@@ -160,7 +172,7 @@ def _has_triton(device: torch.device) -> bool:
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
-def _graphed(weight: Weight, bias: Tensor | None) -> nn.Module:
+def _graphed(weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
     """A linear for the kernels of a GPU."""
     from assistant.engine.networks.llama.graph import GraphLinear
 
@@ -187,24 +199,27 @@ def _graph(model: llama.Model) -> "GraphStepper | None":
 
 
 def _can_step(config: Any, tensors: Mapping[str, Weight], at: placement.Placement) -> bool:
-    """Whether decode.c can compute with these weights."""
+    """Whether the C library can compute with these weights."""
     if at.device.type != "cpu" or native.library() is None or native.unsupported(config):
         return False
+    if isinstance(tensors, _Stored):
+        return True
     matrices = [one for one in tensors.values() if isinstance(one, Blocks) or one.ndim == 2]
     return all(isinstance(one, Blocks) or one.dtype == torch.bfloat16 for one in matrices)
 
 
-def _stepped(weight: Weight, bias: Tensor | None) -> nn.Module:
-    """A linear for decode.c."""
+def _stepped(weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
+    """A linear for the C library."""
     return native.NativeLinear(_narrow(weight), bias)
 
 
-def _narrow(weight: Weight) -> Weight:
+def _narrow(weight: Weight | Stack) -> Weight | Stack:
     """Projections of different kinds come joined, as float32; 8 bits hold them."""
     return quantise(weight, 8) if isinstance(weight, Tensor) and weight.dtype == torch.float32 else weight
 
 
-def _torch(at: placement.Placement, weight: Weight, bias: Tensor | None) -> nn.Module:
-    if not isinstance(weight, Blocks):
+def _torch(at: placement.Placement, weight: Weight | Stack, bias: Tensor | None) -> nn.Module:
+    if isinstance(weight, Tensor):
         return llama.plain(weight.to(at.dtype), bias)
-    return Int4Linear(weight, bias) if weight.rows.device.type == "cpu" else BlockLinear(weight, bias)
+    packs = at.device.type == "cpu" and weight.shape[0] % Int4Linear.ROWS == 0
+    return Int4Linear(weight, bias) if packs else BlockLinear(weight, bias)

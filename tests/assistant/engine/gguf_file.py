@@ -1,6 +1,7 @@
 """GGUF files of tiny models, written as llama.cpp's converter writes them."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import gguf
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
+
+from tests.assistant.engine.llama.random_blocks import random_blocks
 
 NAMES = {
     "model.embed_tokens": "token_embd",
@@ -25,46 +28,71 @@ NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+GEMMA_NAMES = {
+    **NAMES,
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+ARCHITECTURES = {"gemma3_text": "gemma3"}
+"""Where it isn't the model type."""
 
 
 def write(
     file: Path,
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
-    kind: str = "Q8_0",
+    kind: str | Sequence[str] = "Q8_0",
     pre: str = "gpt-2",
     more: Callable[[gguf.GGUFWriter], None] = lambda _: None,
 ) -> dict[str, torch.Tensor]:
     """Write the model; what its weights are after having been quantised, by Hugging Face's names.
 
-    Matrices get the ggml type `kind`, vectors stay float32.
+    Matrices get the ggml type `kind`, or those of several kinds in turn, vectors stay float32. What gguf can't quantise
+    becomes random blocks.
     """
     config = model.config
-    writer = gguf.GGUFWriter(file, config.model_type)
+    architecture = ARCHITECTURES.get(config.model_type, config.model_type)
+    kinds = itertools.cycle([kind] if isinstance(kind, str) else kind)
+    writer = gguf.GGUFWriter(file, architecture)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(config.head_dim if config.model_type == "qwen3" else 8)
+    writer.add_key_length(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope.get("full_attention", rope)["rope_theta"])
+    if architecture == "gemma3":
+        writer.add_sliding_window(config.sliding_window)
+    if architecture == "granite":
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
     write_tokenizer(writer, tokenizer, pre)
     more(writer)
     quantised = {}
-    type_ = gguf.GGMLQuantizationType[kind]
     for name, weights in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         plain = weights.float().numpy()
-        ours = _gguf_name(name)
+        if architecture == "gemma3" and plain.ndim == 1:
+            plain = plain + 1
+        ours = _gguf_name(name, GEMMA_NAMES if architecture == "gemma3" else NAMES)
         heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(ours.split(".")[-2], 0)
-        blocks = gguf.quantize(plain, type_) if plain.ndim == 2 else plain
-        quantised[name] = torch.from_numpy(gguf.dequantize(blocks, type_) if plain.ndim == 2 else plain.copy())
-        if heads and config.model_type == "llama":
+        if plain.ndim == 1:
+            quantised[name] = weights.float()
+            writer.add_tensor(ours, plain)
+            continue
+        type_ = gguf.GGMLQuantizationType[next(kinds)]
+        blocks = _quantised(plain, type_)
+        quantised[name] = torch.from_numpy(gguf.dequantize(blocks, type_))
+        if heads and architecture in ("llama", "granite", "smollm3"):
             blocks = _interleaved(blocks, heads)
-        writer.add_tensor(ours, blocks, raw_dtype=type_ if plain.ndim == 2 else None)
+        writer.add_tensor(ours, blocks, raw_dtype=type_)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -91,12 +119,19 @@ def write_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerFast,
         writer.add_chat_template(str(tokenizer.chat_template))
 
 
-def _gguf_name(name: str) -> str:
+def _quantised(plain: "np.ndarray[Any, Any]", type_: gguf.GGMLQuantizationType) -> "np.ndarray[Any, Any]":
+    try:
+        return gguf.quantize(plain, type_)
+    except NotImplementedError:
+        return random_blocks(type_.name, *plain.shape).rows.numpy()
+
+
+def _gguf_name(name: str, names: Mapping[str, str]) -> str:
     part, _, kind = name.rpartition(".")
     if part.startswith("model.layers."):
         _, _, layer, part = part.split(".", 3)
-        return f"blk.{layer}.{NAMES[part]}.{kind}"
-    return f"{NAMES[part]}.{kind}"
+        return f"blk.{layer}.{names[part]}.{kind}"
+    return f"{names[part]}.{kind}"
 
 
 def _interleaved(rows: "np.ndarray[Any, Any]", heads: int) -> "np.ndarray[Any, Any]":

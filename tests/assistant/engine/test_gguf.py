@@ -35,7 +35,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.mark.parametrize("quantised", ["Q8_0", "Q4_1", "F16", "F32"])
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "granite", "smollm3", "gemma3"])
 def test_same_weights_and_same_logits(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str, quantised: str
 ) -> None:
@@ -164,14 +164,11 @@ def test_what_we_cannot_run(tmp_path: Path, whole: bytes, key: str, value: bytes
     at = whole.index(key.encode()) + len(key) + 4
     at += 8 if sentence else 0  # a text's length
     (tmp_path / "file.gguf").write_bytes(whole[:at] + value + whole[at + len(value) :])
-    if sentence:
-        with pytest.raises(ModelUnsupported, match=sentence):
-            gguf.convert(tmp_path / "file.gguf", tmp_path / "own", silent)
-        assert not (tmp_path / "own").exists()
-    else:
+    with pytest.raises(
+        ModelUnsupported if sentence else ModelIncomplete, match=sentence or "7 layers, .* tensors of 2"
+    ):
         gguf.convert(tmp_path / "file.gguf", tmp_path / "own", silent)
-        with pytest.raises(ModelIncomplete, match="lacks 45 tensors"):
-            weights.load(tmp_path / "own", torch.float32, CPU)
+    assert not (tmp_path / "own").exists()
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("blk.0.attn_sinks.weight", "attn_sinks"), ("odd", "odd")])

@@ -7,12 +7,15 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    Gemma3TextConfig,
     GPT2Config,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 CHATML = (
@@ -37,6 +40,13 @@ CONFIGS: dict[str, Any] = {
     "wide": lambda: LlamaConfig(**{**SIZES, "hidden_size": 64, "num_attention_heads": 4}),
     "qwen2": lambda: Qwen2Config(**SIZES),
     "qwen3": lambda: Qwen3Config(**SIZES, head_dim=8),
+    "granite": lambda: GraniteConfig(
+        **SIZES, embedding_multiplier=6.0, attention_multiplier=0.3, residual_multiplier=0.5, logits_scaling=2.0
+    ),
+    "gemma3": lambda: Gemma3TextConfig(
+        **{**SIZES, "num_hidden_layers": 7}, head_dim=16, query_pre_attn_scalar=16, sliding_window=24
+    ),
+    "smollm3": lambda: SmolLM3Config(**{**SIZES, "num_hidden_layers": 4, "pad_token_id": 0}),
     "mistral": lambda: MistralConfig(**SIZES, sliding_window=None),
     "mistral-window": lambda: MistralConfig(**SIZES, sliding_window=24),
     "gpt2": lambda: GPT2Config(

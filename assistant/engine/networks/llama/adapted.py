@@ -19,8 +19,9 @@ from assistant.adapters.configs import Ia3Config, LoraConfig, VirtualTokensConfi
 from assistant.adapters.folder import VIRTUAL, AdapterFolder
 from assistant.engine.networks.llama.blocks import Blocks
 from assistant.engine.networks.llama.low_rank import LowRank
-from assistant.engine.networks.llama.model import FUSED, HEAD_MODULE, Linear, Model, Shape, Weights, pieces
+from assistant.engine.networks.llama.model import FUSED, HEAD_MODULE, Linear, Model, Weights, pieces
 from assistant.engine.networks.llama.rotary import side_by_side
+from assistant.engine.networks.llama.shape import Shape
 from assistant.errors import AdapterError
 
 
@@ -152,7 +153,9 @@ class Reader:
         """The keys and values that the base makes of the virtual tokens' embeddings (n, C)."""
         count = _virtual_tokens(source)
         _refuse_shapes(source, VIRTUAL, {VIRTUAL: (count, self.model.shape.width)})
-        x = load_file(source.file)[VIRTUAL].to(self._device, self.model.norm.dtype)
+        x = load_file(source.file)[VIRTUAL].to(self._device, self.model.dtype)
+        if self.model.shape.scales_prompts:
+            x = x * self.model.shape.embed_scale
         kv = self.model.empty_kv(count, self.kv_dtype)
         self.model.hidden_of(x, kv, 0)
         return kv

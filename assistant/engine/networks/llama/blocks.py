@@ -1,7 +1,8 @@
-"""Weights as ggml's blocks of 32: what a GGUF file holds, or made here of 16- or 32-bit weights.
+"""Weights as ggml's blocks: what a GGUF file holds, or made here of 16- or 32-bit weights.
 
 Layouts (ggml-quants.c of https://github.com/ggml-org/ggml): Q4_0 is a float16 scale and 16 bytes, Q4_1 a scale, a
 minimum and 16 bytes, Q8_0 a scale and 32 signed bytes. Byte i of a Q4 block holds weight i below and i + 16 above.
+Of the others only the sizes matter here: `decode` and `ggml.dequantise` know their layouts.
 """
 
 from dataclasses import dataclass
@@ -12,14 +13,26 @@ from torch import Tensor
 from assistant.engine.formats import ggml
 
 GROUP = 32
-BYTES = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}
+FLAT = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}
+"""Kinds that torch and a GPU multiply with as they are -> bytes of a block of 32."""
+KINDS = {name: (GROUP, size) for name, size in FLAT.items()} | {
+    "Q5_0": (GROUP, 22),
+    "Q5_1": (GROUP, 24),
+    "IQ4_NL": (GROUP, 18),
+    "Q2_K": (256, 84),
+    "Q3_K": (256, 110),
+    "Q4_K": (256, 144),
+    "Q5_K": (256, 176),
+    "Q6_K": (256, 210),
+}
+"""Kinds that the C library multiplies with -> (weights, bytes) of a block."""
 CHUNK_WEIGHTS = 1 << 17
 """Weights quantised at once: what is computed of them stays in the processor's cache, twelve times as fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """rows (N, K / 32 * bytes of a block) uint8, all of one kind."""
+    """rows (N, K / weights of a block * its bytes) uint8, all of one kind."""
 
     kind: str
     rows: Tensor
@@ -27,25 +40,29 @@ class Blocks:
     @property
     def shape(self) -> tuple[int, int]:
         """Of the weights: (N, K)."""
-        return self.rows.shape[0], self.rows.shape[1] // BYTES[self.kind] * GROUP
+        weights, size = KINDS[self.kind]
+        return self.rows.shape[0], self.rows.shape[1] // size * weights
 
     @property
     def bits(self) -> int:
-        """Of each weight's integer: 4 or 8."""
-        return 8 if self.kind == "Q8_0" else 4
+        """Of each weight's integer."""
+        return int(self.kind.removeprefix("I")[1])
 
     def to(self, device: torch.device) -> "Blocks":
         """The same on another device."""
         return Blocks(self.kind, self.rows.to(device))
 
-    def parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Integers q (N, K) int8, scales d (N, K / 32) and minima m or None, float16: weight = d * q + m."""
+    def planes(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Integers q (N, K) int8, scales d (N, K / 32) and minima m or None, float16: weight = d * q + m.
+
+        Of the kinds in `FLAT`.
+        """
         n, k = self.shape
         blocks = self.rows.view(n, k // GROUP, -1)
         d = blocks[..., :2].contiguous().view(torch.float16).squeeze(-1)
         if self.kind == "Q8_0":
             return blocks[..., 2:].reshape(n, k).view(torch.int8), d, None
-        head = BYTES[self.kind] - 16
+        head = FLAT[self.kind] - 16
         low, high = blocks[..., head:] & 15, blocks[..., head:] >> 4
         q = torch.cat((low, high), dim=-1).reshape(n, k).view(torch.int8)
         if self.kind == "Q4_0":
@@ -55,6 +72,31 @@ class Blocks:
     def dequantise(self) -> Tensor:
         """The weights, (N, K) float32."""
         return ggml.dequantise(self.rows, self.kind, list(self.shape), torch.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Matrices of one width below one another, each in blocks of its own kind: what a file mixes stays mixed."""
+
+    parts: tuple[Blocks, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the weights: (N, K)."""
+        return sum(part.shape[0] for part in self.parts), self.parts[0].shape[1]
+
+    def dequantise(self) -> Tensor:
+        """The weights, (N, K) float32."""
+        return torch.cat([part.dequantise() for part in self.parts])
+
+
+def flat(weight: Blocks | Stack) -> Blocks:
+    """The same weights in one kind of `FLAT`: as they are where they have one, else rounded to 8 bits."""
+    parts = weight.parts if isinstance(weight, Stack) else (weight,)
+    kinds = {part.kind for part in parts}
+    if len(kinds) > 1 or not kinds <= FLAT.keys():
+        return quantise(weight.dequantise(), 8)
+    return Blocks(kinds.pop(), torch.cat([part.rows for part in parts])) if len(parts) > 1 else parts[0]
 
 
 def quantise(weights: Tensor, bits: int) -> Blocks:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from assistant.engine.networks.cuda_graph import captured
 from assistant.engine.networks.llama import kernels
-from assistant.engine.networks.llama.blocks import BYTES, GROUP, Blocks
+from assistant.engine.networks.llama.blocks import FLAT, GROUP, Blocks, Stack, flat
 from assistant.engine.networks.llama.low_rank import AdaptedLinear, LowRank
 from assistant.engine.networks.llama.model import Layer, Model
 
@@ -32,7 +32,7 @@ DIMS = (16, 32, 64, 128, 256)
 class GraphLinear(AdaptedLinear):
     """Weights (N, K) in 16, 8 or 4 bits, planar as `kernels.product` reads them."""
 
-    def __init__(self, weight: Blocks | Tensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Blocks | Stack | Tensor, bias: Tensor | None = None) -> None:
         super().__init__(bias)
         self.n, self.k = weight.shape
         self.scales: Tensor | None = None
@@ -41,11 +41,11 @@ class GraphLinear(AdaptedLinear):
         if isinstance(weight, Tensor):
             self.kind, self.weight = kernels.B16, weight.contiguous()
         else:
-            self._split(weight)
+            self._split(flat(weight))
 
     def _split(self, weight: Blocks) -> None:
         """Integers, scales and minima into memory of their own."""
-        blocks = weight.rows.view(self.n, self.k // GROUP, BYTES[weight.kind])
+        blocks = weight.rows.view(self.n, self.k // GROUP, FLAT[weight.kind])
         halves = blocks[..., :4].contiguous().view(torch.float16)  # the scale and, in Q4_1, the minimum
         self.scales = halves[..., 0].contiguous()
         if weight.kind == "Q8_0":
@@ -166,8 +166,10 @@ def launch_product(
 def unsupported(model: Model) -> str:
     """Why the kernels can't compute this model; empty where they can."""
     shape = model.shape
-    if model.norm.dtype != torch.bfloat16:
-        return f"computed in {model.norm.dtype}"
+    if model.dtype != torch.bfloat16:
+        return f"computed in {model.dtype}"
+    if not shape.is_plain:
+        return "scales, norms or gates that Llama lacks"
     if shape.head_dim not in DIMS:
         return f"heads {shape.head_dim} wide"
     linears = [
@@ -206,7 +208,7 @@ class GraphStepper:
 
     def __call__(self, token: int, kv: Tensor, position: int) -> Tensor:
         """Logits (1, V) float32 after `token`, which stands at `position` and joins kv (layers, 2, H_kv, T, D)."""
-        rotation = self._model.rotary.upto(position, position + 1)
+        rotation = self._model.rotaries[0].upto(position, position + 1)
         self._cursor.copy_(torch.tensor((token, position, kv.data_ptr(), kv.shape[3], rotation.data_ptr())))
         if self._replay is None:
             self._replay = captured(self.launch, self._cursor.device)
@@ -243,7 +245,7 @@ class GraphStepper:
         norm = layer.qk_norm if s.qk_norm else None
         kernels.attention[(s.kv_heads, SPLITS)](
             *(self._qkv, norm, self._cursor, self._parts, self._arrived, self._attended, index),
-            *(s.heads, s.kv_heads, s.head_dim, layer.window, layer.rotated, s.eps, self._group, KEYS, SPLITS),
+            *(s.heads, s.kv_heads, s.head_dim, layer.window, layer.rotation == 0, s.eps, self._group, KEYS, SPLITS),
             num_warps=4,
         )
 

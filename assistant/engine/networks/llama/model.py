@@ -1,7 +1,8 @@
 """The Llama family's forward pass in torch: token ids in, logits out, keys and values kept in a static cache.
 
-It is what runs on a GPU and on CPUs that decode.c isn't made for; elsewhere it computes whole texts, and long prompts
-where the CPU is fast at bfloat16. decode.c does the rest, with the very same modules' weights.
+It is what runs on a GPU and on CPUs that the C library isn't made for; elsewhere it computes whole texts, and long
+prompts where the CPU is fast at bfloat16. The library does the rest, with the very same modules' weights. What tells
+the family's members from Llama is switches of `Shape`: norms, scales, gates, windows and rotary embeddings.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -13,12 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assistant.engine.networks.llama.blocks import Blocks
+from assistant.engine.networks.llama.blocks import Blocks, Stack
 from assistant.engine.networks.llama.low_rank import AdaptedLinear, PlainLinear
 from assistant.engine.networks.llama.packed import BlockEmbedding
-from assistant.engine.networks.llama.rotary import SCALINGS, Rotary, side_by_side
+from assistant.engine.networks.llama.rotary import Rotary, side_by_side
+from assistant.engine.networks.llama.shape import Shape, rope_parameters
 
-FAMILY = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+TWO_NORMS = {"attention_norm": "input_layernorm", "hidden_norm": "post_attention_layernorm"}
+FOUR_NORMS = {
+    "attention_norm": "input_layernorm",
+    "attended_norm": "post_attention_layernorm",
+    "hidden_norm": "pre_feedforward_layernorm",
+    "made_norm": "post_feedforward_layernorm",
+}
+"""A layer's norms, and what Hugging Face calls them."""
 EMBEDDING, HEAD_MODULE = "model.embed_tokens.weight", "lm_head"
 HEAD = f"{HEAD_MODULE}.weight"
 FUSED: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -30,69 +39,16 @@ FUSED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """A layer's linears: the block and the projections of Hugging Face's that each joins, in the order of its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The numbers of a model that its forward pass needs, from transformers' configuration."""
-
-    layers: int
-    width: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    eps: float
-    qk_norm: bool
-    rotated: tuple[bool, ...]
-    """For each layer whether it has rotary positions; SmolLM3 has none in every fourth."""
-    windows: tuple[int, ...]
-    """For each layer how many positions back it sees; 0: all."""
-
-    @classmethod
-    def of(cls, config: Any) -> "Shape":
-        """Of a model for which `unsupported` is empty."""
-        count = config.num_hidden_layers
-        window = getattr(config, "sliding_window", None) or 0
-        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"] * count
-        return cls(
-            layers=count,
-            width=config.hidden_size,
-            hidden=config.intermediate_size,
-            heads=config.num_attention_heads,
-            kv_heads=config.num_key_value_heads,
-            head_dim=_head_dim(config),
-            vocabulary=config.vocab_size,
-            eps=config.rms_norm_eps,
-            qk_norm=config.model_type == "qwen3",
-            rotated=tuple(bool(one) for one in getattr(config, "no_rope_layers", None) or [1] * count),
-            windows=tuple(window if kind == "sliding_attention" else 0 for kind in kinds),
-        )
-
-
-def unsupported(config: Any) -> str:
-    """Why this module can't run a model of this configuration; empty where it can."""
-    if config.model_type not in FAMILY:
-        return f"model type {config.model_type!r}"
-    if config.hidden_act != "silu":
-        return f"activation {config.hidden_act!r}"
-    if (kind := config.rope_parameters.get("rope_type")) not in SCALINGS:
-        return f"rotary scaling {kind!r}"
-    if config.rope_parameters.get("partial_rotary_factor", 1.0) != 1.0:
-        return "rotary embedding of a part of each head"
-    return ""
-
-
-def _head_dim(config: Any) -> int:
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-
-
 class Model(nn.Module):
     """Embedding, layers, head. `kv` is (layers, 2, H_kv, T, D): keys and values of one conversation."""
 
-    def __init__(self, shape: Shape, rotary: Rotary) -> None:
+    def __init__(self, shape: Shape, rotaries: Sequence[Rotary], dtype: torch.dtype) -> None:
         super().__init__()
-        self.shape, self.rotary = shape, rotary
-        self.embed = nn.Embedding(shape.vocabulary, shape.width)
+        self.shape, self.rotaries = shape, rotaries
+        self.dtype = dtype
+        """What is computed in where the linears don't say otherwise."""
+        rows = torch.empty(shape.vocabulary, shape.width)  # at random it would load torch's compiler: 1 s, 100 MB
+        self.embed = nn.Embedding(shape.vocabulary, shape.width, _weight=rows)
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.layers))
         self.norm = nn.Parameter(torch.empty(shape.width))
         self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
@@ -107,19 +63,24 @@ class Model(nn.Module):
     def forward(self, ids: Tensor, kv: Tensor, start: int, last: int = 1, tree: "Tree | None" = None) -> Tensor:
         """Logits (last, V) of what follows the `last` ids of ids (S,), which stand at start.. and join `kv`."""
         logits: Tensor = self.head(self.hidden(ids, kv, start, tree)[-last:])
-        return logits
+        return logits if self.shape.logits_scale == 1 else logits * self.shape.logits_scale
 
     def hidden(self, ids: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
         """The last layer's output (S, C), normed: what the head reads."""
-        return self.hidden_of(self.embed(ids), kv, start, tree)
+        return self.hidden_of(self.embedded(ids), kv, start, tree)
+
+    def embedded(self, ids: Tensor) -> Tensor:
+        """What the first layer reads for ids (S,): (S, C)."""
+        x: Tensor = self.embed(ids)
+        return x if self.shape.embed_scale == 1 else x * torch.tensor(self.shape.embed_scale).to(x.dtype)
 
     def hidden_of(self, x: Tensor, kv: Tensor, start: int, tree: "Tree | None" = None) -> Tensor:
         """As `hidden`, of embeddings x (S, C)."""
-        rotations = self.rotary.upto(start, start + len(x))  # [S, D/2]
+        rotations = [rotary.upto(start, start + len(x)) for rotary in self.rotaries]  # [S, D/2] each
         if tree is not None:
-            rotations = rotations[tree.depths]
-        for layer, cache in zip(self.layers, kv, strict=True):
-            x = layer(x, cache, start, rotations.unsqueeze(1), tree)
+            rotations = [one[tree.depths] for one in rotations]
+        for layer, which, cache in zip(self.layers, self.shape.rotations, kv, strict=True):
+            x = layer(x, cache, start, rotations[which].unsqueeze(1) if which >= 0 else None, tree)
         return normed(x, self.norm, self.shape.eps)
 
 
@@ -141,7 +102,7 @@ class Layer(nn.Module):
     def __init__(self, shape: Shape, index: int) -> None:
         super().__init__()
         self.shape = shape
-        self.rotated, self.window = shape.rotated[index], shape.windows[index]
+        self.rotation, self.window = shape.rotations[index], shape.windows[index]
         heads = shape.heads * shape.head_dim
         self.attention_norm = nn.Parameter(torch.empty(shape.width))
         self.qkv = nn.Linear(shape.width, heads + 2 * shape.kv_heads * shape.head_dim)
@@ -151,24 +112,34 @@ class Layer(nn.Module):
         self.hidden_norm = nn.Parameter(torch.empty(shape.width))
         self.gate_up = nn.Linear(shape.width, 2 * shape.hidden)
         self.down = nn.Linear(shape.hidden, shape.width)
+        if shape.norms_after:
+            self.attended_norm = nn.Parameter(torch.empty(shape.width))
+            self.made_norm = nn.Parameter(torch.empty(shape.width))
 
-    def forward(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor, tree: Tree | None = None) -> Tensor:
-        """x (S, C) -> (S, C), with kv (2, H_kv, T, D)."""
-        eps, hidden = self.shape.eps, self.shape.hidden
-        q = self.project(normed(x, self.attention_norm, eps), kv, start, rotations)
-        x = x + self.out(self.attend(q, kv, start, tree))
-        h = self.gate_up(normed(x, self.hidden_norm, eps))  # [S, 2 * hidden]
-        out: Tensor = x + self.down(F.silu(h[:, :hidden]).mul_(h[:, hidden:]))
-        return out
+    def forward(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor | None, tree: Tree | None = None) -> Tensor:
+        """x (S, C) -> (S, C), with kv (2, H_kv, T, D) and the rotations of these positions, if the layer has any."""
+        shape = self.shape
+        q = self.project(normed(x, self.attention_norm, shape.eps), kv, start, rotations)
+        x = self.added(x, self.out(self.attend(q, kv, start, tree)), "attended_norm")
+        h = self.gate_up(normed(x, self.hidden_norm, shape.eps))  # [S, 2 * hidden]
+        gate, up = h[:, : shape.hidden], h[:, shape.hidden :]
+        gate = F.gelu(gate, approximate="tanh") if shape.gelu else F.silu(gate)
+        return self.added(x, self.down(gate.mul_(up)), "made_norm")
 
-    def project(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor) -> Tensor:
+    def added(self, x: Tensor, made: Tensor, norm: str) -> Tensor:
+        """x and what a block made of it."""
+        if self.shape.norms_after:
+            made = normed(made, getattr(self, norm), self.shape.eps)
+        return x + (made if self.shape.residual_scale == 1 else made * self.shape.residual_scale)
+
+    def project(self, x: Tensor, kv: Tensor, start: int, rotations: Tensor | None) -> Tensor:
         """Queries (S, H, D) of x (S, C); its keys and values join the cache."""
         s = self.shape
         qkv = self.qkv(x).view(x.shape[0], -1, s.head_dim)  # [S, H + 2 * H_kv, D]
         qk, v = qkv[:, : -s.kv_heads], qkv[:, -s.kv_heads :]
         if s.qk_norm:
             qk = normed(qk, self.qk_norm, s.eps)
-        if self.rotated:
+        if rotations is not None:
             pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
             qk = torch.view_as_real(pairs * rotations).flatten(-2)
         end = start + x.shape[0]
@@ -185,7 +156,7 @@ class Layer(nn.Module):
         keys, values = kv[:, None, :, first:end].to(q.dtype)  # [1, H_kv, T, D] each
         if count == 1:
             grouped = q.view(1, s.kv_heads, -1, s.head_dim)  # [1, H_kv, G, D]
-            return F.scaled_dot_product_attention(grouped, keys, values).reshape(1, -1)
+            return F.scaled_dot_product_attention(grouped, keys, values, scale=s.attention_scale).reshape(1, -1)
         causal = end == count and not self.window and tree is None
         out = F.scaled_dot_product_attention(
             q.transpose(0, 1).unsqueeze(0),
@@ -194,6 +165,7 @@ class Layer(nn.Module):
             attn_mask=None if causal else self.mask(start, end, first, tree, q.device),
             is_causal=causal,
             enable_gqa=s.heads != s.kv_heads,
+            scale=s.attention_scale,
         )  # [1, H, S, D]
         return out[0].transpose(0, 1).reshape(count, -1)
 
@@ -211,11 +183,14 @@ class Layer(nn.Module):
 
 def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x over the root of its mean square, times weight; in float32, as transformers does."""
-    if x.is_cuda and weight.ndim == 1:
+    if x.is_cuda and weight.ndim == 1 and weight.dtype == x.dtype:
         return F.rms_norm(x, weight.shape, weight, eps)  # one kernel instead of nine
     wide = x.float()
     scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    out: Tensor = weight * (wide * scale).to(x.dtype)
+    if weight.dtype == x.dtype:
+        out: Tensor = weight * (wide * scale).to(x.dtype)
+    else:
+        out = (weight * (wide * scale)).to(x.dtype)  # Gemma's, whose weights are 1 + what is stored
     return out
 
 
@@ -223,11 +198,11 @@ def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 class Part:
     """What one linear is made of."""
 
-    weight: "Tensor | Blocks"
+    weight: "Tensor | Blocks | Stack"
     bias: Tensor | None = None
 
 
-Linear = Callable[["Tensor | Blocks", Tensor | None], nn.Module]
+Linear = Callable[["Tensor | Blocks | Stack", Tensor | None], nn.Module]
 Weights = Mapping[str, "Tensor | Blocks"]
 
 
@@ -237,9 +212,10 @@ def build(config: Any, weights: Weights, linear: Linear = lambda weight, bias: p
     `linear` makes a module of a weight and a bias.
     """
     shape = Shape.of(config)
-    rotary = Rotary(config, shape.head_dim, _vector(weights, "model.norm.weight").device)
+    norm = _vector(weights, "model.norm.weight")
+    rotaries = [Rotary(config, kind, shape.head_dim, norm.device) for kind in rope_parameters(config)]
     with torch.device("meta"):
-        model = Model(shape, rotary)
+        model = Model(shape, rotaries, norm.dtype)
     put(model, dict(pieces(shape, weights, linear)))
     return model.eval().requires_grad_(False)
 
@@ -252,14 +228,23 @@ def pieces(
     for name, sources, part in linears(shape, weights):
         if only is None or not only.isdisjoint(sources):
             made = part()
+            _refuse_shape(name, made.weight.shape, shape.linear(name))
             module = linear(made.weight, made.bias)
             head = module if name == "head" else head
             yield name, module
     for name, sources, value in vectors(shape, weights):
         if only is None or not only.isdisjoint(sources):
-            yield name, nn.Parameter(value(), requires_grad=False)
+            made_vector = value()
+            _refuse_shape(name, made_vector.shape, shape.vector(name))
+            yield name, nn.Parameter(made_vector, requires_grad=False)
     if only is None or EMBEDDING in only:
         yield "embed", _embedding(weights, head)
+
+
+def _refuse_shape(name: str, seen: Sequence[int], wanted: Sequence[int]) -> None:
+    """Raise `ValueError`: the C library would read beyond the end."""
+    if tuple(seen) != tuple(wanted):
+        raise ValueError(f"{name} has the shape {tuple(seen)}, not {tuple(wanted)}")
 
 
 def put(model: Model, parts: Mapping[str, nn.Module | nn.Parameter]) -> dict[str, nn.Module | nn.Parameter]:
@@ -273,9 +258,9 @@ def put(model: Model, parts: Mapping[str, nn.Module | nn.Parameter]) -> dict[str
     return before
 
 
-def plain(weight: "Tensor | Blocks", bias: Tensor | None) -> PlainLinear:
+def plain(weight: "Tensor | Blocks | Stack", bias: Tensor | None) -> PlainLinear:
     """A linear in torch's own product; blocks are dequantised."""
-    return PlainLinear(weight.dequantise() if isinstance(weight, Blocks) else weight, bias)
+    return PlainLinear(weight if isinstance(weight, Tensor) else weight.dequantise(), bias)
 
 
 def _embedding(weights: Weights, head: nn.Module | None) -> nn.Module:
@@ -305,13 +290,12 @@ def linears(shape: Shape, weights: Weights) -> Iterator[tuple[str, Sequence[str]
 
 def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Sequence[str], Callable[[], Tensor]]]:
     """As `linears`, of the weights of the norms."""
-    yield "norm", ("model.norm.weight",), partial(_vector, weights, "model.norm.weight")
+    yield "norm", ("model.norm.weight",), partial(_norm, shape, weights, "model.norm.weight")
     for index in range(shape.layers):
         theirs, ours = f"model.layers.{index}", f"layers.{index}"
-        norms = {"attention_norm": "input_layernorm", "hidden_norm": "post_attention_layernorm"}
-        for name, norm in norms.items():
+        for name, norm in (FOUR_NORMS if shape.norms_after else TWO_NORMS).items():
             source = f"{theirs}.{norm}.weight"
-            yield f"{ours}.{name}", (source,), partial(_vector, weights, source)
+            yield f"{ours}.{name}", (source,), partial(_norm, shape, weights, source)
         if shape.qk_norm:
             sources = [f"{theirs}.self_attn.{one}_norm.weight" for one in "qk"]
             yield f"{ours}.qk_norm", sources, partial(_qk_norm, shape, weights, *sources)
@@ -319,8 +303,14 @@ def vectors(shape: Shape, weights: Weights) -> Iterator[tuple[str, Sequence[str]
 
 def _qk_norm(shape: Shape, weights: Weights, q: str, k: str) -> Tensor:
     """(H + H_kv, D): the norm of each query head, then of each key head."""
-    norms = [side_by_side(_vector(weights, one), shape.head_dim) for one in (q, k)]
+    norms = [side_by_side(_norm(shape, weights, one), shape.head_dim) for one in (q, k)]
     return torch.cat([norm.expand(count, -1) for norm, count in zip(norms, (shape.heads, shape.kv_heads), strict=True)])
+
+
+def _norm(shape: Shape, weights: Weights, name: str) -> Tensor:
+    """A norm's weights as they are multiplied with: those that lie around 0 in float32, which holds 1 + them."""
+    stored = _vector(weights, name)
+    return stored.float() + shape.norm_offset if shape.norm_offset else stored
 
 
 def _vector(weights: Weights, name: str) -> Tensor:
@@ -339,10 +329,9 @@ def _joined(weights: Weights, path: str, names: tuple[str, ...], head_dim: int) 
     named = [(name, f"{path}.{name}.bias") for name in names if f"{path}.{name}.bias" in weights]
     biases = [ordered(name, _vector(weights, theirs)) for name, theirs in named]
     bias = torch.cat(biases) if biases else None
-    blocks = {name: part for name, part in parts.items() if isinstance(part, Blocks)}
-    kinds = {part.kind for part in blocks.values()}
-    if len(blocks) == len(parts) and len(kinds) == 1:
-        return Part(Blocks(kinds.pop(), torch.cat([ordered(name, part.rows) for name, part in blocks.items()])), bias)
+    blocks = [Blocks(part.kind, ordered(name, part.rows)) for name, part in parts.items() if isinstance(part, Blocks)]
+    if len(blocks) == len(parts):
+        return Part(Stack(tuple(blocks)) if len(blocks) > 1 else blocks[0], bias)
     plain = {name: part.dequantise() if isinstance(part, Blocks) else part for name, part in parts.items()}
     if len(plain) == 1 and not isinstance(next(iter(parts.values())), Blocks):
         return Part(next(iter(plain.values())), bias)  # not copied

@@ -1,9 +1,11 @@
-"""decode.c, built once by the machine's compiler and kept. Where that can't be, the engine does without: in torch.
+"""The C library in `decode`, built once by the machine's compiler and kept. Without it the engine computes in torch.
 
-It needs a C compiler, Linux and a CPU with AVX512-VNNI (Intel since 2019, AMD since 2022). Building takes 2 s, once.
+It needs a C compiler, Linux and a CPU with AVX2 (Intel since 2013, AMD since 2015); with AVX512-VNNI it is faster.
+Building takes 7 s, once: each product is compiled for each kind of block and for 1, 4 and 8 rows at a time.
 """
 
 import ctypes
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,18 +17,25 @@ from torch import Tensor, nn
 
 from assistant.engine.hardware import compiler
 from assistant.engine.hardware.machine import cpu_flags
-from assistant.engine.networks.llama.blocks import GROUP, Blocks
+from assistant.engine.networks.llama.blocks import GROUP, Blocks, Stack
 from assistant.engine.networks.llama.low_rank import AdaptedLinear, LowRank
 from assistant.errors import RequestRefused
 
 if TYPE_CHECKING:
     from assistant.engine.networks.llama.model import Model
 
-SOURCE = Path(__file__).with_name("decode.c")
-Q4, Q8, B16, TILE = 4, 8, 16, 16
+SOURCE = Path(__file__).parent / "decode" / "decode.c"
+INSTRUCTION_SETS = {
+    "AVX512-VNNI": ({"avx512_vnni", "avx512bw", "f16c", "fma", "bmi2"}, "native"),
+    "AVX2": ({"avx2", "f16c", "fma", "bmi2"}, "x86-64-v3"),
+}
+"""Best first -> (the flags of a CPU that has it, the compiler's name for such a CPU)."""
+TILE = 16
+"""Rows of a matrix that lie interleaved."""
+KINDS = ("B16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+"""In the order of blocks.h: ggml's, and bfloat16."""
 KEYS = 32
-"""Positions that decode.c looks at together."""
-BLOCK_BYTES = {Q4: 320, Q8: 544, B16: 1024}
+"""Positions that the library looks at together."""
 MOST_ROWS = 128
 MOST_SHARING = 16
 """Query heads that share a key head."""
@@ -36,7 +45,7 @@ MANY_ROWS = 64
 
 
 class CLowRank(ctypes.Structure):
-    """`LowRank` of decode.c."""
+    """`LowRank` of model.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("a", "b", "gain")),
@@ -44,42 +53,53 @@ class CLowRank(ctypes.Structure):
     )
 
 
+class CSegment(ctypes.Structure):
+    """`Segment` of model.h."""
+
+    _fields_ = (("blocks", ctypes.c_void_p), ("kind", ctypes.c_int32), ("tiles", ctypes.c_int32))
+
+
 class CLinear(ctypes.Structure):
-    """`Linear` of decode.c."""
+    """`Linear` of model.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("blocks", "bias", "low_rank")),
-        *((name, ctypes.c_int32) for name in ("kind", "n", "k", "low_ranks")),
+        *((name, ctypes.c_void_p) for name in ("segments", "bias", "low_rank")),
+        *((name, ctypes.c_int32) for name in ("count", "n", "k", "low_ranks")),
     )
 
 
+NORMS = ("attention_norm", "hidden_norm", "attended_norm", "made_norm", "qk_norm")
+
+
 class CLayer(ctypes.Structure):
-    """`Layer` of decode.c."""
+    """`Layer` of model.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("attention_norm", "hidden_norm", "qk_norm")),
+        *((name, ctypes.c_void_p) for name in NORMS),
         *((name, CLinear) for name in ("qkv", "out", "gate_up", "down")),
-        *((name, ctypes.c_int32) for name in ("rotated", "window")),
+        *((name, ctypes.c_int32) for name in ("rotation", "window")),
     )
 
 
 class CModel(ctypes.Structure):
-    """`Model` of decode.c."""
+    """`Model` of model.h."""
 
     _fields_ = (
         ("layers", ctypes.c_void_p),
         ("norm", ctypes.c_void_p),
         ("head", CLinear),
         *((name, ctypes.c_int32) for name in ("count", "width", "hidden", "heads", "kv_heads", "head_dim")),
-        ("eps", ctypes.c_float),
+        *((name, ctypes.c_float) for name in ("eps", "attention_scale", "residual_scale")),
+        ("gelu", ctypes.c_int32),
     )
 
 
 class CRow(ctypes.Structure):
-    """`Row` of decode.c."""
+    """`Row` of model.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "kv", "rotation")),
+        *((name, ctypes.c_void_p) for name in ("x", "kv")),
+        ("rotation", ctypes.c_void_p * 2),
         *((name, ctypes.c_int64) for name in ("capacity", "position", "wanted")),
         ("seen", ctypes.c_char_p),
         ("tree", ctypes.c_int64),
@@ -87,7 +107,7 @@ class CRow(ctypes.Structure):
 
 
 def unsupported(config: Any) -> str:
-    """Why decode.c can't compute a model of the Llama family with this configuration; empty where it can."""
+    """Why the library can't compute a model of the Llama family with this configuration; empty where it can."""
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     if dim % TILE or dim > MOST_DIM:
@@ -107,10 +127,16 @@ def has_amx() -> bool:
 @cache
 def library() -> ctypes.CDLL | None:
     """The built code, or None where it can't be built."""
-    if "avx512_vnni" not in cpu_flags():
-        return None
-    loaded = compiler.library(SOURCE, links=["-lm", "-lpthread"])
-    return _declared(loaded) if loaded else None
+    for flags, architecture in INSTRUCTION_SETS.values():
+        if flags <= cpu_flags():
+            sources = hashlib.sha256(b"".join(one.read_bytes() for one in sorted(SOURCE.parent.glob("*.[ch]"))))
+            more = [
+                f"-march={architecture}",
+                f"-DSOURCES={sources.hexdigest()[:16]}",
+            ]  # built anew when any has changed
+            loaded = compiler.library(SOURCE, more, links=["-lm", "-lpthread"])
+            return _declared(loaded) if loaded else None
+    return None
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
@@ -120,11 +146,13 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
         "times": [pointer, pointer, number, pointer, number],
         "unpack": [pointer, pointer, number, number],
         "embed": [pointer, pointer, number, pointer],
-        "pack": [pointer, number, number, number, number, pointer],
+        "pack": [pointer, number, number, number, pointer, number],
         "products": [pointer, pointer, pointer, number],
+        "packed_bytes": [number, number, number],
     }.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = kinds, None
+    loaded.packed_bytes.restype = ctypes.c_int64
     return loaded
 
 
@@ -139,24 +167,33 @@ def _address(tensor: Tensor | None) -> int | None:
 
 
 class NativeLinear(AdaptedLinear):
-    """Weights in 4, 8 or 16 bits, the very numbers that they came as."""
+    """Weights in ggml's blocks or bfloat16, the very numbers that they came as."""
 
     many_dtype: torch.dtype | None = None
     """bfloat16 on a CPU that is fast enough at it: then many rows at once go through torch's product of unpacked
     weights."""
     _room = torch.empty(0)
 
-    def __init__(self, weight: Blocks | Tensor, bias: Tensor | None = None) -> None:
-        """Weights (N, K) as blocks or bfloat16; K a multiple of 32."""
+    def __init__(self, weight: Blocks | Stack | Tensor, bias: Tensor | None = None) -> None:
+        """Weights (N, K) as blocks or bfloat16; K a multiple of 32, N of 16 in all parts of a stack but the last."""
         super().__init__(None if bias is None else bias.float())
         self.n, self.k = weight.shape
-        rows, kind, has_minimum = _rows(weight)
-        tiles = _padded(self.n) // TILE
-        self.packed = torch.empty(tiles * (self.k // GROUP) * BLOCK_BYTES[kind], dtype=torch.uint8)
-        _built().pack(rows.data_ptr(), kind, has_minimum, self.n, self.k, self.packed.data_ptr())
-        self.c = CLinear(self.packed.data_ptr(), None, None, kind, self.n, self.k, 0)
+        parts = weight.parts if isinstance(weight, Stack) else (weight,)
+        if any(part.shape[0] % TILE for part in parts[:-1]):
+            raise ValueError(f"parts of {[part.shape[0] for part in parts]} rows: multiples of {TILE} are wanted")
+        self.packed = [_packed(part) for part in parts]
+        self.segments = (CSegment * len(parts))()
+        for segment, part, packed in zip(self.segments, parts, self.packed, strict=True):
+            segment.blocks, segment.kind = packed.data_ptr(), _number(part)
+            segment.tiles = _padded(part.shape[0]) // TILE
+        self.c = CLinear(ctypes.addressof(self.segments), None, None, len(parts), self.n, self.k, 0)
         self._held: list[Any] = []  # what C points to
         self.adapt(())
+
+    @property
+    def is_16_bit(self) -> bool:
+        """Whether the weights are bfloat16."""
+        return bool(self.segments[0].kind == 0)
 
     def embedding(self) -> nn.Module:
         return NativeEmbedding(self)
@@ -193,12 +230,19 @@ class NativeLinear(AdaptedLinear):
         return out
 
 
-def _rows(weight: Blocks | Tensor) -> tuple[Tensor, int, bool]:
-    """(memory to pack, its kind, whether its blocks have minima)"""
-    if isinstance(weight, Tensor):
-        assert weight.dtype == torch.bfloat16
-        return weight.contiguous(), B16, False
-    return weight.rows.contiguous(), Q8 if weight.kind == "Q8_0" else Q4, weight.kind == "Q4_1"
+def _number(weight: Blocks | Tensor) -> int:
+    """The kind of the weights as blocks.h numbers it."""
+    return 0 if isinstance(weight, Tensor) else KINDS.index(weight.kind)
+
+
+def _packed(weight: Blocks | Tensor) -> Tensor:
+    """The weights with the rows of each tile interleaved. About 3 GB a second and core."""
+    assert isinstance(weight, Blocks) or weight.dtype == torch.bfloat16
+    rows = (weight if isinstance(weight, Tensor) else weight.rows).contiguous()
+    kind, (n, k) = _number(weight), weight.shape
+    packed = torch.empty(_built().packed_bytes(kind, n, k), dtype=torch.uint8)
+    _built().pack(rows.data_ptr(), kind, n, k, packed.data_ptr(), torch.get_num_threads())
+    return packed
 
 
 def _padded(n: int) -> int:
@@ -265,7 +309,8 @@ class Stepper:
         self._model, shape = model, model.shape
         self._layers = (CLayer * shape.layers)()
         self._c = CModel()
-        self._c.layers, self._c.eps = ctypes.addressof(self._layers), shape.eps
+        self._c.layers, self._c.eps, self._c.gelu = ctypes.addressof(self._layers), shape.eps, shape.gelu
+        self._c.attention_scale, self._c.residual_scale = shape.attention_scale, shape.residual_scale
         self._c.count, self._c.width, self._c.hidden = shape.layers, shape.width, shape.hidden
         self._c.heads, self._c.kv_heads, self._c.head_dim = shape.heads, shape.kv_heads, shape.head_dim
         self._rows = (CRow * MOST_ROWS)()
@@ -277,9 +322,10 @@ class Stepper:
         model: Any = self._model
         self._c.head, self._c.norm = model.head.c, self._wide(model.norm)
         for c, layer in zip(self._layers, model.layers, strict=True):
-            c.attention_norm, c.hidden_norm = self._wide(layer.attention_norm), self._wide(layer.hidden_norm)
-            c.qk_norm = self._wide(layer.qk_norm) if model.shape.qk_norm else None
-            c.rotated, c.window = layer.rotated, layer.window
+            for name in NORMS:
+                norm = getattr(layer, name, None)
+                setattr(c, name, None if norm is None else self._wide(norm))
+            c.rotation, c.window = layer.rotation, layer.window
             c.qkv, c.out, c.gate_up, c.down = layer.qkv.c, layer.out.c, layer.gate_up.c, layer.down.c
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
@@ -287,11 +333,13 @@ class Stepper:
 
         Layers with a window can't have trees. What a row gets is the same, bit for bit, whatever rows are beside it.
         """
-        x = self._model.embed(torch.tensor([row.token for row in rows])).float().contiguous()
+        x = self._model.embedded(torch.tensor([row.token for row in rows])).float().contiguous()
         places = [row.position if row.place is None else row.place for row in rows]
-        rotations = [self._model.rotary.upto(place, place + 1) for place in places]
-        for index, (c, row, rotation) in enumerate(zip(self._rows, rows, rotations, strict=False)):
-            c.x, c.kv, c.rotation = x.data_ptr() + index * x.shape[1] * 4, row.kv.data_ptr(), rotation.data_ptr()
+        rotations = [[one.upto(place, place + 1) for one in self._model.rotaries] for place in places]
+        for index, (c, row, turns) in enumerate(zip(self._rows, rows, rotations, strict=False)):
+            c.x, c.kv = x.data_ptr() + index * x.shape[1] * 4, row.kv.data_ptr()
+            for number, rotation in enumerate(turns):
+                c.rotation[number] = rotation.data_ptr()
             c.capacity, c.position, c.wanted = row.kv.shape[3], row.position, row.wanted
             c.seen, c.tree = row.seen or None, row.tree
         logits = torch.empty(sum(row.wanted for row in rows), _padded(self._model.shape.vocabulary))
@@ -302,7 +350,8 @@ class Stepper:
             logits.data_ptr(),
             torch.get_num_threads(),
         )
-        return logits[:, : self._model.shape.vocabulary]
+        logits = logits[:, : self._model.shape.vocabulary]
+        return logits if self._model.shape.logits_scale == 1 else logits.mul_(self._model.shape.logits_scale)
 
     def products(self, x: Tensor) -> None:
         """All the products of one token and nothing else, for benchmarks. x as wide as the widest input."""

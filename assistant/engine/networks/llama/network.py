@@ -58,7 +58,7 @@ class LlamaKV:
 
 
 class LlamaNetwork:
-    """Our own forward pass. A few tokens at a time go through decode.c on a CPU that it can use, and single tokens
+    """Our own forward pass. A few tokens at a time go through the C library on a CPU that it can use, and single tokens
     through a CUDA graph on a GPU."""
 
     trees = True
@@ -155,7 +155,7 @@ class LlamaNetwork:
         del self.model, self._stepper, self._graph, self._reader, self._adapters, self._adapted, self._replaced
 
     def _is_stepped(self, ask: Ask) -> bool:
-        """Whether decode.c takes it: no tree with a window, not so many tokens that torch is faster in 16 bits."""
+        """Whether the C library takes it: no tree with a window, not so many tokens that torch is faster in 16 bits."""
         long = len(ask.ids) >= native.MANY_ROWS and native.NativeLinear.many_dtype is not None
         return self._stepper is not None and not long and not (ask.parents and any(self.model.shape.windows))
 

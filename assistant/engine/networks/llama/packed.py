@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assistant.engine.networks.llama.blocks import GROUP, Blocks
+from assistant.engine.networks.llama.blocks import GROUP, Blocks, Stack, flat
 from assistant.engine.networks.llama.low_rank import AdaptedLinear
 
 UNPACKED_WEIGHTS = 1 << 24
@@ -17,11 +17,13 @@ UNPACKED_WEIGHTS = 1 << 24
 
 
 class Int4Linear(AdaptedLinear):
-    """Weights in blocks, by the packed 4-bit product. N must be a multiple of 16."""
+    """Weights in blocks, by the packed 4-bit product. N must be a multiple of `ROWS`."""
 
-    def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
+    ROWS = 16
+
+    def __init__(self, weight: Blocks | Stack, bias: Tensor | None = None) -> None:
         super().__init__(bias)
-        q, d, m = blocks.parts()
+        q, d, m = flat(weight).planes()
         self.doubled = m is None
         if m is None:  # 8 bits: low nibble less 8, and high nibble
             scales = torch.cat((d.float(), d.float() * 16), dim=1)
@@ -45,9 +47,9 @@ class Int4Linear(AdaptedLinear):
 class BlockLinear(AdaptedLinear):
     """Weights in blocks that are dequantised for each product, on any device: memory is saved by it, not time."""
 
-    def __init__(self, blocks: Blocks, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Blocks | Stack, bias: Tensor | None = None) -> None:
         super().__init__(bias)
-        self.blocks = blocks
+        self.blocks = flat(weight)
 
     def product(self, x: Tensor) -> Tensor:
         step = max(1, UNPACKED_WEIGHTS // x.shape[1])

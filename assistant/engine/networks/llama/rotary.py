@@ -16,11 +16,14 @@ SCALINGS = ("default", "linear", "dynamic", "llama3", "yarn")
 class Rotary:
     """Rotations of the positions up to the longest seen, complex64 (T, D/2), computed as they are needed."""
 
-    def __init__(self, config: Any, head_dim: int, device: "torch.device | None" = None) -> None:
+    def __init__(self, config: Any, layer_type: str, head_dim: int, device: "torch.device | None" = None) -> None:
+        """Of transformers' configuration, for layers of one type; "" where all have the same."""
         self._config = config
         self._device = device
         self._head_dim = head_dim
-        self._kind = config.rope_parameters["rope_type"]
+        self._of = {"layer_type": layer_type} if layer_type else {}
+        self._parameters = config.rope_parameters[layer_type] if layer_type else config.rope_parameters
+        self._kind = self._parameters["rope_type"]
         self._frequencies, self._length = self._compute(None)
         self.table = self._rotations(0, 512)
 
@@ -41,12 +44,13 @@ class Rotary:
 
     def _compute(self, seq_len: int | None) -> tuple[Tensor, float]:
         """Frequencies (D/2,) and the factor on the length of what is rotated (yarn's)."""
-        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
         if self._kind == "default":
             exponents = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
-            return 1.0 / self._config.rope_parameters["rope_theta"] ** exponents, 1.0
-        frequencies, length = ROPE_INIT_FUNCTIONS[self._kind](self._config, torch.device("cpu"), seq_len=seq_len)
+            return 1.0 / self._parameters["rope_theta"] ** exponents, 1.0
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS  # loads 100 MB of modules
+
+        compute = ROPE_INIT_FUNCTIONS[self._kind]
+        frequencies, length = compute(self._config, torch.device("cpu"), seq_len=seq_len, **self._of)
         return frequencies.float(), float(length)
 
 

@@ -5,8 +5,9 @@ import torch
 import transformers as tf
 
 from assistant.engine.networks.llama.blocks import Blocks, quantise
-from assistant.engine.networks.llama.model import Tree, build, plain, unsupported
+from assistant.engine.networks.llama.model import Tree, build, plain
 from assistant.engine.networks.llama.packed import BlockLinear
+from assistant.engine.networks.llama.shape import unsupported
 
 SMALL = {
     "vocab_size": 199,
@@ -30,6 +31,13 @@ LLAMA3 = dict(
     **ROPE,
 )
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, **ROPE)
+GEMMA = dict(
+    **SMALL,
+    head_dim=32,
+    query_pre_attn_scalar=32,
+    sliding_window=24,
+    layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+)
 CASES = {
     "llama2": tf.LlamaConfig(**{**SMALL, "num_key_value_heads": 4}),
     "llama3": tf.LlamaConfig(**SMALL, rope_parameters=LLAMA3),
@@ -47,6 +55,18 @@ CASES = {
     "qwen2-window": tf.Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=16, max_window_layers=2),
     "qwen3": tf.Qwen3Config(**SMALL, head_dim=32),
     "smollm3": tf.SmolLM3Config(**SMALL, tie_word_embeddings=True),
+    "granite": tf.GraniteConfig(
+        **SMALL, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.7, logits_scaling=0.3
+    ),
+    "gemma3": tf.Gemma3TextConfig(**GEMMA, tie_word_embeddings=True),
+    "gemma3-linear": tf.Gemma3TextConfig(
+        **{**GEMMA, "query_pre_attn_scalar": 20},
+        tie_word_embeddings=False,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+        },
+    ),
 }
 
 

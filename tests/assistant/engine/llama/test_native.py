@@ -17,16 +17,10 @@ from assistant.engine.networks.llama.packed import BlockEmbedding, BlockLinear, 
 from assistant.errors import RequestRefused
 from tests.assistant.engine.llama.test_model import CASES, reference
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="needs a C compiler and a CPU with AVX512-VNNI")
+pytestmark = pytest.mark.usefixtures("instruction_set")
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head", "embed_tokens")
 STEPPED = [name for name in CASES if name not in ("llama-head-dim", "llama-dynamic")]  # what it leaves to torch
-
-
-@pytest.fixture(autouse=True)
-def _products_of_decode_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many rows too, whatever a model that another test loaded has found faster on this CPU."""
-    monkeypatch.setattr(native.NativeLinear, "many_dtype", None)
 
 
 @contextmanager
