@@ -7,22 +7,15 @@ https://arxiv.org/abs/2402.15449). Loads no torch.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from assistant.adapters.folder import HEAD
-from assistant.errors import TrainingRefused
-from finetune.config import TrainConfig
 from finetune.data.example import Entity, Example
 from finetune.data.tokens import Row, Tokenizer
 from prompts.message import Message
-
-if TYPE_CHECKING:
-    from finetune.base import Base
-    from finetune.network.both import Both
 
 OUTSIDE = 0
 
@@ -108,37 +101,3 @@ def has_head(folder: Path) -> bool:
 def types_in(folder: Path) -> tuple[str, ...]:
     """Entity types of an adapter; empty without an entity head."""
     return tuple(json.loads((folder / HEAD).read_text(encoding="utf-8"))["types"]) if has_head(folder) else ()
-
-
-@dataclass(frozen=True)
-class Tagger:
-    """An adapter with an entity head. `types`: the entity types it tags."""
-
-    both: "Both"
-    tokenizer: Tokenizer
-    types: Sequence[str]
-
-    @classmethod
-    def load(cls, base: "Base", folder: Path, config: TrainConfig) -> Self:
-        """Load the adapter in `folder`. Raises `TrainingRefused` if it has no entity head."""
-        from finetune.network.both import Both
-
-        types = types_in(folder)
-        if not types:
-            raise TrainingRefused(
-                f"{folder.name} did not learn to tag entities. Make a dataset with `finetune data --kind entities`, "
-                "and train on it."
-            )
-        return cls(Both.load(base, folder, config.precision), base.tokenizer_of_rows(config.block_tokens), types)
-
-    def find(self, texts: Sequence[str]) -> list[list[Entity] | None]:
-        """Entities of each text, in order; None for a text that doesn't fit the context."""
-        return self.read(texts, [rows(untagged(one, self.types), self.tokenizer) for one in texts])
-
-    def read(self, texts: Sequence[str], items: Sequence[Sequence[Row]]) -> list[list[Entity] | None]:
-        """As `find`, for texts with their rows."""
-        found: list[list[Entity] | None] = [None] * len(texts)
-        for item, tags in self.both.tags(items):
-            (row,) = items[item]
-            found[item] = spans(tags, row, texts[item], self.tokenizer, self.types)
-        return found

@@ -47,8 +47,8 @@ def _tagged(paths: "Paths", run: str, given: list[dict[str, Any]], column: str) 
     with opened_log() as db:
         from finetune.base import base_of
         from finetune.config import TrainConfig
+        from finetune.network.tagger import Tagger
         from finetune.prove import prove
-        from finetune.tagging import Tagger
 
         about = prove.subject(db, paths, run)
         settings = TrainConfig.from_json(about.run.config["settings"])

@@ -28,13 +28,13 @@ from finetune.data.tokens import Row, Tokenizer, sampled, tokens_of
 from finetune.lineage.lineage import Start
 from finetune.network import trainable
 from finetune.network.both import Both, Compared
+from finetune.network.tagger import Tagger
 from finetune.progress import Advanced, Progress, Work
 from finetune.prove import memorised, objections
 from finetune.prove.earlier import Earlier
 from finetune.prove.measures import measured, rows_of_test
 from finetune.prove.memorised import Probe
 from finetune.prove.paired import Measure, perplexity, share, wins
-from finetune.tagging import Tagger
 from finetune.versions import made_with
 from prompts import metrics
 
