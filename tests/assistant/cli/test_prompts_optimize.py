@@ -75,7 +75,7 @@ def test_a_report_tells_before_and_after_or_that_nothing_was_better(data: Path, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--budget", "20"), "too small to tell templates apart. Give at least 32."),
+        (("--budget", "20"), "too small to compare templates. Give at least 32."),
         (("--out", "Bad Name.md"), "small letters, digits and hyphens"),
         (("--out", "none/x.md"), "is no folder"),
         (("-d", "none.jsonl"), "can't be read"),
