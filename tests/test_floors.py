@@ -139,3 +139,13 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_screen_is_painted_before_the_log_is_opened() -> None:
+    """The first paint waits for these imports; sqlite_utils brings pandas and numpy along where they are installed."""
+    script = (
+        "import assistant.tui.app, sys; "
+        "print([m for m in ('sqlite_utils', 'numpy', 'pydantic', 'httpx', 'jinja2', 'yaml') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -9,9 +9,10 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlite_utils import Database
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ def _call(call: Callable[[], T], future: "Future[T]") -> None:
 class LogWorker:
     """One connection to a log, used by one thread alone. `open_log` is called there when the log is first needed."""
 
-    def __init__(self, open_log: Callable[[], Database], thread: WorkerThread | None = None) -> None:
+    def __init__(self, open_log: "Callable[[], Database]", thread: WorkerThread | None = None) -> None:
         """`thread`: that of another worker, to share it; the other worker closes it then."""
         self._open_log = open_log
         self._thread = thread or WorkerThread()
@@ -101,11 +102,11 @@ class LogWorker:
         """Whether nothing can be asked any more."""
         return self._closed
 
-    def beside(self, open_log: Callable[[], Database]) -> "LogWorker":
+    def beside(self, open_log: "Callable[[], Database]") -> "LogWorker":
         """A worker for another log in the same thread."""
         return LogWorker(open_log, self._thread)
 
-    def db(self) -> Database:
+    def db(self) -> "Database":
         """The connection. Only for the worker's thread."""
         if self._db is None:
             self._db = self._open_log()
@@ -113,7 +114,7 @@ class LogWorker:
 
     # --- asked from the screen
 
-    async def ask(self, question: Callable[[Database], T]) -> T:
+    async def ask(self, question: "Callable[[Database], T]") -> T:
         """The answer to a question that only reads. Raises what the question raises.
 
         A question whose caller is cancelled before its turn isn't asked, and interrupted during its turn. Questions
@@ -126,11 +127,11 @@ class LogWorker:
             self._interrupt(question)
             raise
 
-    def act(self, change: Callable[[Database], T]) -> "asyncio.Future[T]":
+    def act(self, change: "Callable[[Database], T]") -> "asyncio.Future[T]":
         """Change the log, in its turn from now on, also where nobody waits for the result. Raises as `change`."""
         return asyncio.shield(asyncio.wrap_future(self._submit(change, interruptible=False)))
 
-    def _submit(self, question: Callable[[Database], T], *, interruptible: bool) -> "Future[T]":
+    def _submit(self, question: "Callable[[Database], T]", *, interruptible: bool) -> "Future[T]":
         if self._closed or self._thread.closed:
             raise asyncio.CancelledError
 
@@ -151,7 +152,7 @@ class LogWorker:
             if self._reading is question and self._db is not None:
                 self._db.conn.interrupt()
 
-    async def run(self, begin: Callable[[Database], Awaitable[T]]) -> T:
+    async def run(self, begin: "Callable[[Database], Awaitable[T]]") -> T:
         """The result of something asynchronous that runs in the worker's thread. Cancelled here, it is cancelled there.
 
         Raises what it raises.
@@ -169,14 +170,14 @@ class LogWorker:
                 ended.exception()  # seen
             raise
 
-    async def stream(self, begin: Callable[[Database], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    async def stream(self, begin: "Callable[[Database], AsyncGenerator[T, None]]") -> AsyncGenerator[T, None]:
         """What an asynchronous generator in the worker's thread yields. Closed here, it is closed there.
 
         Raises what it raises.
         """
         here, arrived = asyncio.get_running_loop(), asyncio.Queue[T | None]()
 
-        async def read(db: Database) -> None:
+        async def read(db: "Database") -> None:
             async with aclosing(begin(db)) as steps:
                 async for step in steps:
                     here.call_soon_threadsafe(arrived.put_nowait, step)
